@@ -1,0 +1,1 @@
+"""Find the images that match, rank them better, and see why."""

@@ -1,0 +1,182 @@
+"""The words that the floors hand each other: frozen data without behaviour of its own.
+
+Axis letters: ``B`` batch, ``N`` places of the grid (row-major, ``N = h * w``), ``D`` embedding
+width, ``C`` channels, ``h w`` feature grid, ``H W`` pixels. Sizes are (height, width); boxes are
+(left, top, right, bottom) in original pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the picture that a network saw lies on the original image.
+
+    One rectangle says it for every preprocessing: squash (the rectangle is the whole image),
+    resize and centre crop (a part of it) and letterbox (it reaches beyond the image).
+    """
+
+    original_size: tuple[int, int]  # (H, W) pixels, EXIF orientation applied
+    input_size: tuple[int, int]  # (H, W) pixels that the network saw
+    crop: tuple[float, float, float, float]  # top, left, height, width in original pixels
+
+    def cell_box(self, row: int, column: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom, in original pixels, of one cell of a feature grid (h, w)."""
+        top, left, height, width = self.crop
+        cell_height, cell_width = height / grid[0], width / grid[1]
+        return (
+            left + column * cell_width,
+            top + row * cell_height,
+            left + (column + 1) * cell_width,
+            top + (row + 1) * cell_height,
+        )
+
+    def cell_at(self, x: float, y: float, grid: tuple[int, int]) -> tuple[int, int] | None:
+        """(row, column) of the cell that covers the original pixel (x, y); None outside the crop."""
+        top, left, height, width = self.crop
+        row, column = int((y - top) // (height / grid[0])), int((x - left) // (width / grid[1]))
+        return (row, column) if 0 <= row < grid[0] and 0 <= column < grid[1] else None
+
+    def coverage(self, box: tuple[float, float, float, float], grid: tuple[int, int]) -> FloatArray:
+        """How much of each cell lies in the box: (h, w), in [0, 1]; it weights shares of a region."""
+        left, top, right, bottom = box
+        crop_top, crop_left, crop_height, crop_width = self.crop
+        rows = _overlaps((top - crop_top) / crop_height, (bottom - crop_top) / crop_height, grid[0])
+        columns = _overlaps((left - crop_left) / crop_width, (right - crop_left) / crop_width, grid[1])
+        return np.outer(rows, columns).astype(np.float32)
+
+
+def _overlaps(start: float, stop: float, n: int) -> NDArray[np.float64]:
+    """Share of each of n equal parts of [0, 1] that lies between start and stop."""
+    edges = np.arange(n + 1)
+    covered = np.minimum(stop * n, edges[1:]) - np.maximum(start * n, edges[:-1])
+    return np.clip(covered, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded image."""
+
+    image: Image.Image  # RGB; smaller than original_size where it was decoded at reduced scale
+    original_size: tuple[int, int]  # (H, W) pixels of the file, EXIF orientation applied
+    name: str  # file name or what the caller called it; for messages and captions
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone says of a batch: one vector a place, and the tokens before them."""
+
+    places: Tensor  # (B, N, C) row-major over the grid
+    prefix: Tensor  # (B, P, C) prefix tokens (CLS, registers); P is 0 for convolutional networks
+    grid: tuple[int, int]  # (h, w), h * w == N
+
+
+@dataclass(frozen=True)
+class Shares:
+    """An embedding as the sum of what each place contributed, before the last L2 normalisation."""
+
+    values: Tensor  # (N, D) float32; values.sum(0) + residual is the embedding before L2
+    residual: Tensor  # (D,) float32; what no place accounts for (zero for additive poolings)
+    grid: tuple[int, int]  # (h, w), h * w == N
+    geometry: Geometry
+
+    @property
+    def total(self) -> Tensor:
+        """The embedding before the last L2 normalisation: (D,)."""
+        return self.values.sum(0) + self.residual
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why two images are similar: one signed map on the feature grid of each.
+
+    Where ``additive`` is true the maps are attributions in units of similarity: each sums to the
+    similarity minus its residual. Where it is false they are heat maps: relative weights only.
+    """
+
+    similarity: float  # the score explained: cosine in [-1, 1]
+    query_map: FloatArray  # (hq, wq) signed
+    match_map: FloatArray  # (hm, wm) signed
+    method: str  # "shares", "rollout", ...
+    additive: bool  # whether the maps sum to the similarity, up to the residual
+    model: str  # name of the model that saw the images
+    query: Picture
+    match: Picture
+    query_geometry: Geometry
+    match_geometry: Geometry
+
+    @property
+    def residual(self) -> float:
+        """The part of the similarity that the query map does not account for."""
+        return self._missing(self.query_map)
+
+    @property
+    def match_residual(self) -> float:
+        """The part of the similarity that the match map does not account for."""
+        return self._missing(self.match_map)
+
+    def _missing(self, values: FloatArray) -> float:
+        if not self.additive:
+            raise ValueError(
+                f"a {self.method} map is a heat map, not a sum of shares, so it has no residual; "
+                "check explanation.additive first"
+            )
+        return self.similarity - float(values.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Why the query is closer to one match than to another: a signed map on the query."""
+
+    query_map: FloatArray  # (h, w) positive where the place speaks for the preferred match
+    preferred_similarity: float  # cosine with the match that should come first
+    other_similarity: float  # cosine with the match that should come second
+    model: str
+    query: Picture
+    query_geometry: Geometry
+    preferred: Picture
+    other: Picture
+
+    @property
+    def residual(self) -> float:
+        """The part of the difference of similarities that the map does not account for."""
+        gap = self.preferred_similarity - self.other_similarity
+        return gap - float(self.query_map.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class PlaceMatch:
+    """A place of the query and a place of the match that are each other's best counterpart."""
+
+    query_cell: tuple[int, int]  # (row, column) on the query grid
+    match_cell: tuple[int, int]  # (row, column) on the match grid
+    contribution: float  # the pair's share of the similarity
+    cosine: float  # of the two local shares, in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """Which place of the query matches which place of the match."""
+
+    values: FloatArray  # (Nq, Nm) signed; row sums are the query map, column sums the match map
+    query_grid: tuple[int, int]
+    match_grid: tuple[int, int]
+    matches: tuple[PlaceMatch, ...]  # mutual best matches, largest contribution first
+    similarity: float
+    model: str
+    query: Picture
+    match: Picture
+    query_geometry: Geometry
+    match_geometry: Geometry
