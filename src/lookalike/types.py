@@ -62,7 +62,8 @@ def _overlaps(start: float, stop: float, n: int) -> NDArray[np.float64]:
     """Share of each of n equal parts of [0, 1] that lies between start and stop."""
     edges = np.arange(n + 1)
     covered = np.minimum(stop * n, edges[1:]) - np.maximum(start * n, edges[:-1])
-    return np.clip(covered, 0.0, 1.0)
+    shares: NDArray[np.float64] = np.clip(covered, 0.0, 1.0)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -180,3 +181,29 @@ class Affinity:
     match: Picture
     query_geometry: Geometry
     match_geometry: Geometry
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One attention layer's queries, keys and values, positions already applied."""
+
+    query: Tensor  # (B, A, Tq, d)
+    key: Tensor  # (B, A, Tk, d)
+    value: Tensor  # (B, A, Tk, d)
+    scale: float  # factor on the products before the softmax
+    bias: Tensor | None  # added to the scaled products, broadcast over (B, A, Tq, Tk)
+
+    @property
+    def weights(self) -> Tensor:
+        """Attention of every query token over the key tokens: (B, A, Tq, Tk), rows sum to one."""
+        products = self.query @ self.key.transpose(-2, -1) * self.scale
+        return (products if self.bias is None else products + self.bias).softmax(-1)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward pass with what explanations need beside the features."""
+
+    features: Features
+    attention: tuple[AttentionCall, ...]  # one a layer, in order; empty for convolutional networks
+    last_block_input: Tensor | None  # (B, P + N, C) tokens that enter the last transformer block

@@ -1,0 +1,11 @@
+"""The only place that opens image files: decoding with limits, listing folders, preprocessing.
+
+Numpy and Pillow only, no torch: decoding workers start fast.
+"""
+
+from lookalike.images.listing import SUFFIXES, list_images
+from lookalike.images.loading import Limits, load
+from lookalike.images.preparing import normalise, prepare, read
+from lookalike.images.preprocessing import Preprocessing
+
+__all__ = ["SUFFIXES", "Limits", "Preprocessing", "list_images", "load", "normalise", "prepare", "read"]

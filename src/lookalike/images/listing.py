@@ -1,0 +1,73 @@
+"""The image files of a folder, by name; nothing is opened. Called by the command line and galleries."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lookalike.errors import UnreadableImageError
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
+    | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
+)
+
+_logger = logging.getLogger(__name__)
+
+
+def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[str] = ()) -> list[Path]:
+    """The image files in a folder, sorted; each path begins with ``folder`` as it was given.
+
+    Files are chosen by suffix (`SUFFIXES`, any case). Hidden files and folders are skipped, and
+    whatever matches a pattern of ``ignore``: globs compared with the name and with the path below
+    the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are followed, each
+    real folder once. A subfolder that may not be read is logged and skipped.
+
+    Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
+    """
+    if isinstance(ignore, str):
+        raise TypeError(f"ignore is a sequence of patterns; got the string {ignore!r}, pass [{ignore!r}]")
+    root = Path(folder)
+    found: list[Path] = []
+    pending, links = [root], list[Path]()  # real folders first: a link never hides the folder itself
+    seen: set[tuple[int, int]] = set()
+    while pending or links:
+        current = pending.pop() if pending else links.pop()
+        try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as scan:
+                entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            if current == root:
+                raise UnreadableImageError(_why_no_folder(root, error)) from error
+            _logger.warning("%s: folder skipped: %s", current, error)
+            continue
+        for entry in entries:
+            path = current / entry.name
+            if recursive and path.is_dir():
+                (links if path.is_symlink() else pending).append(path)
+            elif path.suffix.lower() in SUFFIXES and path.is_file():
+                found.append(path)
+    return sorted(found)
+
+
+def _skipped(path: Path, root: Path, ignore: Sequence[str]) -> bool:
+    below = path.relative_to(root).as_posix()
+    return path.name.startswith(".") or any(
+        fnmatchcase(text, pattern.rstrip("/")) for pattern in ignore for text in (path.name, below)
+    )
+
+
+def _why_no_folder(folder: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{folder}: no such folder"
+    if isinstance(error, NotADirectoryError):
+        return f"{folder}: a file, not a folder"
+    return f"{folder}: the folder cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -1,0 +1,243 @@
+"""A file, bytes or Pillow image as an upright RGB `Picture`; every failure becomes one sentence."""
+
+from __future__ import annotations
+
+import io
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+# Imported for their effect: each registers its format with Pillow without loading all the others.
+from PIL import AvifImagePlugin as _avif  # noqa: F401
+from PIL import BmpImagePlugin as _bmp  # noqa: F401
+from PIL import GifImagePlugin as _gif  # noqa: F401
+from PIL import Image, UnidentifiedImageError
+from PIL import JpegImagePlugin as _jpeg  # noqa: F401
+from PIL import PngImagePlugin as _png  # noqa: F401
+from PIL import TiffImagePlugin as _tiff  # noqa: F401
+from PIL import WebPImagePlugin as _webp  # noqa: F401
+
+from lookalike.errors import UnreadableImageError
+from lookalike.images.colours import to_rgb
+from lookalike.images.quiet import quiet_pillow
+from lookalike.types import Picture
+
+# Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see a stranger's file.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost at most. Larger ones are refused before they are decoded.
+
+    Pillow has its own ceiling of 2 * ``PIL.Image.MAX_IMAGE_PIXELS`` (178,956,970 pixels); a higher
+    ``max_pixels`` takes effect only if that is raised too.
+    """
+
+    max_bytes: int = 256 * 2**20  # the file as it is; held in memory once while it is decoded
+    max_pixels: int = 120_000_000  # height * width; decoding takes 4 to 12 bytes for each
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def load(
+    source: str | Path | bytes | Image.Image | Picture,
+    *,
+    at_least: tuple[int, int] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    name: str | None = None,
+) -> Picture:
+    """The picture as 8-bit RGB, upright by its EXIF orientation, transparency over white.
+
+    Of an animation the first frame is taken. With ``at_least`` (H, W), in pixels of the upright
+    picture, a JPEG is decoded at 1/2, 1/4 or 1/8 scale as long as both sides keep that size;
+    ``original_size`` is always the file's own. A `Picture` is handed back unchanged.
+
+    ``name`` replaces the file name in ``Picture.name`` and in messages.
+
+    Raises `UnreadableImageError` for whatever is wrong with the file: missing, damaged, truncated,
+    not an image, in a format that is not read, beyond the limits.
+    """
+    if at_least is not None and min(at_least) < 1:
+        raise ValueError(f"at_least is a size (H, W) in pixels, both 1 or more; got {at_least}")
+    if isinstance(source, Picture):
+        return source if name is None else replace(source, name=name)
+    if isinstance(source, Image.Image):
+        label = _printable(name or Path(str(getattr(source, "filename", ""))).name or "image")
+        with _failures_in_words(label, b""), quiet_pillow():
+            return _from_image(source, limits, label)
+    if isinstance(source, bytes | bytearray | memoryview):
+        label = _printable(name or "image")
+        return _from_bytes(bytes(source), label, at_least, limits, label)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        label = _printable(name or str(path))
+        data = _file_bytes(path, label, limits)
+        return _from_bytes(data, label, at_least, limits, _printable(name or path.name))
+    raise TypeError(f"an image is a path, bytes, a PIL image or a Picture; got {type(source).__name__}")
+
+
+def _printable(name: str) -> str:
+    """The name without control characters or broken encodings: it goes to terminals and pages."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+# --- from where -------------------------------------------------------------------------------
+
+
+def _file_bytes(path: Path, label: str, limits: Limits) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableImageError(f"{label}: a folder, not an image file; list_images finds its images")
+        if not stat.S_ISREG(status.st_mode):  # a pipe or device could block or never end
+            raise UnreadableImageError(f"{label}: not a regular file")
+        _check_bytes(status.st_size, label, limits)
+        with path.open("rb") as file:
+            return file.read(status.st_size)
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"{label}: no such file") from error
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableImageError(f"{label}: the file cannot be read: {reason}") from error
+
+
+def _check_bytes(n_bytes: int, label: str, limits: Limits) -> None:
+    if n_bytes == 0:
+        raise UnreadableImageError(f"{label}: the file is empty (0 bytes)")
+    if n_bytes > limits.max_bytes:
+        raise UnreadableImageError(
+            f"{label}: {n_bytes:,} bytes is more than the limit of {limits.max_bytes:,}; "
+            "shrink it, or raise Limits.max_bytes if you trust it"
+        )
+
+
+def _check_pixels(size: tuple[int, int], label: str, limits: Limits) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise UnreadableImageError(f"{label}: the picture has no pixels ({height} x {width})")
+    if width * height > limits.max_pixels:
+        raise UnreadableImageError(
+            f"{label}: {height:,} x {width:,} pixels is more than the limit of {limits.max_pixels:,}; "
+            "shrink it, or raise Limits.max_pixels if you trust it"
+        )
+
+
+# --- decoding ---------------------------------------------------------------------------------
+
+
+def _from_bytes(
+    data: bytes, label: str, at_least: tuple[int, int] | None, limits: Limits, name: str
+) -> Picture:
+    _check_bytes(len(data), label, limits)
+    with _failures_in_words(label, data), quiet_pillow():
+        formats = [known for known in FORMATS if known in Image.OPEN]  # HEIF: only with its plugin
+        with Image.open(io.BytesIO(data), formats=formats) as file:
+            _check_pixels(file.size, label, limits)
+            draft_size = None
+            if at_least is not None and file.format in ("JPEG", "MPO"):
+                draft_size = _draft(file, at_least)
+            file.load()
+            image = _upright_rgb(file)
+    return Picture(image, draft_size or (image.height, image.width), name)
+
+
+def _from_image(source: Image.Image, limits: Limits, name: str) -> Picture:
+    _check_pixels(source.size, name, limits)
+    source.load()
+    image = _upright_rgb(source)
+    return Picture(image, (image.height, image.width), name)
+
+
+def _draft(file: Image.Image, at_least: tuple[int, int]) -> tuple[int, int]:
+    """Set the scale that a JPEG will be decoded at; its full upright size (H, W)."""
+    full, wanted = (file.height, file.width), at_least
+    if _orientation(file) in (5, 6, 7, 8):  # lies on its side in the file
+        full, wanted = full[::-1], wanted[::-1]
+    file.draft(None, (wanted[1], wanted[0]))
+    return full
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """A plain RGB image, upright, that shares nothing with the one given and carries no metadata."""
+    turn = _UPRIGHT.get(_orientation(image))
+    rgb = to_rgb(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    if rgb is image:
+        rgb = rgb.copy()
+    rgb.info = {}  # an orientation left here would turn the picture again when it is saved and read
+    return rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 if there is none that can be read."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF makes no picture unreadable, and Pillow raises anything here
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+# --- failures in words ------------------------------------------------------------------------
+
+
+@contextmanager
+def _failures_in_words(label: str, data: bytes) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # hostile bytes make Pillow's decoders raise nearly every type
+        raise UnreadableImageError(f"{label}: {_cause(error, data)}") from error
+
+
+def _cause(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return _why_not_identified(data)
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than Pillow's own limit; shrink it (see Limits)"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it; shrink it"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        end = f" after {len(data):,} bytes" if data else ""
+        return f"truncated{end}, before the picture is complete; copy or download it again"
+    return f"damaged or in a variant that cannot be decoded ({str(error) or type(error).__name__})"
+
+
+def _why_not_identified(data: bytes) -> str:
+    kind = _signature(data)
+    if kind == "HEIF" and "HEIF" not in Image.OPEN:
+        return "HEIF needs a plugin: pip install pillow-heif, then pillow_heif.register_heif_opener()"
+    if kind is not None:
+        return f"begins like a {kind} file but is damaged or truncated ({len(data):,} bytes)"
+    return f"not an image in a format that is read here ({', '.join(FORMATS)})"
+
+
+def _signature(data: bytes) -> str | None:
+    """The format that the first bytes announce, for messages only."""
+    starts = {"JPEG": b"\xff\xd8", "PNG": b"\x89PNG", "GIF": b"GIF8", "BMP": b"BM"}
+    for kind, start in starts.items():
+        if data.startswith(start):
+            return kind
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "TIFF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        return "AVIF" if data[8:12] in (b"avif", b"avis") else "HEIF"
+    return None

@@ -1,0 +1,190 @@
+"""From a picture to what the network sees: resize, cut the centre, normalise; and where it lies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike.images.loading import DEFAULT_LIMITS, Limits, load
+from lookalike.images.preprocessing import Preprocessing
+from lookalike.types import Geometry, Picture
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
+_FILTER_REACH = 3  # pixels of the coarser side; Lanczos has the widest filter
+_DRAFT_MARGIN = 2  # decode JPEGs at twice the resized size or more: the filter still has pixels to average
+_MAX_RESIZED = 2**24  # pixels; beyond it only the strip that is kept is resized
+
+
+def read(
+    source: str | Path | bytes | Image.Image | Picture,
+    preprocessing: Preprocessing,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    name: str | None = None,
+) -> tuple[NDArray[np.uint8], Geometry]:
+    """Load a picture at the smallest sufficient scale and `prepare` it: uint8 RGB (H, W, 3), geometry.
+
+    Raises `UnreadableImageError` as `load` does.
+    """
+    height, width = preprocessing.resize_target
+    # For crop, a picture that covers the doubled target in both directions has its short side twice
+    # as long as the resized one. Letterbox asks for more than it needs across, never for less.
+    at_least = (height * _DRAFT_MARGIN, width * _DRAFT_MARGIN)
+    return prepare(load(source, at_least=at_least, limits=limits, name=name), preprocessing)
+
+
+def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], Geometry]:
+    """What the network will see before normalisation, uint8 RGB (H, W, 3), and where it lies.
+
+    Equals timm's evaluation transform pixel for pixel, also for input sizes that are not square.
+    ``Geometry.crop`` follows the rounding that happened, in pixels of the original; where the
+    picture does not fill the input (letterbox) it reaches beyond the image.
+    """
+    place = _place(picture.original_size, preprocessing)
+    canvas = _cut(picture, place, preprocessing)
+    height, width = picture.original_size
+    per_row, per_column = height / place.resized[0], width / place.resized[1]
+    crop = (
+        place.top * per_row,
+        place.left * per_column,
+        place.height * per_row,
+        place.width * per_column,
+    )
+    return np.array(canvas), Geometry(picture.original_size, preprocessing.input_size, crop)
+
+
+def normalise(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """(B, H, W, 3) uint8 RGB as contiguous (B, 3, H, W) float32: (x / 255 - mean) / std."""
+    if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
+        raise ValueError(f"expected uint8 pictures (B, H, W, 3); got {batch.dtype} {batch.shape}")
+    levels = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
+    mean, std = np.array([preprocessing.mean, preprocessing.std], dtype=np.float32)
+    table = (levels - mean) / std  # (256, 3)
+    out = np.empty((batch.shape[0], 3, *batch.shape[1:3]), dtype=np.float32)
+    for channel in range(3):
+        out[:, channel] = table[:, channel][batch[..., channel]]
+    return out
+
+
+# --- where the input lies on the resized picture ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The input as a window on the resized picture; it may reach beyond it."""
+
+    resized: tuple[int, int]  # (H, W) pixels of the whole picture after resizing
+    top: int  # of the window, in pixels of the resized picture; negative: padding
+    left: int
+    height: int
+    width: int
+
+
+def _place(original_size: tuple[int, int], preprocessing: Preprocessing) -> _Place:
+    resized = _resized_size(original_size, preprocessing)
+    height, width = preprocessing.input_size
+    return _Place(resized, _offset(resized[0], height), _offset(resized[1], width), height, width)
+
+
+def _offset(resized: int, window: int) -> int:
+    """Where a centred window starts; torchvision rounds cuts half to even and padding down."""
+    return round((resized - window) / 2) if resized >= window else -((window - resized) // 2)
+
+
+def _resized_size(original_size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """(H, W) of the whole picture after resizing, rounded as timm and torchvision round it."""
+    target = preprocessing.resize_target
+    if preprocessing.mode == "squash":
+        return target
+    (height, width), (target_height, target_width) = original_size, target
+    if preprocessing.mode == "crop" and target_height == target_width:  # torchvision's Resize(int)
+        longer = int(target_height * max(height, width) / min(height, width))
+        return (longer, target_width) if height > width else (target_height, longer)
+    ratios = height / target_height, width / target_width
+    ratio = min(ratios) if preprocessing.mode == "crop" else max(ratios)
+    return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+# --- pixels -----------------------------------------------------------------------------------
+
+
+def _cut(picture: Picture, place: _Place, preprocessing: Preprocessing) -> Image.Image:
+    """The window filled with the resized picture, and with the mean colour where it reaches beyond."""
+    resample = _FILTERS[preprocessing.interpolation]
+    height, width = place.resized
+    # The part of the resized picture that the window shows: left, top, right, bottom.
+    shown = (
+        max(place.left, 0),
+        max(place.top, 0),
+        min(place.left + place.width, width),
+        min(place.top + place.height, height),
+    )
+    if height * width <= _MAX_RESIZED:
+        whole = _resize(picture.image, (height, width), _extent(picture), resample)
+        part = whole.crop(shown)
+    else:
+        part = _resize_strip(picture, place.resized, shown, resample)
+    if part.size == (place.width, place.height):
+        return part
+    mean = tuple(round(255 * value) for value in preprocessing.mean)
+    canvas = Image.new("RGB", (place.width, place.height), mean)
+    canvas.paste(part, (shown[0] - place.left, shown[1] - place.top))
+    return canvas
+
+
+def _extent(picture: Picture) -> tuple[float, float, float, float]:
+    """The box of the decoded pixels that the original covers.
+
+    A JPEG decoded at 1/s has ceil(side / s) pixels: its last row and column may lie partly outside.
+    """
+    (height, width), image = picture.original_size, picture.image
+    for scale in (1, 2, 4, 8):
+        if (math.ceil(height / scale), math.ceil(width / scale)) == (image.height, image.width):
+            return (0, 0, width / scale, height / scale)
+    return (0, 0, image.width, image.height)
+
+
+def _resize(
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    resample: Image.Resampling,
+) -> Image.Image:
+    height, width = size
+    if width * image.height > _MAX_RESIZED * 4:
+        # Pillow resizes rows first; widening a picture of millions of rows would take gigabytes.
+        image = image.resize((image.width, height), resample, (0, box[1], image.width, box[3]))
+        box = (box[0], 0, box[2], height)
+    return image.resize((width, height), resample, box)
+
+
+def _resize_strip(
+    picture: Picture,
+    resized: tuple[int, int],
+    shown: tuple[int, int, int, int],
+    resample: Image.Resampling,
+) -> Image.Image:
+    """The shown part of a very elongated picture, without resizing the rest of it."""
+    image, (_, _, right, bottom) = picture.image, _extent(picture)
+    per_column, per_row = right / resized[1], bottom / resized[0]
+    box = (shown[0] * per_column, shown[1] * per_row, shown[2] * per_column, shown[3] * per_row)
+    reach_x = math.ceil(_FILTER_REACH * max(per_column, 1)) + 1
+    reach_y = math.ceil(_FILTER_REACH * max(per_row, 1)) + 1
+    outer = (
+        max(math.floor(box[0]) - reach_x, 0),
+        max(math.floor(box[1]) - reach_y, 0),
+        min(math.ceil(box[2]) + reach_x, image.width),
+        min(math.ceil(box[3]) + reach_y, image.height),
+    )
+    inner = (box[0] - outer[0], box[1] - outer[1], box[2] - outer[0], box[3] - outer[1])
+    return _resize(image.crop(outer), (shown[3] - shown[1], shown[2] - shown[0]), inner, resample)
