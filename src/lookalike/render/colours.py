@@ -1,0 +1,124 @@
+"""Colour tables for maps: signed values to colours whose opacity grows with the value.
+
+Colours are looked up after a map has been enlarged: enlarging colours would invent new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.types import FloatArray
+
+ByteArray = NDArray[np.uint8]
+
+STEPS = 512  # table entries from 0 to one end
+
+# OKLCH: lightness in [0, 1], chroma, hue in degrees; from zero to the end of the range
+_TOGETHER = ((0.97, 0.02, 90.0), (0.86, 0.13, 84.0), (0.74, 0.165, 62.0), (0.60, 0.20, 40.0))
+_APART = ((0.97, 0.02, 230.0), (0.82, 0.095, 232.0), (0.65, 0.145, 248.0), (0.46, 0.19, 262.0))
+
+_LMS_FROM_OKLAB = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ]
+)
+_RGB_FROM_LMS = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """A colour table from one end of a range to the other."""
+
+    name: str
+    signed: bool  # True: -limit..limit around zero; False: 0..limit, negative values drawn as zero
+    table: ByteArray  # (n, 4) RGBA from the lowest value to the highest, evenly spaced
+    grey: float  # in [0, 1]: how much colour figures take from the photo below
+
+    def range_of(self, limit: float) -> tuple[float, float]:
+        """The values at the two ends of the table for a colour limit."""
+        return (-limit, limit) if self.signed else (0.0, limit)
+
+    def colourise(self, values: FloatArray, limit: float) -> ByteArray:
+        """Colours (..., 4) uint8 RGBA of values (...); beyond the limit they stay the end's colour.
+
+        With a limit of 0 every value has the colour of zero.
+        """
+        low, high = self.range_of(1.0)
+        relative = values / np.float32(limit) if limit > 0 else np.zeros_like(values)
+        position = (np.clip(relative, low, high) - low) / (high - low)
+        index = np.rint(position * (len(self.table) - 1)).astype(np.intp)
+        return np.asarray(self.table[index])
+
+
+def palette(name: str) -> Palette:
+    """The palette by name: "lookalike" (signed, safe for colour-blind readers) or "jet".
+
+    "jet" is the papers' rendition: rainbow colours at half opacity on the positive part only.
+    Raises ValueError for another name.
+    """
+    builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
+    if name not in builders:
+        raise ValueError(f"colours must be one of {', '.join(builders)}; got {name!r}")
+    return builders[name]()
+
+
+def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sRGB colours (n, 3) in [0, 1] at t (n,) between OKLCH anchors, blended in OKLab."""
+    lightness, chroma, hue = np.array(anchors).T
+    lab = np.column_stack(
+        [lightness, chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))]
+    )  # (anchors, 3)
+    at = np.linspace(0.0, 1.0, len(anchors))
+    return srgb_from_oklab(np.column_stack([np.interp(t, at, channel) for channel in lab.T]))
+
+
+@cache
+def _lookalike() -> Palette:
+    t = np.linspace(0.0, 1.0, STEPS + 1)
+    apart, together = ramp(_APART, t), ramp(_TOGETHER, t)
+    colours = np.concatenate([apart[:0:-1], together])
+    opacity = np.concatenate([_opacity(t)[:0:-1], _opacity(t)])
+    return Palette("lookalike", True, _as_bytes(np.column_stack([colours, opacity])), 0.8)
+
+
+@cache
+def _jet() -> Palette:
+    t = np.linspace(0.0, 1.0, STEPS + 1)
+    centres = np.array([0.75, 0.5, 0.25])  # where red, green and blue are strongest
+    colours = np.clip(1.5 - 4.0 * np.abs(t[:, None] - centres), 0.0, 1.0)
+    return Palette("jet", False, _as_bytes(np.column_stack([colours, np.full_like(t, 0.5)])), 0.0)
+
+
+def _opacity(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From 0 (the photo as it is) to 0.82, a little quicker than in proportion."""
+    return np.asarray(0.82 * t**0.85)
+
+
+def srgb_from_oklab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sRGB (n, 3) in [0, 1], cut to the gamut, of OKLab colours (n, 3) (Ottosson 2020)."""
+    linear = np.clip((lab @ _LMS_FROM_OKLAB.T) ** 3 @ _RGB_FROM_LMS.T, 0.0, 1.0)
+    return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+def oklab_from_srgb(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """OKLab (n, 3), lightness first in [0, 1], of sRGB colours (n, 3) in [0, 1]."""
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    lms = np.cbrt(linear @ np.linalg.inv(_RGB_FROM_LMS).T)
+    return np.asarray(lms @ np.linalg.inv(_LMS_FROM_OKLAB).T)
+
+
+def _as_bytes(rgba: NDArray[np.float64]) -> ByteArray:
+    return np.rint(rgba * 255.0).astype(np.uint8)

@@ -1,0 +1,121 @@
+"""One query against several matches: every hit with its reason, in one range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from lookalike.render.colours import Palette, palette
+from lookalike.render.layout import Sheet, blank, centred, figure, row, side_title, stack
+from lookalike.render.legend import legend, unit_of
+from lookalike.render.overlay import explanation_limit, painted, photo
+from lookalike.render.placement import fitted
+from lookalike.render.ranges import per_percent
+from lookalike.render.text import MUTED, text_line
+from lookalike.types import Explanation, FloatArray, Geometry, Picture
+
+
+def strip(
+    explanations: Sequence[Explanation],
+    *,
+    colours: str = "lookalike",
+    width: int = 1400,
+    columns: int = 5,
+    smooth: bool = True,
+) -> Image.Image:
+    """The query, and a column for each match: the match under its map, below it the query's: RGB.
+
+    All maps share one range, so a weak match looks weak; the order is that of the explanations,
+    ``columns`` of them a row. The image is width pixels wide (320 or more). Raises ValueError
+    without explanations, where they differ in query, method or model, for maps that are not finite
+    and for a width that leaves a column less than 40 pixels.
+    """
+    _check(explanations, columns)
+    sheet, chosen = Sheet(width), palette(colours)
+    side = sheet.columns(min(columns, len(explanations)) + 1)
+    if side < 40:
+        raise ValueError(f"{columns} columns do not fit into {width} pixels; use fewer columns or more width")
+    tiles = _Tiles(explanations, sheet, chosen, side, smooth)
+    drawn = [tiles.draw(rank, explanation) for rank, explanation in enumerate(explanations, 1)]
+    rows = [row(drawn[start : start + columns], sheet.gap) for start in range(0, len(drawn), columns)]
+    body = row([tiles.query(), stack(rows, sheet.gap)], sheet.gap)
+    unit = unit_of(explanations[0].additive)
+    scale = legend(chosen, tiles.limit, unit, width=sheet.inner // 3, size=sheet.small)
+    return figure(_headline(explanations, sheet), [body, scale], sheet)
+
+
+class _Tiles:
+    """What all columns have in common: sizes, colours and the range."""
+
+    def __init__(
+        self, explanations: Sequence[Explanation], sheet: Sheet, colours: Palette, side: int, smooth: bool
+    ) -> None:
+        self.first = explanations[0]
+        self.limit = explanation_limit(*explanations)
+        self.sheet, self.colours, self.side, self.smooth = sheet, colours, side, smooth
+        self.height = max(self.fitted(each.match)[0] for each in explanations)
+
+    def query(self) -> Image.Image:
+        """The column with the query's photo."""
+        image = photo(self.first.query, self.fitted(self.first.query))
+        return self._column("query", self.first.query.name, [centred(image, self.side, self.height)])
+
+    def draw(self, rank: int, explanation: Explanation) -> Image.Image:
+        """The column of one match."""
+        match = self._painted(explanation.match, explanation.match_map, explanation.match_geometry)
+        query = self._painted(explanation.query, explanation.query_map, explanation.query_geometry)
+        images = [centred(match, self.side, self.height), centred(query, self.side)]
+        return self._column(f"{rank}.  {explanation.similarity:.3f}", explanation.match.name, images)
+
+    def fitted(self, picture: Picture) -> tuple[int, int]:
+        """Size (H, W) of a picture in a column."""
+        return fitted(picture.original_size, (round(self.side * 1.2), self.side))
+
+    def _painted(self, picture: Picture, values: FloatArray, geometry: Geometry) -> Image.Image:
+        return painted(
+            photo(picture, self.fitted(picture)),
+            per_percent(values),
+            geometry,
+            limit=self.limit,
+            colours=self.colours,
+            smooth=self.smooth,
+            grey=self.colours.grey,
+        )
+
+    def _column(self, title: str, name: str, images: list[Image.Image]) -> Image.Image:
+        words = blank(self.side, self.sheet.line)
+        words.paste(side_title(title, name, self.sheet, self.side), (0, 0))
+        return stack([words, *images], self.sheet.gap // 2)
+
+
+def _headline(explanations: Sequence[Explanation], sheet: Sheet) -> Image.Image:
+    first = explanations[0]
+    matches = "1 match" if len(explanations) == 1 else f"{len(explanations)} matches"
+    title = f"{first.query.name} and {matches}"
+    maps = "attributions" if first.additive else "heat maps"
+    facts = (
+        f"method {first.method} · model {first.model} · {maps} of each pair: the match, and the query below"
+    )
+    return stack(
+        [
+            text_line(title, sheet.large, max_width=sheet.inner, bold=True),
+            text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner),
+        ]
+    )
+
+
+def _check(explanations: Sequence[Explanation], columns: int) -> None:
+    if not explanations:
+        raise ValueError("a strip needs at least one explanation, got none")
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    for what, values in (
+        ("query", {(each.query.name, each.query.original_size) for each in explanations}),
+        ("method", {(each.method, each.additive) for each in explanations}),
+        ("model", {each.model for each in explanations}),
+    ):
+        if len(values) > 1:
+            raise ValueError(
+                f"maps can share one range only where the {what} is the same; got {sorted(map(str, values))}"
+            )

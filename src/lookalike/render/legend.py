@@ -1,0 +1,84 @@
+"""The colour bar with its numbers: what a colour stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from lookalike.render.colours import Palette
+from lookalike.render.layout import blank, row, stack
+from lookalike.render.text import INK, MUTED, line_height, printable, text_line, text_width
+
+ADDITIVE_UNIT = "contribution to the similarity per 1 % of the area seen"
+HEAT_UNIT = "relative weight per 1 % of the area seen"
+
+_GROUND = (226, 226, 226)  # stands for the photo under the colours
+
+
+def unit_of(additive: bool) -> str:
+    """The words for a map's unit, after ``per_percent``."""
+    return ADDITIVE_UNIT if additive else HEAT_UNIT
+
+
+def legend(
+    colours: Palette,
+    limit: float,
+    title: str,
+    *,
+    width: int,
+    size: float,
+    ends: tuple[str, str] = ("apart", "together"),
+) -> Image.Image:
+    """Colour bar, numbers at its ends and middle, title above, and what the two ends mean: RGB.
+
+    Width is that of the bar in pixels, size that of the font. For a palette without negative
+    colours the word of the lower end is left out.
+    """
+    words = (ends[0] if colours.signed else "", ends[1])
+    reach = max(text_width(word, size) for word in words)  # the same on both sides: the bar in the middle
+    bar = _scaled_bar(colours, limit, width, size)
+    pad = round(size * 0.6)
+    sides = [blank(round(reach) + 1, line_height(size)) for _ in words]
+    for side, word, align in zip(sides, words, (1.0, 0.0), strict=True):
+        label = text_line(word, size, colour=MUTED)
+        side.paste(label, (round((side.width - label.width) * align), 0))
+    return stack(
+        [text_line(title, size, colour=MUTED), row([sides[0], bar, sides[1]], pad)],
+        round(size * 0.3),
+        align=0.5,
+    )
+
+
+def number(value: float) -> str:
+    """Three significant digits with a sign, plain zero for 0."""
+    return "0" if value == 0 else f"{value:+#.3g}".removesuffix(".")
+
+
+def three_digits(value: float) -> str:
+    """Three digits after the point; what rounds to zero has no sign."""
+    return f"{value:.3f}" if abs(value) >= 5e-4 else "0.000"
+
+
+def colour_bar(colours: Palette, width: int, height: int) -> Image.Image:
+    """The palette from its lowest value to its highest, on a grey that stands for the photo: RGB."""
+    low, high = colours.range_of(1.0)
+    values = np.tile(np.linspace(low, high, width, dtype=np.float32), (height, 1))
+    ground = Image.new("RGBA", (width, height), (*_GROUND, 255))
+    return Image.alpha_composite(ground, Image.fromarray(colours.colourise(values, 1.0))).convert("RGB")
+
+
+def _scaled_bar(colours: Palette, limit: float, width: int, size: float) -> Image.Image:
+    """The bar with a tick and a number at its ends and in the middle, as wide as the numbers need."""
+    low, high = colours.range_of(limit)
+    labels = [text_line(printable(number(x)), size, colour=INK) for x in (low, (low + high) / 2, high)]
+    overhang = max(label.width for label in labels) // 2
+    bar = colour_bar(colours, width, round(size * 0.95))
+    tick = round(size * 0.3)
+    image = blank(width + 2 * overhang, bar.height + tick + labels[0].height)
+    image.paste(bar, (overhang, 0))
+    draw = ImageDraw.Draw(image)
+    for part, label in zip((0.0, 0.5, 1.0), labels, strict=True):
+        x = overhang + round(part * (width - 1))
+        draw.line([(x, bar.height), (x, bar.height + tick)], INK)
+        image.paste(label, (x - label.width // 2, bar.height + tick))
+    return image

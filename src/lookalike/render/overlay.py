@@ -1,0 +1,130 @@
+"""One photo under its map: the picture that all figures are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from lookalike.render.colours import Palette, palette
+from lookalike.render.placement import fitted, place, seen
+from lookalike.render.ranges import per_percent, shared_range
+from lookalike.types import Explanation, FloatArray, Geometry, Picture
+
+_UNSEEN = (206, 206, 206)  # grey that covers what the network did not see
+_UNSEEN_OPACITY = 0.55
+
+
+def overlay(
+    picture: Picture,
+    values: FloatArray,
+    geometry: Geometry,
+    *,
+    limit: float | None = None,
+    colours: str = "lookalike",
+    max_side: int = 1024,
+    smooth: bool = True,
+    dim_unseen: bool = True,
+) -> Image.Image:
+    """The photo with a map (h, w) in colours where its cells lie: RGB, longest side max_side at most.
+
+    Colours are in the map's own unit: ``limit`` is the absolute value at the ends of the colours
+    (the map's largest by default; give the same to pictures that will be compared). Zero leaves
+    the photo as it is. What the network did not see is veiled in grey, or untouched without
+    ``dim_unseen``. Raises ValueError for maps that are not finite or 2-d, a limit that is negative
+    or not finite, and unknown colours.
+    """
+    if max_side < 1:
+        raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
+    largest = min(max_side, max(picture.original_size))
+    size = fitted(picture.original_size, (largest, largest))
+    return painted(
+        photo(picture, size),
+        values,
+        geometry,
+        limit=shared_range(values)[1] if limit is None else checked_limit(limit),
+        colours=palette(colours),
+        smooth=smooth,
+        dim_unseen=dim_unseen,
+    )
+
+
+def query_overlay(
+    explanation: Explanation, *, colours: str = "lookalike", max_side: int = 1024, smooth: bool = True
+) -> Image.Image:
+    """The query under its map, in the range that it shares with the match: RGB."""
+    return overlay(
+        explanation.query,
+        per_percent(explanation.query_map),
+        explanation.query_geometry,
+        limit=explanation_limit(explanation),
+        colours=colours,
+        max_side=max_side,
+        smooth=smooth,
+    )
+
+
+def match_overlay(
+    explanation: Explanation, *, colours: str = "lookalike", max_side: int = 1024, smooth: bool = True
+) -> Image.Image:
+    """The match under its map, in the range that it shares with the query: RGB."""
+    return overlay(
+        explanation.match,
+        per_percent(explanation.match_map),
+        explanation.match_geometry,
+        limit=explanation_limit(explanation),
+        colours=colours,
+        max_side=max_side,
+        smooth=smooth,
+    )
+
+
+def explanation_limit(*explanations: Explanation) -> float:
+    """The largest absolute value per 1 % of the view over all maps of the explanations."""
+    maps = [values for each in explanations for values in (each.query_map, each.match_map)]
+    return shared_range(*map(per_percent, maps))[1]
+
+
+def painted(
+    image: Image.Image,
+    values: FloatArray,
+    geometry: Geometry,
+    *,
+    limit: float,
+    colours: Palette,
+    smooth: bool = True,
+    dim_unseen: bool = True,
+    grey: float = 0.0,
+) -> Image.Image:
+    """An RGB image of the whole original, at any size, with the map's colours laid over it.
+
+    ``grey`` in [0, 1] takes that much of the photo's own colour away, so that a brown floor and an
+    orange map stay two things; for figures that show the photo in its colours beside it.
+    """
+    size = (image.height, image.width)
+    colour = colours.colourise(place(values, geometry, size, smooth=smooth), limit)  # (H, W, 4)
+    unseen = ~seen(geometry, size)
+    colour[unseen] = 0
+    muted = Image.blend(image, image.convert("L").convert("RGB"), grey) if grey else image
+    canvas = _veiled(muted, unseen) if dim_unseen else muted
+    return Image.alpha_composite(canvas.convert("RGBA"), Image.fromarray(colour)).convert("RGB")
+
+
+def photo(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """The picture as RGB at size (H, W), reduced in two steps where it is huge."""
+    image = picture.image.convert("RGB")
+    return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def checked_limit(limit: float) -> float:
+    """The limit of a colour range; ValueError where it is negative or not finite."""
+    if not np.isfinite(limit) or limit < 0:
+        raise ValueError(f"the limit of a colour range must be a finite number of 0 or more, got {limit}")
+    return float(limit)
+
+
+def _veiled(image: Image.Image, unseen: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Image.Image:
+    if not unseen.any():
+        return image
+    veil = Image.new("RGB", image.size, _UNSEEN)
+    grey = image.convert("L").convert("RGB")
+    return Image.composite(Image.blend(grey, veil, _UNSEEN_OPACITY), image, Image.fromarray(unseen))

@@ -1,0 +1,69 @@
+"""Query and match with their maps: the picture that says why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from PIL import Image
+
+from lookalike.render.colours import Palette, palette
+from lookalike.render.layout import Sheet, figure, justified, row, side_title, stack
+from lookalike.render.legend import legend, three_digits, unit_of
+from lookalike.render.overlay import explanation_limit, painted, photo
+from lookalike.render.ranges import per_percent
+from lookalike.render.text import MUTED, text_line
+from lookalike.types import Explanation, FloatArray, Geometry, Picture
+
+
+def side_by_side(
+    explanation: Explanation, *, colours: str = "lookalike", width: int = 1200, smooth: bool = True
+) -> Image.Image:
+    """Query and match, each as a photo and under its map, with caption and legend: RGB.
+
+    The image is width pixels wide (320 or more); its height follows the photos. Both maps are
+    drawn per 1 % of the area that the network saw, so grids of different sizes compare, in one
+    range that the legend prints. Colours are "lookalike" (signed) or "jet" (positive part).
+    Raises ValueError for maps that are not finite, a width that is too small and unknown colours.
+    """
+    sheet, chosen, limit = Sheet(width), palette(colours), explanation_limit(explanation)
+    sizes = justified(
+        explanation.query.original_size, explanation.match.original_size, sheet.inner, sheet.gap
+    )
+    query = _Side("query", explanation.query, explanation.query_map, explanation.query_geometry, sizes[0])
+    match = _Side("match", explanation.match, explanation.match_map, explanation.match_geometry, sizes[1])
+    columns = [side.column(sheet, chosen, limit, smooth) for side in (query, match)]
+    scale = legend(chosen, limit, unit_of(explanation.additive), width=sheet.inner // 3, size=sheet.small)
+    return figure(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
+
+
+def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:
+    """The similarity, and below it method, model and what the maps miss: RGB."""
+    title = text_line(f"similarity {explanation.similarity:.3f}", sheet.large, bold=True)
+    facts = " · ".join([f"method {explanation.method}", f"model {explanation.model}", _missing(explanation)])
+    return stack([title, text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner)])
+
+
+def _missing(explanation: Explanation) -> str:
+    """What the maps leave out, in words: the residual, or that there is none to state."""
+    if not explanation.additive:
+        return "heat maps: relative weights, no sum"
+    query, match = three_digits(explanation.residual), three_digits(explanation.match_residual)
+    return f"residual {query}" if query == match else f"residual {query} (query), {match} (match)"
+
+
+class _Side(NamedTuple):
+    role: str
+    picture: Picture
+    values: FloatArray
+    geometry: Geometry
+    size: tuple[int, int]
+
+    def column(self, sheet: Sheet, colours: Palette, limit: float, smooth: bool) -> Image.Image:
+        """Title, photo, and photo under the map, below each other."""
+        plain = photo(self.picture, self.size)
+        values = per_percent(self.values)
+        under_map = painted(
+            plain, values, self.geometry, limit=limit, colours=colours, smooth=smooth, grey=colours.grey
+        )
+        title = side_title(self.role, self.picture.name, sheet, plain.width)
+        return stack([title, plain, under_map], sheet.gap // 2)

@@ -1,0 +1,93 @@
+"""Where a feature grid lies on the pixels: maps enlarged onto the original image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.render.ranges import checked_map
+from lookalike.types import FloatArray, Geometry
+
+
+def place(
+    values: FloatArray, geometry: Geometry, size: tuple[int, int], *, smooth: bool = True
+) -> FloatArray:
+    """The map (h, w) on the whole original image, drawn at size (H, W): (H, W), zero outside the crop.
+
+    A cell's value stands at the cell's centre; between centres it changes smoothly and never
+    leaves the range of its neighbours, so no sign appears that the map does not have. With
+    ``smooth=False`` each cell is flat. Raises ValueError for maps that are not finite or 2-d and
+    for a crop without area.
+    """
+    values = checked_map(values)
+    rows, columns = _grid_positions(geometry, size, (values.shape[0], values.shape[1]))
+    if smooth:
+        placed = _between(_between(values, rows).T, columns).T
+    else:
+        placed = values[_nearest(rows, values.shape[0])][:, _nearest(columns, values.shape[1])]
+    return np.where(seen(geometry, size), placed, np.float32(0.0))
+
+
+def seen(geometry: Geometry, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels of the original image, drawn at size (H, W), the network saw: (H, W)."""
+    rows, columns = _grid_positions(geometry, size, (1, 1))
+    return np.outer((rows >= 0) & (rows < 1), (columns >= 0) & (columns < 1))
+
+
+def canvas_box(
+    box: tuple[float, float, float, float], geometry: Geometry, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """A box (left, top, right, bottom) of original pixels, on the image drawn at size (H, W)."""
+    y = size[0] / geometry.original_size[0]
+    x = size[1] / geometry.original_size[1]
+    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+
+def fitted(original: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The largest size (H, W) of the same proportions inside box (H, W); at least one pixel a side."""
+    scale = min(box[0] / original[0], box[1] / original[1])
+    return max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+
+
+def _grid_positions(
+    geometry: Geometry, size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row (H,) and column (W,) of every pixel centre in cells; cell i covers i to i + 1."""
+    top, left, height, width = geometry.crop
+    if height <= 0 or width <= 0:
+        raise ValueError(f"the crop {geometry.crop} (top, left, height, width) has no area to draw a map on")
+    y = (np.arange(size[0], dtype=np.float64) + 0.5) * (geometry.original_size[0] / size[0])
+    x = (np.arange(size[1], dtype=np.float64) + 0.5) * (geometry.original_size[1] / size[1])
+    return (y - top) / height * grid[0], (x - left) / width * grid[1]
+
+
+def _nearest(positions: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+    return np.clip(np.floor(positions), 0, n - 1).astype(np.intp)
+
+
+def _between(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
+    """Values (n, m) at positions (k,) in cells along the first axis: (k, m).
+
+    Monotone cubic interpolation (Fritsch and Carlson 1980, with harmonic means as slopes): smooth
+    like a bicubic, without its overshoot.
+    """
+    n = len(values)
+    if n == 1:
+        return np.repeat(values, len(positions), axis=0)
+    from_centre = np.clip(positions - 0.5, 0, n - 1)  # half a cell: values stand at the centres
+    below = np.minimum(from_centre.astype(np.intp), n - 2)
+    t = (from_centre - below).astype(np.float32)[:, None]
+    slopes = _slopes(values)
+    start, stop = values[below], values[below + 1]
+    step = t * t * (3 - 2 * t)
+    bend = slopes[below] * (t * (1 - t) ** 2) - slopes[below + 1] * (t * t * (1 - t))
+    return np.asarray(start + (stop - start) * step + bend)
+
+
+def _slopes(values: FloatArray) -> FloatArray:
+    """Slope at each value along the first axis, zero at hills, valleys and the two ends."""
+    before, after = np.diff(values, axis=0)[:-1], np.diff(values, axis=0)[1:]
+    same_direction = np.sign(before) * np.sign(after) > 0
+    slopes = np.zeros_like(values)
+    np.divide(2 * before * after, before + after, out=slopes[1:-1], where=same_direction)
+    return slopes

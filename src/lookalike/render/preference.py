@@ -1,0 +1,85 @@
+"""Why one match stands above another: the signed difference on the query."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from lookalike.render.colours import Palette, palette
+from lookalike.render.layout import Sheet, figure, framed, row, side_title, stack
+from lookalike.render.legend import legend, number, three_digits
+from lookalike.render.overlay import painted, photo
+from lookalike.render.placement import fitted
+from lookalike.render.ranges import per_percent, shared_range
+from lookalike.render.text import MUTED, Colour, text_line
+from lookalike.types import Difference, FloatArray, Picture
+
+_UNIT = "difference of the contributions per 1 % of the area seen"
+
+
+def difference(difference: Difference, *, width: int = 1200, smooth: bool = True) -> Image.Image:
+    """The query under its signed map, and beside it both candidates with their similarities: RGB.
+
+    Orange places speak for the preferred match, blue ones for the other; the candidates' frames
+    have the same colours. The image is width pixels wide (320 or more). Raises ValueError for a
+    map that is not finite and a width that is too small.
+    """
+    sheet, colours = Sheet(width), palette("lookalike")
+    values = per_percent(difference.query_map)
+    limit = shared_range(values)[1]
+    query = _query(difference, values, limit, sheet, colours, smooth)
+    room = (max(query.height, round(sheet.inner * 0.44)), sheet.inner - query.width - 2 * sheet.gap)
+    body = row([query, _candidates(difference, sheet, room, colours)], 2 * sheet.gap)
+    ends = ("for the other", "for the preferred")
+    scale = legend(colours, limit, _UNIT, width=sheet.inner // 3, size=sheet.small, ends=ends)
+    return figure(_headline(difference, sheet), [body, scale], sheet)
+
+
+def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
+    title = f"why {difference.preferred.name} above {difference.other.name}"
+    gap = number(round(difference.preferred_similarity - difference.other_similarity, 3))
+    facts = f"similarity {gap} · model {difference.model} · residual {three_digits(difference.residual)}"
+    return stack(
+        [
+            text_line(title, sheet.large, max_width=sheet.inner, bold=True),
+            text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner),
+        ]
+    )
+
+
+def _query(
+    difference: Difference, values: FloatArray, limit: float, sheet: Sheet, colours: Palette, smooth: bool
+) -> Image.Image:
+    side = round(sheet.inner * 0.58)
+    plain = photo(difference.query, fitted(difference.query.original_size, (side, side)))
+    geometry, grey = difference.query_geometry, colours.grey
+    under_map = painted(plain, values, geometry, limit=limit, colours=colours, smooth=smooth, grey=grey)
+    return stack([side_title("query", difference.query.name, sheet, side), under_map], sheet.gap // 2)
+
+
+def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], colours: Palette) -> Image.Image:
+    """The preferred match above the other one, together about as high as room (H, W)."""
+    box = ((room[0] - sheet.gap) // 2, room[1])
+    pairs = (
+        ("preferred", difference.preferred, difference.preferred_similarity, colours.table[-1]),
+        ("other", difference.other, difference.other_similarity, colours.table[0]),
+    )
+    return stack(
+        [
+            _candidate(
+                f"{role} {similarity:.3f}", picture, (int(end[0]), int(end[1]), int(end[2])), sheet, box
+            )
+            for role, picture, similarity, end in pairs
+        ],
+        sheet.gap,
+    )
+
+
+def _candidate(
+    title: str, picture: Picture, colour: Colour, sheet: Sheet, box: tuple[int, int]
+) -> Image.Image:
+    """Title with the similarity, and the photo in a frame, at most as large as box (H, W)."""
+    words = side_title(title, picture.name, sheet, box[1])
+    frame = max(2, sheet.gap // 5)
+    free = (max(1, box[0] - words.height - sheet.gap // 2 - 2 * frame), max(1, box[1] - 2 * frame))
+    image = photo(picture, fitted(picture.original_size, free))
+    return stack([words, framed(image, colour, frame)], sheet.gap // 2)

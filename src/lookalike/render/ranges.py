@@ -1,0 +1,45 @@
+"""What makes maps comparable: one unit (per share of the view) and one range for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lookalike.types import FloatArray
+
+
+def shared_range(*maps: FloatArray) -> tuple[float, float]:
+    """One symmetric colour range (-limit, limit) for maps that will be compared side by side.
+
+    The limit is the largest absolute value of all maps, each (h, w) of any size; it is 0 where
+    all are zero. Raises ValueError without maps, and for a map that is not 2-d, is empty, or
+    holds NaN or infinite values.
+    """
+    if not maps:
+        raise ValueError("a shared range needs at least one map, got none")
+    limit = max(float(np.abs(checked_map(values)).max()) for values in maps)
+    return -limit, limit
+
+
+def per_percent(values: FloatArray) -> FloatArray:
+    """The map (h, w) in its unit per 1 % of the view, whatever the number of its cells.
+
+    A value per cell says more or less according to how large the cell is, so maps on a 7x7 and on
+    a 10x14 grid cannot share colours. Per 1 % of the area that the network saw they can: the mean
+    over the map, times 100, is the sum of the original map.
+    """
+    return (values * (values.size / 100)).astype(np.float32)
+
+
+def checked_map(values: FloatArray) -> FloatArray:
+    """The map (h, w) as float32; ValueError where it is not 2-d, is empty or is not finite."""
+    values = np.asarray(values, dtype=np.float32)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"a map needs two axes (h, w) of at least one cell, got shape {values.shape}")
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ValueError(
+            f"the map holds {values[row, column]} at row {row}, column {column} "
+            f"({len(bad)} of {values.size} values are not finite); such a map cannot be drawn"
+        )
+    return values
