@@ -1,0 +1,21 @@
+"""timm models behind one face; the only importer of timm."""
+
+from lookalike.backbones.attention import recorded_attention
+from lookalike.backbones.backbone import (
+    Backbone,
+    create_backbone,
+    load_weights,
+    model_names,
+    preprocessing_of,
+    resize_backbone,
+)
+
+__all__ = [
+    "Backbone",
+    "create_backbone",
+    "load_weights",
+    "model_names",
+    "preprocessing_of",
+    "recorded_attention",
+    "resize_backbone",
+]

@@ -1,0 +1,248 @@
+"""Layers after pooling: what they compute, and how the places' shares pass through them.
+
+``carry`` takes a module and the parts of its input (see ``ops.passage``) and returns the parts of
+its output, so a head is any chain of the modules listed in ``carry``. Used by ``embedder`` for
+heads and by ``poolings`` for what follows attention inside a transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lookalike.errors import UnsupportedMethodError
+from lookalike.ops import passage
+
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softplus,
+)
+
+
+class L2Norm(nn.Module):
+    """Divides by the length plus eps; a zero vector stays zero."""
+
+    def __init__(self, eps: float = 0.0) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D) of unit length."""
+        norm: Tensor = x.norm(dim=-1, keepdim=True) + self.eps
+        return x / norm.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+class Pointwise(nn.Module):
+    """A 1 × 1 convolution applied to vectors; the convolution stays where it was."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        if convolution.kernel_size != (1, 1) or convolution.groups != 1:
+            raise UnsupportedMethodError(
+                f"a 1x1 convolution without groups can follow pooling, got {convolution}; use another pooling"
+            )
+        self.convolution = convolution
+
+    @property
+    def weight(self) -> Tensor:
+        """(D, C)."""
+        return self.convolution.weight.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., D)."""
+        return F.linear(x, self.weight, self.convolution.bias)
+
+
+class Scale(nn.Module):
+    """Multiplies each channel by a learnt factor (layer scale)."""
+
+    def __init__(self, factor: Tensor) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        return x * self.factor
+
+
+class Elementwise(nn.Module):
+    """Any activation that works number by number and is none of torch's own classes."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        result: Tensor = self.activation(x)
+        return result
+
+
+class Residual(nn.Module):
+    """``x + branch(x)``."""
+
+    def __init__(self, branch: nn.Sequential) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        result: Tensor = x + self.branch(x)
+        return result
+
+
+class Gated(nn.Module):
+    """``activation(gate(x)) * value(x)``, the heart of SwiGLU; the gate is frozen when carried."""
+
+    def __init__(self, gate: nn.Module, value: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.gate, self.value, self.activation = gate, value, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., D)."""
+        result: Tensor = self.activation(self.gate(x)) * self.value(x)
+        return result
+
+
+def carry(module: nn.Module, parts: Tensor) -> Tensor:
+    """Parts (B, M, D) of the module's output, from those of its input (B, M, C); last row residual.
+
+    Raises UnsupportedMethodError for a module whose passage is not known.
+    """
+    match module:
+        case nn.Sequential():
+            for layer in module:
+                parts = carry(layer, parts)
+            return parts
+        case nn.Identity() | nn.Dropout():
+            return parts
+        case nn.Linear():
+            return passage.affine(parts, module.weight, module.bias)
+        case Pointwise():
+            return passage.affine(parts, module.weight, module.convolution.bias)
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            return _carry_batch_norm(module, parts)
+        case nn.LayerNorm():
+            return passage.layer_norm(parts, module.weight, module.bias, module.eps)
+        case nn.RMSNorm():
+            return passage.rms_norm(parts, module.weight, module.eps or torch.finfo(parts.dtype).eps)
+        case L2Norm():
+            return passage.l2_norm(parts, module.eps)
+        case Scale():
+            return passage.scale(parts, module.factor)
+        case Residual():
+            return parts + carry(module.branch, parts)
+        case Gated():
+            frozen = module.activation(module.gate(parts.sum(1, keepdim=True)))
+            return carry(module.value, parts) * frozen
+        case Elementwise():
+            return passage.gate(parts, module)
+        case _ if isinstance(module, ACTIVATIONS):
+            return passage.gate(parts, module)
+    raise UnsupportedMethodError(
+        f"shares can't pass through {type(module).__name__}; a head may hold affine layers, BatchNorm, "
+        "LayerNorm, L2 and activations"
+    )
+
+
+def _carry_batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, parts: Tensor) -> Tensor:
+    if norm.running_mean is None or norm.running_var is None:
+        raise UnsupportedMethodError("shares need BatchNorm with running statistics; this one keeps none")
+    factor = (norm.running_var + norm.eps).rsqrt()
+    if norm.weight is not None:
+        factor = factor * norm.weight
+    shift = -norm.running_mean * factor
+    return passage.scale(parts, factor, shift if norm.bias is None else shift + norm.bias)
+
+
+def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """A fixed affine layer from its matrix (D, C) and bias (D,)."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return layer
+
+
+def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -> nn.Linear:
+    """PCA whitening learnt on embeddings (B, C): an affine layer C → width of unit variances.
+
+    Raises ValueError where width is more than the number of directions that B samples span.
+    """
+    n, channels = embeddings.shape
+    width = width or min(channels, n - 1)
+    if not 1 <= width <= min(channels, n - 1):
+        raise ValueError(f"whitening of {n} embeddings of width {channels} keeps 1 to {min(channels, n - 1)} "
+                         f"directions, got {width}")  # fmt: skip
+    mean = embeddings.double().mean(0)
+    _, spread, directions = torch.linalg.svd(embeddings.double() - mean, full_matrices=False)
+    projection = directions[:width] / (spread[:width, None] / (n - 1) ** 0.5 + eps)
+    return affine(projection.to(embeddings.dtype), (-projection @ mean).to(embeddings.dtype))
+
+
+def build_head(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Tensor]) -> nn.Sequential:
+    """The head that a saved embedder describes; sizes come from the weights, ``"0.weight"`` etc."""
+    head = nn.Sequential(*(_layer(spec, weights, f"{i}.") for i, spec in enumerate(layers)))
+    head.load_state_dict(dict(weights))
+    return head
+
+
+def _layer(spec: Mapping[str, Any], weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
+    match spec.get("layer"):
+        case "affine":
+            d, c = weights[prefix + "weight"].shape
+            return nn.Linear(c, d, bias=prefix + "bias" in weights)
+        case "batch_norm":
+            return nn.BatchNorm1d(len(weights[prefix + "running_mean"]), eps=spec.get("eps", 1e-5))
+        case "layer_norm":
+            return nn.LayerNorm(len(weights[prefix + "weight"]), eps=spec.get("eps", 1e-5))
+        case "l2":
+            return L2Norm(eps=spec.get("eps", 0.0))
+        case "relu":
+            return nn.ReLU()
+        case "gelu":
+            return nn.GELU()
+        case other:
+            raise ValueError(
+                f"a head layer is affine, batch_norm, layer_norm, l2, relu or gelu; the file says {other!r}"
+            )
+
+
+def describe_head(head: nn.Sequential) -> list[dict[str, Any]]:
+    """The JSON description that ``build_head`` reads back.
+
+    Raises ValueError for a layer that can't be saved.
+    """
+    return [_describe(layer) for layer in head]
+
+
+def _describe(layer: nn.Module) -> dict[str, Any]:
+    match layer:
+        case nn.Linear():
+            return {"layer": "affine"}
+        case nn.BatchNorm1d():
+            return {"layer": "batch_norm", "eps": layer.eps}
+        case nn.LayerNorm():
+            return {"layer": "layer_norm", "eps": layer.eps}
+        case L2Norm():
+            return {"layer": "l2", "eps": layer.eps}
+        case nn.ReLU():
+            return {"layer": "relu"}
+        case nn.GELU(approximate="none"):
+            return {"layer": "gelu"}
+    raise ValueError(
+        f"a saved head holds affine, BatchNorm1d, LayerNorm, L2, ReLU and GELU layers; got {layer}"
+    )

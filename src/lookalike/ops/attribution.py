@@ -1,0 +1,68 @@
+"""From shares to maps: where a cosine comes from, and which place matches which.
+
+The maps generalise Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019:
+there an average-pooled embedding makes place i of A contribute ``a_i · b / (N ‖a‖ ‖b‖)``.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def similarity_maps(
+    shares: Float[Tensor, "N D"], residual: Float[Tensor, " D"], matches: Float[Tensor, "K D"]
+) -> Float[Tensor, "K N"]:
+    """Share of each place in the cosine with each of K matches; signed.
+
+    ``matches`` are unit embeddings, so nothing else of the matching images is needed and the maps
+    of all K cost one product. Row k sums to the cosine with match k, less what the residual
+    accounts for.
+
+    >>> shares = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> similarity_maps(shares, torch.zeros(2), torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+    tensor([[0.6000, 0.0000],
+            [0.3600, 0.6400]])
+    """
+    norm: Tensor = (shares.sum(0) + residual).norm()
+    return matches @ shares.T / norm
+
+
+def affinity(
+    query: Float[Tensor, "N D"],
+    match: Float[Tensor, "M D"],
+    query_norm: Float[Tensor, ""],
+    match_norm: Float[Tensor, ""],
+) -> Float[Tensor, "N M"]:
+    """Share of each pair of places in the cosine: row sums give one map, column sums the other.
+
+    The norms are those of the two whole embeddings (residuals included).
+    """
+    return query @ match.T / (query_norm * match_norm)
+
+
+def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
+    """Pairs (query place, match place) that prefer each other to all others, best first.
+
+    Pairs with an affinity of zero or less are left out. Ties go to the lower place number.
+
+    >>> mutual_best_matches(torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.0, 0.4]]))
+    tensor([[0, 0],
+            [2, 1]])
+    """
+    best_match = affinities.argmax(1)  # (N,)
+    best_query = affinities.argmax(0)  # (M,)
+    places = torch.arange(affinities.shape[0], device=affinities.device)
+    mutual = (best_query[best_match] == places) & (affinities[places, best_match] > 0)
+    pairs = torch.stack([places[mutual], best_match[mutual]], dim=1)
+    order = affinities[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)
+    return pairs[order]
+
+
+def region_embedding(shares: Float[Tensor, "N D"], weights: Float[Tensor, " N"]) -> Float[Tensor, " D"]:
+    """Unit embedding of a part of the image: the weighted sum of its places' shares.
+
+    Weights are in [0, 1]: how much of each place lies inside the region.
+    """
+    return torch.nn.functional.normalize(weights @ shares, dim=0)

@@ -1,0 +1,127 @@
+"""Poolings beside their shares: what each place contributed to the pooled vector.
+
+For every pooling ``X`` the functions ``X_pool`` and ``X_shares`` take the same features, and
+``X_shares(...).sum(1)`` equals ``X_pool(...)``. Average and max pooling follow Stylianou et al.,
+WACV 2019; generalised mean (GeM) Radenović et al., TPAMI 2019; the sum of average and max
+pooling Zhang et al., CVPR 2022; R-MAC Tolias et al., ICLR 2016.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Places = Float[Tensor, "B N C"]
+Pooled = Float[Tensor, "B C"]
+Power = Float[Tensor, "*powers"]  # one number or one per channel
+
+
+def mean_pool(places: Places) -> Pooled:
+    """Average over the places."""
+    return places.mean(1)
+
+
+def mean_shares(places: Places) -> Places:
+    """Each place gives its vector, divided by the number of places."""
+    return places / places.shape[1]
+
+
+def max_pool(places: Places) -> Pooled:
+    """Maximum over the places, channel by channel."""
+    return places.amax(1)
+
+
+def max_shares(places: Places) -> Places:
+    """Each channel goes to the place of its maximum, in equal parts where several tie."""
+    at_peak = places == places.amax(1, keepdim=True)
+    return places * at_peak / at_peak.sum(1, keepdim=True)
+
+
+def gem_pool(places: Places, power: Power, floor: float = 1e-6) -> Pooled:
+    """Generalised mean: ``mean(clamp(x, floor)^p)^(1/p)``; power is one number or one per channel.
+
+    p = 1 is the mean of the clamped values, p → ∞ the maximum. Computed relative to the maximum,
+    so large powers neither overflow nor underflow.
+    """
+    clamped = places.clamp(min=floor)
+    peak = clamped.amax(1, keepdim=True)
+    return peak.squeeze(1) * (clamped / peak).pow(power).mean(1).pow(1 / power)
+
+
+def gem_shares(places: Places, power: Power, floor: float = 1e-6) -> Places:
+    """Each place takes the pooled value in proportion to its ``x^p``."""
+    clamped = places.clamp(min=floor)
+    weights = (clamped / clamped.amax(1, keepdim=True)).pow(power)
+    return gem_pool(places, power, floor)[:, None] * weights / weights.sum(1, keepdim=True)
+
+
+def average_plus_max_pool(places: Places) -> Pooled:
+    """Sum of average and max pooling, as AVSL (CVPR 2022) pools its nodes."""
+    return mean_pool(places) + max_pool(places)
+
+
+def average_plus_max_shares(places: Places) -> Places:
+    """Sum of the shares of average and max pooling; AVSL's activation map divided by N."""
+    return mean_shares(places) + max_shares(places)
+
+
+def rmac_pool(places: Places, grid: tuple[int, int], levels: int = 3) -> Pooled:
+    """R-MAC: the sum over a pyramid of square regions of their L2-normalised max pooling.
+
+    The whole grid is the first region, and region norms carry a floor of 1e-6, as in the
+    published networks of Radenović et al., TPAMI 2019.
+    """
+    pooled = torch.stack([places[:, cells].amax(1) for cells in rmac_regions(grid, levels)])  # (R, B, C)
+    return (pooled / _norm_with_floor(pooled)).sum(0)
+
+
+def rmac_shares(places: Places, grid: tuple[int, int], levels: int = 3) -> Places:
+    """Shares of R-MAC: in each region those of max pooling, divided by the region's norm."""
+    shares = torch.zeros_like(places)
+    for cells in rmac_regions(grid, levels):
+        region = places[:, cells]
+        shares[:, cells] += max_shares(region) / _norm_with_floor(region.amax(1, keepdim=True))
+    return shares
+
+
+def rmac_regions(grid: tuple[int, int], levels: int = 3) -> list[list[int]]:
+    """Row-major cell numbers of every region of the R-MAC pyramid, the whole grid first.
+
+    Regions of level l are squares of side ``2 min(h, w) / (l + 1)``, l of them along the shorter
+    side and more along the longer one, so many that neighbours overlap by nearly 40 %.
+    """
+    h, w = grid
+    short, long = sorted(grid)
+    extra = 0 if short == long else 1 + _extra_squares(short, long)
+    regions = [list(range(h * w))]
+    for level in range(1, levels + 1):
+        side = math.floor(2 * short / (level + 1))
+        if side == 0:
+            continue
+        rows = _starts(h, side, level + (extra if h > w else 0))
+        columns = _starts(w, side, level + (extra if w > h else 0))
+        regions += [_cells(row, column, side, w) for row in rows for column in columns]
+    return regions
+
+
+def _norm_with_floor(vectors: Float[Tensor, "... C"]) -> Float[Tensor, "... 1"]:
+    norms: Tensor = vectors.norm(dim=-1, keepdim=True)
+    return norms + 1e-6
+
+
+def _extra_squares(short: int, long: int) -> int:
+    """0 to 5: which of 2 to 7 squares along the long side overlap by nearest to 40 %."""
+    overlaps = [1 - (long - short) / (n - 1) / short for n in range(2, 8)]
+    return min(range(len(overlaps)), key=lambda i: abs(overlaps[i] - 0.4))
+
+
+def _starts(length: int, side: int, n: int) -> list[int]:
+    """First cells of n windows of the given side, spread evenly over the length."""
+    return [0] if n == 1 else [math.floor(i * (length - side) / (n - 1)) for i in range(n)]
+
+
+def _cells(row: int, column: int, side: int, width: int) -> list[int]:
+    return [r * width + c for r in range(row, row + side) for c in range(column, column + side)]

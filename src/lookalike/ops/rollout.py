@@ -1,0 +1,80 @@
+"""Attention rollout: how much each token's final vector owes to each input token.
+
+Abnar and Zuidema, *Quantifying Attention Flow in Transformers*, ACL 2020, as applied to pairs of
+images by Black et al., *Visualizing Paired Image Similarity in Transformer Networks*, WACV 2022.
+Per layer: attention fused over heads, plus the identity (the skip connection), rows normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+HeadFusion = Literal["mean", "min", "max"]
+
+
+def layer_transition(attention: Float[Tensor, "A N N"], fusion: HeadFusion = "mean") -> Float[Tensor, "N N"]:
+    """One layer's transition matrix: fused heads plus the identity, rows summing to one."""
+    match fusion:
+        case "mean":
+            fused = attention.mean(0)
+        case "min":
+            fused = attention.amin(0)
+        case "max":
+            fused = attention.amax(0)
+        case _:
+            raise ValueError(f"fusion is one of mean, min, max; got {fusion!r}")
+    with_skip = fused + torch.eye(fused.shape[0], dtype=fused.dtype, device=fused.device)
+    return with_skip / with_skip.sum(1, keepdim=True)
+
+
+def attention_rollout(
+    attentions: Sequence[Float[Tensor, "A N N"]], *, fusion: HeadFusion = "mean", first_layer: int = 0
+) -> Float[Tensor, "N N"]:
+    """The product of the layers' transitions, last layer leftmost; rows sum to one.
+
+    For maps use :func:`roll_out` or :func:`roll_out_conserving`, which need no N × N product.
+    """
+    product, *others = [layer_transition(a, fusion) for a in _from_layer(attentions, first_layer)]
+    for transition in others:
+        product = transition @ product
+    return product
+
+
+def roll_out(
+    values: Float[Tensor, " N"],
+    attentions: Sequence[Float[Tensor, "A N N"]],
+    *,
+    fusion: HeadFusion = "mean",
+    first_layer: int = 0,
+) -> Float[Tensor, " N"]:
+    """``R @ values``, the published map: each token averages the values it attends to.
+
+    Layers act on the vector one after the other, first layer first. The sum is not kept.
+    """
+    for attention in _from_layer(attentions, first_layer):
+        values = layer_transition(attention, fusion) @ values
+    return values
+
+
+def roll_out_conserving(
+    values: Float[Tensor, " N"],
+    attentions: Sequence[Float[Tensor, "A N N"]],
+    *,
+    fusion: HeadFusion = "mean",
+    first_layer: int = 0,
+) -> Float[Tensor, " N"]:
+    """``Rᵀ @ values``: each token hands its value to the tokens it came from; the sum is kept."""
+    for attention in reversed(_from_layer(attentions, first_layer)):
+        values = values @ layer_transition(attention, fusion)
+    return values
+
+
+def _from_layer(attentions: Sequence[Tensor], first_layer: int) -> Sequence[Tensor]:
+    if not 0 <= first_layer < len(attentions):
+        raise ValueError(f"first_layer must be 0 to {len(attentions) - 1} for this model, got {first_layer}")
+    return attentions[first_layer:]

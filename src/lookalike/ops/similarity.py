@@ -1,0 +1,22 @@
+"""Cosine similarity, all pairs and row by row."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cosine_similarity(query: Float[Tensor, "Q D"], gallery: Float[Tensor, "G D"]) -> Float[Tensor, "Q G"]:
+    """Cosine of every query with every gallery embedding, in [-1, 1].
+
+    >>> import torch
+    >>> cosine_similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 3.0]]))
+    tensor([[1., 0.]])
+    """
+    return F.normalize(query, dim=1) @ F.normalize(gallery, dim=1).T
+
+
+def paired_cosine_similarity(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+    """Cosine of row i of a with row i of b, in [-1, 1]."""
+    return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(1)
