@@ -6,23 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_CHUNK = 2**20  # pixels at a time in float64, which would take a gigabyte for a whole large picture
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """The picture as 8-bit RGB, transparency laid over white.
 
     16-bit grey is scaled by 255/65535. 32-bit integer grey is taken as 8-bit if all values lie in
     [0, 255] and as 16-bit if they lie in [0, 65535]; float grey as [0, 1] or [0, 255]. Values
-    outside these ranges are stretched, smallest to black and largest to white.
+    outside these ranges are stretched, smallest to black and largest to white; what is not a number is black.
     """
     if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint32)  # (H, W)
-        return _grey((values + 128) // 257, values, image)  # 257 = 65535 / 255; rounds to nearest
-    if image.mode == "I":
+        table = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # 257 = 65535 / 255; rounds to nearest
+        values = np.asarray(image)  # (H, W)
+        return _grey(table[values], values, image)
+    if image.mode in ("I", "F"):
         values = np.asarray(image)
-        return _grey(_eight_bits(values, (255, 65_535)), values, image)
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image), nan=0.0)
-        return _grey(_eight_bits(values, (1, 255)), values, image)
+        return _grey(_eight_bits(values, (255, 65_535) if image.mode == "I" else (1, 255)), values, image)
     if image.has_transparency_data:
         return _over_white(image.convert("LA") if image.mode == "La" else image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -30,17 +30,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: NDArray[np.generic], tops: tuple[int, int]) -> NDArray[np.uint8]:
     """Values scaled to [0, 255] from [0, top] for the first top that holds them all, else stretched."""
-    wide = values.astype(np.float64)
-    low, high = float(wide.min()), float(wide.max())
+    flat = values.reshape(-1)
+    finite = flat[np.isfinite(flat)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     fitting = [top for top in tops if low >= 0 and high <= top]
     start, span = (0.0, float(fitting[0])) if fitting else (low, max(high - low, 1e-300))
-    scaled: NDArray[np.uint8] = np.rint((wide - start) / span * 255).astype(np.uint8)
-    return scaled
+    scaled = np.empty(flat.shape, dtype=np.uint8)
+    for at in range(0, flat.size, _CHUNK):
+        levels = np.rint((flat[at : at + _CHUNK].astype(np.float64) - start) * 255 / span)
+        scaled[at : at + _CHUNK] = np.nan_to_num(levels, nan=0.0).clip(0, 255)
+    return scaled.reshape(values.shape)
 
 
-def _grey(eight_bits: NDArray[np.generic], values: NDArray[np.generic], image: Image.Image) -> Image.Image:
+def _grey(grey: NDArray[np.uint8], values: NDArray[np.generic], image: Image.Image) -> Image.Image:
     """A grey picture as RGB, with the value that the file declares transparent as white."""
-    grey = eight_bits.astype(np.uint8)
     if "transparency" in image.info:
         grey[values == image.info["transparency"]] = 255
     return Image.fromarray(grey).convert("RGB")

@@ -23,6 +23,7 @@ _FILTERS = {
 _FILTER_REACH = 3  # pixels of the coarser side; Lanczos has the widest filter
 _DRAFT_MARGIN = 2  # decode JPEGs at twice the resized size or more: the filter still has pixels to average
 _MAX_RESIZED = 2**24  # pixels; beyond it only the strip that is kept is resized
+_MAX_BETWEEN = 2**26  # pixels between the two passes of a resize; beyond it columns go first
 
 
 def read(
@@ -53,12 +54,12 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.
     place = _place(picture.original_size, preprocessing)
     canvas = _cut(picture, place, preprocessing)
     height, width = picture.original_size
-    per_row, per_column = height / place.resized[0], width / place.resized[1]
+    rows, columns = place.resized
     crop = (
-        place.top * per_row,
-        place.left * per_column,
-        place.height * per_row,
-        place.width * per_column,
+        place.top * height / rows,
+        place.left * width / columns,
+        place.height * height / rows,
+        place.width * width / columns,
     )
     return np.array(canvas), Geometry(picture.original_size, preprocessing.input_size, crop)
 
@@ -161,8 +162,8 @@ def _resize(
     resample: Image.Resampling,
 ) -> Image.Image:
     height, width = size
-    if width * image.height > _MAX_RESIZED * 4:
-        # Pillow resizes rows first; widening a picture of millions of rows would take gigabytes.
+    if width * image.height > _MAX_BETWEEN:
+        # Older Pillows always fit the width first: gigabytes for a picture of millions of rows.
         image = image.resize((image.width, height), resample, (0, box[1], image.width, box[3]))
         box = (box[0], 0, box[2], height)
     return image.resize((width, height), resample, box)
