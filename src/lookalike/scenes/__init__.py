@@ -1,0 +1,7 @@
+"""Generated rooms with generated paintings: demo data, and tests with exact ground truth."""
+
+from lookalike.scenes.paintings import paint, painting_format
+from lookalike.scenes.pairs import RoomGallery, gallery_of_rooms, room_pair
+from lookalike.scenes.rooms import Room, room
+
+__all__ = ["Room", "RoomGallery", "gallery_of_rooms", "paint", "painting_format", "room", "room_pair"]
