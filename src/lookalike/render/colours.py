@@ -19,8 +19,8 @@ ByteArray = NDArray[np.uint8]
 STEPS = 512  # table entries from 0 to one end
 
 # OKLCH: lightness in [0, 1], chroma, hue in degrees; from zero to the end of the range
-_TOGETHER = ((0.97, 0.02, 90.0), (0.86, 0.13, 84.0), (0.74, 0.165, 62.0), (0.60, 0.20, 40.0))
-_APART = ((0.97, 0.02, 230.0), (0.82, 0.095, 232.0), (0.65, 0.145, 248.0), (0.46, 0.19, 262.0))
+_TOGETHER = ((0.97, 0.02, 90.0), (0.86, 0.13, 84.0), (0.74, 0.16, 62.0), (0.60, 0.185, 39.0))
+_APART = ((0.97, 0.015, 230.0), (0.82, 0.095, 232.0), (0.65, 0.145, 248.0), (0.46, 0.19, 262.0))
 
 _LMS_FROM_OKLAB = np.array(
     [

@@ -27,7 +27,7 @@ def strip(
     """The query, and a column for each match: the match under its map, below it the query's: RGB.
 
     All maps share one range, so a weak match looks weak; the order is that of the explanations,
-    ``columns`` of them a row. The image is width pixels wide (320 or more). Raises ValueError
+    ``columns`` of them a row. The image is width pixels wide (480 or more). Raises ValueError
     without explanations, where they differ in query, method or model, for maps that are not finite
     and for a width that leaves a column less than 40 pixels.
     """
@@ -40,8 +40,9 @@ def strip(
     drawn = [tiles.draw(rank, explanation) for rank, explanation in enumerate(explanations, 1)]
     rows = [row(drawn[start : start + columns], sheet.gap) for start in range(0, len(drawn), columns)]
     body = row([tiles.query(), stack(rows, sheet.gap)], sheet.gap)
+    geometries = [each for pair in explanations for each in (pair.query_geometry, pair.match_geometry)]
     unit = unit_of(explanations[0].additive)
-    scale = legend(chosen, tiles.limit, unit, width=sheet.inner // 3, size=sheet.small)
+    scale = legend(chosen, tiles.limit, unit, sheet, geometries=geometries)
     return figure(_headline(explanations, sheet), [body, scale], sheet)
 
 
@@ -52,7 +53,7 @@ class _Tiles:
         self, explanations: Sequence[Explanation], sheet: Sheet, colours: Palette, side: int, smooth: bool
     ) -> None:
         self.first = explanations[0]
-        self.limit = explanation_limit(*explanations)
+        self.limit = explanation_limit(explanations, colours)
         self.sheet, self.colours, self.side, self.smooth = sheet, colours, side, smooth
         self.height = max(self.fitted(each.match)[0] for each in explanations)
 
@@ -74,7 +75,8 @@ class _Tiles:
 
     def _painted(self, picture: Picture, values: FloatArray, geometry: Geometry) -> Image.Image:
         return painted(
-            photo(picture, self.fitted(picture)),
+            picture,
+            self.fitted(picture),
             per_percent(values),
             geometry,
             limit=self.limit,

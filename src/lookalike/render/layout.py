@@ -10,7 +10,7 @@ from PIL import Image
 from lookalike.render.placement import fitted
 from lookalike.render.text import MUTED, PAPER, Colour, line_height, text_line
 
-MIN_WIDTH = 320
+MIN_WIDTH = 480
 
 
 @dataclass(frozen=True)

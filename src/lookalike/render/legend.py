@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from lookalike.render.colours import Palette
-from lookalike.render.layout import blank, row, stack
-from lookalike.render.text import INK, MUTED, line_height, printable, text_line, text_width
+from lookalike.render.layout import Sheet, blank, row, stack
+from lookalike.render.placement import sees_all
+from lookalike.render.text import INK, MUTED, text_line, text_width
+from lookalike.types import Geometry
 
 ADDITIVE_UNIT = "contribution to the similarity per 1 % of the area seen"
 HEAT_UNIT = "relative weight per 1 % of the area seen"
@@ -24,29 +29,30 @@ def legend(
     colours: Palette,
     limit: float,
     title: str,
+    sheet: Sheet,
     *,
-    width: int,
-    size: float,
+    geometries: Sequence[Geometry],
     ends: tuple[str, str] = ("apart", "together"),
 ) -> Image.Image:
     """Colour bar, numbers at its ends and middle, title above, and what the two ends mean: RGB.
 
-    Width is that of the bar in pixels, size that of the font. For a palette without negative
-    colours the word of the lower end is left out.
+    For a palette without negative colours the word of the lower end is left out. Where a network
+    did not see all of an image, a line says what the grey veil is.
     """
     words = (ends[0] if colours.signed else "", ends[1])
-    reach = max(text_width(word, size) for word in words)  # the same on both sides: the bar in the middle
-    bar = _scaled_bar(colours, limit, width, size)
-    pad = round(size * 0.6)
-    sides = [blank(round(reach) + 1, line_height(size)) for _ in words]
+    reach = math.ceil(max(text_width(word, sheet.small) for word in words))  # keeps the bar in the middle
+    sides = [blank(reach + 1, sheet.line) for _ in words]
     for side, word, align in zip(sides, words, (1.0, 0.0), strict=True):
-        label = text_line(word, size, colour=MUTED)
+        label = text_line(word, sheet.small, colour=MUTED)
         side.paste(label, (round((side.width - label.width) * align), 0))
-    return stack(
-        [text_line(title, size, colour=MUTED), row([sides[0], bar, sides[1]], pad)],
-        round(size * 0.3),
-        align=0.5,
-    )
+    bar = _scaled_bar(colours, limit, sheet.inner // 3, sheet.small)
+    parts = [
+        text_line(title, sheet.small, colour=MUTED),
+        row([sides[0], bar, sides[1]], round(sheet.small / 2)),
+    ]
+    if any(not sees_all(geometry) for geometry in geometries):
+        parts.append(text_line("grey veil: not seen by the model", sheet.small, colour=MUTED))
+    return stack(parts, round(sheet.small * 0.3), align=0.5)
 
 
 def number(value: float) -> str:
@@ -70,7 +76,7 @@ def colour_bar(colours: Palette, width: int, height: int) -> Image.Image:
 def _scaled_bar(colours: Palette, limit: float, width: int, size: float) -> Image.Image:
     """The bar with a tick and a number at its ends and in the middle, as wide as the numbers need."""
     low, high = colours.range_of(limit)
-    labels = [text_line(printable(number(x)), size, colour=INK) for x in (low, (low + high) / 2, high)]
+    labels = [text_line(number(x), size, colour=INK) for x in (low, (low + high) / 2, high)]
     overhang = max(label.width for label in labels) // 2
     bar = colour_bar(colours, width, round(size * 0.95))
     tick = round(size * 0.3)

@@ -28,7 +28,7 @@ def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.
 
     A line's number is its rank; colour and thickness tell its contribution to the similarity, from
     the smallest drawn to the largest. The list below gives each contribution, and the cosine of
-    the two places. The image is width pixels wide (320 or more). Raises ValueError for n below 1
+    the two places. The image is width pixels wide (480 or more). Raises ValueError for n below 1
     and a width that is too small.
     """
     if n < 1:

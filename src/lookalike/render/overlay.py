@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from lookalike.render.colours import Palette, palette
 from lookalike.render.placement import fitted, place, seen
-from lookalike.render.ranges import per_percent, shared_range
+from lookalike.render.ranges import checked_map, per_percent, shared_limit
 from lookalike.types import Explanation, FloatArray, Geometry, Picture
 
 _UNSEEN = (206, 206, 206)  # grey that covers what the network did not see
@@ -35,14 +37,16 @@ def overlay(
     """
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
+    chosen = palette(colours)
     largest = min(max_side, max(picture.original_size))
     size = fitted(picture.original_size, (largest, largest))
     return painted(
-        photo(picture, size),
+        picture,
+        size,
         values,
         geometry,
-        limit=shared_range(values)[1] if limit is None else checked_limit(limit),
-        colours=palette(colours),
+        limit=shared_limit([values], signed=chosen.signed) if limit is None else _checked_limit(limit),
+        colours=chosen,
         smooth=smooth,
         dim_unseen=dim_unseen,
     )
@@ -56,7 +60,7 @@ def query_overlay(
         explanation.query,
         per_percent(explanation.query_map),
         explanation.query_geometry,
-        limit=explanation_limit(explanation),
+        limit=explanation_limit([explanation], palette(colours)),
         colours=colours,
         max_side=max_side,
         smooth=smooth,
@@ -71,21 +75,22 @@ def match_overlay(
         explanation.match,
         per_percent(explanation.match_map),
         explanation.match_geometry,
-        limit=explanation_limit(explanation),
+        limit=explanation_limit([explanation], palette(colours)),
         colours=colours,
         max_side=max_side,
         smooth=smooth,
     )
 
 
-def explanation_limit(*explanations: Explanation) -> float:
-    """The largest absolute value per 1 % of the view over all maps of the explanations."""
+def explanation_limit(explanations: Sequence[Explanation], colours: Palette) -> float:
+    """The end of the colours, per 1 % of the area seen, over all maps of the explanations."""
     maps = [values for each in explanations for values in (each.query_map, each.match_map)]
-    return shared_range(*map(per_percent, maps))[1]
+    return shared_limit([per_percent(checked_map(values)) for values in maps], signed=colours.signed)
 
 
 def painted(
-    image: Image.Image,
+    picture: Picture,
+    size: tuple[int, int],
     values: FloatArray,
     geometry: Geometry,
     *,
@@ -95,12 +100,17 @@ def painted(
     dim_unseen: bool = True,
     grey: float = 0.0,
 ) -> Image.Image:
-    """An RGB image of the whole original, at any size, with the map's colours laid over it.
+    """The whole picture at size (H, W) with the map's colours laid over it: RGB.
 
     ``grey`` in [0, 1] takes that much of the photo's own colour away, so that a brown floor and an
-    orange map stay two things; for figures that show the photo in its colours beside it.
+    orange map stay two things. Raises ValueError for a geometry of an image of another size.
     """
-    size = (image.height, image.width)
+    if geometry.original_size != picture.original_size:
+        raise ValueError(
+            f"the map's geometry is that of an image of {geometry.original_size} (H, W) pixels, but "
+            f"{picture.name!r} has {picture.original_size}; are query and match exchanged?"
+        )
+    image = photo(picture, size)
     colour = colours.colourise(place(values, geometry, size, smooth=smooth), limit)  # (H, W, 4)
     unseen = ~seen(geometry, size)
     colour[unseen] = 0
@@ -115,7 +125,7 @@ def photo(picture: Picture, size: tuple[int, int]) -> Image.Image:
     return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def checked_limit(limit: float) -> float:
+def _checked_limit(limit: float) -> float:
     """The limit of a colour range; ValueError where it is negative or not finite."""
     if not np.isfinite(limit) or limit < 0:
         raise ValueError(f"the limit of a colour range must be a finite number of 0 or more, got {limit}")

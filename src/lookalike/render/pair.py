@@ -20,19 +20,21 @@ def side_by_side(
 ) -> Image.Image:
     """Query and match, each as a photo and under its map, with caption and legend: RGB.
 
-    The image is width pixels wide (320 or more); its height follows the photos. Both maps are
+    The image is width pixels wide (480 or more); its height follows the photos. Both maps are
     drawn per 1 % of the area that the network saw, so grids of different sizes compare, in one
     range that the legend prints. Colours are "lookalike" (signed) or "jet" (positive part).
     Raises ValueError for maps that are not finite, a width that is too small and unknown colours.
     """
-    sheet, chosen, limit = Sheet(width), palette(colours), explanation_limit(explanation)
+    sheet, chosen = Sheet(width), palette(colours)
+    limit = explanation_limit([explanation], chosen)
     sizes = justified(
         explanation.query.original_size, explanation.match.original_size, sheet.inner, sheet.gap
     )
     query = _Side("query", explanation.query, explanation.query_map, explanation.query_geometry, sizes[0])
     match = _Side("match", explanation.match, explanation.match_map, explanation.match_geometry, sizes[1])
     columns = [side.column(sheet, chosen, limit, smooth) for side in (query, match)]
-    scale = legend(chosen, limit, unit_of(explanation.additive), width=sheet.inner // 3, size=sheet.small)
+    geometries = (explanation.query_geometry, explanation.match_geometry)
+    scale = legend(chosen, limit, unit_of(explanation.additive), sheet, geometries=geometries)
     return figure(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
 
 
@@ -60,10 +62,15 @@ class _Side(NamedTuple):
 
     def column(self, sheet: Sheet, colours: Palette, limit: float, smooth: bool) -> Image.Image:
         """Title, photo, and photo under the map, below each other."""
-        plain = photo(self.picture, self.size)
-        values = per_percent(self.values)
         under_map = painted(
-            plain, values, self.geometry, limit=limit, colours=colours, smooth=smooth, grey=colours.grey
+            self.picture,
+            self.size,
+            per_percent(self.values),
+            self.geometry,
+            limit=limit,
+            colours=colours,
+            smooth=smooth,
+            grey=colours.grey,
         )
-        title = side_title(self.role, self.picture.name, sheet, plain.width)
-        return stack([title, plain, under_map], sheet.gap // 2)
+        title = side_title(self.role, self.picture.name, sheet, self.size[1])
+        return stack([title, photo(self.picture, self.size), under_map], sheet.gap // 2)

@@ -34,6 +34,13 @@ def seen(geometry: Geometry, size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.outer((rows >= 0) & (rows < 1), (columns >= 0) & (columns < 1))
 
 
+def sees_all(geometry: Geometry) -> bool:
+    """Whether the network saw the whole original image, up to half a pixel at each edge."""
+    top, left, height, width = geometry.crop
+    below, right = top + height - geometry.original_size[0], left + width - geometry.original_size[1]
+    return max(top, left) < 0.5 and min(below, right) > -0.5
+
+
 def canvas_box(
     box: tuple[float, float, float, float], geometry: Geometry, size: tuple[int, int]
 ) -> tuple[float, float, float, float]:

@@ -9,7 +9,7 @@ from lookalike.render.layout import Sheet, figure, framed, row, side_title, stac
 from lookalike.render.legend import legend, number, three_digits
 from lookalike.render.overlay import painted, photo
 from lookalike.render.placement import fitted
-from lookalike.render.ranges import per_percent, shared_range
+from lookalike.render.ranges import checked_map, per_percent, shared_range
 from lookalike.render.text import MUTED, Colour, text_line
 from lookalike.types import Difference, FloatArray, Picture
 
@@ -20,24 +20,25 @@ def difference(difference: Difference, *, width: int = 1200, smooth: bool = True
     """The query under its signed map, and beside it both candidates with their similarities: RGB.
 
     Orange places speak for the preferred match, blue ones for the other; the candidates' frames
-    have the same colours. The image is width pixels wide (320 or more). Raises ValueError for a
+    have the same colours. The image is width pixels wide (480 or more). Raises ValueError for a
     map that is not finite and a width that is too small.
     """
     sheet, colours = Sheet(width), palette("lookalike")
-    values = per_percent(difference.query_map)
+    values = per_percent(checked_map(difference.query_map))
     limit = shared_range(values)[1]
     query = _query(difference, values, limit, sheet, colours, smooth)
     room = (max(query.height, round(sheet.inner * 0.44)), sheet.inner - query.width - 2 * sheet.gap)
     body = row([query, _candidates(difference, sheet, room, colours)], 2 * sheet.gap)
     ends = ("for the other", "for the preferred")
-    scale = legend(colours, limit, _UNIT, width=sheet.inner // 3, size=sheet.small, ends=ends)
+    scale = legend(colours, limit, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
     return figure(_headline(difference, sheet), [body, scale], sheet)
 
 
 def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
     title = f"why {difference.preferred.name} above {difference.other.name}"
     gap = number(round(difference.preferred_similarity - difference.other_similarity, 3))
-    facts = f"similarity {gap} · model {difference.model} · residual {three_digits(difference.residual)}"
+    residual = three_digits(difference.residual)
+    facts = f"difference of similarity {gap} · model {difference.model} · residual {residual}"
     return stack(
         [
             text_line(title, sheet.large, max_width=sheet.inner, bold=True),
@@ -50,9 +51,16 @@ def _query(
     difference: Difference, values: FloatArray, limit: float, sheet: Sheet, colours: Palette, smooth: bool
 ) -> Image.Image:
     side = round(sheet.inner * 0.58)
-    plain = photo(difference.query, fitted(difference.query.original_size, (side, side)))
-    geometry, grey = difference.query_geometry, colours.grey
-    under_map = painted(plain, values, geometry, limit=limit, colours=colours, smooth=smooth, grey=grey)
+    under_map = painted(
+        difference.query,
+        fitted(difference.query.original_size, (side, side)),
+        values,
+        difference.query_geometry,
+        limit=limit,
+        colours=colours,
+        smooth=smooth,
+        grey=colours.grey,
+    )
     return stack([side_title("query", difference.query.name, sheet, side), under_map], sheet.gap // 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lookalike.types import FloatArray
@@ -18,6 +20,12 @@ def shared_range(*maps: FloatArray) -> tuple[float, float]:
         raise ValueError("a shared range needs at least one map, got none")
     limit = max(float(np.abs(checked_map(values)).max()) for values in maps)
     return -limit, limit
+
+
+def shared_limit(maps: Sequence[FloatArray], *, signed: bool) -> float:
+    """The value at the end of the colours that maps share: of the positive part if not signed."""
+    limit = shared_range(*maps)[1]
+    return limit if signed else max(0.0, *(float(values.max()) for values in maps))
 
 
 def per_percent(values: FloatArray) -> FloatArray:

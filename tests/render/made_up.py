@@ -1,0 +1,89 @@
+"""Results with known contents, for tests of pictures."""
+
+import numpy as np
+from PIL import Image
+
+from lookalike.types import Affinity, Difference, Explanation, Geometry, Picture, PlaceMatch
+
+GREY = (128, 128, 128)
+
+
+def flat_picture(size, name="a.png", colour=GREY):
+    """One colour everywhere, so that every changed pixel is the map's doing."""
+    return Picture(Image.new("RGB", (size[1], size[0]), colour), size, name)
+
+
+def squashed(size):
+    return Geometry(size, (224, 224), (0.0, 0.0, float(size[0]), float(size[1])))
+
+
+def one_hot(grid, cell, value=1.0):
+    values = np.zeros(grid, np.float32)
+    values[cell] = value
+    return values
+
+
+def explanation(
+    query_map=None,
+    match_map=None,
+    *,
+    query_size=(60, 90),
+    match_size=(80, 50),
+    names=("a.png", "b.jpg"),
+    additive=True,
+    similarity=0.7,
+    method="shares",
+):
+    query_map = np.full((3, 5), 0.7 / 15, np.float32) if query_map is None else query_map
+    match_map = np.full((3, 5), 0.7 / 15, np.float32) if match_map is None else match_map
+    return Explanation(
+        similarity=similarity,
+        query_map=query_map,
+        match_map=match_map,
+        method=method,
+        additive=additive,
+        model="mini",
+        query=flat_picture(query_size, names[0]),
+        match=flat_picture(match_size, names[1]),
+        query_geometry=squashed(query_size),
+        match_geometry=squashed(match_size),
+    )
+
+
+def a_difference(values, *, size=(60, 90), names=("q.png", "x.png", "y.png")):
+    return Difference(
+        query_map=values,
+        preferred_similarity=0.8,
+        other_similarity=0.5,
+        model="mini",
+        query=flat_picture(size, names[0]),
+        query_geometry=squashed(size),
+        preferred=flat_picture((50, 50), names[1]),
+        other=flat_picture((30, 80), names[2]),
+    )
+
+
+def an_affinity(cells, *, query_size=(60, 90), match_size=(80, 50), names=("a.png", "b.jpg")):
+    matches = tuple(PlaceMatch(query, match, 0.1 / rank, 0.9) for rank, (query, match) in enumerate(cells, 1))
+    return Affinity(
+        values=np.zeros((15, 8), np.float32),
+        query_grid=(3, 5),
+        match_grid=(4, 2),
+        matches=matches,
+        similarity=0.6,
+        model="mini",
+        query=flat_picture(query_size, names[0]),
+        match=flat_picture(match_size, names[1]),
+        query_geometry=squashed(query_size),
+        match_geometry=squashed(match_size),
+    )
+
+
+def pixels(image):
+    return np.asarray(image, dtype=np.int16)
+
+
+def changed(image, picture):
+    """How far each pixel is from the photo: (H, W), sum over the channels."""
+    plain = picture.image.resize(image.size)
+    return np.abs(pixels(image) - pixels(plain)).sum(2)

@@ -1,0 +1,195 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_up import a_difference, an_affinity, explanation, one_hot, pixels
+from PIL import Image
+
+from lookalike import render
+from lookalike.render.colours import palette
+from lookalike.render.layout import Sheet, justified
+from lookalike.render.legend import legend, number
+from lookalike.render.text import printable, shortened, text_line, text_width
+from lookalike.types import Geometry
+
+CELLS = [((0, 0), (3, 1)), ((2, 4), (0, 0))]
+NAMES = ("größe 日本 \udcff\n😀.png", "x" * 500 + ".jpg", "ملف.png")
+FIGURES = {
+    "side_by_side": lambda **how: render.side_by_side(explanation(names=NAMES[:2]), **how),
+    "heat maps": lambda **how: render.side_by_side(explanation(additive=False, method="rollout"), **how),
+    "jet": lambda **how: render.side_by_side(explanation(), colours="jet", **how),
+    "difference": lambda **how: render.difference(
+        a_difference(one_hot((3, 5), (1, 2), -0.1), names=NAMES), **how
+    ),
+    "match_lines": lambda **how: render.match_lines(an_affinity(CELLS, names=NAMES[:2]), **how),
+    "no matches": lambda **how: render.match_lines(an_affinity([]), **how),
+    "strip": lambda **how: render.strip([explanation(names=NAMES[:2])] * 7, columns=4, **how),
+    "zero": lambda **how: render.side_by_side(explanation(np.zeros((2, 3)), np.zeros((3, 2))), **how),
+    "one pixel": lambda **how: render.side_by_side(explanation(query_size=(1, 1)), **how),
+    "panorama": lambda **how: render.side_by_side(
+        explanation(query_size=(10, 3000), match_size=(3000, 10)), **how
+    ),
+    "panorama strip": lambda **how: render.strip([explanation(query_size=(10, 3000))], **how),
+    "panorama lines": lambda **how: render.match_lines(an_affinity(CELLS, query_size=(10, 3000)), **how),
+    "tall difference": lambda **how: render.difference(
+        a_difference(np.ones((3, 5), np.float32), size=(2000, 20)), **how
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [480, 1000])
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_has_its_width_and_a_clean_margin(draw, width):
+    image = draw(width=width)
+    assert image.mode == "RGB" and image.width == width
+    border = pixels(image)
+    edge = Sheet(width).margin - 2
+    for side in (border[:edge], border[-edge:], border[:, :edge], border[:, -edge:]):
+        assert side.min() == 255
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_that_is_too_narrow_is_refused(draw):
+    with pytest.raises(ValueError, match="at least 480"):
+        draw(width=300)
+
+
+def test_side_by_side_shows_the_plain_photo_and_the_map():
+    image = pixels(render.side_by_side(explanation(one_hot((3, 5), (1, 2)), np.zeros((2, 2)))))
+    orange = (image[..., 0] > image[..., 2] + 80).sum()
+    plain = (image == 128).all(axis=2).sum()
+    assert orange > 500 and plain > 100_000
+
+
+def test_a_crop_is_explained_in_the_legend():
+    whole = explanation()
+    cropped = replace(whole, query_geometry=Geometry((60, 90), (224, 224), (5.0, 20.0, 50.0, 50.0)))
+    assert render.side_by_side(cropped).height > render.side_by_side(whole).height
+
+
+def test_strip_shares_one_range_over_all_matches():
+    strong, weak = one_hot((3, 5), (1, 2), 0.9), one_hot((3, 5), (1, 2), 0.0001)
+    zero = np.zeros((3, 5), np.float32)
+    image = pixels(render.strip([explanation(strong, zero), explanation(weak, zero)], width=900))
+    sheet = Sheet(900)
+    above_legend = image[: -sheet.margin - 5 * sheet.line]
+    warmth = above_legend[..., 0] - above_legend[..., 2]
+    third = sheet.margin + 2 * (sheet.columns(3) + sheet.gap)
+    assert warmth[:, :third].max() > 80
+    assert warmth[:, third:].max() <= 12  # the greyed photo alone
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ([], "at least one explanation"),
+        ([explanation(), explanation(method="rollout", additive=False)], "method is the same"),
+        ([explanation(), explanation(names=("z.png", "b.png"))], "query is the same"),
+    ],
+)
+def test_strip_refuses_what_cannot_be_compared(others, message):
+    with pytest.raises(ValueError, match=message):
+        render.strip(others)
+
+
+def test_strip_refuses_more_columns_than_fit():
+    with pytest.raises(ValueError, match="do not fit"):
+        render.strip([explanation()] * 40, columns=40)
+
+
+def test_difference_draws_places_for_the_other_match_in_blue():
+    image = pixels(render.difference(a_difference(one_hot((3, 5), (1, 2), -1.0))))
+    red, blue = image[..., 0], image[..., 2]
+    left = image.shape[1] // 2
+    above_legend = slice(0, image.shape[0] * 3 // 4)
+    assert (blue - red)[above_legend, :left].max() > 80
+    assert (red - blue)[above_legend, :left].max() < 40
+
+
+def test_match_lines_draws_no_more_than_n_lines():
+    one, two = (render.match_lines(an_affinity(CELLS), n=n) for n in (1, 2))
+    assert one.tobytes() != two.tobytes()
+    with pytest.raises(ValueError, match="at least 1"):
+        render.match_lines(an_affinity(CELLS), n=0)
+
+
+def test_match_lines_colour_the_cells_that_match():
+    affinity = an_affinity([((2, 4), (0, 0))])
+    image = pixels(render.match_lines(affinity, width=1000))
+    sheet = Sheet(1000)
+    above_list = image[: -sheet.margin - 2 * sheet.line]
+    colourful = np.argwhere(np.ptp(above_list, axis=2) > 60)
+    query, match = justified((60, 90), (80, 50), sheet.inner, 3 * sheet.gap)
+    x = np.sort(np.unique(colourful[:, 1])) - (1000 - query[1] - match[1] - 3 * sheet.gap) / 2
+    assert x[0] == pytest.approx(query[1] * 4 / 5, abs=5)  # left edge of the query's cell
+    assert x[-1] == pytest.approx(query[1] + 3 * sheet.gap + match[1] / 2, abs=5)  # right edge of the match's
+
+
+def test_nan_is_refused_by_every_figure():
+    bad = np.full((2, 3), np.nan, np.float32)
+    for draw in (
+        lambda: render.side_by_side(explanation(bad)),
+        lambda: render.strip([explanation(bad)]),
+        lambda: render.difference(a_difference(bad)),
+    ):
+        with pytest.raises(ValueError, match="not finite"):
+            draw()
+
+
+def test_justified_gives_two_ordinary_images_one_height_and_the_whole_width():
+    first, second = justified((300, 400), (600, 900), 1000, 20)
+    assert abs(first[0] - second[0]) <= 1
+    assert abs(first[1] + second[1] - 980) <= 1
+
+
+def test_justified_leaves_a_third_to_the_neighbour_of_a_panorama():
+    assert justified((100, 5000), (300, 300), 1000, 20)[1] == (327, 327)
+
+
+def test_names_are_shortened_in_the_middle():
+    name = "IMG_" + "0" * 200 + "_end.jpg"
+    short = shortened(name, 16, 150)
+    assert short.startswith("IMG") and short.endswith("end.jpg") and "…" in short
+    assert text_width(short, 16) <= 150
+
+
+def test_letters_that_the_font_lacks_are_replaced():
+    assert printable("Größe \u2013 é…\n日\udcff") == "Grosse - e… ??"
+
+
+@pytest.mark.parametrize("text", ["", " ", "…", "W" * 2000])
+def test_any_text_gives_a_line(text):
+    assert text_line(text, 14, max_width=60).width <= 62
+
+
+def test_text_has_ink():
+    assert np.asarray(text_line("similarity 0.123", 18)).min() < 80
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.02, "+0.0200"), (-1.0, "-1.00"), (123.0, "+123"), (1e-7, "+1.00e-07")]
+)
+def test_numbers_have_three_digits_and_a_sign(value, text):
+    assert number(value) == text
+
+
+def test_the_legend_runs_from_blue_to_orange():
+    image = legend(palette("lookalike"), 0.5, "unit", Sheet(1000), geometries=[])
+    values = pixels(image)
+    warm = np.argwhere((values[..., 0] - values[..., 2]) > 100)[:, 1].mean()
+    cold = np.argwhere((values[..., 2] - values[..., 0]) > 100)[:, 1].mean()
+    assert cold < image.width / 2 < warm
+
+
+def test_pictures_are_not_changed_by_drawing():
+    before = explanation()
+    copy = before.query.image.copy()
+    render.side_by_side(before)
+    assert before.query.image.tobytes() == copy.tobytes()
+
+
+def test_grey_and_transparent_images_are_drawn():
+    given = explanation()
+    for mode in ("L", "RGBA", "P", "CMYK"):
+        picture = replace(given.query, image=Image.new(mode, (90, 60)))
+        assert render.side_by_side(replace(given, query=picture)).mode == "RGB"

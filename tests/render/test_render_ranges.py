@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from lookalike.render import shared_range
+from lookalike.render.ranges import per_percent, shared_limit
+
+
+def test_shared_range_is_symmetric_and_reaches_the_largest_absolute_value():
+    maps = [np.array([[0.1, -0.9]], np.float32), np.array([[0.3], [0.2]], np.float32)]
+    assert shared_range(*maps) == (pytest.approx(-0.9), pytest.approx(0.9))
+
+
+def test_shared_range_of_zero_maps_is_zero():
+    low, high = shared_range(np.zeros((2, 3), np.float32))
+    assert low == high == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_map_that_is_not_finite_is_refused_with_its_place(bad):
+    values = np.zeros((2, 3), np.float32)
+    values[1, 2] = bad
+    with pytest.raises(ValueError, match="row 1, column 2"):
+        shared_range(values)
+
+
+@pytest.mark.parametrize("shape", [(6,), (0, 3), (1, 2, 3)])
+def test_a_map_that_is_no_grid_is_refused(shape):
+    with pytest.raises(ValueError, match="two axes"):
+        shared_range(np.zeros(shape, np.float32))
+
+
+def test_shared_range_without_maps_is_refused():
+    with pytest.raises(ValueError, match="at least one map"):
+        shared_range()
+
+
+def test_the_same_density_on_two_grids_has_the_same_value_per_percent():
+    coarse, fine = np.full((7, 7), 0.8 / 49), np.full((10, 14), 0.8 / 140)
+    np.testing.assert_allclose(per_percent(coarse)[0, 0], per_percent(fine)[0, 0], rtol=1e-6)
+
+
+def test_the_mean_per_percent_times_100_is_the_sum_of_the_shares():
+    shares = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    assert per_percent(shares).mean() * 100 == pytest.approx(shares.sum(), rel=1e-5)
+
+
+def test_an_unsigned_limit_looks_at_the_positive_part_only():
+    maps = [np.array([[0.2, -0.9]], np.float32)]
+    assert shared_limit(maps, signed=False) == pytest.approx(0.2)
+    assert shared_limit([-np.ones((1, 2), np.float32)], signed=False) == 0
