@@ -52,5 +52,5 @@ def _grey(grey: NDArray[np.uint8], values: NDArray[np.generic], image: Image.Ima
 def _over_white(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
-    white.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+    white.paste(rgba, mask=rgba)  # RGBA as it is: no copy without alpha, no copy of the alpha
     return white
