@@ -1,0 +1,70 @@
+"""Two images in, the reason for their similarity out; one final class per method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lookalike.embedder import Embedder, ImageSource
+from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers.base import Explainer
+from lookalike.explainers.decomposition import Decomposition, difference, explain_shares, place_matches
+from lookalike.explainers.gradcam import GradCam
+from lookalike.explainers.occlusion import EmbedsImages, Occlusion
+from lookalike.explainers.rollout import ConservingRollout, Rollout
+from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.types import Explanation
+
+__all__ = [
+    "EXPLAINERS",
+    "ConservingRollout",
+    "Decomposition",
+    "EmbedsImages",
+    "Explainer",
+    "GradCam",
+    "Occlusion",
+    "Rollout",
+    "difference",
+    "explain",
+    "explain_shares",
+    "make_explainer",
+    "place_matches",
+]
+
+EXPLAINERS = {
+    explainer.name: explainer for explainer in (Decomposition, Rollout, ConservingRollout, GradCam, Occlusion)
+}
+
+
+def explain(
+    query: ImageSource,
+    match: ImageSource,
+    *,
+    model: str | Path | Embedder | EmbedsImages = "mini",
+    method: str = "shares",
+    **options: Any,
+) -> Explanation:
+    """Why two images are similar to a model, by a method of ``EXPLAINERS``.
+
+    ``model`` is a name as in ``Embedder.load``, an ONNX file, or a loaded embedder; ``options``
+    go to the method. Raises UnreadableImageError, UnknownModelError, CheckpointError,
+    UnsupportedMethodError.
+    """
+    if isinstance(model, str | Path):
+        model = OnnxEmbedder(model) if str(model).endswith(".onnx") else Embedder.load(model)
+    return make_explainer(model, method, **options)(query, match)
+
+
+def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:
+    """The explainer of that name, ready for any number of pairs."""
+    if method not in EXPLAINERS:
+        raise UnsupportedMethodError(f"the method is one of {', '.join(EXPLAINERS)}; got {method!r}")
+    if method == Occlusion.name:
+        return Occlusion(model, **options)
+    if not isinstance(model, Embedder):
+        raise UnsupportedMethodError(
+            f"method {method!r} looks inside the model and {model.name} can only be asked for embeddings; "
+            "use method 'occlusion'"
+        )
+    explainer: Explainer = EXPLAINERS[method](model, **options)
+    return explainer

@@ -1,0 +1,78 @@
+"""Grad-CAM on the cosine of a pair.
+
+Selvaraju et al., *Grad-CAM*, ICCV 2017, with the similarity in the place of a class score. The
+sign is kept: what pulls the images apart is negative.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.embedder import Embedder, ImageSource
+from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers.base import picture_of, to_map
+from lookalike.types import Explanation, Features, Geometry
+
+
+@final
+class GradCam:
+    """Method ``gradcam``: features weighted by the mean gradient of the cosine. A heat map."""
+
+    name = "gradcam"
+    promise = "a heat map from gradients"
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+        """Explain two images; raises UnsupportedMethodError where places carry no gradient."""
+        query_features, query_geometry = self._features(query)
+        match_features, match_geometry = self._features(match)
+        query_unit, match_unit = self._unit(query_features), self._unit(match_features)
+        return Explanation(
+            similarity=float(query_unit.double() @ match_unit.double()),
+            query_map=to_map(self._cam(query_features, match_unit), query_features.grid),
+            match_map=to_map(self._cam(match_features, query_unit), match_features.grid),
+            method=self.name,
+            additive=False,
+            model=self.embedder.name,
+            query=picture_of(query),
+            match=picture_of(match),
+            query_geometry=query_geometry,
+            match_geometry=match_geometry,
+        )
+
+    def _features(self, source: ImageSource) -> tuple[Features, Geometry]:
+        image, geometry = self.embedder.tensor(source)
+        with torch.no_grad():
+            return self.embedder.network.backbone(image), geometry
+
+    def _unit(self, features: Features) -> Tensor:
+        with torch.no_grad():
+            return self._embedding(features)
+
+    def _embedding(self, features: Features) -> Tensor:
+        network = self.embedder.network
+        if network.pooling is None or self.embedder.scales != (1.0,):
+            raise UnsupportedMethodError(
+                f"gradcam needs one pass with a pooling over places; {self.embedder.name} has none, "
+                "use method 'occlusion'"
+            )
+        vector: Tensor = network.head(network.own_layers(network.pooling(features)))[0]
+        return F.normalize(vector, dim=0)
+
+    def _cam(self, features: Features, other: Tensor) -> Tensor:
+        places = features.places.detach().clone().requires_grad_()  # (1, N, C)
+        with torch.enable_grad():
+            cosine = self._embedding(Features(places, features.prefix, features.grid)) @ other
+            if not cosine.requires_grad:
+                raise UnsupportedMethodError(
+                    f"the embedding of {self.embedder.name} does not depend on the places of its last layer "
+                    "(CLS pooling), so gradcam has no gradient; use method 'shares' or 'occlusion'"
+                )
+            (gradient,) = torch.autograd.grad(cosine, places)
+        return places.detach()[0] @ gradient[0].mean(0)
