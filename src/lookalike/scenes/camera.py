@@ -16,6 +16,7 @@ from PIL import Image
 from lookalike.scenes.palettes import Colour
 
 Array = NDArray[np.float64]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 NEAR = 0.2  # metres; what is closer to the camera is cut off
 
 
@@ -109,9 +110,6 @@ class Camera:
         world = np.asarray(points, dtype=np.float64)
         seen: Array = world @ self.matrix[:, :3].T + self.matrix[:, 3]
         return seen
-
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 def bounding_box(points: Array, size: tuple[int, int]) -> Box:

@@ -24,12 +24,13 @@ _JULIA_CONSTANTS = (
 )
 # Centre and half width of parts of the Mandelbrot set worth framing.
 _MANDELBROT_VIEWS = (
-    (-0.6 + 0j, 1.3),
-    (-0.745 + 0.113j, 0.03),
-    (-1.25 + 0.02j, 0.12),
-    (-0.16 + 1.035j, 0.08),
-    (0.285 + 0.01j, 0.05),
-    (-0.748 + 0.1j, 0.008),
+    (-0.6 + 0j, 1.35),
+    (-0.7453 + 0.1127j, 0.006),
+    (-1.256 + 0.38j, 0.05),
+    (-0.1592 + 1.0338j, 0.03),
+    (0.2855 + 0.0115j, 0.012),
+    (-0.7485 + 0.0995j, 0.009),
+    (-0.235 + 0.827j, 0.025),
 )
 
 
@@ -48,7 +49,7 @@ def mandelbrot(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     x, y = square_grid(n)
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi))
     constants = (centre + (x + 1j * y) * half * rng.uniform(0.8, 1.2) * turn).astype(np.complex64)
-    return _coloured(rng, _escape_time(np.zeros_like(constants), constants, steps=72))
+    return _coloured(rng, _escape_time(np.zeros_like(constants), constants, steps=96))
 
 
 def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
@@ -57,7 +58,7 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     relax = rng.uniform(0.85, 1.35)
     x, y = square_grid(n)
     centre = complex(*rng.uniform(-0.5, 0.5, 2))
-    turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.7, 1.6)
+    turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.9, 2.4)
     z = ((x + 1j * y) * turn + centre).astype(np.complex64)
     effort = np.zeros(z.shape, dtype=np.float32)
     for _ in range(16):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,13 @@ class Hanging:
     width: float
     height: float
     tilt: float  # radians, counterclockwise
+    mount: float = 0.0  # width of the paper around the painting
+    moulding: float = 0.012  # width of the frame around that
+
+    @property
+    def margin(self) -> float:
+        """From the edge of the painting to the outer edge of its frame."""
+        return self.mount + self.moulding
 
     def rectangle(self, margin: float = 0.0) -> Array:
         """World corners, widened by margin: bottom left, bottom right, top right, top left: (4, 3)."""
@@ -35,33 +42,43 @@ class Hanging:
         return np.column_stack([turned + np.array([self.x, self.y]), np.full(4, -0.02)])
 
     def overlaps(self, other: Hanging, gap: float) -> bool:
-        """Whether two hangings come closer than gap."""
-        apart_x = abs(self.x - other.x) - (self.width + other.width) / 2
-        apart_y = abs(self.y - other.y) - (self.height + other.height) / 2
+        """Whether two hangings, with their frames, come closer than gap."""
+        margins = self.margin + other.margin
+        apart_x = abs(self.x - other.x) - (self.width + other.width) / 2 - margins
+        apart_y = abs(self.y - other.y) - (self.height + other.height) / 2 - margins
         return max(apart_x, apart_y) < gap
 
 
-def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Patch]:
-    """Frame and mount around a painting, without the painting; sometimes a bare canvas."""
+def framed(hanging: Hanging, rng: np.random.Generator) -> Hanging:
+    """The hanging with a frame: with or without a mount, or hardly any (a bare canvas)."""
     unit = min(hanging.width, hanging.height)
-    kind = int(rng.integers(5))
-    if kind == 0:
-        return camera.patches([(hanging.rectangle(0.012), shade(linen(rng), 0.6))])
-    colour = _frame_colour(rng, kind)
-    mount = unit * rng.uniform(0.05, 0.16) if rng.random() < 0.5 else 0.0
-    width = float(np.clip(unit * rng.uniform(0.035, 0.09), 0.015, 0.07))
-    patches = _moulding(camera, hanging, mount + width, mount + width * 0.45, colour, (1.1, 0.75, 0.85, 0.95))
-    patches += _moulding(
-        camera, hanging, mount + width * 0.45, mount, shade(colour, 0.9), (0.7, 1.1, 1.0, 0.9)
+    bare, has_mount = rng.random() < 0.2, rng.random() < 0.5
+    mount, moulding = (
+        unit * rng.uniform(0.05, 0.16),
+        float(np.clip(unit * rng.uniform(0.035, 0.09), 0.015, 0.07)),
     )
-    paper = linen(rng)
-    patches += camera.patches([(hanging.rectangle(mount), paper)])
-    if mount:
-        patches += camera.patches([(hanging.rectangle(unit * 0.008), shade(paper, 0.7))])
+    if bare:
+        return replace(hanging, mount=0.0, moulding=0.012)
+    return replace(hanging, mount=mount if has_mount else 0.0, moulding=moulding)
+
+
+def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Patch]:
+    """Frame and mount around a painting, without the painting."""
+    paper, colour = linen(rng), _frame_colour(rng)
+    if hanging.moulding < 0.015:
+        return camera.patches([(hanging.rectangle(hanging.margin), shade(paper, 0.6))])
+    middle = hanging.mount + 0.45 * hanging.moulding
+    patches = _moulding(camera, hanging, hanging.margin, middle, colour, (1.1, 0.75, 0.85, 0.95))
+    patches += _moulding(camera, hanging, middle, hanging.mount, shade(colour, 0.9), (0.7, 1.1, 1.0, 0.9))
+    patches += camera.patches([(hanging.rectangle(hanging.mount), paper)])
+    if hanging.mount:
+        edge = 0.008 * min(hanging.width, hanging.height)
+        patches += camera.patches([(hanging.rectangle(edge), shade(paper, 0.7))])
     return patches
 
 
-def _frame_colour(rng: np.random.Generator, kind: int) -> Colour:
+def _frame_colour(rng: np.random.Generator) -> Colour:
+    kind = int(rng.integers(1, 5))
     if kind == 1:
         return (38, 35, 34)
     if kind == 2:

@@ -141,7 +141,8 @@ def sofa(camera: Camera, rng: np.random.Generator, x: float, *, seats: int | Non
         centre = (left + (index + rng.uniform(0.3, 0.7)) * seat, 0.6, -0.42)
         patches += cushion(camera, centre, (0.21, 0.19), fabric(rng), exponent=4, tilt=rng.normal(0, 0.3))
     patches += box(camera, (left, right), (0.12, 0.3), (-depth + 0.02, -0.25), shade(cloth, 0.88))
-    for index in range(seats):
+    middles = left + (np.arange(seats) + 0.5) * seat
+    for index in np.argsort(-np.abs(middles - camera.position[0])).tolist():  # the nearest last
         span = (left + index * seat + 0.005, left + (index + 1) * seat - 0.005)
         patches += box(camera, span, (0.3, 0.44), (-depth, -0.3), shade(cloth, 1.06), strips=4)
     for span in ((left - arm, left), (right, right + arm)):

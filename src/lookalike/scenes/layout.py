@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from lookalike.scenes import accessories, furniture
 from lookalike.scenes.camera import Camera, Patch, area
-from lookalike.scenes.frames import Hanging, frame
+from lookalike.scenes.frames import Hanging, frame, framed
 from lookalike.scenes.paintings import painting_format
 from lookalike.scenes.solids import Point
 
@@ -18,7 +18,8 @@ from lookalike.scenes.solids import Point
 FIRST_VISIBLE = (0.045, 0.24)
 OTHER_VISIBLE = (0.015, 0.24)
 _ATTEMPTS = 40
-_MAIN_PIECES = (
+Piece = Callable[[Camera, np.random.Generator, float], furniture.Item]
+_MAIN_PIECES: tuple[Piece, ...] = (
     furniture.bed,
     furniture.bed,
     furniture.sofa,
@@ -83,7 +84,7 @@ def _hang_all(plan: Plan, rng: np.random.Generator, paintings: Sequence[int]) ->
         share *= 1.0 if len(paintings) < 3 else 0.8
         for _ in range(40):
             hanging = _propose(plan, rng, painting_id, share)
-            if _fits(plan, hanging) and not any(hanging.overlaps(other, 0.14) for other in hangings):
+            if _fits(plan, hanging) and not any(hanging.overlaps(other, 0.04) for other in hangings):
                 hangings.append(hanging)
                 break
             share = max(share * 0.98, 0.055 if index == 0 else 0.022)
@@ -95,20 +96,19 @@ def _hang_all(plan: Plan, rng: np.random.Generator, paintings: Sequence[int]) ->
 def _propose(plan: Plan, rng: np.random.Generator, painting_id: int, share: float) -> Hanging:
     """A painting that would cover about ``share`` of the picture, somewhere in its upper part."""
     camera, (height, width) = plan.camera, plan.camera.size
-    x, y = camera.wall_point(rng.uniform(0.16, 0.84) * width, rng.uniform(0.2, 0.52) * height)
+    x, y = camera.wall_point(rng.uniform(0.16, 0.84) * width, rng.uniform(0.2, 0.55) * height)
     probe = Hanging(painting_id, x, y, 0.1, 0.1, 0.0)
     if camera.depth((x, y, 0.0)) < 0.5:
         return probe
     surface = 0.01 * share * height * width / area(camera.project(probe.rectangle()))  # square metres
     ratio = painting_format(painting_id)
-    return replace(
-        probe, width=(surface * ratio) ** 0.5, height=(surface / ratio) ** 0.5, tilt=rng.normal(0, 0.012)
-    )
+    wide, tall = (surface * ratio) ** 0.5, (surface / ratio) ** 0.5
+    return framed(replace(probe, width=wide, height=tall, tilt=rng.normal(0, 0.012)), rng)
 
 
 def _fits(plan: Plan, hanging: Hanging) -> bool:
     """Whether the painting lies on the wall and, all but a margin, in the picture."""
-    world = hanging.rectangle(0.08)
+    world = hanging.rectangle(hanging.margin)
     if world[:, 0].min() < plan.walls[0] or world[:, 0].max() > plan.walls[1]:
         return False
     if world[:, 1].min() < 0.55 or world[:, 1].max() > plan.ceiling - 0.05:
@@ -135,7 +135,7 @@ def _furnish(plan: Plan, rng: np.random.Generator) -> Plan:
     items.append(main)
     for side in rng.permutation([-1, 1])[: int(rng.integers(0, 3))]:
         items.append(_beside(plan, rng, x + side * (main.width / 2 + rng.uniform(0.3, 0.6))))
-    items += _foreground(plan, rng, x, piece)
+    items += _before_a_painting(plan, rng) + _foreground(plan, rng, x, piece)
     carpet = accessories.rug(camera, rng, x) if rng.random() < 0.6 else []
     return replace(
         plan,
@@ -180,7 +180,18 @@ def _beside(plan: Plan, rng: np.random.Generator, x: float) -> furniture.Item:
     return accessories.plant(plan.camera, rng, x, -0.4)
 
 
-def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: object) -> list[furniture.Item]:
+def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
+    """A lamp or plant that hides an edge of some painting, in some rooms."""
+    if rng.random() > 0.35:
+        return []
+    target = plan.hangings[rng.integers(len(plan.hangings))]
+    x = target.x + rng.choice([-1, 1]) * target.width * rng.uniform(0.3, 0.55)
+    if rng.random() < 0.5:
+        return [accessories.floor_lamp(plan.camera, rng, x, -0.4)]
+    return [accessories.plant(plan.camera, rng, x, -rng.uniform(0.5, 0.9))]
+
+
+def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[furniture.Item]:
     """What stands or hangs nearer to the camera than the main piece, in some rooms."""
     kind = int(rng.integers(7))
     aside = x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
@@ -216,29 +227,22 @@ def _well_seen(plan: Plan) -> bool:
 
 
 def _plain_room(paintings: Sequence[int], size: tuple[int, int]) -> Plan:
-    """A frontal room without furniture, its paintings in a row: always well seen.
+    """A frontal room without furniture, its paintings in a row or column: nothing hides them.
 
     For pictures so narrow or flat that no random plan fits.
     """
     height, width = size
     camera = Camera.looking(position=(0, 1.5, -3.0), yaw=0, pitch=0, roll=0, focal=min(size), size=size)
     metre = min(size) / 3.0  # pixels a metre on the wall
-    step_x, step_y = (width / len(paintings), 0.0) if width >= height else (0.0, height / len(paintings))
+    step = max(size) / len(paintings) / metre
     hangings = []
     for index, painting_id in enumerate(paintings):
-        offset = index - (len(paintings) - 1) / 2
-        surface = 0.07 * height * width / metre**2
         ratio = painting_format(painting_id)
-        hanging = Hanging(
-            painting_id,
-            offset * step_x / metre,
-            1.5 - offset * step_y / metre,
-            min((surface * ratio) ** 0.5, 0.9 * max(step_x, min(size)) / metre),
-            min((surface / ratio) ** 0.5, 0.9 * max(step_y, min(size)) / metre),
-            0.0,
-        )
-        hangings.append(hanging)
-    reach = width / metre
-    plan = Plan(camera, 1.5 + height / metre, (-reach, reach), tuple(hangings), (), (), (), ())
-    rng = np.random.default_rng(0)
-    return replace(plan, behind=tuple(p for hanging in hangings for p in frame(camera, rng, hanging)))
+        wide = (0.07 * height * width * ratio) ** 0.5 / metre
+        wide = min(wide, 0.9 * min(3.0, step) * min(1.0, ratio))
+        offset = (index - (len(paintings) - 1) / 2) * step
+        x, y = (offset, 1.5) if width >= height else (0.0, 1.5 - offset)
+        hangings.append(Hanging(painting_id, x, y, wide, wide / ratio, 0.0))
+    reach, rng = width / metre, np.random.default_rng(0)
+    frames = tuple(patch for hanging in hangings for patch in frame(camera, rng, hanging))
+    return Plan(camera, 1.5 + height / metre, (-reach, reach), tuple(hangings), frames, (), (), ())

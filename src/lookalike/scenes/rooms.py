@@ -21,6 +21,7 @@ from lookalike.scenes.paintings import paint
 from lookalike.scenes.palettes import Colour, mix, shade
 
 _SUPERSAMPLING = 2
+_SEAM = 3  # texture pixels repeated at the edge of a wall, so that no gap shows in the corner
 _TEXTURE_SIZES = (64, 128, 256, 512, 1024)
 
 
@@ -37,8 +38,9 @@ class Room:
 def room(seed: int, *, paintings: Sequence[int], size: tuple[int, int] = (240, 320)) -> Room:
     """The room of that seed with one to three paintings; size is (H, W) pixels, each at least 32.
 
-    The first painting is seen on 4 to 25 % of the picture, others on at least 1 %. A mask holds the
-    pixels of which at least half belongs to the painting; what stands before it is left out.
+    The first painting is seen on 4 to 25 % of the picture, others on at least 1 % (unless the picture
+    is more than about eight times as long as wide). A mask holds the pixels of which at least half
+    belongs to the painting; what stands before it is left out.
     """
     _check(seed, paintings, size)
     large = (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING)
@@ -158,7 +160,10 @@ def _cover(
         return
     shape = Image.new("L", (box[2] - box[0], box[3] - box[1]))
     ImageDraw.Draw(shape).polygon(Patch(points - box[:2], (0, 0, 0)).outline(), fill=255)
-    image.paste(camera.warp(texture, *plane, box), box, mask=shape)
+    origin, across, down = (np.array(vector) for vector in plane)
+    pixels = np.pad(np.asarray(texture), ((_SEAM, _SEAM), (_SEAM, _SEAM), (0, 0)), mode="edge")
+    seen = camera.warp(Image.fromarray(pixels), origin - _SEAM * (across + down), across, down, box)
+    image.paste(seen, box, mask=shape)
 
 
 def _trim(plan: Plan, rng: np.random.Generator, ceiling: Colour) -> list[Patch]:

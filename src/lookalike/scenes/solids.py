@@ -26,7 +26,7 @@ def gradient_quad(
     return camera.patches(faces)
 
 
-def box(camera: Camera, x: Span, y: Span, z: Span, colour: Colour, *, strips: int = 5) -> list[Patch]:
+def box(camera: Camera, x: Span, y: Span, z: Span, colour: Colour, *, strips: int = 8) -> list[Patch]:
     """An upright box: the faces that the camera sees, lit from above and in front."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     eye_x, eye_y, _ = camera.position
@@ -54,7 +54,7 @@ def cushion(
     *,
     exponent: float = 3.0,
     tilt: float = 0.0,
-    layers: int = 6,
+    layers: int = 10,
 ) -> list[Patch]:
     """A puffed rounded rectangle that faces the room; half is (width, height) / 2, tilt in radians."""
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
@@ -62,12 +62,12 @@ def cushion(
     ring_y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / exponent) * half[1]
     faces = []
     for layer in np.linspace(0, 1, layers):
-        grow, lift = 1 - 0.72 * layer, layer * 0.22 * half[1]
+        grow, lift = 1 - 0.85 * layer**1.6, layer * 0.2 * half[1]
         x, y = ring_x * grow, ring_y * grow + lift
         turned_x, turned_y = x * np.cos(tilt) - y * np.sin(tilt), x * np.sin(tilt) + y * np.cos(tilt)
         depth = np.full_like(x, centre[2])
         ring = np.stack([centre[0] + turned_x, centre[1] + turned_y, depth], axis=1)
-        faces.append((ring, shade(colour, 0.7 + 0.42 * layer**0.7)))
+        faces.append((ring, shade(colour, 0.72 + 0.36 * layer**0.6)))
     return camera.patches(faces)
 
 

@@ -111,22 +111,23 @@ def _wainscot(rng: np.random.Generator, size: Size, scale: float, colour: Colour
     top = image.height - rng.uniform(0.8, 1.1) * scale
     draw.rectangle((0, top, image.width, image.height), fill=panel)
     draw.rectangle((0, top, image.width, top + 0.05 * scale), fill=shade(panel, 1.1))
-    draw.line((0, top + 0.055 * scale, image.width, top + 0.055 * scale), fill=shade(panel, 0.7), width=2)
+    thin = max(1, round(0.015 * scale))
+    draw.line((0, top + 0.055 * scale, image.width, top + 0.055 * scale), fill=shade(panel, 0.7), width=thin)
     step, gap = rng.uniform(0.35, 0.7) * scale, 0.07 * scale
     for left in np.arange(0, image.width, step):
         inner = (left + gap, top + 2 * gap, left + step - gap, image.height - 2.5 * gap)
-        draw.rectangle(inner, outline=shade(panel, 0.75), width=max(1, round(0.015 * scale)))
-        draw.line((inner[0], inner[3], inner[2], inner[3]), fill=shade(panel, 1.15), width=2)
+        draw.rectangle(inner, outline=shade(panel, 0.75), width=thin)
+        draw.line((inner[0], inner[3], inner[2], inner[3]), fill=shade(panel, 1.15), width=thin)
     return image
 
 
 def _bricks(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
     colour = rgb(rng.uniform(0.0, 0.07), rng.uniform(0.1, 0.6), rng.uniform(0.5, 0.9))
-    image = _blank(size, scale, shade(mix(colour, (200, 195, 188), 0.6), 0.85))
+    image = _blank(size, scale, mix(colour, (205, 200, 192), 0.75))
     draw = ImageDraw.Draw(image)
-    high, wide, joint = 0.085 * scale, 0.25 * scale, max(1.0, 0.012 * scale)
+    high, wide, joint = 0.085 * scale, 0.25 * scale, max(1.0, 0.015 * scale)
     rows, columns = int(image.height / high) + 1, int(image.width / wide) + 2
-    tones = rng.uniform(0.8, 1.12, (40, 60))
+    tones = rng.uniform(0.82, 1.08, (40, 60))
     for row in range(rows):
         for column in range(columns):
             left, top = (column - 0.5 * (row % 2)) * wide, row * high
