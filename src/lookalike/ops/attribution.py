@@ -18,7 +18,7 @@ def similarity_maps(
 
     ``matches`` are unit embeddings, so nothing else of the matching images is needed and the maps
     of all K cost one product. Row k sums to the cosine with match k, less what the residual
-    accounts for.
+    accounts for; an embedding of zeros has a cosine and a map of zero.
 
     >>> shares = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
     >>> similarity_maps(shares, torch.zeros(2), torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
@@ -26,7 +26,7 @@ def similarity_maps(
             [0.3600, 0.6400]])
     """
     norm: Tensor = (shares.sum(0) + residual).norm()
-    return matches @ shares.T / norm
+    return matches @ shares.T / _not_zero(norm)
 
 
 def affinity(
@@ -39,7 +39,7 @@ def affinity(
 
     The norms are those of the two whole embeddings (residuals included).
     """
-    return query @ match.T / (query_norm * match_norm)
+    return query @ match.T / _not_zero(query_norm * match_norm)
 
 
 def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
@@ -66,3 +66,7 @@ def region_embedding(shares: Float[Tensor, "N D"], weights: Float[Tensor, " N"])
     Weights are in [0, 1]: how much of each place lies inside the region.
     """
     return torch.nn.functional.normalize(weights @ shares, dim=0)
+
+
+def _not_zero(norm: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    return norm.clamp(min=torch.finfo(norm.dtype).tiny)

@@ -75,6 +75,8 @@ def roll_out_conserving(
 
 
 def _from_layer(attentions: Sequence[Tensor], first_layer: int) -> Sequence[Tensor]:
+    if not attentions:
+        raise ValueError("rollout takes the attention of at least one layer; there is no attention at all")
     if not 0 <= first_layer < len(attentions):
         raise ValueError(f"first_layer must be 0 to {len(attentions) - 1} for this model, got {first_layer}")
     return attentions[first_layer:]
