@@ -562,7 +562,7 @@ def test_preprocessing_survives_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mode": "stretch"}, "mode is one of squash, crop, letterbox; got 'stretch'"),
+        ({"mode": "stretch"}, "mode is one of squash, crop, letterbox, fit; got 'stretch'"),
         ({"mode": ["crop"]}, "mode is one of"),
         ({"interpolation": "area"}, "interpolation is one of"),
         ({"input_size": 224}, "input_size has 2 finite numbers; got 224"),

@@ -47,7 +47,8 @@ def read(
 def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], Geometry]:
     """What the network will see before normalisation, uint8 RGB (H, W, 3), and where it lies.
 
-    Equals timm's evaluation transform pixel for pixel, also for input sizes that are not square.
+    Equals timm's evaluation transform pixel for pixel, also for input sizes that are not square;
+    mode ``fit`` equals Pillow's ``thumbnail``.
     ``Geometry.crop`` follows the rounding that happened, in pixels of the original; where the
     picture does not fill the input (letterbox) it reaches beyond the image.
     """
@@ -61,7 +62,7 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.
         place.height * height / rows,
         place.width * width / columns,
     )
-    return np.array(canvas), Geometry(picture.original_size, preprocessing.input_size, crop)
+    return np.array(canvas), Geometry(picture.original_size, (place.height, place.width), crop)
 
 
 def normalise(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -93,7 +94,7 @@ class _Place:
 
 def _place(original_size: tuple[int, int], preprocessing: Preprocessing) -> _Place:
     resized = _resized_size(original_size, preprocessing)
-    height, width = preprocessing.input_size
+    height, width = resized if preprocessing.mode == "fit" else preprocessing.input_size
     return _Place(resized, _offset(resized[0], height), _offset(resized[1], width), height, width)
 
 
@@ -107,6 +108,8 @@ def _resized_size(original_size: tuple[int, int], preprocessing: Preprocessing) 
     target = preprocessing.resize_target
     if preprocessing.mode == "squash":
         return target
+    if preprocessing.mode == "fit":
+        return _fitted_size(original_size, target)
     (height, width), (target_height, target_width) = original_size, target
     if preprocessing.mode == "crop" and target_height == target_width:  # torchvision's Resize(int)
         longer = int(target_height * max(height, width) / min(height, width))
@@ -114,6 +117,24 @@ def _resized_size(original_size: tuple[int, int], preprocessing: Preprocessing) 
     ratios = height / target_height, width / target_width
     ratio = min(ratios) if preprocessing.mode == "crop" else max(ratios)
     return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+def _fitted_size(original_size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
+    """The largest (H, W) inside another that keeps the proportions; never larger than the original.
+
+    Of the two roundings the one that changes the proportions least, as Pillow's thumbnails.
+    """
+    (height, width), (max_height, max_width) = original_size, largest
+    if height <= max_height and width <= max_width:
+        return original_size
+    aspect = width / height
+    if max_width / max_height >= aspect:
+        exact = max_height * aspect
+        candidates = math.floor(exact), math.ceil(exact)
+        return max_height, max(1, min(candidates, key=lambda n: abs(aspect - n / max_height)))
+    exact = max_width / aspect
+    candidates = math.floor(exact), math.ceil(exact)
+    return max(1, min(candidates, key=lambda n: abs(aspect - max_width / n) if n else 0.0)), max_width
 
 
 # --- pixels -----------------------------------------------------------------------------------

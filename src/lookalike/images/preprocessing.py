@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-Mode = Literal["squash", "crop", "letterbox"]
+Mode = Literal["squash", "crop", "letterbox", "fit"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 
 MAX_SIDE = 4096  # pixels; a settings file from a stranger must not ask for terabytes
@@ -20,13 +20,15 @@ class Preprocessing:
     The picture is resized to the input size divided by ``crop_pct`` (rounded down), then the
     centre is cut out. ``squash`` resizes both sides freely; ``crop`` keeps the proportions and
     covers the target (what sticks out is cut off); ``letterbox`` keeps them and fits inside it,
-    on the mean colour. These are timm's crop modes "squash", "center" and "border".
+    on the mean colour. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
+    them, shrinks the picture until it fits inside the target, never enlarges it, and hands the
+    network just that: inputs of many sizes, at most ``input_size``.
 
     Raises ValueError, naming the field, for values that make no sense.
     """
 
     mode: Mode
-    input_size: tuple[int, int]  # (H, W) pixels
+    input_size: tuple[int, int]  # (H, W) pixels; the largest that may occur where mode is fit
     crop_pct: float = 1.0  # in (0, 1]; share of the resized picture that the centre keeps
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB in [0, 1]; default: ImageNet's
@@ -41,6 +43,8 @@ class Preprocessing:
         (share,) = _numbers("crop_pct", (self.crop_pct,), 1)
         if not 0 < share <= 1:
             raise ValueError(f"crop_pct lies in (0, 1]; got {self.crop_pct!r}")
+        if self.mode == "fit" and share != 1:
+            raise ValueError(f"mode fit cuts nothing off, so crop_pct is 1; got {self.crop_pct!r}")
         if max(sides) / share > MAX_SIDE:
             raise ValueError(f"crop_pct {self.crop_pct!r} is too small for input_size {self.input_size!r}")
         if not all(0 <= value <= 1 for value in _numbers("mean", self.mean, 3)):
