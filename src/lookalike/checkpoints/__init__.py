@@ -1,0 +1,44 @@
+"""The sources' checkpoints as networks on timm backbones; called by ``loading``.
+
+One module a layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), and the
+retrieval networks of Radenović et al. (TPAMI 2019). Sizes are read off the tensors. What a layout
+does not explain is refused: weights are never loaded by guess.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.checkpoints import image_retrieval, resnet_v2, vision_transformer
+from lookalike.checkpoints.files import Contents, read_checkpoint
+from lookalike.errors import CheckpointError
+from lookalike.saved import LoadedModel
+
+__all__ = ["SUFFIXES", "load_checkpoint"]
+
+SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
+
+_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval)
+
+
+def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
+    """The network of a checkpoint file, named after the file.
+
+    ``pooling`` ("cls" or "mean") decides what a vision transformer's file leaves open, see
+    ``vision_transformer``; the other layouts say it themselves. Raises CheckpointError for a file
+    that can't be read, an unknown layout, and tensors that are missing, left over or of odd sizes.
+    """
+    contents = read_checkpoint(path)
+    for layout in _LAYOUTS:
+        if layout.matches(contents):
+            return layout.build(contents, pooling)
+    raise _unknown(contents)
+
+
+def _unknown(contents: Contents) -> CheckpointError:
+    known = "; ".join(f"{layout.NAME} ({layout.EXPECTED})" for layout in _LAYOUTS)
+    return CheckpointError(
+        f"{contents.path} has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
+        f"Known are {known}. Weights of a timm model, as safetensors, are loaded with "
+        "Embedder.from_timm(name, weights=...) or 'lookalike models make'"
+    )
