@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: generated pictures, tiny seeded models, goldens, real data if there is any."""
+"""Fixtures for the whole suite: generated pictures, tiny seeded models, goldens, real data if any."""
 
 import os
 from pathlib import Path

@@ -25,7 +25,8 @@ from lookalike import loading
 from lookalike.images import Preprocessing
 from lookalike.network import EmbeddingNetwork, PartsByPlace
 from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
-from lookalike.saved import LoadedModel, save_folder
+from lookalike.ops.passage import l2_norm
+from lookalike.saved import LoadedModel, describe, save_folder
 from lookalike.types import Geometry, Picture, Shares
 
 ImageSource = str | Path | bytes | Image.Image | Picture
@@ -58,7 +59,7 @@ class Embedder:
         self.precision = _choose_precision(precision, self.device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         if network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.network.to(memory_format=torch.channels_last)
 
     def __repr__(self) -> str:
         return (
@@ -76,8 +77,10 @@ class Embedder:
 
         Raises UnreadableImageError, naming the file, at the first that can't be read.
         """
-        if isinstance(sources, str | bytes | Path | Image.Image):
+        if isinstance(sources, str | bytes | Path | Image.Image | Picture):
             raise TypeError("embed takes a list of images; put the single one in a list")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is 1 or more, got {batch_size}")
         remaining = iter(sources)
         embeddings: list[Tensor] = []
         while chunk := list(islice(remaining, batch_size)):
@@ -145,7 +148,7 @@ class Embedder:
     def _merge(self, at_scales: Sequence[PartsByPlace]) -> tuple[Tensor, tuple[int, int]]:
         """Parts of all scales on the finest grid."""
         grid = max((p.grid for p in at_scales), key=lambda g: g[0] * g[1])
-        parts = [p.values[0] / p.values[0].sum(0).norm() for p in at_scales]  # each (N_s + 1, D)
+        parts = [l2_norm(p.values)[0] for p in at_scales]  # each (N_s + 1, D)
         factors = scale_factors(torch.stack([p.sum(0) for p in parts]), torch.tensor(self.scale_power))
         merged = [
             torch.cat([regrid(p[:-1], of_scale.grid, grid), p[-1:]]) * factor
@@ -211,6 +214,7 @@ class Embedder:
         preprocessing: Preprocessing | None = None,
         name: str | None = None,
         device: str | torch.device = "auto",
+        precision: Precision = "auto",
         **options: Any,
     ) -> Embedder:
         """An embedder on any timm backbone, with its own pooling unless told otherwise.
@@ -228,7 +232,7 @@ class Embedder:
             preprocessing=preprocessing,
             **options,
         )
-        return cls.of(replace(loaded, name=name or loaded.name), device=device)
+        return cls.of(replace(loaded, name=name or loaded.name), device=device, precision=precision)
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a folder that ``load`` reads: config.json and model.safetensors (fp16 if half)."""
@@ -236,9 +240,10 @@ class Embedder:
         save_folder(model, Path(folder), half=half)
 
     def fingerprint(self) -> str:
-        """Hash of weights and preprocessing: two embedders with one fingerprint embed alike."""
-        digest = hashlib.sha256(json.dumps(self.preprocessing.to_dict(), sort_keys=True).encode())
-        digest.update(json.dumps([self.scales, self.scale_power]).encode())
+        """Hash of preprocessing, layers and weights: two embedders with one fingerprint embed alike."""
+        model = LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
+        described = {key: value for key, value in describe(model).items() if key != "name"}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -66,6 +66,19 @@ class Pointwise(nn.Module):
         return F.linear(x, self.weight, self.convolution.bias)
 
 
+class PlainBatchNorm(nn.Module):
+    """A BatchNorm in evaluation, applied to vectors; its weights and statistics stay where they are."""
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        factor, shift = _factor_and_shift(self.norm)
+        return x * factor + shift
+
+
 class Scale(nn.Module):
     """Multiplies each channel by a learnt factor (layer scale)."""
 
@@ -133,8 +146,10 @@ def carry(module: nn.Module, parts: Tensor) -> Tensor:
             return passage.affine(parts, module.weight, module.bias)
         case Pointwise():
             return passage.affine(parts, module.weight, module.convolution.bias)
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            return _carry_batch_norm(module, parts)
+        case nn.BatchNorm1d():
+            return passage.scale(parts, *_factor_and_shift(module))
+        case PlainBatchNorm():
+            return passage.scale(parts, *_factor_and_shift(module.norm))
         case nn.LayerNorm():
             return passage.layer_norm(parts, module.weight, module.bias, module.eps)
         case nn.RMSNorm():
@@ -146,7 +161,7 @@ def carry(module: nn.Module, parts: Tensor) -> Tensor:
         case Residual():
             return parts + carry(module.branch, parts)
         case Gated():
-            frozen = module.activation(module.gate(parts.sum(1, keepdim=True)))
+            frozen: Tensor = module.activation(module.gate(parts.sum(1, keepdim=True)))
             return carry(module.value, parts) * frozen
         case Elementwise():
             return passage.gate(parts, module)
@@ -158,14 +173,15 @@ def carry(module: nn.Module, parts: Tensor) -> Tensor:
     )
 
 
-def _carry_batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, parts: Tensor) -> Tensor:
+def _factor_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """BatchNorm in evaluation as ``factor * x + shift``."""
     if norm.running_mean is None or norm.running_var is None:
         raise UnsupportedMethodError("shares need BatchNorm with running statistics; this one keeps none")
-    factor = (norm.running_var + norm.eps).rsqrt()
+    factor: Tensor = (norm.running_var + norm.eps).rsqrt()
     if norm.weight is not None:
         factor = factor * norm.weight
-    shift = -norm.running_mean * factor
-    return passage.scale(parts, factor, shift if norm.bias is None else shift + norm.bias)
+    shift: Tensor = -norm.running_mean * factor
+    return factor, shift if norm.bias is None else shift + norm.bias
 
 
 def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
@@ -208,7 +224,8 @@ def _layer(spec: Mapping[str, Any], weights: Mapping[str, Tensor], prefix: str) 
         case "batch_norm":
             return nn.BatchNorm1d(len(weights[prefix + "running_mean"]), eps=spec.get("eps", 1e-5))
         case "layer_norm":
-            return nn.LayerNorm(len(weights[prefix + "weight"]), eps=spec.get("eps", 1e-5))
+            width, bias = len(weights[prefix + "weight"]), prefix + "bias" in weights
+            return nn.LayerNorm(width, eps=spec.get("eps", 1e-5), bias=bias)
         case "l2":
             return L2Norm(eps=spec.get("eps", 0.0))
         case "relu":
@@ -233,9 +250,9 @@ def _describe(layer: nn.Module) -> dict[str, Any]:
     match layer:
         case nn.Linear():
             return {"layer": "affine"}
-        case nn.BatchNorm1d():
+        case nn.BatchNorm1d(affine=True, track_running_stats=True):
             return {"layer": "batch_norm", "eps": layer.eps}
-        case nn.LayerNorm():
+        case nn.LayerNorm(elementwise_affine=True) if len(layer.normalized_shape) == 1:
             return {"layer": "layer_norm", "eps": layer.eps}
         case L2Norm():
             return {"layer": "l2", "eps": layer.eps}

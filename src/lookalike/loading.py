@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from torch import nn
@@ -15,7 +16,7 @@ from lookalike import checkpoints
 from lookalike.backbones import create_backbone, load_weights, preprocessing_of, resize_backbone
 from lookalike.errors import UnknownModelError
 from lookalike.images import Preprocessing
-from lookalike.network import assemble
+from lookalike.network import EmbeddingNetwork, assemble
 from lookalike.saved import CONFIG, WEIGHTS, LoadedModel, load_folder, load_safetensors
 
 BUNDLED = Path(__file__).parent / "models"
@@ -23,6 +24,16 @@ HUB = "hf-hub:"
 NORMALISATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
+}
+
+
+RECOMMENDED: Mapping[str, str] = {
+    "mini": "first looks, tests, weak machines; bundled, works offline",
+    "vit_small_patch16_dinov3.lvd1689m": "a general choice: instances, places, products",
+    "vit_base_patch14_reg4_dinov2.lvd142m": "more accurate and slower; fine grid",
+    "convnext_tiny.in12k_ft_in1k": "convolutional, exact maps, any input size",
+    "vit_base_patch16_siglip_224.v2_webli": "semantic likeness, text-trained",
+    "resnet50.a1_in1k": "the classic baseline of papers",
 }
 
 
@@ -42,12 +53,20 @@ def load_model(
 
     Raises UnknownModelError and CheckpointError.
     """
-    loaded = _find(str(model), pooling, input_size)
-    preprocessing = loaded.preprocessing
+    return with_preprocessing(_find(str(model), pooling, input_size), normalisation=normalisation)
+
+
+def with_preprocessing(
+    model: LoadedModel, *, normalisation: str | None = None, squash: bool = False
+) -> LoadedModel:
+    """The model with another normalisation, or squashing images instead of cutting their centre."""
+    preprocessing = model.preprocessing
     if normalisation is not None:
         mean, std = parse_normalisation(normalisation)
         preprocessing = replace(preprocessing, mean=mean, std=std)
-    return replace(loaded, preprocessing=preprocessing)
+    if squash:
+        preprocessing = replace(preprocessing, mode="squash", crop_pct=1.0)
+    return replace(model, preprocessing=preprocessing)
 
 
 def from_timm(
@@ -114,8 +133,21 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
     if pooling is not None:
         network = loaded.network
         changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
+        _check_width(changed, pooling, loaded.preprocessing.input_size)
         loaded = replace(loaded, network=changed)
     return loaded
+
+
+@torch.inference_mode()
+def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int]) -> None:
+    """Raise ValueError where the pooled vector does not fit the head that the model brings."""
+    try:
+        network(torch.zeros(1, 3, *size))
+    except RuntimeError as error:
+        raise ValueError(
+            f"pooling {pooling!r} does not fit the head of this model ({str(error).splitlines()[0]}); "
+            "leave its pooling as it is"
+        ) from error
 
 
 def _saved_on_hub(repository: str) -> Path | None:

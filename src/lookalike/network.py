@@ -80,8 +80,8 @@ class EmbeddingNetwork(nn.Module):
         """
         if self.pooling is None:
             raise UnsupportedMethodError(
-                f"how {self.backbone.architecture} pools its features is not understood, so it has no shares; "
-                "use method 'occlusion', or load it with pooling 'mean'"
+                f"how {self.backbone.architecture} pools its features is not understood, so it has no "
+                "shares; use method 'occlusion', or load it with pooling 'mean'"
             )
         trace = self.backbone.trace(images)
         parts = carry(self.head, carry(self.own_layers, self.pooling.parts(trace)))  # type: ignore[operator]
@@ -130,10 +130,12 @@ def _with_own_pooling(
     except UnsupportedMethodError as error:
         logger.info("%s", error)
         understood = False
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
+        height, width = preprocessing.input_size
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise LookalikeError(
-            f"{backbone.architecture} can't take input of {preprocessing.input_size[0]}x"
-            f"{preprocessing.input_size[1]}: {error}; choose another --input-size"
+            f"{backbone.architecture} can't take input of {height}x{width}: {reason}; "
+            "choose another input size"
         ) from error
     if not understood:
         return EmbeddingNetwork(backbone, None, head, is_own=True)

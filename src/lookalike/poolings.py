@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lookalike.errors import UnsupportedMethodError
 from lookalike.heads import L2Norm, carry
 from lookalike.ops import passage, pooling
-from lookalike.types import Features, Trace
+from lookalike.types import AttentionCall, Features, Trace
 
 
 class Pooling(Protocol):
@@ -67,7 +67,10 @@ class GemPooling(nn.Module):
 
     def __init__(self, power: float | Tensor = 3.0) -> None:
         super().__init__()
-        self.power = nn.Parameter(torch.as_tensor(power, dtype=torch.float32).reshape(-1))
+        values = torch.as_tensor(power, dtype=torch.float32).reshape(-1)
+        if not bool((values > 0).all()):
+            raise ValueError(f"a generalised mean has powers above 0, got {values.tolist()}")
+        self.power = nn.Parameter(values)
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
@@ -173,7 +176,7 @@ class LocalHeadPooling(nn.Module):
 
 
 class ClsPooling(nn.Module):
-    """The CLS token.
+    """The CLS token, or the mean of the first n prefix tokens (CLS and distillation token).
 
     Its parts are the last attention layer's value vectors, weighted by the CLS token's attention,
     through the rest of the network frozen. What the CLS token carried itself, and what it took
@@ -182,29 +185,36 @@ class ClsPooling(nn.Module):
 
     name = "cls"
 
-    def __init__(self, after_attention: nn.Sequential, after_block: nn.Sequential) -> None:
+    def __init__(
+        self, after_attention: nn.Sequential, after_block: nn.Sequential, *, n_tokens: int = 1
+    ) -> None:
         super().__init__()
+        self.n_tokens = n_tokens
         self._rest = (after_attention, after_block)  # a tuple: the modules belong to the backbone
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
         if features.prefix.shape[1] == 0:
             raise UnsupportedMethodError("pooling 'cls' needs a CLS token; this model has none, use 'mean'")
-        return features.prefix[:, 0]
+        return features.prefix[:, : self.n_tokens].mean(1)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        if trace.last_block_input is None or not trace.attention:
+        call = _last_global_attention(trace)
+        if trace.last_block_input is None or call is None:
             raise UnsupportedMethodError(
                 "the attention of this model's last layer can't be read, so its CLS token has no shares; "
                 "use pooling 'mean' or method 'occlusion'"
             )
         after_attention, after_block = self._rest
         n_prefix = trace.features.prefix.shape[1]
-        own = trace.last_block_input[:, 0]
-        taken = carry(after_attention, _weighted_values(trace, query=0, n_prefix=n_prefix))
-        parts = torch.cat([taken[:, :-1], taken[:, -1:] + own[:, None]], dim=1)
-        return carry(after_block, parts)
+        of_tokens = []
+        for token in range(self.n_tokens):
+            own = trace.last_block_input[:, token]
+            taken = carry(after_attention, _weighted_values(call, query=token, n_prefix=n_prefix))
+            parts = torch.cat([taken[:, :-1], taken[:, -1:] + own[:, None]], dim=1)
+            of_tokens.append(carry(after_block, parts))
+        return torch.stack(of_tokens).mean(0)
 
 
 class AttentionPooling(nn.Module):
@@ -227,12 +237,19 @@ class AttentionPooling(nn.Module):
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         n_prefix = trace.features.prefix.shape[1] if self.with_prefix else 0
-        return carry(self._after_attention[0], _weighted_values(trace, query=0, n_prefix=n_prefix))
+        taken = _weighted_values(trace.attention[-1], query=0, n_prefix=n_prefix)
+        return carry(self._after_attention[0], taken)
 
 
-def _weighted_values(trace: Trace, *, query: int, n_prefix: int) -> Tensor:
-    """What one query token took from each place in the last attention: (B, N + 1, A * d)."""
-    call = trace.attention[-1]
+def _last_global_attention(trace: Trace) -> AttentionCall | None:
+    """The last layer's attention among all tokens; a pooling by attention that follows is not one."""
+    n_tokens = trace.features.prefix.shape[1] + trace.features.places.shape[1]
+    square = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
+    return square[-1] if square else None
+
+
+def _weighted_values(call: AttentionCall, *, query: int, n_prefix: int) -> Tensor:
+    """What one query token took from each place: (B, N + 1, A * d), prefix tokens in the last row."""
     weights = call.weights[:, :, query]  # (B, A, T)
     taken = (weights[..., None] * call.value).transpose(1, 2).flatten(2)  # (B, T, A * d)
     return torch.cat([taken[:, n_prefix:], taken[:, :n_prefix].sum(1, keepdim=True)], dim=1)
@@ -287,7 +304,7 @@ def _build(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
 
 def _linear(weights: Mapping[str, Tensor], prefix: str) -> nn.Linear:
     d, c = weights[prefix + "weight"].shape
-    return nn.Linear(c, d)
+    return nn.Linear(c, d, bias=prefix + "bias" in weights)
 
 
 def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

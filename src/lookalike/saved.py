@@ -21,6 +21,14 @@ from lookalike.network import EmbeddingNetwork, assemble
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
+# What a file from a stranger makes json, torch and our own builders raise.
+_BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
+# Options of timm.create_model that read other files or the network; saved ones never need them.
+_FOREIGN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+
+
+MAX_SCALE = 4.0  # a settings file from a stranger must not ask for terabytes
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -39,46 +47,57 @@ def load_folder(folder: Path) -> LoadedModel:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["format"] != 1:
             raise CheckpointError(
-                f"{folder / CONFIG} has format {config['format']!r}; this version reads format 1, update lookalike"
+                f"{folder / CONFIG} has format {config['format']!r}; this version reads format 1, "
+                "update lookalike"
             )
         return _build(config, load_safetensors(folder / WEIGHTS))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except CheckpointError:
+        raise
+    except (*_BROKEN, LookalikeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = (what.strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{folder} is no saved embedder: {what.strip().splitlines()[0]}; it should hold {CONFIG} and "
-            f"{WEIGHTS} as Embedder.save writes them"
+            f"{folder} is no saved embedder: {reason}; it should hold {CONFIG} and {WEIGHTS} as "
+            "Embedder.save writes them"
         ) from error
 
 
 def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None:
-    """Write config.json and model.safetensors; ``half`` stores fp16 weights.
+    """Write config.json and model.safetensors; ``half`` stores weight matrices and filters as fp16.
 
-    Raises LookalikeError where the folder can't be written.
+    Raises LookalikeError where the folder can't be written, ValueError for what can't be stored.
     """
-    network = model.network
-    dtype = torch.float16 if half else torch.float32
-    tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in _tensors(network).items()
-    }
-    config = {
-        "format": 1,
-        "name": model.name,
-        "backbone": {"architecture": network.backbone.architecture, "kwargs": network.backbone.options},
-        "preprocessing": model.preprocessing.to_dict(),
-        "pooling": network.describe_pooling(),
-        "head": describe_head(network.head),
-        "scales": list(model.scales),
-        "scale_power": model.scale_power,
-    }
+    tensors = {name: _stored(name, tensor, half) for name, tensor in _tensors(model.network).items()}
+    try:
+        config = json.dumps(describe(model), indent=2)
+    except TypeError as error:
+        raise ValueError(
+            f"options of timm.create_model that are saved must be plain values: {error}; got "
+            f"{model.network.backbone.options}"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / WEIGHTS)
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
+        (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
         ) from error
+
+
+def describe(model: LoadedModel) -> dict[str, Any]:
+    """All that makes the model beside its weights: the content of config.json."""
+    backbone = model.network.backbone
+    return {
+        "format": 1,
+        "name": model.name,
+        "backbone": {"architecture": backbone.architecture, "kwargs": backbone.options},
+        "preprocessing": model.preprocessing.to_dict(),
+        "pooling": model.network.describe_pooling(),
+        "head": describe_head(model.network.head),
+        "scales": list(model.scales),
+        "scale_power": model.scale_power,
+    }
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
@@ -101,13 +120,36 @@ def _tensors(network: EmbeddingNetwork) -> dict[str, Tensor]:
 
 def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedModel:
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
-    backbone = create_backbone(config["backbone"]["architecture"], **config["backbone"]["kwargs"])
+    architecture, options = config["backbone"]["architecture"], config["backbone"]["kwargs"]
+    if ":" in architecture or _FOREIGN & set(options):
+        raise ValueError(
+            f"a saved backbone needs no other files, but {architecture!r} {options} asks for some"
+        )
+    backbone = create_backbone(architecture, **options)
     resize_backbone(backbone, preprocessing.input_size)
     load_weights(backbone, _below("backbone.", tensors))
     head = build_head(config["head"], _below("head.", tensors))
     network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
-    scales = tuple(config.get("scales", (1.0,)))
-    return LoadedModel(network, preprocessing, config["name"], scales, config.get("scale_power", 1.0))
+    scales = tuple(float(scale) for scale in config.get("scales", (1.0,)))
+    if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
+        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {config['scales']!r}")
+    power = float(config.get("scale_power", 1.0))
+    if not 0 < power < float("inf"):
+        raise ValueError(f"scale_power is a number above 0, got {power}")
+    return LoadedModel(network, preprocessing, str(config["name"]), scales, power)
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    """On the CPU as fp32, matrices and filters as fp16 if half: vectors are few and may be large."""
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu().clone()
+    dtype = torch.float16 if half and tensor.ndim > 1 else torch.float32
+    stored = tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
+    if not bool(stored.isfinite().all()):
+        raise ValueError(
+            f"{name} has values that {dtype} can't hold; save without half, or repair the weights"
+        )
+    return stored
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -53,7 +53,9 @@ def _call(
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
-    return AttentionCall(query, key, value, scale or query.shape[-1] ** -0.5, attn_mask)
+    if scale is None:
+        scale = query.shape[-1] ** -0.5
+    return AttentionCall(query, key, value, scale, attn_mask)
 
 
 @contextmanager

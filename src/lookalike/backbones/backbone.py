@@ -10,6 +10,7 @@ import timm
 import torch
 from timm import layers as timm_layers
 from timm.data import resolve_data_config
+from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
 from lookalike.backbones.attention import recorded_attention, recorded_input
@@ -114,7 +115,7 @@ class Backbone(nn.Module):
 
     def _token_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         patch_embed = getattr(self.model, "patch_embed", None)
-        if hasattr(patch_embed, "dynamic_feat_size"):
+        if patch_embed is not None and hasattr(patch_embed, "dynamic_feat_size"):
             h, w = patch_embed.dynamic_feat_size(size)
             return int(h), int(w)
         info = getattr(self.model, "feature_info", None)
@@ -137,7 +138,7 @@ def create_backbone(architecture: str, *, pretrained: bool = False, **options: A
     for module in model.modules():
         if "std_conv_eps" in options and isinstance(module, timm_layers.StdConv2d):
             module.eps = options["std_conv_eps"]
-    return Backbone(model.eval(), architecture, options)
+    return Backbone(model.eval(), *_without_hub(architecture, options))
 
 
 def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
@@ -167,14 +168,24 @@ def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
     """
     resize = getattr(backbone.model, "set_input_size", None)
     if resize is None:
+        _check_fixed_size(backbone, size)
         return
     try:
         resize(img_size=size)
     except (AssertionError, ValueError, RuntimeError, TypeError) as error:
         raise LookalikeError(
-            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {_first_line(error)}; choose a "
-            "size that its patches and windows divide"
+            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {_first_line(error)}; "
+            "choose a size that its patches and windows divide"
         ) from error
+
+
+def _check_fixed_size(backbone: Backbone, size: tuple[int, int]) -> None:
+    patch_embed = getattr(backbone.model, "patch_embed", None)
+    fixed = getattr(patch_embed, "img_size", None)
+    if getattr(patch_embed, "strict_img_size", False) and fixed is not None and tuple(fixed) != tuple(size):
+        raise LookalikeError(
+            f"{backbone.architecture} takes input of {fixed[0]}x{fixed[1]} only, got {size[0]}x{size[1]}"
+        )
 
 
 def preprocessing_of(backbone: Backbone) -> Preprocessing:
@@ -201,9 +212,9 @@ def model_names(pattern: str = "", *, pretrained: bool = False) -> list[str]:
 def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
     if ":" not in architecture and not timm.is_model(architecture.split(".")[0]):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = f" (did you mean {', '.join(near)}?)" if near else ""
         raise UnknownModelError(
-            f"no model is called {architecture!r}{hint} It should be 'mini', a timm name, hf-hub:owner/name, "
+            f"no model is called {architecture!r}{hint}; a model is 'mini', a timm name, hf-hub:owner/name, "
             "a folder saved by Embedder.save, or a checkpoint file; see 'lookalike models'"
         )
     try:
@@ -214,6 +225,15 @@ def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> 
             f"{_first_line(error)}; check the name, the options and the network"
         ) from error
     return model
+
+
+def _without_hub(architecture: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The timm name and all options that make a hub model's architecture without asking the hub."""
+    if not architecture.startswith(("hf-hub:", "hf_hub:")):
+        return architecture, options
+    _, name, of_hub = load_model_config_from_hf(architecture.partition(":")[2])
+    of_hub = {key: value for key, value in (of_hub or {}).items() if key != "num_classes"}
+    return str(name), {**of_hub, **options}
 
 
 def _is_channels_last(model: nn.Module, output: Tensor) -> bool:

@@ -12,7 +12,7 @@ from timm import layers as timm_layers
 from torch import nn
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.heads import ACTIVATIONS, Elementwise, Gated, Pointwise, Residual, Scale
+from lookalike.heads import ACTIVATIONS, Elementwise, Gated, PlainBatchNorm, Pointwise, Residual, Scale
 from lookalike.poolings import (
     AttentionPooling,
     AveragePlusMaxPooling,
@@ -24,7 +24,7 @@ from lookalike.poolings import (
 
 def own_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
     """The pooling that a timm model ends with, and the layers between it and the classifier."""
-    if hasattr(model, "blocks") and hasattr(model, "pool") and hasattr(model, "fc_norm"):
+    if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)
     if hasattr(model, "conv_head") and hasattr(model, "act2"):  # MobileNetV3: convolution after pooling
         norm = plain(getattr(model, "norm_head", nn.Identity()))
@@ -35,6 +35,8 @@ def own_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
     if isinstance(head, timm_layers.NormMlpClassifierHead | timm_layers.ClNormMlpClassifierHead):
         pool = getattr(head, "global_pool", None) or getattr(head, "pool_type", "avg")
         return _grid_pooling(pool), nn.Sequential(plain(head.norm), plain(head.pre_logits))
+    if isinstance(head, nn.Sequential) and hasattr(head, "norm"):  # MetaFormer
+        return _grid_pooling(model.head.global_pool), nn.Sequential(plain(model.head.norm))
     if isinstance(head, timm_layers.ClassifierHead):
         return _grid_pooling(head.global_pool), nn.Sequential()
     pool = getattr(model, "global_pool", None)
@@ -67,17 +69,23 @@ def plain(module: nn.Module) -> nn.Module:
         case nn.Conv2d():
             return Pointwise(module)
         case timm_layers.BatchNormAct2d():
-            return nn.Sequential(_plain_batch_norm(module), plain(module.act))
+            return nn.Sequential(PlainBatchNorm(module), plain(module.act))
         case timm_layers.LayerNormAct():
             return nn.Sequential(_plain_layer_norm(module), plain(module.act))
+        case nn.BatchNorm2d():
+            return PlainBatchNorm(module)
         case nn.LayerNorm():
             return _plain_layer_norm(module)
+        case nn.GroupNorm(num_groups=1):  # of one position: the same as LayerNorm over its channels
+            norm = nn.LayerNorm(module.num_channels, eps=module.eps)
+            norm.weight, norm.bias = module.weight, module.bias
+            return norm
         case timm_layers.Mlp():
             return nn.Sequential(plain(module.fc1), plain(module.act), plain(module.norm), plain(module.fc2))
         case timm_layers.SwiGLU():
             gated = Gated(plain(module.fc1_g), plain(module.fc1_x), module.act)
             return nn.Sequential(gated, plain(module.norm), plain(module.fc2))
-        case nn.Linear() | nn.BatchNorm1d() | nn.BatchNorm2d() | nn.RMSNorm():
+        case nn.Linear() | nn.BatchNorm1d() | nn.RMSNorm():
             return module
         case _ if isinstance(module, ACTIVATIONS):
             return module
@@ -94,7 +102,8 @@ def _token_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
         raise _unknown(f"the average over prefix and patch tokens of {type(model).__name__}")
     match model.global_pool:
         case "token":
-            return ClsPooling(*last_block_rest(model)), rest
+            n_tokens = 2 if hasattr(model, "head_dist") else 1  # DeiT averages CLS and distillation token
+            return ClsPooling(*last_block_rest(model), n_tokens=n_tokens), rest
         case "avg":
             return MeanPooling(), rest
         case "max":
@@ -138,13 +147,6 @@ def _plain_layer_norm(norm: nn.LayerNorm) -> nn.LayerNorm:
     copy = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=norm.elementwise_affine)
     copy.weight, copy.bias = norm.weight, norm.bias
     return copy
-
-
-def _plain_batch_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm1d:
-    copy = nn.BatchNorm1d(norm.num_features, eps=norm.eps, affine=norm.affine)
-    copy.weight, copy.bias = norm.weight, norm.bias
-    copy.running_mean, copy.running_var = norm.running_mean, norm.running_var
-    return copy.eval()
 
 
 def _unknown(what: str) -> UnsupportedMethodError:
