@@ -14,23 +14,23 @@ from torch.nn import functional as F
 from lookalike import images
 from lookalike.errors import CheckpointError, LookalikeError
 from lookalike.images import Preprocessing
+from lookalike.loading import parse_normalisation
 
 try:
     import onnxruntime
 except ImportError:  # an extra: asked for when a model is loaded
     onnxruntime = None
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
 
 @final
 class OnnxEmbedder:
     """Runs a model with one image input (B, 3, H, W); its first output is the embedding (B, D).
 
-    Pictures are squashed to the model's input size. A black box: ``occlusion`` explains it.
+    Pictures are squashed to the model's input size and normalised by ``normalisation`` (imagenet, sop
+    or MEAN/STD). A black box: ``occlusion`` explains it.
     """
 
-    def __init__(self, path: str | Path, *, preprocessing: Preprocessing | None = None) -> None:
+    def __init__(self, path: str | Path, *, normalisation: str | None = None) -> None:
         if onnxruntime is None:
             raise LookalikeError("ONNX models need onnxruntime; install lookalike[onnx]")
         self.name = Path(path).name
@@ -43,13 +43,8 @@ class OnnxEmbedder:
             raise CheckpointError(f"{path} takes input {shape}; an image model takes (B, 3, H, W)")
         self._batch = shape[0] if isinstance(shape[0], int) else None
         height, width = (side if isinstance(side, int) else 224 for side in shape[2:])
-        self.preprocessing = preprocessing or Preprocessing(
-            mode="squash",
-            input_size=(height, width),
-            interpolation="bilinear",
-            mean=_IMAGENET[0],
-            std=_IMAGENET[1],
-        )
+        mean, std = parse_normalisation(normalisation or "imagenet")
+        self.preprocessing = Preprocessing("squash", (height, width), 1.0, "bilinear", mean, std)
 
     def embed(self, sources: Sequence[Any], *, batch_size: int = 32) -> Tensor:
         """Unit embeddings of images, files or bytes: (B, D) float32."""

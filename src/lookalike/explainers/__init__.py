@@ -27,6 +27,7 @@ __all__ = [
     "difference",
     "explain",
     "explain_shares",
+    "load_any",
     "make_explainer",
     "place_matches",
 ]
@@ -51,8 +52,20 @@ def explain(
     UnsupportedMethodError.
     """
     if isinstance(model, str | Path):
-        model = OnnxEmbedder(model) if str(model).endswith(".onnx") else Embedder.load(model)
+        model = load_any(model)
     return make_explainer(model, method, **options)(query, match)
+
+
+def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
+    """An embedder by name, or an ONNX file as a black box; ``changes`` as in ``Embedder.load``."""
+    if not str(model).endswith(".onnx"):
+        return Embedder.load(model, **changes)
+    normalisation = changes.pop("normalisation", None)
+    if any(value is not None for value in changes.values()):
+        raise UnsupportedMethodError(
+            f"pooling and input size of an ONNX model are fixed; load {model} without changing them"
+        )
+    return OnnxEmbedder(model, normalisation=normalisation)
 
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def peak_is_inside(values: Float[Tensor, "h w"], coverage: Float[Tensor, "h w"], *, tolerance: int = 1) -> bool:
+def peak_is_inside(
+    values: Float[Tensor, "h w"], coverage: Float[Tensor, "h w"], *, tolerance: int = 1
+) -> bool:
     """Whether the highest cell is within ``tolerance`` cells of one that the mask touches.
 
     ``coverage`` is the part of each cell that the mask covers, in [0, 1] (the pointing game of

@@ -53,14 +53,22 @@ def overlay(
 
 
 def query_overlay(
-    explanation: Explanation, *, colours: str = "lookalike", max_side: int = 1024, smooth: bool = True
+    explanation: Explanation,
+    *,
+    among: Sequence[Explanation] = (),
+    colours: str = "lookalike",
+    max_side: int = 1024,
+    smooth: bool = True,
 ) -> Image.Image:
-    """The query under its map, in the range that it shares with the match: RGB."""
+    """The query under its map, in the range that it shares with the match: RGB.
+
+    ``among`` names explanations that are shown beside it and share the range as well.
+    """
     return overlay(
         explanation.query,
         per_percent(explanation.query_map),
         explanation.query_geometry,
-        limit=explanation_limit([explanation], palette(colours)),
+        limit=explanation_limit([explanation, *among], palette(colours)),
         colours=colours,
         max_side=max_side,
         smooth=smooth,
@@ -68,14 +76,22 @@ def query_overlay(
 
 
 def match_overlay(
-    explanation: Explanation, *, colours: str = "lookalike", max_side: int = 1024, smooth: bool = True
+    explanation: Explanation,
+    *,
+    among: Sequence[Explanation] = (),
+    colours: str = "lookalike",
+    max_side: int = 1024,
+    smooth: bool = True,
 ) -> Image.Image:
-    """The match under its map, in the range that it shares with the query: RGB."""
+    """The match under its map, in the range that it shares with the query: RGB.
+
+    ``among`` names explanations that are shown beside it and share the range as well.
+    """
     return overlay(
         explanation.match,
         per_percent(explanation.match_map),
         explanation.match_geometry,
-        limit=explanation_limit([explanation], palette(colours)),
+        limit=explanation_limit([explanation, *among], palette(colours)),
         colours=colours,
         max_side=max_side,
         smooth=smooth,

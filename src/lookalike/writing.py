@@ -1,0 +1,114 @@
+"""What ``lookalike explain`` writes: pictures, single overlays and maps as numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lookalike import render
+from lookalike.embedder import Embedder
+from lookalike.errors import LookalikeError, UnsupportedMethodError
+from lookalike.explainers import EmbedsImages, difference, place_matches
+from lookalike.types import Explanation
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files to write; None for those that are not wanted."""
+
+    picture: Path | None = None  # both images with their maps
+    overlays: Path | None = None  # folder for each side alone
+    lines: Path | None = None  # best matching places
+    maps: Path | None = None  # .npz of numbers
+    versus: Path | None = None  # another image: the picture then says why the match is nearer than it
+    colours: str = "lookalike"  # or "jet"
+
+
+def write_outputs(
+    explanation: Explanation,
+    model: Embedder | EmbedsImages,
+    query: Path,
+    match: Path,
+    outputs: Outputs,
+) -> list[Path]:
+    """Write what is wanted and say which files were made.
+
+    Raises LookalikeError where a file can't be written and UnsupportedMethodError where the model
+    has no shares for lines or a difference.
+    """
+    written: list[Path] = []
+    if outputs.versus is not None and outputs.picture is not None:
+        preference = difference(_with_shares(model, "--versus"), query, match, outputs.versus)
+        written += _save(outputs.picture, render.difference(preference).save)
+    elif outputs.picture is not None:
+        picture = render.side_by_side(explanation, colours=outputs.colours)
+        written += _save(outputs.picture, picture.save)
+    if outputs.overlays is not None:
+        for name, single in render.overlays(explanation, colours=outputs.colours).items():
+            written += _save(outputs.overlays / name, single.save)
+    if outputs.lines is not None:
+        matches = place_matches(_with_shares(model, "--lines"), query, match)
+        written += _save(outputs.lines, render.match_lines(matches).save)
+    if outputs.maps is not None:
+        written += _save(outputs.maps, lambda path: save_maps(explanation, path))
+    return written
+
+
+def save_maps(explanation: Explanation, path: Path) -> None:
+    """Write an .npz: float32 ``query_map`` and ``match_map``, scalars ``similarity`` and ``residual``.
+
+    The residual of a heat map is NaN: it has none.
+    """
+    with path.open("wb") as file:  # a path would get a second .npz where it ends otherwise
+        np.savez(
+            file,
+            query_map=explanation.query_map,
+            match_map=explanation.match_map,
+            similarity=np.float32(explanation.similarity),
+            residual=np.float32(explanation.residual if explanation.additive else np.nan),
+        )
+
+
+def as_numbers(explanation: Explanation) -> dict[str, Any]:
+    """An explanation as plain numbers and names, for JSON."""
+    additive = explanation.additive
+    return {
+        "similarity": explanation.similarity,
+        "method": explanation.method,
+        "additive": additive,
+        "residual": explanation.residual if additive else None,
+        "match_residual": explanation.match_residual if additive else None,
+        "model": explanation.model,
+        "query": explanation.query.name,
+        "match": explanation.match.name,
+        "query_map": explanation.query_map.tolist(),
+        "match_map": explanation.match_map.tolist(),
+        "query_geometry": dataclasses.asdict(explanation.query_geometry),
+        "match_geometry": dataclasses.asdict(explanation.match_geometry),
+    }
+
+
+def _with_shares(model: Embedder | EmbedsImages, wanted_by: str) -> Embedder:
+    if not isinstance(model, Embedder):
+        raise UnsupportedMethodError(
+            f"{wanted_by} needs a model that can be looked into; {model.name} can only be asked for "
+            "embeddings, so leave it out"
+        )
+    return model
+
+
+def _save(path: Path, save: Callable[[Path], object]) -> list[Path]:
+    if path.suffix.lower() not in (".npz", *Image.registered_extensions()):
+        raise LookalikeError(f"{path} has no known ending; end it in .png, .jpg or .webp (maps: .npz)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path)
+    except OSError as error:
+        raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+    return [path]
