@@ -31,7 +31,8 @@ def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
     contents = read_checkpoint(path)
     for layout in _LAYOUTS:
         if layout.matches(contents):
-            return layout.build(contents, pooling)
+            loaded: LoadedModel = layout.build(contents, pooling)
+            return loaded
     raise _unknown(contents)
 
 

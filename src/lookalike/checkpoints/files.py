@@ -36,9 +36,7 @@ class Contents:
 
     def below(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with the prefix, without it."""
-        return {
-            name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)
-        }
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
 def read_checkpoint(path: Path) -> Contents:
@@ -46,11 +44,12 @@ def read_checkpoint(path: Path) -> Contents:
 
     Raises CheckpointError: unreadable, damaged, no tensors, or objects that only code could make.
     """
+    meta: Mapping[str, Any] = {}
     match path.suffix.lower():
         case ".npz":
-            tensors, meta = _read_numpy(path), {}
+            tensors = _read_numpy(path)
         case ".safetensors":
-            tensors, meta = load_safetensors(path), {}
+            tensors = load_safetensors(path)
         case _:
             tensors, meta = _read_torch(path)
     if not tensors:

@@ -35,7 +35,7 @@ INPUT_SIZE = (1024, 1024)
 SCALES = (1.0, 2**-0.5, 0.5)  # of the published evaluation
 NORM_EPS = 1e-6
 _POOLINGS = {"gem": "gem", "mac": "max", "spoc": "mean", "rmac": "rmac"}
-_RESNETS = {  # (blocks a stage, has bottlenecks): timm's name
+_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {  # (blocks a stage, has bottlenecks): timm's name
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
@@ -75,8 +75,8 @@ def _refuse_strangers(contents: Contents) -> None:
     for name, tensor in contents.tensors.items():
         if not name.startswith("features.") and name not in _OTHERS:
             raise CheckpointError(
-                f"{contents.path} looks like a retrieval network, but {name} {tuple(tensor.shape)} is no part of "
-                f"the layout; beside features.* expected are {', '.join(_OTHERS)}"
+                f"{contents.path} looks like a retrieval network, but {name} {tuple(tensor.shape)} is no "
+                f"part of the layout; beside features.* expected are {', '.join(_OTHERS)}"
             )
 
 
@@ -101,9 +101,10 @@ def _backbone(contents: Contents) -> Backbone:
 
 
 def _no_resnet(contents: Contents) -> CheckpointError:
+    named = f"{contents.meta.get('architecture', 'without a name')!s:.40}"
     return CheckpointError(
-        f"{contents.path} has a backbone {contents.meta.get('architecture', '')!s:.40} that is not known; known "
-        f"are {', '.join(_RESNETS.values())}, found {contents.some_names()}"
+        f"{contents.path} has a backbone {named} that is not known; known are "
+        f"{', '.join(_RESNETS.values())}, found {contents.some_names()}"
     )
 
 
@@ -131,10 +132,11 @@ def _pooling_name(contents: Contents) -> str:
     has_power = bool(contents.tensors.keys() & {"pool.p", "pool.rpool.p"})
     name = str(contents.meta.get("pooling", "gem" if has_power else "")).lower()
     name = name.removesuffix("mp")  # gemmp: GeM with one power per channel
-    if name not in _POOLINGS or (name == "gem") != has_power or (name == "rmac" and _is_regional(contents)):
+    regional = _is_regional(contents)
+    if name not in _POOLINGS or (name == "gem") != has_power or (name == "rmac" and regional):
         raise CheckpointError(
-            f"{contents.path} says pooling {contents.meta.get('pooling')!r}{' by region' * _is_regional(contents)}, "
-            f"and has {'a' if has_power else 'no'} GeM power; known are gem (with pool.p), mac, spoc, and rmac "
+            f"{contents.path} says pooling {contents.meta.get('pooling')!r}{' by region' * regional}, and "
+            f"has {'a' if has_power else 'no'} GeM power; known are gem (with pool.p), mac, spoc, and rmac "
             "(not by region)"
         )
     return name

@@ -85,7 +85,8 @@ def _architecture(contents: Contents, weights: dict[str, Tensor]) -> tuple[str, 
     if blocks not in _ARCHITECTURES:
         known = ", ".join(str(b) for b in _ARCHITECTURES)
         raise CheckpointError(
-            f"{contents.path} has a ResNetV2 with {blocks} units in its blocks; known are {known} (r50, r101, r152)"
+            f"{contents.path} has a ResNetV2 with {blocks} units in its blocks; known are {known} (r50, "
+            "r101, r152)"
         )
     name, factor = _ARCHITECTURES[blocks]
     widths = [weights.get(f"stages.{stage}.blocks.0.conv3.weight") for stage in range(4)]

@@ -151,8 +151,8 @@ def _translated(contents: Contents) -> dict[str, Tensor]:
         ours = _translate(name)
         if ours is None or ours in tensors:
             raise CheckpointError(
-                f"{contents.path} looks like a vision transformer, but {name} {tuple(tensor.shape)} is no part "
-                f"of the layout ({EXPECTED}); hybrids and other variants are not read"
+                f"{contents.path} looks like a vision transformer, but {name} {tuple(tensor.shape)} is no "
+                f"part of the layout ({EXPECTED}); hybrids and other variants are not read"
             )
         tensors[ours] = _torch_layout(name, ours, tensor)
     return tensors
@@ -186,16 +186,16 @@ def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
         hidden = tensors["blocks.0.mlp.fc1.weight"].shape[0]
     except (KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{contents.path} looks like a vision transformer, but its patch embedding, position embedding or "
-            f"first MLP is missing or has other axes ({error}); found {contents.some_names()}"
+            f"{contents.path} looks like a vision transformer, but its patch embedding, position embedding "
+            f"or first MLP is missing or has other axes ({error}); found {contents.some_names()}"
         ) from error
     has_cls = "cls_token" in tensors and _is_square(n_positions - 1)
     n_patches = n_positions - 1 if has_cls else n_positions
     if channels != 3 or patch != patch_width or position_width != width or not _is_square(n_patches):
         raise CheckpointError(
             f"{contents.path}: a patch embedding of {tuple(tensors['patch_embed.proj.weight'].shape)} and "
-            f"{n_positions} positions of width {position_width} do not fit together; expected (D, 3, P, P), and "
-            "a square number of positions of width D, with or without one more for the CLS token"
+            f"{n_positions} positions of width {position_width} do not fit together; expected (D, 3, P, P), "
+            "and a square number of positions of width D, with or without one more for the CLS token"
         )
     n_heads = _n_heads(contents, width)
     depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
@@ -230,8 +230,8 @@ def _mlp_ratio(sizes: _Sizes) -> float:
 def _mode(contents: Contents, sizes: _Sizes, pooling: str | None, *, is_original: bool) -> str:
     if pooling == "cls" and not sizes.has_cls:
         raise CheckpointError(
-            f"{contents.path} has no CLS token with a position of its own ({sizes.n_positions} positions), so "
-            "pooling 'cls' is impossible; use 'mean'"
+            f"{contents.path} has no CLS token with a position of its own ({sizes.n_positions} positions), "
+            "so pooling 'cls' is impossible; use 'mean'"
         )
     if pooling in ("cls", "mean"):
         return pooling

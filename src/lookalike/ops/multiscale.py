@@ -24,7 +24,7 @@ def scale_factors(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) ->
         return torch.full_like(embeddings, 1 / embeddings.shape[0])
     total = embeddings.pow(power).sum(0)
     factors = embeddings.pow(power - 1) * merge_scales(embeddings, power) / total
-    return torch.where(total > 0, factors, 0.0)
+    return torch.where((total > 0) & (embeddings > 0), factors, 0.0)
 
 
 def regrid(

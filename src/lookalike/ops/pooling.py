@@ -113,14 +113,25 @@ def _norm_with_floor(vectors: Float[Tensor, "... C"]) -> Float[Tensor, "... 1"]:
 
 
 def _extra_squares(short: int, long: int) -> int:
-    """0 to 5: which of 2 to 7 squares along the long side overlap by nearest to 40 %."""
-    overlaps = [1 - (long - short) / (n - 1) / short for n in range(2, 8)]
-    return min(range(len(overlaps)), key=lambda i: abs(overlaps[i] - 0.4))
+    """0 to 5: which of 2 to 7 squares along the long side overlap by nearest to 40 %.
+
+    In single precision like the published code, so that ties (grids of 5:9) fall the same way.
+    """
+    steps = (long - short) / torch.arange(1, 7, dtype=torch.float32)
+    overlaps = (short**2 - short * steps) / short**2
+    return int((overlaps - 0.4).abs().argmin())
 
 
 def _starts(length: int, side: int, n: int) -> list[int]:
-    """First cells of n windows of the given side, spread evenly over the length."""
-    return [0] if n == 1 else [math.floor(i * (length - side) / (n - 1)) for i in range(n)]
+    """First cells of n windows of the given side, spread evenly over the length.
+
+    Rounded by way of the windows' centres, in single precision, like the published code.
+    """
+    if n == 1:
+        return [0]
+    centre = math.floor(side / 2 - 1)
+    steps = torch.arange(n, dtype=torch.float32) * ((length - side) / (n - 1))
+    return [int(start) for start in ((centre + steps).floor() - centre).tolist()]
 
 
 def _cells(row: int, column: int, side: int, width: int) -> list[int]:
