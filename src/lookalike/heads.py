@@ -187,9 +187,10 @@ def _factor_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Te
 def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """A fixed affine layer from its matrix (D, C) and bias (D,)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    # Contiguous, as they come back from a file: another layout rounds products differently.
+    layer.weight = nn.Parameter(weight.detach().contiguous().clone(), requires_grad=False)
     if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        layer.bias = nn.Parameter(bias.detach().contiguous().clone(), requires_grad=False)
     return layer
 
 

@@ -167,8 +167,8 @@ def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
     take any size and are left as they are.
     """
     resize = getattr(backbone.model, "set_input_size", None)
+    _check_size(backbone, size)
     if resize is None:
-        _check_fixed_size(backbone, size)
         return
     try:
         resize(img_size=size)
@@ -179,12 +179,22 @@ def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
         ) from error
 
 
-def _check_fixed_size(backbone: Backbone, size: tuple[int, int]) -> None:
+def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Raise LookalikeError where the size isn't the model's own and can't be: pixels would be lost."""
     patch_embed = getattr(backbone.model, "patch_embed", None)
-    fixed = getattr(patch_embed, "img_size", None)
-    if getattr(patch_embed, "strict_img_size", False) and fixed is not None and tuple(fixed) != tuple(size):
+    if not isinstance(patch_embed, timm_layers.PatchEmbed) or patch_embed.img_size is None:
+        return
+    own, (height, width) = tuple(patch_embed.img_size), patch_embed.patch_size
+    if tuple(size) == own:
+        return
+    if patch_embed.strict_img_size and not hasattr(backbone.model, "set_input_size"):
         raise LookalikeError(
-            f"{backbone.architecture} takes input of {fixed[0]}x{fixed[1]} only, got {size[0]}x{size[1]}"
+            f"{backbone.architecture} takes input of {own[0]}x{own[1]} only, got {size[0]}x{size[1]}"
+        )
+    if (size[0] % height or size[1] % width) and not patch_embed.dynamic_img_pad:
+        raise LookalikeError(
+            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: its patches are "
+            f"{height}x{width} pixels; choose multiples of them"
         )
 
 
