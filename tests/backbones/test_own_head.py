@@ -27,7 +27,6 @@ ENDS = [
     ("vit_small_patch16_dinov3", (48, 80), MeanPooling, SMALL),
     ("vit_small_patch16_dinov3", (48, 80), ClsPooling, SMALL | {"global_pool": "token"}),
     ("eva02_tiny_patch14_224", (42, 70), MeanPooling, {"depth": 2}),
-    ("eva02_tiny_patch14_224", (42, 70), ClsPooling, {"depth": 2, "global_pool": "token"}),
     ("beit_base_patch16_224", (48, 80), MeanPooling, TINY),
     ("beit_base_patch16_224", (48, 80), ClsPooling, TINY | {"global_pool": "token"}),
     ("test_vit_relpos", (48, 80), MeanPooling, {}),
