@@ -12,6 +12,8 @@ from lookalike.backbones import create_backbone, resize_backbone
 
 TESTS = Path(__file__).parent
 
+torch.set_num_threads(1)  # tiny models: more threads cost more than they bring
+
 # Small enough for a fast suite, with everything that makes an architecture different.
 TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 3}
 
