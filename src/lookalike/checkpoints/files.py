@@ -32,7 +32,7 @@ class Contents:
     def some_names(self, n: int = 4) -> str:
         """The first tensor names, for messages."""
         names = sorted(self.tensors)
-        return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
+        return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
     def below(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with the prefix, without it."""
@@ -107,7 +107,7 @@ def _numpy_globals() -> list[Any]:
 
 def _read_numpy(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a file from outside can make the zip reader fail in any way
         raise _damaged(path, error) from error

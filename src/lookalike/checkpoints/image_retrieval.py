@@ -60,12 +60,10 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     """The network, on timm's ResNet. Raises CheckpointError for odd names and sizes."""
     _refuse_strangers(contents)
     backbone = _backbone(contents)
-    spec, weights = _pooling(contents)
+    _check_sizes(contents, backbone)
     preprocessing = _preprocessing(contents)
-    try:
-        network = assemble(backbone, spec, _head(contents), preprocessing, weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{contents.path}: pooling or whitening has odd sizes: {error}") from error
+    spec, weights = _pooling(contents)
+    network = assemble(backbone, spec, _head(contents), preprocessing, weights)
     if "Lw" in contents.meta:
         logger.info("%s: the whitening in meta['Lw'], learnt after training, is not applied", contents.path)
     return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
@@ -98,6 +96,33 @@ def _backbone(contents: Contents) -> Backbone:
     backbone = create_backbone(architecture)
     load_weights(backbone, weights)
     return backbone
+
+
+def _check_sizes(contents: Contents, backbone: Backbone) -> None:
+    """Refuse affine layers and powers that do not follow on each other."""
+    width = pooled_width = int(backbone.model.num_features)  # type: ignore[arg-type]
+    for layer in ("lwhiten", "pool.whiten", "whiten"):
+        affine_layer = contents.below(f"{layer}.")
+        weight, bias = affine_layer.get("weight"), affine_layer.get("bias")
+        if weight is None and bias is None:
+            continue
+        if weight is None or weight.ndim != 2 or weight.shape[1] != width or bias is None:
+            raise _odd(contents, f"{layer} should have a weight (D, {width}) and a bias (D,)")
+        width = weight.shape[0]
+        if bias.shape != (width,):
+            raise _odd(contents, f"{layer}.bias should be ({width},)")
+        if layer == "lwhiten":
+            pooled_width = width
+    for name in ("pool.p", "pool.rpool.p"):
+        power = contents.tensors.get(name)
+        if power is not None and (power.numel() not in (1, pooled_width) or not bool((power > 0).all())):
+            raise _odd(contents, f"{name} should be one number above 0, or {pooled_width} of them")
+
+
+def _odd(contents: Contents, what: str) -> CheckpointError:
+    held = [name for name in _OTHERS if name in contents.tensors]
+    found = ", ".join(f"{name} {tuple(contents.tensors[name].shape)}" for name in held)
+    return CheckpointError(f"{contents.path}: {what}; found {found}")
 
 
 def _no_resnet(contents: Contents) -> CheckpointError:
