@@ -1,0 +1,116 @@
+"""Shares between two images: differences, place matches, and a square planted where it must be found."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from lookalike.embedder import Embedder
+from lookalike.explainers import difference, place_matches
+from lookalike.explainers.decomposition import Decomposition
+from lookalike.images import Preprocessing
+from lookalike.network import EmbeddingNetwork
+from lookalike.poolings import MeanPooling
+from lookalike.types import Features
+
+
+class ColourBackbone(nn.Module):
+    """Features are the mean colours of 5 x 7 cells: what is seen where is known exactly."""
+
+    architecture, is_convolutional, options = "colours", False, {}
+    grid = (5, 7)
+
+    def forward(self, images):
+        cells = nn.functional.adaptive_avg_pool2d(images, self.grid)
+        places = cells.flatten(2).transpose(1, 2)
+        return Features(places, places[:, :0], self.grid)
+
+    def trace(self, images):
+        from lookalike.types import Trace
+
+        return Trace(self(images), (), None)
+
+
+def colour_embedder(mode, crop_pct=1.0):
+    preprocessing = Preprocessing(mode, (50, 84), crop_pct, "bilinear", mean=(0, 0, 0), std=(1, 1, 1))
+    network = EmbeddingNetwork(ColourBackbone(), MeanPooling())
+    return Embedder(network, preprocessing, name="colours", precision="fp32", device="cpu")
+
+
+def planted(size, box, colour):
+    """A black picture of (H, W) pixels with one coloured rectangle (left, top, right, bottom)."""
+    image = Image.new("RGB", (size[1], size[0]))
+    image.paste(colour, box)
+    return image
+
+
+@pytest.mark.parametrize(("mode", "crop_pct"), [("squash", 1.0), ("crop", 0.8), ("letterbox", 1.0)])
+@pytest.mark.parametrize("size", [(131, 311), (299, 153)])
+def test_a_planted_square_is_found_where_it_lies(mode, crop_pct, size):
+    """Red is shared, green and blue are not: the map must peak on the red square of each image."""
+    height, width = size
+    red = (int(width * 0.55), int(height * 0.35), int(width * 0.55) + 24, int(height * 0.35) + 22)
+    query = planted(size, red, (255, 0, 0))
+    query.paste(
+        (0, 255, 0), (int(width * 0.3), int(height * 0.55), int(width * 0.3) + 24, int(height * 0.55) + 22)
+    )
+    match = planted((97, 141), (60, 20, 85, 45), (255, 0, 0))
+
+    why = Decomposition(colour_embedder(mode, crop_pct))(query, match)
+
+    row, column = divmod(int(why.query_map.argmax()), why.query_map.shape[1])
+    left, top, right, bottom = why.query_geometry.cell_box(row, column, why.query_map.shape)
+    assert left < red[2] and right > red[0] and top < red[3] and bottom > red[1]
+    inside = why.query_geometry.coverage(red, why.query_map.shape) > 0
+    assert np.abs(why.query_map[~inside]).max() < 1e-6  # green and black share nothing with red
+
+
+def test_a_difference_is_positive_where_the_preferred_match_agrees():
+    query = planted((60, 84), (0, 0, 24, 24), (255, 0, 0))
+    query.paste((0, 0, 255), (60, 36, 84, 60))
+    red, blue = (
+        planted((60, 84), (20, 20, 60, 50), (255, 0, 0)),
+        planted((60, 84), (20, 20, 60, 50), (0, 0, 255)),
+    )
+
+    result = difference(colour_embedder("squash"), query, red, blue)
+
+    assert result.query_map[0, 0] > 0 > result.query_map[-1, -1]
+    assert result.residual == pytest.approx(0, abs=1e-6)
+    assert result.preferred_similarity == pytest.approx(result.other_similarity, abs=1e-6)
+
+
+def test_affinity_sums_give_both_maps(pictures):
+    embedder = colour_embedder("crop", 0.9)
+    result = place_matches(embedder, pictures[0], pictures[1])
+    why = Decomposition(embedder)(pictures[0], pictures[1])
+    np.testing.assert_allclose(result.values.sum(1).reshape(why.query_map.shape), why.query_map, atol=1e-6)
+    np.testing.assert_allclose(result.values.sum(0).reshape(why.match_map.shape), why.match_map, atol=1e-6)
+    assert result.similarity == pytest.approx(why.similarity)
+
+
+def test_places_of_the_same_colour_match_each_other():
+    """Three coloured cells, moved: each must find its own colour again."""
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    here, there = [(0, 0), (2, 3), (4, 6)], [(3, 1), (0, 5), (2, 0)]
+    query, match = Image.new("RGB", (84, 50)), Image.new("RGB", (84, 50))
+    for colour, (r, c), (s, d) in zip(colours, here, there, strict=True):
+        query.paste(colour, (12 * c, 10 * r, 12 * c + 12, 10 * r + 10))
+        match.paste(colour, (12 * d, 10 * s, 12 * d + 12, 10 * s + 10))
+    result = place_matches(colour_embedder("squash"), query, match)
+    assert {(m.query_cell, m.match_cell) for m in result.matches} == set(zip(here, there, strict=True))
+    assert all(m.cosine == pytest.approx(1) for m in result.matches)
+    assert sum(m.contribution for m in result.matches) == pytest.approx(result.similarity, abs=1e-6)
+
+
+def test_shares_follow_the_published_formula(pictures):
+    """WACV 2019: place i of A gives a_i . b / (N |a| |b|), here as a double loop over places."""
+    embedder = colour_embedder("squash")
+    why = Decomposition(embedder)(pictures[0], pictures[2])
+    with torch.no_grad():
+        a = embedder.network.backbone(embedder.tensor(pictures[0])[0]).places[0].double()
+        b = embedder.network.backbone(embedder.tensor(pictures[2])[0]).places[0].double()
+    norm = a.mean(0).norm() * b.mean(0).norm() * len(a) * len(b)
+    expected = [sum(float(a_i @ b_j) for b_j in b) / float(norm) for a_i in a]
+    np.testing.assert_allclose(why.query_map.flatten(), expected, atol=1e-7)
