@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from lookalike import images as image_files
 from lookalike import loading
+from lookalike.heads import L2Norm, whitening
 from lookalike.images import Preprocessing
 from lookalike.network import EmbeddingNetwork, PartsByPlace
 from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
@@ -116,12 +117,12 @@ class Embedder:
         return F.normalize(torch.stack(merged), dim=1).cpu()
 
     def _scaled(self, batch: Tensor) -> Iterator[Tensor]:
+        smallest = min(batch.shape[2:])
         for scale in self.scales:
-            yield (
-                batch
-                if scale == 1
-                else F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
-            )
+            if scale == 1 or smallest * scale < 1:  # a picture one pixel thin can't be made thinner
+                yield batch
+            else:
+                yield F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
 
     def _to_tensor(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
         batch = torch.from_numpy(image_files.normalise(pixels, self.preprocessing)).to(self.device)
@@ -161,6 +162,29 @@ class Embedder:
         network themselves, and where it lies."""
         pixels, geometry = self.read(source)
         return self._to_tensor(pixels[None]), geometry
+
+    def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
+        """A new embedder that sets aside what these images have in common (PCA whitening).
+
+        Its head ends with L2 and the whitening learnt on their unit embeddings, which keeps ``width``
+        directions (by default half as many as there are images, at most D). Without labels; it sharpens
+        maps where all images are of one kind, such as rooms. Jégou and Chum, ECCV 2012. Raises
+        ValueError where there are too few images for the width.
+        """
+        units = self.embed(sources)  # (B, D)
+        layer = whitening(units, width or min(units.shape[1], max(1, len(units) // 2)))
+        network = self.network
+        changed = EmbeddingNetwork(
+            network.backbone,
+            network.pooling,
+            nn.Sequential(*network.head, L2Norm(), layer),
+            own_layers=network.own_layers,
+            is_own=network.is_own,
+        )
+        model = LoadedModel(
+            changed, self.preprocessing, f"{self.name}-whitened", self.scales, self.scale_power
+        )
+        return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
 S, D = 3, 7
 
 
-@pytest.mark.parametrize("power", [1.0, 3.0])
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
 def test_scale_factors_sum_to_the_merged_embedding(power, noise):
     embeddings = noise(S, D).abs()
     embeddings[1, 2] = 0.0
