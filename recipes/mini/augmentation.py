@@ -1,0 +1,149 @@
+"""Strong augmentation: what teacher and student both look at. Every choice comes from one generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIZE = 224  # pixels; the teacher's input
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How often and how much pictures are changed; all but smallest_area are probabilities."""
+
+    smallest_area: float  # of the picture, for a random crop
+    whole: float  # the whole picture squashed
+    mosaic: float  # four pictures in one
+    warp: float
+    colour: float
+    grey: float
+    noise: float
+    cut: float  # another picture pasted as a box
+    mix: float  # another picture blended in
+
+
+STRONG = Strength(
+    0.12, whole=0.25, mosaic=0.15, warp=0.35, colour=0.7, grey=0.05, noise=0.15, cut=0.25, mix=0.2
+)
+MILD = Strength(
+    0.25, whole=0.4, mosaic=0.12, warp=0.15, colour=0.4, grey=0.02, noise=0.04, cut=0.12, mix=0.05
+)
+
+
+def augmented_batch(
+    pictures: Sequence[Tensor], n: int, strength: Strength, generator: torch.Generator
+) -> Tensor:
+    """N mixed, warped and recoloured pictures, float RGB in [0, 1]: (N, 3, SIZE, SIZE)."""
+    batch = torch.stack([_composed(pictures, strength, generator) for _ in range(n)]).float().div_(255)
+    batch = _warped(batch, strength, generator)
+    batch = _recoloured(batch, strength, generator)
+    return _mixed(batch, strength, generator).clamp_(0, 1)
+
+
+def _uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _integer(generator: torch.Generator, stop: int) -> int:
+    return int(torch.randint(stop, (), generator=generator))
+
+
+def _composed(pictures: Sequence[Tensor], strength: Strength, generator: torch.Generator) -> Tensor:
+    """One crop, or a mosaic of four: uint8 (3, SIZE, SIZE)."""
+    if _uniform(generator) >= strength.mosaic:
+        return _crop(pictures, (SIZE, SIZE), strength, generator)
+    row, column = (int(SIZE * _uniform(generator, 0.3, 0.7)) for _ in range(2))
+    rows = [
+        torch.cat(
+            [_crop(pictures, (height, width), strength, generator) for width in (column, SIZE - column)], 2
+        )
+        for height in (row, SIZE - row)
+    ]
+    return torch.cat(rows, 1)
+
+
+def _crop(
+    pictures: Sequence[Tensor], size: tuple[int, int], strength: Strength, generator: torch.Generator
+) -> Tensor:
+    """A random part of a random picture, perhaps mirrored: uint8 (3, *size)."""
+    picture = pictures[_integer(generator, len(pictures))]
+    height, width = picture.shape[1:]
+    if _uniform(generator) >= strength.whole:
+        area = math.exp(_uniform(generator, math.log(strength.smallest_area), 0.0))
+        ratio = math.exp(_uniform(generator, -0.4, 0.4))
+        part_height = min(height, max(16, round(height * math.sqrt(area / ratio))))
+        part_width = min(width, max(16, round(width * math.sqrt(area * ratio))))
+        top = _integer(generator, height - part_height + 1)
+        left = _integer(generator, width - part_width + 1)
+        picture = picture[:, top : top + part_height, left : left + part_width]
+    if _uniform(generator) < 0.5:
+        picture = picture.flip(2)
+    return F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _chosen(n: int, probability: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(n, generator=generator) < probability).nonzero()[:, 0]
+
+
+def _warped(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """Some pictures seen aslant: a random homography, with mirrored borders."""
+    chosen = _chosen(len(batch), strength.warp, generator)
+    n = len(chosen)
+    if not n:
+        return batch
+    angle = (torch.rand(n, generator=generator) - 0.5) * (math.pi / 4)
+    scale = 1 + (torch.rand(n, generator=generator) - 0.5) * 0.4
+    homography = torch.zeros(n, 3, 3)
+    homography[:, 0, 0] = homography[:, 1, 1] = angle.cos() * scale
+    homography[:, 0, 1] = -angle.sin() * scale + 0.2 * (torch.rand(n, generator=generator) - 0.5)
+    homography[:, 1, 0] = angle.sin() * scale + 0.2 * (torch.rand(n, generator=generator) - 0.5)
+    homography[:, 2, :2] = 0.4 * (torch.rand(n, 2, generator=generator) - 0.5)
+    homography[:, 2, 2] = 1
+    line = (torch.arange(SIZE) + 0.5) * (2 / SIZE) - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack((x, y, torch.ones_like(x)), -1).view(1, -1, 3) @ homography.mT
+    grid = (points[..., :2] / points[..., 2:]).view(n, SIZE, SIZE, 2)
+    batch[chosen] = F.grid_sample(batch[chosen], grid, padding_mode="reflection", align_corners=False)
+    return batch
+
+
+def _recoloured(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation, tint, grey and noise; the colour change is one 3 x 3 matrix."""
+    n = len(batch)
+    matrix = torch.eye(3).repeat(n, 1, 1)
+    offset = torch.zeros(n, 3)
+    chosen = _chosen(n, strength.colour, generator)
+    k = len(chosen)
+    grey = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
+    saturation = 1 + (torch.rand(k, 1, 1, generator=generator) - 0.5) * 1.2
+    tint = torch.eye(3) + (torch.rand(k, 3, 3, generator=generator) - 0.5) * 0.16
+    contrast = 1 + (torch.rand(k, 1, 1, generator=generator) - 0.5) * 0.9
+    matrix[chosen] = contrast * tint @ (saturation * torch.eye(3) + (1 - saturation) * grey)
+    brightness = (torch.rand(k, 1, generator=generator) - 0.5) * 0.4
+    offset[chosen] = brightness + 0.5 * (1 - contrast[:, 0])
+    matrix[_chosen(n, strength.grey, generator)] = grey
+    batch = torch.baddbmm(offset[:, :, None], matrix, batch.flatten(2)).view_as(batch)
+    noisy = _chosen(n, strength.noise, generator)
+    if len(noisy):
+        batch[noisy] += 0.06 * torch.randn(batch[noisy].shape, generator=generator)
+    return batch.clamp_(0, 1)
+
+
+def _mixed(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """CutMix and MixUp of pictures only: the teacher says what the mixture is."""
+    other = batch[torch.randperm(len(batch), generator=generator)]
+    mixed = batch.clone()
+    for i in _chosen(len(batch), strength.mix, generator).tolist():
+        mixed[i].lerp_(other[i], _uniform(generator, 0.1, 0.5))
+    for i in _chosen(len(batch), strength.cut, generator).tolist():
+        height, width = (int(SIZE * _uniform(generator, 0.25, 0.75)) for _ in range(2))
+        top, left = _integer(generator, SIZE - height + 1), _integer(generator, SIZE - width + 1)
+        box = (slice(None), slice(top, top + height), slice(left, left + width))
+        mixed[i][box] = other[i][box]
+    return mixed
