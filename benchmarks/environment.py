@@ -15,8 +15,8 @@ def describe_run() -> str:
     """One line that says when, where and with what figures were made."""
     return (
         f"{datetime.date.today().isoformat()} · {_processor()}, {len(os.sched_getaffinity(0))} cores, "
-        f"{torch.get_num_threads()} threads · Python {platform.python_version()}, torch {torch.__version__} · "
-        f"commit {_commit()}"
+        f"{torch.get_num_threads()} threads · Python {platform.python_version()}, "
+        f"torch {torch.__version__} · commit {_commit()}"
     )
 
 

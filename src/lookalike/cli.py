@@ -240,40 +240,54 @@ def show_model(
 
 @models.command("make")
 def make_model(
-    architecture: Annotated[str, typer.Argument(help="A timm name.")],
+    model: Annotated[str, typer.Argument(help="A model as in --model of other commands.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write, for --model of other commands.")],
     weights: Annotated[
-        Path | None, typer.Option(help="A safetensors file for the architecture, instead of timm's weights.")
+        Path | None, typer.Option(help="A safetensors file for the timm name, instead of timm's weights.")
     ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of timm.create_model.")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Random weights, for trying a timm name out.")
+    ] = False,
     pooling: Pooling = None,
     input_size: InputSize = None,
     normalisation: Normalisation = None,
     squash: Annotated[
-        bool, typer.Option(help="Squash images to the input instead of cutting the centre.")
+        bool, typer.Option("--squash", help="Squash images to the input instead of cutting the centre.")
     ] = False,
-    option: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of timm.create_model.")
+    whiten_on: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Whiten: set aside what the images there have in common."),
     ] = None,
-    random_weights: Annotated[bool, typer.Option(help="Random weights, for trying things out.")] = False,
+    width: Annotated[int | None, typer.Option(min=1, help="Dimensions that whitening keeps.")] = None,
 ) -> None:
-    """Make an embedder of any timm architecture and save it.
+    """Make an embedder of your own and save it: other weights, pooling, input or whitening.
 
     Example: `lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same`
     """
     with friendly_errors():
         from lookalike.embedder import Embedder
-        from lookalike.loading import from_timm, with_preprocessing
+        from lookalike.images import list_images
+        from lookalike.loading import from_timm, load_model, with_preprocessing
 
-        made = from_timm(
-            architecture,
-            pretrained=not random_weights,
-            weights=weights,
-            pooling=pooling or "own",
-            input_size=_size(input_size),
-            **_options(option or []),
-        )
-        made = with_preprocessing(made, normalisation=normalisation, squash=squash)
-        Embedder.of(made).save(folder)
+        size = _size(input_size)
+        if weights or option or random_weights:
+            made = from_timm(
+                model,
+                pretrained=not random_weights,
+                weights=weights,
+                pooling=pooling or "own",
+                input_size=size,
+                **_options(option or []),
+            )
+        else:
+            made = load_model(model, pooling=pooling, input_size=size)
+        embedder = Embedder.of(with_preprocessing(made, normalisation=normalisation, squash=squash))
+        if whiten_on is not None:
+            embedder = embedder.whitened(list_images(whiten_on), width=width)
+        embedder.save(folder)
         typer.echo(f"wrote {folder}: use it as --model {folder}")
 
 

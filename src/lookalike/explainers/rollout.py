@@ -116,10 +116,15 @@ def _global_attention(embedder: Embedder, parts: PartsByPlace) -> tuple[Tensor, 
     n_tokens = features.prefix.shape[1] + features.places.shape[1]
     calls = [c for c in parts.trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
     blocks: Sequence[object] = getattr(embedder.network.backbone.model, "blocks", ())
-    if not calls or len(calls) != len(blocks):
+    if not calls:
         raise UnsupportedMethodError(
-            f"rollout needs attention among all {n_tokens} tokens in every layer; {embedder.name} has "
-            f"{len(calls)} such layers of {len(blocks)}, use method 'shares'"
+            f"rollout needs the attention of a vision transformer, and {embedder.name} has none among all "
+            f"{n_tokens} places; use method 'shares'"
+        )
+    if len(calls) != len(blocks):
+        raise UnsupportedMethodError(
+            f"rollout needs attention among all {n_tokens} tokens in every layer; {embedder.name} has it in "
+            f"{len(calls)} of {len(blocks)}, use method 'shares'"
         )
     if isinstance(embedder.network.pooling, ClsPooling):
         calls = calls[:-1]
