@@ -4,7 +4,13 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lookalike.ops.attribution import affinity, mutual_best_matches, region_embedding, similarity_maps
+from lookalike.ops.attribution import (
+    affinity,
+    mutual_best_matches,
+    pair_maps,
+    region_embedding,
+    similarity_maps,
+)
 
 H, W, N, M, D = 3, 5, 15, 8, 7
 
@@ -135,3 +141,12 @@ def test_a_region_is_its_places_weighted(shares):
     weights = torch.zeros(N)
     weights[3], weights[9] = 1.0, 0.25
     assert_close(region_embedding(shares, weights), F.normalize(shares[3] + shares[9] / 4, dim=0))
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_pair_maps_equal_the_published_maps(index, goldens):
+    golden = np.load(goldens / "similarity_visualization.npz")
+    query, match = (torch.from_numpy(golden[f"conv_{side}_{index}"]) for side in "ab")
+    for ours, side in zip(pair_maps(query, match), "ab", strict=True):
+        expected = torch.from_numpy(golden[f"map_{side}_{index}"]).flatten()
+        assert_close(ours, expected, rtol=1e-9, atol=1e-12)

@@ -29,6 +29,19 @@ def similarity_maps(
     return matches @ shares.T / _not_zero(norm)
 
 
+def pair_maps(
+    query: Float[Tensor, "N D"], match: Float[Tensor, "M D"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " M"]]:
+    """Both maps of one pair whose shares are complete; each sums to the cosine.
+
+    The scale of the shares does not matter, so features before average pooling will do: this is
+    the published computation without its loops over pairs of places.
+    """
+    query_total, match_total = (shares.new_ones(len(shares)) @ shares for shares in (query, match))
+    norm = _not_zero(query_total.norm() * match_total.norm())
+    return query @ (match_total / norm), match @ (query_total / norm)
+
+
 def affinity(
     query: Float[Tensor, "N D"],
     match: Float[Tensor, "M D"],

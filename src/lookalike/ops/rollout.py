@@ -19,15 +19,7 @@ HeadFusion = Literal["mean", "min", "max"]
 
 def layer_transition(attention: Float[Tensor, "A N N"], fusion: HeadFusion = "mean") -> Float[Tensor, "N N"]:
     """One layer's transition matrix: fused heads plus the identity, rows summing to one."""
-    match fusion:
-        case "mean":
-            fused = attention.mean(0)
-        case "min":
-            fused = attention.amin(0)
-        case "max":
-            fused = attention.amax(0)
-        case _:
-            raise ValueError(f"fusion is one of mean, min, max; got {fusion!r}")
+    fused = _fused(attention, fusion)
     with_skip = fused + torch.eye(fused.shape[0], dtype=fused.dtype, device=fused.device)
     return with_skip / with_skip.sum(1, keepdim=True)
 
@@ -57,7 +49,9 @@ def roll_out(
     Layers act on the vector one after the other, first layer first. The sum is not kept.
     """
     for attention in _from_layer(attentions, first_layer):
-        values = layer_transition(attention, fusion) @ values
+        fused = _fused(attention, fusion)
+        taken = fused @ torch.stack([values, torch.ones_like(values)], dim=1)  # (N, 2): values, row sums
+        values = (taken[:, 0] + values) / (taken[:, 1] + 1)
     return values
 
 
@@ -70,8 +64,22 @@ def roll_out_conserving(
 ) -> Float[Tensor, " N"]:
     """``Rᵀ @ values``: each token hands its value to the tokens it came from; the sum is kept."""
     for attention in reversed(_from_layer(attentions, first_layer)):
-        values = values @ layer_transition(attention, fusion)
+        fused = _fused(attention, fusion)
+        handed = values / (fused.sum(1) + 1)
+        values = handed @ fused + handed
     return values
+
+
+def _fused(attention: Float[Tensor, "A N N"], fusion: HeadFusion) -> Float[Tensor, "N N"]:
+    """Attention of one layer over all its heads."""
+    match fusion:
+        case "mean":
+            return attention.mean(0)
+        case "min":
+            return attention.amin(0)
+        case "max":
+            return attention.amax(0)
+    raise ValueError(f"fusion is one of mean, min, max; got {fusion!r}")
 
 
 def _from_layer(attentions: Sequence[Tensor], first_layer: int) -> Sequence[Tensor]:

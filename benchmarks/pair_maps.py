@@ -1,0 +1,103 @@
+"""How fast are maps? Ours against the published double loop, and rollout with and without N x N products.
+
+    uv run python benchmarks/pair_maps.py
+
+Both sides run in this process, alternately, on one thread; the ratio of medians is reported, and the
+largest difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from environment import describe_run
+
+from lookalike.ops.attribution import pair_maps, similarity_maps
+from lookalike.ops.rollout import attention_rollout, roll_out
+
+
+def double_loop(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """WACV 2019, mean pooling: the sum over channels for every pair of places, summed either way."""
+    norm = np.linalg.norm(a.mean(0)) * np.linalg.norm(b.mean(0)) * len(a) * len(b)
+    products = np.zeros((len(a), len(b)))
+    for i in range(len(a)):
+        for j in range(len(b)):
+            products[i, j] = (a[i] * b[j]).sum() / norm
+    return products.sum(1), products.sum(0)
+
+
+def medians(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of two functions that are called alternately, after a warm-up."""
+    first(), second()
+    times: list[tuple[float, float]] = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        first()
+        middle = time.perf_counter()
+        second()
+        times.append((middle - start, time.perf_counter() - middle))
+    return tuple(np.median(times, axis=0))  # type: ignore[return-value]
+
+
+def report_pairs(rng: np.random.Generator) -> None:
+    print("\n| features | double loop | ours | ratio | largest difference |\n|---|---|---|---|---|")
+    for h, w, channels, repeats in ((7, 7, 2048, 50), (14, 14, 768, 9), (32, 32, 512, 3)):
+        a, b = rng.random((2, h * w, channels), dtype=np.float32)
+        tensors = torch.from_numpy(a), torch.from_numpy(b)
+        slow, fast = medians(lambda: double_loop(a, b), lambda: pair_maps(*tensors), repeats)  # noqa: B023
+        apart = max(
+            float(np.abs(theirs - mine.numpy()).max() / np.abs(theirs).max())
+            for theirs, mine in zip(double_loop(a, b), pair_maps(*tensors), strict=True)
+        )
+        print(
+            f"| {h} x {w} x {channels} | {slow * 1e3:.1f} ms | {fast * 1e3:.3f} ms | {slow / fast:.0f} x "
+            f"| {apart:.0e} |"
+        )
+
+
+def report_many(rng: np.random.Generator) -> None:
+    shares = torch.from_numpy(rng.random((196, 768), dtype=np.float32))
+    matches = torch.nn.functional.normalize(
+        torch.from_numpy(rng.random((1000, 768), dtype=np.float32)), dim=1
+    )
+    nothing = torch.zeros(768)
+    one_by_one, together = medians(
+        lambda: [similarity_maps(shares, nothing, match[None]) for match in matches],
+        lambda: similarity_maps(shares, nothing, matches),
+        15,
+    )
+    print(
+        f"\nMaps of one query (14 x 14 x 768) against 1,000 matches: {together * 1e3:.1f} ms in one product, "
+        f"{one_by_one / together:.1f} x faster than one by one."
+    )
+
+
+def report_rollout(rng: np.random.Generator) -> None:
+    print("\n| tokens | product of matrices | applied to the vector | ratio | largest difference |")
+    print("|---|---|---|---|---|")
+    for n, layers, heads, repeats in ((196, 12, 12, 15), (1024, 12, 6, 5)):
+        attentions = list(torch.from_numpy(rng.random((layers, heads, n, n), dtype=np.float32)).softmax(-1))
+        values = torch.from_numpy(rng.random(n, dtype=np.float32))
+        slow, fast = medians(
+            lambda: attention_rollout(attentions) @ values,  # noqa: B023
+            lambda: roll_out(values, attentions),  # noqa: B023
+            repeats,
+        )
+        apart = float((attention_rollout(attentions) @ values - roll_out(values, attentions)).abs().max())
+        print(f"| {n} | {slow * 1e3:.1f} ms | {fast * 1e3:.1f} ms | {slow / fast:.1f} x | {apart:.0e} |")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    print(describe_run())
+    report_pairs(rng)
+    report_many(rng)
+    report_rollout(rng)
+
+
+if __name__ == "__main__":
+    main()
