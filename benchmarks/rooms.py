@@ -1,11 +1,11 @@
 """Do the maps find what two pictures truly share? Measured on generated rooms with exact masks.
 
-    uv run python benchmarks/rooms.py [--pairs 100] [--model mini --model FOLDER] [--whiten 200]
+    uv run python benchmarks/rooms.py [--pairs 100] [--model mini --model FOLDER] [--rooms 150]
 
 Each pair of rooms shares one painting and nothing else. Reported: how often the query map's highest
 cell lies within one cell of the shared painting, and the positive mass per pixel inside the painting
-over that outside. ``--whiten N`` measures each model also with a PCA whitening learnt on N other rooms
-with other paintings, without labels.
+over that outside. ``--rooms N`` measures each model also after it has set aside what N other rooms with
+other paintings have in common (Embedder.setting_aside, no labels).
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def single_cells(shape: torch.Size) -> torch.Tensor:
     return torch.eye(shape.numel()).unflatten(1, shape)
 
 
-def variants(names: list[str], n_whiten: int) -> Iterator[Embedder]:
-    rooms = [scenes.room(10**6 + i, paintings=[10**6 + i]).image for i in range(n_whiten)]
+def variants(names: list[str], n_rooms: int) -> Iterator[Embedder]:
+    rooms = [scenes.room(10**6 + i, paintings=[10**6 + i]).image for i in range(n_rooms)]
     for name in names:
         embedder = Embedder.load(name)
         yield embedder
         if rooms:
-            yield embedder.whitened(rooms, width=min(64, n_whiten // 2))
+            yield embedder.setting_aside(rooms)
 
 
 def main() -> None:
@@ -83,7 +83,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--model", action="append", help="may be given several times; default mini")
     parser.add_argument("--method", action="append", help="may be given several times; default shares")
-    parser.add_argument("--whiten", type=int, default=0, metavar="N", help="rooms to learn a whitening on")
+    parser.add_argument(
+        "--rooms", type=int, default=0, metavar="N", help="other rooms whose common part is set aside"
+    )
     parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     arguments = parser.parse_args()
@@ -91,7 +93,7 @@ def main() -> None:
     print("| model | method | grid | peak inside (by chance) | density ratio, mean | median |")
     print("|---|---|---|---|---|---|")
     scores = []
-    for model in variants(arguments.model or ["mini"], arguments.whiten):
+    for model in variants(arguments.model or ["mini"], arguments.rooms):
         for method in arguments.method or ["shares"]:
             scores.append(measure(model, method, arguments.pairs, tuple(arguments.size)))
             print(scores[-1].row(), flush=True)

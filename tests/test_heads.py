@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -12,6 +14,7 @@ from lookalike.heads import (
     Pointwise,
     Residual,
     Scale,
+    all_but_the_top,
     build_head,
     carry,
     describe_head,
@@ -149,3 +152,20 @@ def test_a_layer_that_would_not_load_again_is_not_described(layer):
 def test_an_unknown_saved_layer_is_refused():
     with pytest.raises(ValueError, match="the file says 'softmax'"):
         build_head([{"layer": "softmax"}], {})
+
+
+def test_all_but_the_top_removes_the_mean_and_the_strongest_directions(noise):
+    strong = torch.tensor([9.0, 5.0, 1.0, 0.6, 0.3])
+    samples = noise(40, 5) * strong + 3
+    ours = all_but_the_top(samples, 2)(samples).double()
+    components = PCA(5).fit(samples.double().numpy()).components_
+    assert_close(ours.mean(0), torch.zeros(5, dtype=torch.float64), atol=1e-5, rtol=0)
+    along = ours.numpy() @ components.T
+    assert np.abs(along[:, :2]).max() < 1e-5
+    expected = (samples.double().numpy() - samples.double().numpy().mean(0)) @ components[2:].T
+    np.testing.assert_allclose(along[:, 2:], expected, atol=1e-5)
+
+
+def test_more_directions_than_samples_span_are_refused(noise):
+    with pytest.raises(ValueError, match="0 to 3 directions to set aside, got 4"):
+        all_but_the_top(noise(4, 7), 4)

@@ -257,13 +257,12 @@ def make_model(
     squash: Annotated[
         bool, typer.Option("--squash", help="Squash images to the input instead of cutting the centre.")
     ] = False,
-    whiten_on: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Whiten: set aside what the images there have in common."),
+    set_aside: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Set aside what the images there have in common.")
     ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Dimensions that whitening keeps.")] = None,
+    whiten_on: Annotated[Path | None, typer.Option(metavar="DIR", help="Whiten by the images there.")] = None,
 ) -> None:
-    """Make an embedder of your own and save it: other weights, pooling, input or whitening.
+    """Make an embedder of your own and save it: other weights, pooling, input, whitening.
 
     Example: `lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same`
     """
@@ -285,8 +284,10 @@ def make_model(
         else:
             made = load_model(model, pooling=pooling, input_size=size)
         embedder = Embedder.of(with_preprocessing(made, normalisation=normalisation, squash=squash))
+        if set_aside is not None:
+            embedder = embedder.setting_aside(list_images(set_aside))
         if whiten_on is not None:
-            embedder = embedder.whitened(list_images(whiten_on), width=width)
+            embedder = embedder.whitened(list_images(whiten_on))
         embedder.save(folder)
         typer.echo(f"wrote {folder}: use it as --model {folder}")
 

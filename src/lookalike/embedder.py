@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from lookalike import images as image_files
 from lookalike import loading
-from lookalike.heads import L2Norm, whitening
+from lookalike.heads import L2Norm, all_but_the_top, whitening
 from lookalike.images import Preprocessing
 from lookalike.network import EmbeddingNetwork, PartsByPlace
 from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
@@ -163,16 +163,28 @@ class Embedder:
         pixels, geometry = self.read(source)
         return self._to_tensor(pixels[None]), geometry
 
-    def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
-        """A new embedder that sets aside what these images have in common (PCA whitening).
+    # --- fitting to one's own images ----------------------------------------------------------
 
-        Its head ends with L2 and the whitening learnt on their unit embeddings, which keeps ``width``
-        directions (by default half as many as there are images, at most D). Without labels; it sharpens
-        maps where all images are of one kind, such as rooms. Jégou and Chum, ECCV 2012. Raises
-        ValueError where there are too few images for the width.
+    def setting_aside(self, sources: Sequence[ImageSource], *, directions: int = 3) -> Embedder:
+        """A new embedder that sets aside what these images have in common; no labels needed.
+
+        Their mean embedding and the ``directions`` in which they vary most are removed (all-but-the-
+        top, Mu and Viswanath, ICLR 2018). Where all images are of one kind, such as rooms, similarity
+        and maps then speak of what is particular. Raises ValueError for fewer images than directions.
+        """
+        return self._followed_by(all_but_the_top(self.embed(sources), directions), "particular")
+
+    def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
+        """A new embedder whose head ends with a PCA whitening learnt on these images; no labels needed.
+
+        It keeps ``width`` directions, by default half as many as there are images and at most D (Jégou
+        and Chum, ECCV 2012). Raises ValueError where there are too few images for the width.
         """
         units = self.embed(sources)  # (B, D)
-        layer = whitening(units, width or min(units.shape[1], max(1, len(units) // 2)))
+        width = width or min(units.shape[1], max(1, len(units) // 2))
+        return self._followed_by(whitening(units, width), "whitened")
+
+    def _followed_by(self, layer: nn.Linear, suffix: str) -> Embedder:
         network = self.network
         changed = EmbeddingNetwork(
             network.backbone,
@@ -181,9 +193,8 @@ class Embedder:
             own_layers=network.own_layers,
             is_own=network.is_own,
         )
-        model = LoadedModel(
-            changed, self.preprocessing, f"{self.name}-whitened", self.scales, self.scale_power
-        )
+        name = f"{self.name}-{suffix}"
+        model = LoadedModel(changed, self.preprocessing, name, self.scales, self.scale_power)
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------

@@ -210,6 +210,24 @@ def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -
     return affine(projection.to(embeddings.dtype), (-projection @ mean).to(embeddings.dtype))
 
 
+def all_but_the_top(embeddings: Tensor, directions: int) -> nn.Linear:
+    """Removes the mean of embeddings (B, C) and the directions in which they vary most: C → C.
+
+    Mu and Viswanath, *All-but-the-Top*, ICLR 2018. Raises ValueError for more directions than
+    B samples span.
+    """
+    n, channels = embeddings.shape
+    if not 0 <= directions <= min(channels, n) - 1:
+        raise ValueError(
+            f"{n} embeddings of width {channels} leave 0 to {min(channels, n) - 1} directions to set aside, "
+            f"got {directions}"
+        )
+    mean = embeddings.double().mean(0)
+    _, _, axes = torch.linalg.svd(embeddings.double() - mean, full_matrices=False)
+    rest = torch.eye(channels, dtype=torch.float64) - axes[:directions].T @ axes[:directions]
+    return affine(rest.to(embeddings.dtype), (-rest @ mean).to(embeddings.dtype))
+
+
 def build_head(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Tensor]) -> nn.Sequential:
     """The head that a saved embedder describes; sizes come from the weights, ``"0.weight"`` etc."""
     head = nn.Sequential(*(_layer(spec, weights, f"{i}.") for i, spec in enumerate(layers)))

@@ -1,0 +1,36 @@
+"""Make the pictures of README and docs: uv run python docs/make_pictures.py [--model mini]"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lookalike import render, scenes
+from lookalike.embedder import Embedder
+from lookalike.explainers import Decomposition
+from lookalike.types import Picture
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (360, 480)  # (H, W) pixels of a room
+
+
+def room_pictures(seed: int) -> tuple[Picture, Picture]:
+    query, match, _ = scenes.room_pair(seed, size=SIZE)
+    return Picture(query.image, SIZE, "query room"), Picture(match.image, SIZE, "room with the same painting")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--seed", type=int, default=3)
+    arguments = parser.parse_args()
+    others = [scenes.room(10**6 + i, paintings=[10**6 + i]).image for i in range(150)]
+    embedder = Embedder.load(arguments.model).setting_aside(others)
+    why = Decomposition(embedder)(*room_pictures(arguments.seed))
+    IMAGES.mkdir(exist_ok=True)
+    render.side_by_side(why).quantize(256).save(IMAGES / "why.png", optimize=True)
+    print(f"wrote {IMAGES / 'why.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the README shows, runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lookalike import scenes
+from lookalike.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block_after(heading, language=""):
+    return re.search(rf"## {heading}\n.*?```{language}\n(.*?)```", README, re.DOTALL).group(1)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """a.jpg and b.jpg share a painting; c.jpg and photos/ are other rooms."""
+    monkeypatch.chdir(tmp_path)
+    first, second, _ = scenes.room_pair(1)
+    first.image.save("a.jpg")
+    second.image.save("b.jpg")
+    scenes.room(9, paintings=[7]).image.save("c.jpg")
+    Path("photos").mkdir()
+    for seed in range(6):
+        scenes.room(seed, paintings=[seed], size=(96, 128)).image.save(f"photos/{seed}.jpg")
+    return tmp_path
+
+
+def test_the_python_example_runs(photos):
+    code = block_after("In Python", "python")
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=photos)
+    assert (photos / "why.png").stat().st_size > 10_000
+
+
+COMMANDS = [line for line in block_after("On the command line").splitlines() if line]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_lines_run(line, photos):
+    program, *arguments = shlex.split(line)
+    assert program == "lookalike"
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    named = re.findall(r"\S+\.(?:png|npz)", line)
+    assert all((photos / name).stat().st_size > 0 for name in named)
+
+
+def test_the_two_commands_name_what_exists():
+    block = block_after("Two commands")
+    assert "uv run lookalike demo" in block and "uv run pytest" in block
+    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_links_of_the_readme_lead_somewhere():
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert targets and all((ROOT / target).exists() for target in targets)
+
+
+def test_models_of_the_readme_are_those_of_the_command():
+    from lookalike.loading import RECOMMENDED
+
+    section = README.split("## Models")[1].split("## Figures")[0]
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE) == list(RECOMMENDED)
+
+
+def test_every_method_is_in_the_readme():
+    from lookalike.explainers import EXPLAINERS
+
+    assert re.findall(r"^\| `([a-z-]+)` \| (?!first)", README.split("## Models")[0], re.MULTILINE) == list(
+        EXPLAINERS
+    )
