@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,37 +12,18 @@ from torch import Tensor
 SIZE = 224  # pixels; the teacher's input
 
 
-@dataclass(frozen=True)
-class Strength:
-    """How often and how much pictures are changed; all but smallest_area are probabilities."""
-
-    smallest_area: float  # of the picture, for a random crop
-    whole: float  # the whole picture squashed
-    mosaic: float  # four pictures in one
-    warp: float
-    colour: float
-    grey: float
-    noise: float
-    cut: float  # another picture pasted as a box
-    mix: float  # another picture blended in
+SMALLEST_AREA = 0.2  # of the picture, for a random crop
+WHOLE, MOSAIC = 0.35, 0.12  # probability of the whole picture squashed, of four pictures in one
+WARP, COLOUR, GREY, NOISE = 0.2, 0.5, 0.03, 0.05
+CUT, MIX = 0.15, 0.1  # probability of another picture pasted as a box, or blended in
 
 
-STRONG = Strength(
-    0.12, whole=0.25, mosaic=0.15, warp=0.35, colour=0.7, grey=0.05, noise=0.15, cut=0.25, mix=0.2
-)
-MILD = Strength(
-    0.25, whole=0.4, mosaic=0.12, warp=0.15, colour=0.4, grey=0.02, noise=0.04, cut=0.12, mix=0.05
-)
-
-
-def augmented_batch(
-    pictures: Sequence[Tensor], n: int, strength: Strength, generator: torch.Generator
-) -> Tensor:
+def augmented_batch(pictures: Sequence[Tensor], n: int, generator: torch.Generator) -> Tensor:
     """N mixed, warped and recoloured pictures, float RGB in [0, 1]: (N, 3, SIZE, SIZE)."""
-    batch = torch.stack([_composed(pictures, strength, generator) for _ in range(n)]).float().div_(255)
-    batch = _warped(batch, strength, generator)
-    batch = _recoloured(batch, strength, generator)
-    return _mixed(batch, strength, generator).clamp_(0, 1)
+    batch = torch.stack([_composed(pictures, generator) for _ in range(n)]).float().div_(255)
+    batch = _warped(batch, generator)
+    batch = _recoloured(batch, generator)
+    return _mixed(batch, generator).clamp_(0, 1)
 
 
 def _uniform(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> float:
@@ -54,28 +34,24 @@ def _integer(generator: torch.Generator, stop: int) -> int:
     return int(torch.randint(stop, (), generator=generator))
 
 
-def _composed(pictures: Sequence[Tensor], strength: Strength, generator: torch.Generator) -> Tensor:
+def _composed(pictures: Sequence[Tensor], generator: torch.Generator) -> Tensor:
     """One crop, or a mosaic of four: uint8 (3, SIZE, SIZE)."""
-    if _uniform(generator) >= strength.mosaic:
-        return _crop(pictures, (SIZE, SIZE), strength, generator)
+    if _uniform(generator) >= MOSAIC:
+        return _crop(pictures, (SIZE, SIZE), generator)
     row, column = (int(SIZE * _uniform(generator, 0.3, 0.7)) for _ in range(2))
     rows = [
-        torch.cat(
-            [_crop(pictures, (height, width), strength, generator) for width in (column, SIZE - column)], 2
-        )
+        torch.cat([_crop(pictures, (height, width), generator) for width in (column, SIZE - column)], 2)
         for height in (row, SIZE - row)
     ]
     return torch.cat(rows, 1)
 
 
-def _crop(
-    pictures: Sequence[Tensor], size: tuple[int, int], strength: Strength, generator: torch.Generator
-) -> Tensor:
+def _crop(pictures: Sequence[Tensor], size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """A random part of a random picture, perhaps mirrored: uint8 (3, *size)."""
     picture = pictures[_integer(generator, len(pictures))]
     height, width = picture.shape[1:]
-    if _uniform(generator) >= strength.whole:
-        area = math.exp(_uniform(generator, math.log(strength.smallest_area), 0.0))
+    if _uniform(generator) >= WHOLE:
+        area = math.exp(_uniform(generator, math.log(SMALLEST_AREA), 0.0))
         ratio = math.exp(_uniform(generator, -0.4, 0.4))
         part_height = min(height, max(16, round(height * math.sqrt(area / ratio))))
         part_width = min(width, max(16, round(width * math.sqrt(area * ratio))))
@@ -91,9 +67,9 @@ def _chosen(n: int, probability: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(n, generator=generator) < probability).nonzero()[:, 0]
 
 
-def _warped(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Some pictures seen aslant: a random homography, with mirrored borders."""
-    chosen = _chosen(len(batch), strength.warp, generator)
+    chosen = _chosen(len(batch), WARP, generator)
     n = len(chosen)
     if not n:
         return batch
@@ -113,12 +89,12 @@ def _warped(batch: Tensor, strength: Strength, generator: torch.Generator) -> Te
     return batch
 
 
-def _recoloured(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def _recoloured(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation, tint, grey and noise; the colour change is one 3 x 3 matrix."""
     n = len(batch)
     matrix = torch.eye(3).repeat(n, 1, 1)
     offset = torch.zeros(n, 3)
-    chosen = _chosen(n, strength.colour, generator)
+    chosen = _chosen(n, COLOUR, generator)
     k = len(chosen)
     grey = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
     saturation = 1 + (torch.rand(k, 1, 1, generator=generator) - 0.5) * 1.2
@@ -127,21 +103,21 @@ def _recoloured(batch: Tensor, strength: Strength, generator: torch.Generator) -
     matrix[chosen] = contrast * tint @ (saturation * torch.eye(3) + (1 - saturation) * grey)
     brightness = (torch.rand(k, 1, generator=generator) - 0.5) * 0.4
     offset[chosen] = brightness + 0.5 * (1 - contrast[:, 0])
-    matrix[_chosen(n, strength.grey, generator)] = grey
+    matrix[_chosen(n, GREY, generator)] = grey
     batch = torch.baddbmm(offset[:, :, None], matrix, batch.flatten(2)).view_as(batch)
-    noisy = _chosen(n, strength.noise, generator)
+    noisy = _chosen(n, NOISE, generator)
     if len(noisy):
         batch[noisy] += 0.06 * torch.randn(batch[noisy].shape, generator=generator)
     return batch.clamp_(0, 1)
 
 
-def _mixed(batch: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def _mixed(batch: Tensor, generator: torch.Generator) -> Tensor:
     """CutMix and MixUp of pictures only: the teacher says what the mixture is."""
     other = batch[torch.randperm(len(batch), generator=generator)]
     mixed = batch.clone()
-    for i in _chosen(len(batch), strength.mix, generator).tolist():
+    for i in _chosen(len(batch), MIX, generator).tolist():
         mixed[i].lerp_(other[i], _uniform(generator, 0.1, 0.5))
-    for i in _chosen(len(batch), strength.cut, generator).tolist():
+    for i in _chosen(len(batch), CUT, generator).tolist():
         height, width = (int(SIZE * _uniform(generator, 0.25, 0.75)) for _ in range(2))
         top, left = _integer(generator, SIZE - height + 1), _integer(generator, SIZE - width + 1)
         box = (slice(None), slice(top, top + height), slice(left, left + width))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from augmentation import MILD, STRONG, augmented_batch
-from teacher import Maps, Projection, Standardisation, Teacher
+from augmentation import augmented_batch
+from teacher import Interfaces, Projection, Teacher
 from torch import Tensor
 
 AHEAD = 4  # lessons prepared while the student learns
-MIRRORED_AFTER, AGAIN_AFTER = 16, 40  # steps after which pictures are seen a second and a third time
+AGAIN_AFTER = 16  # steps after which pictures are seen a second time
 SOURCE_SHARES = {"caltech101": 0.45, "grocery": 0.25, "clothing": 0.16, "scenes": 0.14}
-HINT_WEIGHT, RELATION_WEIGHT = 0.3, 0.5
+STAGE_WEIGHT_APART, STAGE_WEIGHT_TOGETHER, RELATION_WEIGHT = 0.5, 0.2, 0.25
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,7 @@ class Lesson:
 
     pictures: Tensor  # (B, 3, H, W) float RGB in [0, 1]
     local: Tensor  # (B, D, h, w) projected last map
-    stages: dict[int, Tensor]  # stride -> (B, C, h, w) on the student's grid, standardised
-
-    def mirrored(self) -> Lesson:
-        stages = {stride: stage.flip(3) for stride, stage in self.stages.items()}
-        return Lesson(self.pictures.flip(3), self.local.flip(3), stages)
+    stages: tuple[Tensor, ...]  # (B, width, h, w) from the second stage on, in the student's widths
 
 
 @dataclass(frozen=True)
@@ -41,41 +37,25 @@ class Lessons:
     pictures: dict[str, Sequence[Tensor]]  # by source
     teacher: Teacher
     projection: Projection
-    standardisation: Standardisation
-    input_size: tuple[int, int]
-    small_size: tuple[int, int]  # of the first small_steps steps: cheaper, and enough to begin with
-    small_steps: int
-    strong_steps: int  # of strong augmentation, before the mild one
+    interfaces: Interfaces
+    size: tuple[int, int]  # of the pictures; (h, w) pixels
     n_fresh: int
     seed: int
 
     def from_step(self, first: int) -> Iterator[Lesson]:
-        """Each step: new pictures, those of some steps ago mirrored, and older ones again."""
+        """Each step: new pictures, and those of some steps ago again."""
         past = deque((self._fresh(step) for step in range(max(0, first - AGAIN_AFTER), first)), AGAIN_AFTER)
         for step in itertools.count(first):
-            lesson = fresh = self._fresh(step)
-            if step >= MIRRORED_AFTER:
-                lesson = joined(lesson, past[-MIRRORED_AFTER].mirrored())
-            if step >= AGAIN_AFTER:
-                lesson = joined(lesson, past[-AGAIN_AFTER])
+            fresh = self._fresh(step)
+            yield joined(fresh, past[0]) if step >= AGAIN_AFTER else fresh
             past.append(fresh)
-            yield lesson
-
-    def size_at(self, step: int) -> tuple[int, int]:
-        """Of the student's pictures; (h, w) pixels."""
-        return self.small_size if step < self.small_steps else self.input_size
 
     def _fresh(self, step: int) -> Lesson:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        strength = STRONG if step < self.strong_steps else MILD
-        batch = augmented_batch(self._sources(generator), self.n_fresh, strength, generator)
+        batch = augmented_batch(self._sources(generator), self.n_fresh, generator)
+        batch = F.interpolate(batch, self.size, mode="bilinear", antialias=True)
         maps = self.teacher.maps(batch)
-        size = self.size_at(step)
-        return Lesson(
-            F.interpolate(batch, size, mode="bilinear", antialias=True),
-            self.projection(maps.local),
-            self._on_grid(maps, size),
-        )
+        return Lesson(batch, self.projection(maps.last), self.interfaces(maps.stages))
 
     def _sources(self, generator: torch.Generator) -> list[Tensor]:
         """As many pictures as a batch can use, drawn from the sources by their shares."""
@@ -85,13 +65,6 @@ class Lessons:
         places = torch.rand(len(drawn), generator=generator)
         rows = [self.pictures[names[i]] for i in drawn.tolist()]
         return [row[int(place * len(row))] for row, place in zip(rows, places.tolist(), strict=True)]
-
-    def _on_grid(self, maps: Maps, size: tuple[int, int]) -> dict[int, Tensor]:
-        height, width = size
-        return {
-            stride: F.interpolate(stage, (height // stride, width // stride), mode="bilinear", antialias=True)
-            for stride, stage in self.standardisation(maps.stages).items()
-        }
 
 
 def prepared_ahead(lessons: Iterator[Lesson]) -> Iterator[Lesson]:
@@ -109,41 +82,33 @@ def prepared_ahead(lessons: Iterator[Lesson]) -> Iterator[Lesson]:
 
 
 def joined(first: Lesson, second: Lesson) -> Lesson:
-    """Two lessons as one batch; only the first where the sizes differ."""
-    if first.pictures.shape[2:] != second.pictures.shape[2:]:
-        return first
-    stages = {stride: torch.cat((stage, second.stages[stride])) for stride, stage in first.stages.items()}
+    """Two lessons as one batch."""
     return Lesson(
-        torch.cat((first.pictures, second.pictures)), torch.cat((first.local, second.local)), stages
+        torch.cat((first.pictures, second.pictures)),
+        torch.cat((first.local, second.local)),
+        tuple(torch.cat(pair) for pair in zip(first.stages, second.stages, strict=True)),
     )
 
 
 def parted(lesson: Lesson, n: int) -> list[Lesson]:
     """A lesson as N smaller ones."""
-    stages = {stride: stage.chunk(n) for stride, stage in lesson.stages.items()}
-    return [
-        Lesson(pictures, local, {stride: stage[i] for stride, stage in stages.items()})
-        for i, (pictures, local) in enumerate(
-            zip(lesson.pictures.chunk(n), lesson.local.chunk(n), strict=True)
-        )
-    ]
+    stages = zip(*(stage.chunk(n) for stage in lesson.stages), strict=True)
+    parts = zip(lesson.pictures.chunk(n), lesson.local.chunk(n), stages, strict=True)
+    return [Lesson(*part) for part in parts]
 
 
-def losses(local: Tensor, read: dict[int, Tensor], lesson: Lesson) -> dict[str, Tensor]:
-    """The parts of the loss, weighted; each is about 1 for a student that says nothing."""
-    target = lesson.local
-    gridded = F.adaptive_avg_pool2d(local, target.shape[2:])
-    pooled, pooled_target = local.mean((2, 3)), target.mean((2, 3))
-    unit, unit_target = F.normalize(pooled, dim=1), F.normalize(pooled_target, dim=1)
-    relations, wanted = unit @ unit.T, unit_target @ unit_target.T
+def losses(said: Sequence[Tensor], local: Tensor, lesson: Lesson, stage_weight: float) -> dict[str, Tensor]:
+    """The parts of the loss, weighted; without the weight each is about 1 for a student that says nothing."""
+    pooled, wanted = local.mean((2, 3)), lesson.local.mean((2, 3))
+    unit, unit_wanted = F.normalize(pooled, dim=1), F.normalize(wanted, dim=1)
     parts = {
-        "local": _relative(gridded, target),
-        "pooled": _relative(pooled, pooled_target),
-        "cosine": 1 - (unit * unit_target).sum(1).mean(),
-        "relation": RELATION_WEIGHT * _relative(relations, wanted),
+        "local": _relative(local, lesson.local),
+        "pooled": _relative(pooled, wanted),
+        "cosine": 1 - (unit * unit_wanted).sum(1).mean(),
+        "relation": RELATION_WEIGHT * _relative(unit @ unit.T, unit_wanted @ unit_wanted.T),
     }
-    for stride, stage in read.items():
-        parts[f"hint_{stride}"] = HINT_WEIGHT * F.mse_loss(stage, lesson.stages[stride])
+    for number, (stage, target) in enumerate(zip(said, lesson.stages, strict=True), start=2):
+        parts[f"stage_{number}"] = stage_weight * _relative(stage, target)
     return parts
 
 

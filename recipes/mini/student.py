@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Architecture:
     """A timm network by name, and the size of its input and embedding."""
 
-    name: str = "regnetx_002"
-    kwargs: dict[str, Any] = field(default_factory=lambda: {"output_stride": 16})
+    name: str = "mobilenetv2_075"
+    kwargs: dict[str, Any] = field(default_factory=lambda: {"output_stride": 16, "pad_type": "same"})
     input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 places at stride 16
     dims: int = 256
 
@@ -32,10 +32,11 @@ class Student(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, **changes: Any) -> None:
         super().__init__()
+        kwargs = architecture.kwargs | changes
         self.backbone = timm.create_model(
-            architecture.name, pretrained=False, num_classes=0, global_pool="", **architecture.kwargs
+            architecture.name, pretrained=False, num_classes=0, global_pool="", **kwargs
         )
         self.head = nn.Conv2d(self.backbone.num_features, architecture.dims, 1)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -51,37 +52,36 @@ class Student(nn.Module):
         """RGB in [0, 1], (B, 3, H, W), to local features (B, D, h, w); their mean is the embedding."""
         return self.head(self.backbone(self.normalised(pictures)))
 
+    def first_stages(self, pictures: Tensor) -> Tensor:
+        """From pictures to what the second stage says."""
+        x = self.backbone.bn1(self.backbone.conv_stem(self.normalised(pictures)))
+        return self.backbone.blocks[1](self.backbone.blocks[0](x))
 
-class Distiller(nn.Module):
-    """The student with the helpers that only training needs: a linear reader at each middle stage."""
+    def last_stage(self, x: Tensor) -> Tensor:
+        """From what the seventh stage says to local features."""
+        return self.head(self.backbone.bn2(self.backbone.conv_head(x)))
 
-    def __init__(self, student: Student, stage_widths: Mapping[int, int]) -> None:
-        super().__init__()
-        self.student = student
-        info = student.backbone.feature_info
-        info = info.info if hasattr(info, "info") else info
-        self.indices = {}  # stride -> the last middle stage with it, never the last stage of all
-        for index, stage in enumerate(info[:-1]):
-            if stage["reduction"] in stage_widths:
-                self.indices[stage["reduction"]] = index
-        self.readers = nn.ModuleDict(
-            {
-                str(stride): nn.Conv2d(info[index]["num_chs"], stage_widths[stride], 1)
-                for stride, index in self.indices.items()
-            }
+    def stages_apart(self, pictures: Tensor, given: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """What each stage says if it is given what the teacher says before it; local features."""
+        said = [self.first_stages(pictures)]
+        said += [block(x) for block, x in zip(self.backbone.blocks[2:], given, strict=False)]
+        return said, self.last_stage(given[-1])
+
+    def stages_together(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each stage says after the student's own stages before it; local features."""
+        said = [self.first_stages(pictures)]
+        for block in self.backbone.blocks[2:]:
+            said.append(block(said[-1]))
+        return said, self.last_stage(said[-1])
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels after each stage."""
+        convolutions = (
+            [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+            for block in self.backbone.blocks
         )
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Local features (B, D, h, w) and what the readers make of the middle stages."""
-        backbone = self.student.backbone
-        last, middle = backbone.forward_intermediates(
-            self.student.normalised(pictures), indices=list(self.indices.values())
-        )
-        read = {
-            stride: self.readers[str(stride)](stage)
-            for stride, stage in zip(self.indices, middle, strict=True)
-        }
-        return self.student.head(last), read
+        return [layers[-1].out_channels for layers in convolutions]
 
 
 def export(student: Student, architecture: Architecture, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,14 @@ from torch import Tensor, nn
 
 WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"
 INPUT_SIZE = (224, 224)
-STAGES = {8: 2, 16: 4}  # stride -> index of the last block with that stride
 
 
 @dataclass(frozen=True)
 class Maps:
     """Feature maps of a batch."""
 
-    stages: dict[int, Tensor]  # stride -> (B, C, h, w), standardised for each channel
-    local: Tensor  # (B, D, h, w) the last map, or its projection
+    stages: tuple[Tensor, ...]  # (B, C, h, w) after each of the seven stages
+    last: Tensor  # (B, 1280, h, w)
 
 
 class Teacher(nn.Module):
@@ -35,14 +34,14 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def maps(self, pictures: Tensor) -> Maps:
-        """Middle stages and the last map (B, 1280, h, w)."""
+        """What each stage says, and the last map."""
         with torch.autocast("cpu", torch.bfloat16):
             x = self.network.bn1(self.network.conv_stem(self._normalised(pictures)))
-            stages = {}
-            for index, block in enumerate(self.network.blocks):
+            stages = []
+            for block in self.network.blocks:
                 x = block(x)
-                stages.update({stride: x.float() for stride, last in STAGES.items() if last == index})
-            return Maps(stages, self.network.bn2(self.network.conv_head(x)).float())
+                stages.append(x.float())
+            return Maps(tuple(stages), self.network.bn2(self.network.conv_head(x)).float())
 
     @torch.inference_mode()
     def pooled(self, pictures: Tensor) -> Tensor:
@@ -83,25 +82,36 @@ class Projection(nn.Module):
         return nn.functional.conv2d(features, self.weight[:, :, None, None], self.bias)
 
 
-class Standardisation(nn.Module):
-    """Each channel of the middle stages to mean 0 and deviation 1 over the training pictures."""
+class Interfaces(nn.Module):
+    """The teacher's stages in the student's widths: principal components, of similar loudness.
 
-    def __init__(self, teacher: Teacher, batches: Iterator[Tensor]) -> None:
+    They are what the student's stages learn to say, and, at first, what they are given to hear. The
+    first stage is left out: the student may say there what it likes.
+    """
+
+    def __init__(self, teacher: Teacher, widths: Sequence[int], batches: Iterable[Tensor]) -> None:
         super().__init__()
-        sums: dict[int, Tensor] = {}
+        moments: list[tuple[Tensor, Tensor]] = []
         n = 0
         for pictures in batches:
-            for stride, stage in teacher.maps(pictures).stages.items():
-                moments = torch.stack((stage.mean((0, 2, 3)), stage.square().mean((0, 2, 3))))
-                sums[stride] = sums.get(stride, 0) + moments
+            places = [stage.double().movedim(1, -1).flatten(0, 2) for stage in teacher.maps(pictures).stages]
+            new = [(p.mean(0), p.T @ p / len(p)) for p in places]
+            moments = [(a + c, b + d) for (a, b), (c, d) in zip(moments, new, strict=True)] if n else new
             n += 1
-        for stride, moments in sums.items():
-            mean, square = moments / n
-            self.register_buffer(f"mean_{stride}", mean[:, None, None])
-            self.register_buffer(f"scale_{stride}", (square - mean**2).rsqrt()[:, None, None])
+        self.first = 1
+        for index, width in enumerate(widths):
+            mean, square = moments[index][0] / n, moments[index][1] / n
+            values, vectors = torch.linalg.eigh(square - mean.outer(mean))  # rising
+            values, vectors = values[-width:].clamp_min(1e-6), vectors[:, -width:]
+            weight = vectors.T / values[:, None] ** 0.25
+            weight = weight / (values**0.5).mean().sqrt()  # mean square 1 over all channels
+            self.register_buffer(f"weight_{index}", weight.float()[:, :, None, None])
+            self.register_buffer(f"bias_{index}", -(weight @ mean).float())
 
-    def forward(self, stages: dict[int, Tensor]) -> dict[int, Tensor]:
-        return {
-            stride: (stage - getattr(self, f"mean_{stride}")) * getattr(self, f"scale_{stride}")
-            for stride, stage in stages.items()
-        }
+    def forward(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """(B, C, h, w) of each stage to (B, width, h, w)."""
+        return tuple(
+            nn.functional.conv2d(stage, getattr(self, f"weight_{i}"), getattr(self, f"bias_{i}"))
+            for i, stage in enumerate(stages)
+            if i >= self.first
+        )

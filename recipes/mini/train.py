@@ -20,11 +20,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from distillation import Lesson, Lessons, losses, parted, prepared_ahead
+from distillation import (
+    STAGE_WEIGHT_APART,
+    STAGE_WEIGHT_TOGETHER,
+    Lesson,
+    Lessons,
+    losses,
+    parted,
+    prepared_ahead,
+)
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
-from student import Architecture, Distiller, Student, export
-from teacher import INPUT_SIZE, Projection, Standardisation, Teacher
+from student import Architecture, Student, export
+from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from torch import Tensor, nn
 
 WORKERS = 2  # threads that learn, each on its part of the batch: they wait for each other once a step
@@ -34,16 +42,15 @@ WORKERS = 2  # threads that learn, each on its part of the batch: they wait for 
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 6000
-    warm_up: int = 200  # steps of rising learning rate
+    steps: int = 4000
+    apart: int = 1000  # first steps, in which each stage is given what the teacher says before it
+    warm_up: int = 100  # steps of rising learning rate
     decay: float = 0.4  # share of the steps, at the end, over which the learning rate falls to zero
-    strong_steps: int = 500  # the first steps see strongly augmented pictures, the others mildly
-    n_fresh: int = 22  # new pictures a step; twice as many are seen again
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    averaging: float = 0.998  # of the weights that are exported
-    small_steps: int = 3000  # the first steps see pictures of small_size
-    small_size: tuple[int, int] = (112, 112)
+    n_fresh: int = 32  # new pictures a step; as many are seen again
+    picture_size: tuple[int, int] = (128, 128)  # in training, for teacher and student
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    averaging: float = 0.995  # of the weights that are exported
     whitening: float = 0.25  # of the target: principal components are divided by deviation ** whitening
     seed: int = 0
     check_every: int = 250  # steps between validation, export and checkpoint
@@ -112,19 +119,12 @@ def prepare_lessons(
     for picture, label in zip(read_all(train.paths), train.labels, strict=True):
         pictures.setdefault(label.split("/")[0], []).append(picture)
     print({name: len(row) for name, row in pictures.items()}, flush=True)
-    sample = read_all_squashed(train.paths[:: len(train.paths) // 512], INPUT_SIZE)
-    standardisation = Standardisation(teacher, (batch.float() / 255 for batch in sample.split(64)))
+    sample = read_all_squashed(train.paths[:: len(train.paths) // 512], settings.picture_size)
+    interfaces = Interfaces(
+        teacher, Student(architecture).widths, (batch.float() / 255 for batch in sample.split(64))
+    )
     lessons = Lessons(
-        pictures=pictures,
-        teacher=teacher,
-        projection=projection,
-        standardisation=standardisation,
-        input_size=architecture.input_size,
-        small_size=settings.small_size,
-        small_steps=settings.small_steps,
-        strong_steps=settings.strong_steps,
-        n_fresh=settings.n_fresh,
-        seed=settings.seed,
+        pictures, teacher, projection, interfaces, settings.picture_size, settings.n_fresh, settings.seed
     )
     return lessons, validation
 
@@ -135,8 +135,9 @@ class Run:
     def __init__(self, out: Path, architecture: Architecture, settings: Settings) -> None:
         torch.manual_seed(settings.seed)
         self.out, self.architecture, self.settings = out, architecture, settings
-        self.network = Distiller(Student(architecture), {8: 32, 16: 96}).to(memory_format=torch.channels_last)
-        self.averaged = copy.deepcopy(self.network.student).requires_grad_(False)
+        self.network = Student(architecture, output_stride=32)
+        self.averaged = Student(architecture).requires_grad_(False)  # with the fine grid
+        self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.99))
         # each worker has its own gradients; the weights are the same memory
         self.replicas = [self.network, *(copy.deepcopy(self.network) for _ in range(WORKERS - 1))]
@@ -181,7 +182,14 @@ class Run:
         """One step; the parts of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        parts = list(self.pool.map(studied, self.replicas, parted(next(lessons), WORKERS)))
+        parts = list(
+            self.pool.map(
+                studied,
+                self.replicas,
+                parted(next(lessons), WORKERS),
+                [self.step < self.settings.apart] * WORKERS,
+            )
+        )
         for shared, *others in zip(*(replica.parameters() for replica in self.replicas), strict=True):
             shared.grad = sum((other.grad for other in others), shared.grad) / WORKERS
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -194,7 +202,7 @@ class Run:
     def _average(self) -> None:
         # a short memory at first, so that early exports are not the random start
         keep = min(self.settings.averaging, (self.step + 1) / (self.step + 10))
-        current = self.network.student.state_dict()
+        current = self.network.state_dict()
         for name, value in self.averaged.state_dict().items():
             if value.is_floating_point():
                 value.lerp_(current[name], 1 - keep)
@@ -202,13 +210,16 @@ class Run:
                 value.copy_(current[name])
 
 
-def studied(network: Distiller, lesson: Lesson) -> dict[str, float]:
+def studied(network: Student, lesson: Lesson, apart: bool) -> dict[str, float]:
     """The gradients of one part of a batch, left in the network; the parts of its loss."""
     network.train()
     network.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
-        local, read = network(lesson.pictures)
-    parts = losses(local.float(), {stride: stage.float() for stride, stage in read.items()}, lesson)
+    if apart:
+        said, local = network.stages_apart(lesson.pictures, lesson.stages)
+        parts = losses(said, local, lesson, STAGE_WEIGHT_APART)
+    else:
+        said, local = network.stages_together(lesson.pictures)
+        parts = losses(said, local, lesson, STAGE_WEIGHT_TOGETHER)
     sum(parts.values()).backward()
     return {name: float(part.detach()) for name, part in parts.items()}
 

@@ -228,3 +228,13 @@ class Trace:
     features: Features
     attention: tuple[AttentionCall, ...]  # one a layer, in order; empty for convolutional networks
     last_block_input: Tensor | None  # (B, P + N, C) tokens that enter the last transformer block
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The K best gallery items of each of Q queries, best first, and the vectors they come from."""
+
+    queries: Tensor  # (Q, D) float32 unit embeddings
+    gallery: Tensor  # (G, D) float32 unit embeddings
+    indices: Tensor  # (Q, K) int64 rows of the gallery, best first
+    scores: Tensor  # (Q, K) float32, higher is better; cosines after the first stage

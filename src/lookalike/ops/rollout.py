@@ -70,7 +70,7 @@ def roll_out_conserving(
     return values
 
 
-def _fused(attention: Float[Tensor, "A N N"], fusion: HeadFusion) -> Float[Tensor, "N N"]:
+def _fused(attention: Float[Tensor, "A N N"], fusion: str) -> Float[Tensor, "N N"]:
     """Attention of one layer over all its heads."""
     match fusion:
         case "mean":
