@@ -15,7 +15,7 @@ from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.heads import carry
 from lookalike.images import Preprocessing
 from lookalike.poolings import build_pooling, describe_pooling
-from lookalike.types import Trace
+from lookalike.types import Features, Trace
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,15 @@ class EmbeddingNetwork(nn.Module):
         """Embeddings (B, D), before the last L2 normalisation, of normalised images (B, 3, H, W)."""
         if self.pooling is None:
             vectors = self.backbone.own_embedding(images)
-        else:
-            vectors = self.own_layers(self.pooling(self.backbone(images)))
+            with torch.autocast(images.device.type, enabled=False):
+                return self._headed(_at_least_single(vectors))
+        features = self.backbone(images)
+        with torch.autocast(images.device.type, enabled=False):
+            places, prefix = _at_least_single(features.places), _at_least_single(features.prefix)
+            return self._headed(self.own_layers(self.pooling(Features(places, prefix, features.grid))))
+
+    def _headed(self, vectors: Tensor) -> Tensor:
+        """Through the head; never in bf16: a head may subtract most of what it is given."""
         result: Tensor = self.head(vectors)
         return result
 
@@ -140,3 +147,8 @@ def _with_own_pooling(
     if not understood:
         return EmbeddingNetwork(backbone, None, head, is_own=True)
     return EmbeddingNetwork(backbone, pooling, head, own_layers=layers, is_own=True)
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    """fp32 instead of half precision; other numbers as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
