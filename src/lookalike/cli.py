@@ -163,6 +163,8 @@ def demo(
                 f"The map peaks {where} that painting; a pixel there holds {result.density_ratio:.1f} times"
             )
             typer.echo("the similarity of a pixel elsewhere.")
+        typer.echo(f"Asking all {result.n_rooms} rooms, {result.recall_at_1:.0%} find their painting first ")
+        typer.echo(f"({result.chance:.0%} by chance): it is a small part of a room.")
         typer.echo(f"wrote {result.report} and {result.picture} in {result.seconds:.1f} s")
 
 
