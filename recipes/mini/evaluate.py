@@ -18,13 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
 from pictures import LabelledFiles, class_folder, read_all_squashed, shared_default
+from PIL import Image
 from safetensors.torch import load_file
 from teacher import INPUT_SIZE, Teacher
 from torch import Tensor
+
+from lookalike.scenes import room_pair
 
 MODEL = Path(__file__).parents[2] / "src/lookalike/models/mini"
 CLASS_SETS = ("birds_cropped/test", "butterflies", "grocery/test")
@@ -38,6 +42,7 @@ class Network:
     name: str
     input_size: tuple[int, int]
     embed: Callable[[Tensor], Tensor]
+    local: Callable[[Tensor], Tensor]  # to (B, D, h, w); the mean over places is the embedding
 
 
 def exported(folder: Path, input_size: tuple[int, int] | None = None) -> Network:
@@ -58,7 +63,12 @@ def exported(folder: Path, input_size: tuple[int, int] | None = None) -> Network
         features = backbone(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
         return F.linear(features.mean((2, 3)), tensors["head.0.weight"], tensors["head.0.bias"])
 
-    return Network("mini", input_size or tuple(how["input_size"]), embed)
+    @torch.inference_mode()
+    def local(pictures: Tensor) -> Tensor:
+        features = backbone(((pictures - mean) / std).contiguous(memory_format=torch.channels_last))
+        return F.conv2d(features, tensors["head.0.weight"][:, :, None, None], tensors["head.0.bias"])
+
+    return Network("mini", input_size or tuple(how["input_size"]), embed, local)
 
 
 def embed_files(network: Network, files: LabelledFiles) -> Tensor:
@@ -103,6 +113,32 @@ def paintings(network: Network, shared: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
+def pointing(network: Network, n_pairs: int = 100) -> dict[str, float]:
+    """Of generated room pairs that share a painting: how often the map's highest place lies on it.
+
+    The map of one room is the product of its local features with the other room's embedding; the
+    place counts if the centre of its cell is on the painting's mask. ``chance`` is the mask's area.
+    """
+    hits, areas = [], []
+    for seed in range(n_pairs):
+        first, second, painting = room_pair(seed)
+        for here, there in ((first, second), (second, first)):
+            local, other = (network.local(_squashed(r.image, network.input_size))[0] for r in (here, there))
+            similarity = torch.einsum("dhw,d->hw", local, other.mean((1, 2)))
+            row, column = divmod(int(similarity.argmax()), similarity.shape[1])
+            mask = here.masks[painting]
+            y = int((row + 0.5) * mask.shape[0] / similarity.shape[0])
+            x = int((column + 0.5) * mask.shape[1] / similarity.shape[1])
+            hits.append(bool(mask[y, x]))
+            areas.append(float(mask.mean()))
+    return {"on_painting": sum(hits) / len(hits), "chance": sum(areas) / len(areas)}
+
+
+def _squashed(image: Image.Image, size: tuple[int, int]) -> Tensor:
+    small = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
+
+
 def pictures_per_second(network: Network, seconds: float = 8.0, batch: int = 32) -> float:
     """Forward passes alone, float32, all cores of the process."""
     pictures = torch.rand(batch, 3, *network.input_size)
@@ -119,7 +155,7 @@ def figures_of(network: Network, shared: Path) -> dict[str, Any]:
     for name in CLASS_SETS:
         files = labelled(shared, name)
         figures[name] = recall_at_k(embed_files(network, files), files.labels)
-    return figures | paintings(network, shared)
+    return figures | paintings(network, shared) | {"room_pairs": pointing(network)}
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
@@ -135,6 +171,8 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
         at = "/".join(key.removeprefix("recall_at_") for key in scores[0])
         ratio = scores[0]["recall_at_1"] / scores[1]["recall_at_1"]
         lines.append(f"| {row} | {at} | {' | '.join(cells)} | {100 * ratio:.1f} % |")
+    rooms = [f"{100 * figures[name]['room_pairs']['on_painting']:.1f}" for name in names]
+    lines.append(f"| room pairs, map's peak on the shared painting (%) | | {' | '.join(rooms)} | |")
     speeds = [f"{figures[name]['images_per_second']:.0f}" for name in names]
     lines.append(f"| images/s, fp32 | | {' | '.join(speeds)} | |")
     return "\n".join(lines)
@@ -149,7 +187,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    networks = (exported(arguments.model), Network("teacher", INPUT_SIZE, Teacher(arguments.shared).pooled))
+    teacher = Teacher(arguments.shared)
+    networks = (
+        exported(arguments.model),
+        Network("teacher", INPUT_SIZE, teacher.pooled, lambda pictures: teacher.maps(pictures).last),
+    )
     figures = {network.name: figures_of(network, arguments.shared) for network in networks}
     for network in networks:
         figures[network.name]["images_per_second"] = pictures_per_second(network)

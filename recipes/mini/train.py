@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from distillation import (
     STAGE_WEIGHT_APART,
     STAGE_WEIGHT_TOGETHER,
@@ -31,9 +30,11 @@ from distillation import (
 )
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
+from refit import pooled_channels, refit_head
 from student import Architecture, Student, export
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from torch import Tensor, nn
+from validation import Validation, recall_at_1
 
 WORKERS = 2  # threads that learn, each on its part of the batch: they wait for each other once a step
 
@@ -42,10 +43,10 @@ WORKERS = 2  # threads that learn, each on its part of the batch: they wait for 
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 4000
+    steps: int = 2400
     apart: int = 1000  # first steps, in which each stage is given what the teacher says before it
     warm_up: int = 100  # steps of rising learning rate
-    decay: float = 0.4  # share of the steps, at the end, over which the learning rate falls to zero
+    decay: float = 0.375  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
     picture_size: tuple[int, int] = (128, 128)  # in training, for teacher and student
     learning_rate: float = 3e-3
@@ -59,31 +60,6 @@ class Settings:
         """Learning rate: rise, stay, fall."""
         falling = (self.steps - step) / (self.decay * self.steps)
         return self.learning_rate * min(1.0, (step + 1) / self.warm_up, max(falling, 1e-3))
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Pictures of held-out classes, and what the teacher says of them."""
-
-    pictures: Tensor  # uint8 (B, 3, h, w) at the student's input size
-    labels: Tensor  # (B,)
-    target: Tensor  # (B, D)
-
-    @torch.inference_mode()
-    def check(self, student: Student) -> dict[str, float]:
-        student.eval()
-        pooled = torch.cat([student(batch.float() / 255).mean((2, 3)) for batch in self.pictures.split(64)])
-        return {
-            "val_recall_at_1": recall_at_1(pooled, self.labels),
-            "val_cosine": float(F.cosine_similarity(pooled, self.target).mean()),
-        }
-
-
-def recall_at_1(pooled: Tensor, labels: Tensor) -> float:
-    """Share of pictures whose nearest other picture has the same class."""
-    unit = F.normalize(pooled, dim=1)
-    similarity = (unit @ unit.T).fill_diagonal_(-2)
-    return float((labels[similarity.argmax(1)] == labels).float().mean())
 
 
 def fitted_projection(teacher: Teacher, files: LabelledFiles, settings: Settings, path: Path) -> Projection:
@@ -242,12 +218,28 @@ def train(shared: Path, out: Path, settings: Settings) -> None:
         run.seconds += time.perf_counter() - begun
         begun = time.perf_counter()
         row: dict[str, float] = {"step": run.step, "steps": settings.steps, "seconds": round(run.seconds)}
-        row |= {name: round(value / n, 4) for name, value in sums.items()}
+        row |= rounded({name: value / n for name, value in sums.items()})
         sums, n = {}, 0
         if run.step % settings.check_every == 0 or run.step == settings.steps:
-            row |= {name: round(value, 4) for name, value in validation.check(run.averaged).items()}
+            row |= rounded(validation.check(run.averaged))
             run.save()
         report(row, out / "log.jsonl")
+    finish(run.averaged, course.projection, shared, out)
+    export(run.averaged, architecture, out / "export")
+    report({"step": run.step} | rounded(validation.check(run.averaged)), out / "refit.jsonl")
+
+
+def finish(student: Student, projection: Projection, shared: Path, out: Path) -> None:
+    """Fit the head to what the teacher says of the whole training photographs at its own size."""
+    train, _ = split_training(shared)
+    pictures = read_all_squashed(train.paths, Architecture().input_size)
+    target = projection(torch.load(out / "teacher_pooled.pt", weights_only=True))
+    channels = pooled_channels(student, (batch.float() / 255 for batch in pictures.split(64)))
+    refit_head(student, channels, target)
+
+
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def report(row: dict[str, float], path: Path) -> None:
