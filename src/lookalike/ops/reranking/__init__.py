@@ -1,0 +1,27 @@
+"""Re-ranking as mathematics: new scores for a shortlist from the embeddings alone.
+
+The graph methods take one query with its K candidates, so memory is bounded by K x K.
+"""
+
+from lookalike.ops.reranking.diffusion import diffuse, diffusion_graph, diffusion_removals, query_seeds
+from lookalike.ops.reranking.expansion import augment_database, expand, expand_without_each
+from lookalike.ops.reranking.k_reciprocal import (
+    k_reciprocal_encoding,
+    k_reciprocal_removals,
+    k_reciprocal_scores,
+    node_distances,
+)
+
+__all__ = [
+    "augment_database",
+    "diffuse",
+    "diffusion_graph",
+    "diffusion_removals",
+    "expand",
+    "expand_without_each",
+    "k_reciprocal_encoding",
+    "k_reciprocal_removals",
+    "k_reciprocal_scores",
+    "node_distances",
+    "query_seeds",
+]

@@ -1,0 +1,70 @@
+"""Expansion of an embedding by its neighbours: of queries (aQE) and of the database (DBA)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.ops.neighbours import nearest
+
+BLOCK = 256  # items augmented at once: their neighbours' vectors are the memory that is needed
+
+
+def expand(
+    vectors: Float[Tensor, "B D"], neighbours: Float[Tensor, "B n D"], alpha: float
+) -> Float[Tensor, "B D"]:
+    """Unit sum of each vector, with weight 1, and its neighbours, with weight ``cosine ** alpha``.
+
+    Alpha query expansion, Radenović, Tolias, Chum, *Fine-tuning CNN image retrieval with no human
+    annotation*, TPAMI 2019, section 3.4; alpha 0 is average query expansion. All are unit vectors;
+    a neighbour with a cosine of zero or less lends nothing.
+
+    >>> expand(torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8]]]), alpha=1.0)
+    tensor([[0.9430, 0.3328]])
+    """
+    return F.normalize(_parts(vectors, neighbours, alpha).sum(1), dim=1)
+
+
+def expand_without_each(
+    vector: Float[Tensor, " D"], neighbours: Float[Tensor, "n D"], alpha: float
+) -> Float[Tensor, "n D"]:
+    """The expanded vector as it would be without neighbour i: row i."""
+    parts = _parts(vector[None], neighbours[None], alpha)[0]
+    return F.normalize(parts.sum(0) - parts[1:], dim=1)
+
+
+def augment_database(
+    gallery: Float[Tensor, "G D"], rows: Int[Tensor, " R"], n: int, alpha: float
+) -> Float[Tensor, "R D"]:
+    """These rows of the gallery, each expanded by its n nearest other rows of the whole gallery.
+
+    Database-side augmentation, Arandjelović and Zisserman, *Three things everyone should know to
+    improve object retrieval*, CVPR 2012, section 5, with the weights of alpha query expansion.
+    """
+    augmented = gallery[rows]  # a copy
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        neighbours = gallery[other_neighbours(gallery, block, n)]  # (R, n, D)
+        augmented[start : start + BLOCK] = expand(gallery[block], neighbours, alpha)
+    return augmented
+
+
+def other_neighbours(
+    gallery: Float[Tensor, "G D"], rows: Int[Tensor, " R"], n: int
+) -> Int[Tensor, "R n_found"]:
+    """The n nearest rows of each given row, itself left out; n_found = min(n, G - 1)."""
+    n = min(n, len(gallery) - 1)
+    found = nearest(gallery[rows], gallery, n + 1)[1]  # (R, n + 1)
+    itself = found == rows[:, None]
+    itself[:, -1] |= ~itself.any(1)  # crowded out by more than n duplicates: drop the last instead
+    return found[~itself].reshape(len(rows), n)
+
+
+def _parts(
+    vectors: Float[Tensor, "B D"], neighbours: Float[Tensor, "B n D"], alpha: float
+) -> Float[Tensor, "B n_and_1 D"]:
+    cosines = torch.einsum("bnd,bd->bn", neighbours, vectors).clamp(min=0)
+    weights = torch.where(cosines > 0, cosines.pow(alpha), 0.0)  # 0 ** 0 would be 1
+    return torch.cat([vectors[:, None], weights[..., None] * neighbours], dim=1)
