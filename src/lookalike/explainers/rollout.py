@@ -6,8 +6,9 @@ WACV 2022.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -19,7 +20,7 @@ from lookalike.explainers.base import picture_of, to_map
 from lookalike.network import PartsByPlace
 from lookalike.ops.rollout import HeadFusion, roll_out, roll_out_conserving
 from lookalike.poolings import ClsPooling
-from lookalike.types import Explanation, Geometry
+from lookalike.types import Explanation, FloatArray, Geometry
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class _Side:
         norm: Tensor = self.parts.sum(0).norm()
         return self.parts @ other / norm
 
+    def to_map(self, values: Tensor) -> FloatArray:
+        """The values of the patch tokens, without those of the prefix."""
+        return to_map(values[-self.grid[0] * self.grid[1] :], self.grid)
+
 
 @final
 class Rollout:
@@ -59,12 +64,8 @@ class Rollout:
 
     def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
         """Explain two images; raises UnsupportedMethodError for models without global attention."""
-        a, b = _side(self.embedder, query), _side(self.embedder, match)
-        rolled = [self._roll(side, other.unit) for side, other in ((a, b), (b, a))]
-        return _explanation(self.name, False, self.embedder, (a, b), rolled, query, match)
-
-    def _roll(self, side: _Side, other: Tensor) -> Tensor:
-        return roll_out(side.values(other), side.attention, fusion=self.fusion, first_layer=self.first_layer)
+        roll = partial(roll_out, fusion=self.fusion, first_layer=self.first_layer)
+        return _explained(self.embedder, query, match, roll, method=self.name, additive=False)
 
 
 @final
@@ -82,14 +83,33 @@ class ConservingRollout:
 
     def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
         """Explain two images; raises UnsupportedMethodError for models without global attention."""
-        a, b = _side(self.embedder, query), _side(self.embedder, match)
-        rolled = [self._roll(side, other.unit) for side, other in ((a, b), (b, a))]
-        return _explanation(self.name, True, self.embedder, (a, b), rolled, query, match)
+        roll = partial(roll_out_conserving, fusion=self.fusion, first_layer=self.first_layer)
+        return _explained(self.embedder, query, match, roll, method=self.name, additive=True)
 
-    def _roll(self, side: _Side, other: Tensor) -> Tensor:
-        return roll_out_conserving(
-            side.values(other), side.attention, fusion=self.fusion, first_layer=self.first_layer
-        )
+
+def _explained(
+    embedder: Embedder,
+    query: ImageSource,
+    match: ImageSource,
+    roll: Callable[[Tensor, Sequence[Tensor]], Tensor],
+    *,
+    method: str,
+    additive: bool,
+) -> Explanation:
+    a, b = _side(embedder, query), _side(embedder, match)
+    maps = (a.to_map(roll(a.values(b.unit), a.attention)), b.to_map(roll(b.values(a.unit), b.attention)))
+    return Explanation(
+        similarity=float(a.unit @ b.unit),
+        query_map=maps[0],
+        match_map=maps[1],
+        method=method,
+        additive=additive,
+        model=embedder.name,
+        query=picture_of(query),
+        match=picture_of(match),
+        query_geometry=a.geometry,
+        match_geometry=b.geometry,
+    )
 
 
 @torch.inference_mode()
@@ -129,31 +149,3 @@ def _global_attention(embedder: Embedder, parts: PartsByPlace) -> tuple[Tensor, 
     if isinstance(embedder.network.pooling, ClsPooling):
         calls = calls[:-1]
     return tuple(call.weights[0].double().cpu() for call in calls)
-
-
-def _explanation(
-    method: str,
-    additive: bool,
-    embedder: Embedder,
-    sides: tuple[_Side, _Side],
-    rolled: Sequence[Tensor],
-    query: ImageSource,
-    match: ImageSource,
-) -> Explanation:
-    a, b = sides
-    query_map, match_map = (
-        to_map(values[-side.grid[0] * side.grid[1] :], side.grid)
-        for values, side in zip(rolled, sides, strict=True)
-    )
-    return Explanation(
-        similarity=float(a.unit @ b.unit),
-        query_map=query_map,
-        match_map=match_map,
-        method=method,
-        additive=additive,
-        model=embedder.name,
-        query=picture_of(query),
-        match=picture_of(match),
-        query_geometry=a.geometry,
-        match_geometry=b.geometry,
-    )

@@ -64,15 +64,9 @@ def query_overlay(
 
     ``among`` names explanations that are shown beside it and share the range as well.
     """
-    return overlay(
-        explanation.query,
-        per_percent(explanation.query_map),
-        explanation.query_geometry,
-        limit=explanation_limit([explanation, *among], palette(colours)),
-        colours=colours,
-        max_side=max_side,
-        smooth=smooth,
-    )
+    side = (explanation.query, explanation.query_map, explanation.query_geometry)
+    limit = explanation_limit([explanation, *among], palette(colours))
+    return _overlay_per_percent(*side, limit, colours, max_side, smooth)
 
 
 def match_overlay(
@@ -83,19 +77,23 @@ def match_overlay(
     max_side: int = 1024,
     smooth: bool = True,
 ) -> Image.Image:
-    """The match under its map, in the range that it shares with the query: RGB.
+    """The match under its map, as ``query_overlay`` shows the query: RGB."""
+    side = (explanation.match, explanation.match_map, explanation.match_geometry)
+    limit = explanation_limit([explanation, *among], palette(colours))
+    return _overlay_per_percent(*side, limit, colours, max_side, smooth)
 
-    ``among`` names explanations that are shown beside it and share the range as well.
-    """
-    return overlay(
-        explanation.match,
-        per_percent(explanation.match_map),
-        explanation.match_geometry,
-        limit=explanation_limit([explanation, *among], palette(colours)),
-        colours=colours,
-        max_side=max_side,
-        smooth=smooth,
-    )
+
+def _overlay_per_percent(
+    picture: Picture,
+    values: FloatArray,
+    geometry: Geometry,
+    limit: float,
+    colours: str,
+    max_side: int,
+    smooth: bool,
+) -> Image.Image:
+    density = per_percent(values)
+    return overlay(picture, density, geometry, limit=limit, colours=colours, max_side=max_side, smooth=smooth)
 
 
 def explanation_limit(explanations: Sequence[Explanation], colours: Palette) -> float:
