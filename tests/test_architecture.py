@@ -14,7 +14,7 @@ FLOORS = {
         "images", "backbones", "heads", "poolings", "network", "saved", "checkpoints", "loading",
         "embedder", "onnx_embedder", "scenes",
     },
-    3: {"explainers", "survey"},
+    3: {"explainers", "store", "survey"},
     4: {"render", "report", "writing"},
     5: {"demo", "cli"},
 }  # fmt: skip
@@ -22,6 +22,8 @@ FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in mod
 
 OWNERS = {
     "timm": "backbones",
+    "lancedb": "store",
+    "pyarrow": "store",
     "onnxruntime": "onnx_embedder",
     "huggingface_hub": "loading",
     "safetensors": {"saved", "checkpoints"},

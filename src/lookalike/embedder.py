@@ -132,13 +132,16 @@ class Embedder:
 
     # --- explaining ---------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def shares(self, source: ImageSource) -> Shares:
         """One image's embedding as the sum of what each place contributed, in fp32.
 
         Raises UnsupportedMethodError where the model's pooling can't be split over places.
         """
-        pixels, geometry = self.read(source)
+        return self.pixel_shares(*self.read(source))
+
+    @torch.inference_mode()
+    def pixel_shares(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], geometry: Geometry) -> Shares:
+        """The shares of one image that ``read`` returned."""
         at_scales = [self.network.parts(scaled) for scaled in self._scaled(self._to_tensor(pixels[None]))]
         if len(at_scales) == 1:
             parts, grid = at_scales[0].values[0], at_scales[0].grid

@@ -4,7 +4,10 @@ LookalikeError
 ├── UnreadableImageError      a file that is no image, is damaged, or is beyond the limits
 ├── UnknownModelError         a model name, folder or file that nothing answers to
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
-└── UnsupportedMethodError    an explanation method that does not fit the model
+├── UnsupportedMethodError    an explanation method that does not fit the model
+└── GalleryError              a gallery that is missing, damaged or can't be written
+    ├── ModelMismatchError    a gallery whose embeddings another model made
+    └── FilterError           a filter on metadata that can't be understood
 
 Wrong arguments (a negative k, a box outside the image) are ``ValueError``. A message is one
 sentence or two: what was expected, what came, what to do.
@@ -31,3 +34,15 @@ class CheckpointError(LookalikeError):
 
 class UnsupportedMethodError(LookalikeError):
     """An explanation method cannot be applied to this model; the message says why."""
+
+
+class GalleryError(LookalikeError):
+    """A gallery is missing, damaged, of another format, or can't be written."""
+
+
+class ModelMismatchError(GalleryError):
+    """The model is not the one that made the gallery's embeddings; the message names both."""
+
+
+class FilterError(GalleryError):
+    """A filter on metadata is not of the form that filters have."""

@@ -3,9 +3,22 @@
 Numpy and Pillow only, no torch: decoding workers start fast.
 """
 
+from lookalike.images.decoding import DecodedFile, Decoders
 from lookalike.images.listing import SUFFIXES, list_images
-from lookalike.images.loading import Limits, load
+from lookalike.images.loading import Limits, file_bytes, load
 from lookalike.images.preparing import normalise, prepare, read
 from lookalike.images.preprocessing import Preprocessing
 
-__all__ = ["SUFFIXES", "Limits", "Preprocessing", "list_images", "load", "normalise", "prepare", "read"]
+__all__ = [
+    "SUFFIXES",
+    "DecodedFile",
+    "Decoders",
+    "Limits",
+    "Preprocessing",
+    "file_bytes",
+    "list_images",
+    "load",
+    "normalise",
+    "prepare",
+    "read",
+]

@@ -91,6 +91,11 @@ def load(
     raise TypeError(f"an image is a path, bytes, a PIL image or a Picture; got {type(source).__name__}")
 
 
+def file_bytes(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The file as it is, to be hashed and decoded from one reading; refuses and raises as `load`."""
+    return _file_bytes(Path(path), _printable(str(path)), limits)
+
+
 def _printable(name: str) -> str:
     """The name without control characters or broken encodings: it goes to terminals and pages."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -1,0 +1,175 @@
+"""Decoding in worker processes, one thread each, while the model runs in the main one.
+
+The workers are plain child processes that talk over pipes. Unlike ``multiprocessing`` they never
+run the caller's script again, so a script without a main guard works; and a file that kills its
+decoder costs one file, not the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import UnreadableImageError
+from lookalike.images.loading import file_bytes
+from lookalike.images.preparing import read
+from lookalike.images.preprocessing import Preprocessing
+from lookalike.types import Geometry
+
+_START = "from lookalike.images.decoding import serve; serve()"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """One reading of an image file."""
+
+    path: str
+    hash: str  # SHA-256 of the bytes, hexadecimal
+    size: int  # bytes
+    mtime_ns: int  # nanoseconds since 1970, from before the reading
+    pixels: NDArray[np.uint8] | None  # (H, W, 3) RGB as the network will see it; None: only hashed
+    geometry: Geometry | None
+
+
+def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+    """Read a file once, hash it and, if the preprocessing is given, decode it.
+
+    Raises UnreadableImageError.
+    """
+    try:
+        mtime_ns = Path(path).stat().st_mtime_ns
+    except (OSError, ValueError) as error:
+        raise UnreadableImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    data = file_bytes(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if preprocessing is None:
+        return DecodedFile(path, digest, len(data), mtime_ns, None, None)
+    pixels, geometry = read(data, preprocessing, name=path)
+    return DecodedFile(path, digest, len(data), mtime_ns, pixels, geometry)
+
+
+@final
+class Decoders:
+    """So many decoding processes; without any, decoding happens where it is asked for.
+
+    A context manager: the processes end with the block.
+    """
+
+    def __init__(self, workers: int, preprocessing: Preprocessing) -> None:
+        if workers < 0:
+            raise ValueError(f"workers is 0 or more, got {workers}")
+        self.workers = workers
+        self._preprocessing = preprocessing
+        self._own = threading.local()
+        self._started: list[_Worker] = []
+        self._threads = ThreadPoolExecutor(workers, "decoder") if workers else None
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._started:
+            worker.close()
+
+    def decode(self, path: str) -> Future[DecodedFile]:
+        """The file hashed and decoded; the future raises UnreadableImageError."""
+        return self._submit(path, self._preprocessing)
+
+    def hash(self, path: str) -> Future[DecodedFile]:
+        """The file hashed only."""
+        return self._submit(path, None)
+
+    def _submit(self, path: str, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
+        if self._threads is not None:
+            return self._threads.submit(self._ask, path, preprocessing)
+        return _done(lambda: decode_file(path, preprocessing))
+
+    def _ask(self, path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = _Worker()
+            self._started.append(worker)
+        try:
+            answer = worker.ask((path, preprocessing))
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self._own.worker = None  # the next file gets a new process
+            raise UnreadableImageError(f"{path}: the process that decoded it died of it") from error
+        if isinstance(answer, UnreadableImageError):
+            raise answer
+        decoded: DecodedFile = answer
+        return decoded
+
+
+def serve() -> None:
+    """The worker's side: answer tasks from stdin until it closes. Only `Decoders` starts this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+        while True:
+            try:
+                path, preprocessing = pickle.load(sys.stdin.buffer)
+            except EOFError:
+                return
+            answer: DecodedFile | UnreadableImageError
+            try:
+                answer = decode_file(path, preprocessing)
+            except UnreadableImageError as error:
+                answer = error
+            try:
+                pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+                answers.flush()
+            except BrokenPipeError:
+                return
+
+
+class _Worker:
+    """A child process; pickles are safe here, both ends are ours."""
+
+    def __init__(self) -> None:
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+        environment.update(dict.fromkeys(_THREADS, "1"))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def ask(self, task: tuple[str, Preprocessing | None]) -> Any:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        pickle.dump(task, self._process.stdin)
+        self._process.stdin.flush()
+        return pickle.load(self._process.stdout)
+
+    def close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        self._process.wait()
+
+
+def _done(work: Callable[[], DecodedFile]) -> Future[DecodedFile]:
+    future: Future[DecodedFile] = Future()
+    try:
+        future.set_result(work())
+    except UnreadableImageError as error:
+        future.set_exception(error)
+    return future

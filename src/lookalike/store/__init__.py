@@ -1,0 +1,20 @@
+"""Records and vectors of a gallery: on disk with LanceDB, or in memory as the plain reference."""
+
+from lookalike.store.lance import LanceStore
+from lookalike.store.manifest import Manifest, read_manifest, write_manifest
+from lookalike.store.memory import MemoryStore
+from lookalike.store.records import Copy, Entry, Record, Snapshot, VectorStore, record_id
+
+__all__ = [
+    "Copy",
+    "Entry",
+    "LanceStore",
+    "Manifest",
+    "MemoryStore",
+    "Record",
+    "Snapshot",
+    "VectorStore",
+    "read_manifest",
+    "record_id",
+    "write_manifest",
+]

@@ -1,0 +1,224 @@
+"""The store on disk: one LanceDB table per gallery, on a local path or an object store's URI.
+
+Every change is one new version of the table, complete or absent: a killed process leaves the
+last complete one. Distances of LanceDB become cosines here; nobody else sees them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final, overload
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+
+from lookalike.errors import GalleryError
+from lookalike.store.records import Copy, Entry, Record, Snapshot
+from lookalike.types import FloatArray
+
+TABLE = "images"
+_COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
+_FIELDS = (
+    ("id", pa.string()),
+    ("path", pa.string()),
+    ("hash", pa.string()),
+    ("size", pa.int64()),
+    ("mtime_ns", pa.int64()),
+    ("metadata", pa.string()),  # JSON
+    ("copies", _COPIES),
+)
+_COLUMNS = [name for name, _ in _FIELDS]
+_PIECE = 8192  # rows at a time where everything is read
+_REFINE = 20  # candidates that LanceDB re-scores exactly, per result, where it has an index of its own
+
+
+@final
+class LanceStore:
+    """A VectorStore in a LanceDB table, which is made where there is none yet."""
+
+    def __init__(self, place: str | Path, width: int) -> None:
+        self._width = width
+        try:
+            self._table: Any = lancedb.connect(str(place)).create_table(
+                TABLE, schema=_schema(width), exist_ok=True
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise GalleryError(
+                f"the table of {width} dimensions at {place} can't be opened: {_first_line(error)}"
+            ) from error
+
+    @property
+    def width(self) -> int:
+        """D, the length of every embedding."""
+        return self._width
+
+    @property
+    def version(self) -> int:
+        """Version of the table, as last written by any process."""
+        self._table.checkout_latest()
+        return int(self._table.version)
+
+    def __len__(self) -> int:
+        self._table.checkout_latest()
+        return int(self._table.count_rows())
+
+    def add(self, entries: Sequence[Entry]) -> int:
+        """Add those whose id is new, in one version, and say how many were."""
+        by_id: dict[str, Entry] = {}
+        for entry in entries:
+            by_id.setdefault(entry.record.id, entry)
+        if not by_id:
+            return 0
+        rows = _to_rows([entry.record for entry in by_id.values()])
+        vectors = np.stack([entry.embedding for entry in by_id.values()])  # (B, D)
+        if vectors.shape[1] != self._width:
+            raise ValueError(f"embeddings here have {self._width} numbers, got {vectors.shape[1]}")
+        flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+        embeddings = pa.FixedSizeListArray.from_arrays(flat, self._width)
+        shares = pa.array([entry.shares for entry in by_id.values()], pa.large_binary())
+        rows = rows.append_column("embedding", embeddings).append_column("shares", shares)
+        result = self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
+        return int(result.num_inserted_rows)
+
+    def update(self, records: Sequence[Record]) -> None:
+        """Write records in place of those with their ids; embeddings stay."""
+        if records:
+            self._table.merge_insert("id").when_matched_update_all().execute(_to_rows(records))
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Remove what has these ids and say how many there were."""
+        before = len(self)
+        for start in range(0, len(ids), _PIECE):
+            self._table.delete(_one_of(ids[start : start + _PIECE]))
+        return before - len(self)
+
+    def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
+        """All records, or those with these ids in their order."""
+        self._table.checkout_latest()
+        if ids is None:
+            return _RecordRows(self._table.search().select(_COLUMNS).to_arrow())
+        by_id = {row["id"]: _record(row) for row in self._rows(ids, _COLUMNS)}
+        return [by_id[id] for id in ids if id in by_id]
+
+    def snapshot(self) -> Snapshot:
+        """Everything but the shares, of one version."""
+        version = self.version
+        rows = self._table.search().select([*_COLUMNS, "embedding"]).to_arrow()
+        embeddings = np.empty((rows.num_rows, self._width), np.float32)
+        done = 0
+        for chunk in rows.column("embedding").chunks:
+            embeddings[done : done + len(chunk)] = self._matrix(chunk)
+            done += len(chunk)
+        return Snapshot(version, _RecordRows(rows.select(_COLUMNS)), embeddings)
+
+    def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
+        """Ids and embeddings of one version piece by piece."""
+        self._table.checkout_latest()
+        for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
+            if batch.num_rows:
+                yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
+
+    def embeddings(self, ids: Sequence[str]) -> FloatArray:
+        """Embeddings in the order of the ids. Raises KeyError for an unknown id."""
+        by_id = {row["id"]: row["embedding"] for row in self._rows(ids, ["id", "embedding"])}
+        return np.array([by_id[id] for id in ids], dtype=np.float32).reshape(len(ids), self._width)
+
+    def nearest(self, query: FloatArray, n: int) -> list[tuple[str, float]]:
+        """Ids and cosines of the n nearest records, best first; exact unless the table has an index."""
+        self._table.checkout_latest()
+        search = self._table.search(query, vector_column_name="embedding").distance_type("dot")
+        rows = search.refine_factor(_REFINE).select(["id", "_distance"]).limit(n).to_arrow().to_pylist()
+        return [(row["id"], 1.0 - row["_distance"]) for row in rows]
+
+    def shares(self, id: str) -> bytes | None:
+        """The packed shares kept for a record."""
+        rows = self._rows([id], ["id", "shares"])
+        packed: bytes | None = rows[0]["shares"] if rows else None
+        return packed
+
+    def optimize(self) -> None:
+        """Join the pieces of many small additions; versions older than a week are dropped."""
+        self._table.optimize()
+
+    def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(ids), _PIECE):
+            condition = _one_of(ids[start : start + _PIECE])
+            rows += self._table.search().where(condition).select(columns).to_arrow().to_pylist()
+        return rows
+
+    def _matrix(self, column: pa.Array) -> FloatArray:
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat, dtype=np.float32).reshape(-1, self._width)
+
+
+class _RecordRows(Sequence[Record]):
+    """Records that are made from a table's columns when they are asked for: a tenth of the memory."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows.combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return _record(self._rows.slice(index % len(self), 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Record]:
+        for batch in self._rows.to_batches(_PIECE):
+            yield from map(_record, batch.to_pylist())
+
+
+def _schema(width: int) -> pa.Schema:
+    vector = pa.list_(pa.float32(), width)
+    return pa.schema([*_FIELDS, ("embedding", vector), ("shares", pa.large_binary())])
+
+
+def _to_rows(records: Sequence[Record]) -> pa.Table:
+    rows = [
+        {
+            "id": record.id,
+            "path": record.path,
+            "hash": record.hash,
+            "size": record.size,
+            "mtime_ns": record.mtime_ns,
+            "metadata": json.dumps(dict(record.metadata), ensure_ascii=False),
+            "copies": [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies],
+        }
+        for record in records
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
+
+
+def _record(row: dict[str, Any]) -> Record:
+    return Record(
+        id=row["id"],
+        path=row["path"],
+        hash=row["hash"],
+        size=row["size"],
+        mtime_ns=row["mtime_ns"],
+        metadata=json.loads(row["metadata"]),
+        copies=tuple(Copy(copy["path"], copy["mtime_ns"]) for copy in row["copies"] or ()),
+    )
+
+
+def _one_of(ids: Sequence[str]) -> str:
+    """An SQL condition; ids are quoted, so that no text of a caller becomes a part of it."""
+    return "id IN (" + ", ".join("'" + id.replace("'", "''") + "'" for id in ids) + ")"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,92 @@
+"""What a gallery remembers of itself, in a small JSON file beside the table; written at one stroke."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pyarrow import fs
+
+from lookalike.errors import GalleryError
+
+MANIFEST = "gallery.json"
+FORMAT = 1
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which model made the embeddings, and how."""
+
+    model: str  # what Embedder.load takes
+    model_name: str  # what the embedder calls itself
+    fingerprint: str  # Embedder.fingerprint()
+    preprocessing: Mapping[str, Any]  # Preprocessing.to_dict()
+    width: int  # D
+    precision: Precision  # that the model runs in: fp32 or bf16
+    version: str  # of this package
+    created: str  # date and time, UTC, ISO 8601
+    keep_shares: bool = False
+    calibration: Mapping[str, Any] | None = None  # see gallery.calibration
+    format: int = field(default=FORMAT)
+
+
+def read_manifest(place: str | Path) -> Manifest:
+    """The manifest of the gallery at a place. Raises GalleryError where there is none."""
+    text = _read(place)
+    try:
+        values = json.loads(text)
+        if values.get("format") != FORMAT:
+            raise GalleryError(
+                f"{place} has format {values.get('format')!r} and this version reads {FORMAT}; "
+                "update lookalike or index again"
+            )
+        known = {name.name for name in fields(Manifest)}
+        return Manifest(**{name: value for name, value in values.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise GalleryError(f"{place}/{MANIFEST} is damaged ({error}); index again") from error
+
+
+def has_manifest(place: str | Path) -> bool:
+    """Whether a gallery lies at the place."""
+    filesystem, path = _filesystem(place)
+    return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
+
+
+def write_manifest(place: str | Path, manifest: Manifest) -> None:
+    """Write the manifest: complete or, if the process is killed, not at all."""
+    filesystem, path = _filesystem(place)
+    temporary = f"{path}/.{MANIFEST}.{os.getpid()}"
+    text = json.dumps(asdict(manifest), indent=2)
+    try:
+        filesystem.create_dir(path, recursive=True)
+        with filesystem.open_output_stream(temporary) as file:
+            file.write(text.encode())
+        filesystem.move(temporary, f"{path}/{MANIFEST}")
+    except OSError as error:
+        raise GalleryError(f"{place} can't be written: {error}; choose another place") from error
+
+
+def _read(place: str | Path) -> bytes:
+    try:
+        filesystem, path = _filesystem(place)
+        with filesystem.open_input_stream(f"{path}/{MANIFEST}") as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise GalleryError(
+            f"{place} is no gallery (it holds no {MANIFEST}); make one with 'lookalike index DIR -g {place}'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise GalleryError(f"{place} is no gallery that can be read: {error}; check the path") from error
+
+
+def _filesystem(place: str | Path) -> tuple[fs.FileSystem, str]:
+    """The file system that a local path or a URI such as s3://bucket/photos lies on."""
+    if "://" in str(place):
+        filesystem, path = fs.FileSystem.from_uri(str(place))
+        return filesystem, path
+    return fs.LocalFileSystem(), str(Path(place).absolute())

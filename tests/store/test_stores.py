@@ -1,0 +1,202 @@
+"""One contract for every store, and what only the one on disk can do."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lookalike.errors import GalleryError
+from lookalike.store import (
+    Copy,
+    Entry,
+    LanceStore,
+    Manifest,
+    MemoryStore,
+    Record,
+    read_manifest,
+    record_id,
+    write_manifest,
+)
+
+D = 7
+
+
+def entry(number, *, shares=None, **changes):
+    rng = np.random.default_rng(number)
+    vector = rng.standard_normal(D).astype(np.float32)
+    digest = f"{number:02x}" * 32
+    record = Record(record_id(digest), f"/photos/it's {number}.jpg", digest, 10 + number, number * 10**9)
+    return Entry(replace(record, **changes), vector / np.linalg.norm(vector), shares)
+
+
+@pytest.fixture(params=["memory", "lance"])
+def store(request, tmp_path):
+    return MemoryStore(D) if request.param == "memory" else LanceStore(tmp_path / "store", D)
+
+
+def test_an_empty_store_has_nothing(store):
+    assert len(store) == 0 and len(store.records()) == 0
+    assert store.snapshot().embeddings.shape == (0, D)
+    assert list(store.batches()) == [] and store.nearest(entry(1).embedding, 3) == []
+
+
+def test_what_was_added_comes_back_as_it_was(store):
+    whole = entry(
+        3, metadata={"label": "Käse", "year": 2019, "tags": ["a", None]}, copies=(Copy("/x.png", 5),)
+    )
+    assert store.add([whole, entry(4)]) == 2
+    assert list(store.records([whole.record.id])) == [whole.record]
+    np.testing.assert_array_equal(store.embeddings([whole.record.id])[0], whole.embedding)
+
+
+def test_adding_twice_adds_once_and_keeps_the_first(store):
+    assert store.add([entry(1), entry(1)]) == 1
+    assert store.add([entry(1, path="/elsewhere.jpg"), entry(2)]) == 1
+    assert len(store) == 2
+    assert store.records([entry(1).record.id])[0].path == entry(1).record.path
+
+
+def test_every_change_is_a_new_version(store):
+    versions = [store.version]
+    for change in (
+        lambda: store.add([entry(1), entry(2)]),
+        lambda: store.update([replace(entry(1).record, metadata={"a": 1})]),
+        lambda: store.remove([entry(2).record.id]),
+    ):
+        change()
+        versions.append(store.version)
+    assert versions == sorted(set(versions))
+
+
+def test_update_changes_the_record_and_leaves_the_embedding(store):
+    store.add([entry(1, shares=b"packed"), entry(2)])
+    new = replace(entry(1).record, path="/moved.jpg", metadata={"label": "new"}, copies=(Copy("/c", 1),))
+    store.update([new, entry(9).record])
+    assert len(store) == 2 and list(store.records([new.id])) == [new]
+    np.testing.assert_array_equal(store.embeddings([new.id])[0], entry(1).embedding)
+    assert store.shares(new.id) == b"packed"
+
+
+def test_remove_says_how_many_there_were(store):
+    store.add([entry(1), entry(2), entry(3)])
+    assert store.remove([entry(1).record.id, "' OR 1=1 --", entry(3).record.id]) == 2
+    assert [record.id for record in store.records()] == [entry(2).record.id]
+
+
+def test_records_and_embeddings_come_in_the_order_asked_for(store):
+    store.add([entry(n) for n in range(5)])
+    ids = [entry(n).record.id for n in (4, 0, 2)]
+    assert [record.id for record in store.records([ids[0], "unknown", *ids[1:]])] == ids
+    np.testing.assert_array_equal(store.embeddings(ids), np.stack([entry(n).embedding for n in (4, 0, 2)]))
+    with pytest.raises(KeyError):
+        store.embeddings(["unknown"])
+
+
+def test_rows_of_a_snapshot_belong_together(store):
+    store.add([entry(n) for n in range(6)])
+    store.update([replace(entry(2).record, metadata={"a": 1})])
+    snapshot = store.snapshot()
+    assert snapshot.version == store.version and len(snapshot.records) == 6
+    for record, embedding in zip(snapshot.records, snapshot.embeddings, strict=True):
+        np.testing.assert_array_equal(embedding, entry(record.size - 10).embedding)
+    ids = [id for piece, _ in store.batches() for id in piece]
+    assert ids == [record.id for record in snapshot.records]
+    assert snapshot.records[-1].id == ids[-1] and [r.id for r in snapshot.records[1:3]] == ids[1:3]
+
+
+def test_nearest_gives_cosines_best_first(store):
+    store.add([entry(n) for n in range(20)])
+    query = entry(7).embedding
+    expected = sorted(
+        ((float(entry(n).embedding @ query), entry(n).record.id) for n in range(20)), reverse=True
+    )
+    found = store.nearest(query, 4)
+    assert [id for id, _ in found] == [id for _, id in expected[:4]]
+    np.testing.assert_allclose([c for _, c in found], [c for c, _ in expected[:4]], atol=1e-5)
+
+
+def test_shares_are_kept_where_there_are_any(store):
+    store.add([entry(1, shares=b"\0\xff"), entry(2)])
+    assert store.shares(entry(1).record.id) == b"\0\xff"
+    assert store.shares(entry(2).record.id) is None and store.shares("unknown") is None
+
+
+def test_optimizing_keeps_the_content(store):
+    for n in range(5):
+        store.add([entry(n)])
+    store.optimize()
+    assert {r.id for r in store.records()} == {entry(n).record.id for n in range(5)}
+
+
+def test_a_vector_of_another_width_is_refused(store):
+    with pytest.raises(ValueError, match="7 numbers"):
+        store.add([replace(entry(1), embedding=np.ones(3, np.float32))])
+
+
+# --- on disk --------------------------------------------------------------------------------------
+
+
+def test_another_process_sees_what_was_added(tmp_path):
+    store = LanceStore(tmp_path, D)
+    other = LanceStore(tmp_path, D)
+    store.add([entry(1)])
+    assert len(other) == 1 and other.version == store.version
+
+
+def test_a_table_of_another_width_is_refused(tmp_path):
+    LanceStore(tmp_path, D)
+    with pytest.raises(GalleryError, match="8 dimensions"):
+        LanceStore(tmp_path, 8)
+
+
+def test_a_uri_of_a_file_system_is_a_place_too(tmp_path):
+    place = (tmp_path / "g").as_uri()
+    write_manifest(place, MANIFEST)
+    store = LanceStore(place, D)
+    store.add([entry(1)])
+    assert read_manifest(tmp_path / "g") == MANIFEST and len(LanceStore(tmp_path / "g", D)) == 1
+
+
+def test_two_processes_that_add_the_same_add_it_once(tmp_path):
+    store = LanceStore(tmp_path, D)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from test_stores import *\n"
+        "store = LanceStore(sys.argv[1], D)\n"
+        "for n in range(0, 20, 4): store.add([entry(m) for m in range(n, n + 4)])\n"
+    )
+    folder = str(__import__("pathlib").Path(__file__).parent)
+    others = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), folder]) for _ in range(2)]
+    assert [other.wait() for other in others] == [0, 0]
+    ids = [record.id for record in store.records()]
+    assert len(ids) == len(set(ids)) == 20
+
+
+MANIFEST = Manifest(
+    model="mini", model_name="mini", fingerprint="f" * 64, preprocessing={"mode": "squash"}, width=D,
+    precision="fp32", version="0.1.0", created="2026-01-01T00:00:00+00:00",
+)  # fmt: skip
+
+
+def test_a_manifest_comes_back_as_it_was(tmp_path):
+    write_manifest(tmp_path / "new" / "gallery", MANIFEST)
+    write_manifest(tmp_path / "new" / "gallery", replace(MANIFEST, keep_shares=True))
+    assert read_manifest(tmp_path / "new" / "gallery") == replace(MANIFEST, keep_shares=True)
+    assert [p.name for p in (tmp_path / "new" / "gallery").iterdir()] == ["gallery.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "\0\xff", '{"format": 2}'])
+def test_a_damaged_manifest_is_one_sentence(tmp_path, text):
+    (tmp_path / "gallery.json").write_text(text)
+    with pytest.raises(GalleryError, match=r"damaged|format"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_no_gallery_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text(json.dumps({}))
+    for place in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(GalleryError, match="no gallery"):
+            read_manifest(place)
