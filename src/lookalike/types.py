@@ -238,3 +238,24 @@ class Ranking:
     gallery: Tensor  # (G, D) float32 unit embeddings
     indices: Tensor  # (Q, K) int64 rows of the gallery, best first
     scores: Tensor  # (Q, K) float32, higher is better; cosines after the first stage
+
+
+@dataclass(frozen=True)
+class Influence:
+    """A gallery item that changed another one's place in a re-ranking."""
+
+    row: int  # of the gallery
+    amount: float  # signed, in units of the new score; positive lifted
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where a hit came from: its place and score before and after re-ranking, and who moved it."""
+
+    row: int  # of the gallery
+    method: str  # "aqe", "dba+aqe", ...
+    rank_before: int  # 0 is the first
+    rank_after: int
+    score_before: float
+    score_after: float  # of another scale than before where the method's scores are no cosines
+    influences: tuple[Influence, ...]  # largest amount first, by size; each method says what it counts

@@ -4,7 +4,12 @@ The graph methods take one query with its K candidates, so memory is bounded by 
 """
 
 from lookalike.ops.reranking.diffusion import diffuse, diffusion_graph, diffusion_removals, query_seeds
-from lookalike.ops.reranking.expansion import augment_database, expand, expand_without_each
+from lookalike.ops.reranking.expansion import (
+    augment_database,
+    expand,
+    expand_without_each,
+    other_neighbours,
+)
 from lookalike.ops.reranking.k_reciprocal import (
     k_reciprocal_encoding,
     k_reciprocal_removals,
@@ -23,5 +28,6 @@ __all__ = [
     "k_reciprocal_removals",
     "k_reciprocal_scores",
     "node_distances",
+    "other_neighbours",
     "query_seeds",
 ]

@@ -1,0 +1,27 @@
+"""Re-ranking: a new order for an existing ranking; one final class per method."""
+
+from lookalike.rerankers.base import Reranker
+from lookalike.rerankers.chain import Chain
+from lookalike.rerankers.diffusion import Diffusion
+from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
+from lookalike.rerankers.first_stage import first_stage, full_ranks
+from lookalike.rerankers.from_files import Reranked, rerank_files
+from lookalike.rerankers.k_reciprocal import KReciprocal
+from lookalike.rerankers.named import RERANKERS, make_reranker
+from lookalike.rerankers.places import SharesReranking
+
+__all__ = [
+    "RERANKERS",
+    "Chain",
+    "DatabaseAugmentation",
+    "Diffusion",
+    "KReciprocal",
+    "QueryExpansion",
+    "Reranked",
+    "Reranker",
+    "SharesReranking",
+    "first_stage",
+    "full_ranks",
+    "make_reranker",
+    "rerank_files",
+]

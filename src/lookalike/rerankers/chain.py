@@ -1,0 +1,55 @@
+"""Several re-rankers, one after the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import final
+
+from lookalike.rerankers.base import Reranker, influences_of
+from lookalike.types import Move, Ranking
+
+
+@final
+class Chain:
+    """Each re-ranker orders what the one before it returned; named like ``dba+aqe``.
+
+    An influence is the sum of its amounts in all steps, each in units of that step's score.
+    """
+
+    def __init__(self, steps: Sequence[Reranker]) -> None:
+        if not steps:
+            raise ValueError("a chain has at least one re-ranker, got none")
+        self.steps = tuple(steps)
+
+    @property
+    def name(self) -> str:
+        """The steps' names, joined by a plus sign."""
+        return "+".join(step.name for step in self.steps)
+
+    def __call__(self, ranking: Ranking) -> Ranking:
+        """The last step's ranking."""
+        for step in self.steps:
+            ranking = step(ranking)
+        return ranking
+
+    def explain(self, before: Ranking, query_index: int, row: int) -> Move:
+        """The whole way of a row, and who moved it in any step.
+
+        Runs every query of ``before`` through the steps; with many, hand in a ranking of one.
+        """
+        moves: list[Move] = []
+        amounts: defaultdict[int, float] = defaultdict(float)
+        for step in self.steps:
+            moves.append(step.explain(before, query_index, row))
+            for influence in moves[-1].influences:
+                amounts[influence.row] += influence.amount
+            before = step(before)
+        return replace(
+            moves[-1],
+            method=self.name,
+            rank_before=moves[0].rank_before,
+            score_before=moves[0].score_before,
+            influences=influences_of(list(amounts), list(amounts.values())),
+        )

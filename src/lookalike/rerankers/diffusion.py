@@ -1,0 +1,50 @@
+"""Re-ranking by diffusion over the shortlist's graph of neighbours."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from lookalike.ops.reranking import diffuse, diffusion_graph, diffusion_removals, query_seeds
+from lookalike.rerankers.base import move_of, one_query, rank_of, score_each
+from lookalike.rerankers.options import at_least_one, fraction, not_negative
+from lookalike.types import Move, Ranking
+
+
+@final
+class Diffusion:
+    """Method ``diffusion``: similarity flows from the query's n_seeds best along mutual neighbours.
+
+    The kernel is ``max(cosine, 0) ** power`` between mutual n-nearest neighbours (Iscen et al., 2017).
+    Items that no flow reaches score zero and keep their order, at the end. An influence is another
+    item of the shortlist; its amount is the flow to the candidate that passes through it, counted
+    from the shortlist's mean.
+    """
+
+    name = "diffusion"
+
+    def __init__(self, *, n: int = 10, n_seeds: int = 5, power: float = 3.0, alpha: float = 0.9) -> None:
+        self.n, self.n_seeds = at_least_one(n, "n"), at_least_one(n_seeds, "n_seeds")
+        self.power = not_negative(power, "power")
+        self.alpha = fraction(alpha, "alpha")
+        if alpha == 1:
+            raise ValueError("alpha is below 1, got 1: the flow would never come to rest")
+
+    def __call__(self, ranking: Ranking) -> Ranking:
+        """The ranking by the diffused state."""
+        return score_each(ranking, lambda q, c: diffuse(*self._graph(q, c), alpha=self.alpha))
+
+    def explain(self, before: Ranking, query_index: int, row: int) -> Move:
+        """Through which items the flow reached a row."""
+        single = one_query(before, query_index)
+        place = rank_of(single, row)
+        graph, seeds = self._graph(single.queries[0], single.gallery[single.indices[0]])
+        removals = diffusion_removals(graph, seeds, alpha=self.alpha)  # (K, K)
+        amounts = removals[place] - removals.mean(0)
+        amounts[place] = 0  # without itself it would not be there at all
+        return move_of(self.name, single, self(single), row, single.indices[0], amounts)
+
+    def _graph(self, query: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        graph = diffusion_graph(candidates, n=self.n, power=self.power)
+        return graph, query_seeds(candidates @ query, n=self.n_seeds, power=self.power)

@@ -1,0 +1,58 @@
+"""The ranking that re-rankers start from, and the whole order that they end in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.ops.neighbours import nearest
+from lookalike.ops.similarity import cosine_similarity
+from lookalike.types import Ranking
+
+QUERY_BLOCK = 64  # queries whose whole order is sorted at once
+
+
+def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
+    """The k nearest rows of the gallery by cosine, exactly; all of them where it has fewer.
+
+    Rows need not have unit length. A query that is itself in the gallery finds itself. Raises
+    ValueError for numbers that aren't finite, another width, or an empty gallery.
+    """
+    for name, vectors in (("queries", queries), ("gallery", gallery)):
+        if vectors.ndim != 2 or not vectors.numel():
+            raise ValueError(f"{name} should be (items, width), got shape {tuple(vectors.shape)}")
+        finite = vectors.isfinite().all(1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0, 0])
+            raise ValueError(
+                f"{name} hold NaN or infinity in {int((~finite).sum())} of {len(vectors)} rows, "
+                f"first in row {row}; drop those rows or embed them again"
+            )
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"queries have width {queries.shape[1]} and the gallery {gallery.shape[1]}; "
+            "both should come from the same model"
+        )
+    queries, gallery = (F.normalize(vectors.float(), dim=1) for vectors in (queries, gallery))
+    scores, indices = nearest(queries, gallery, k)
+    return Ranking(queries, gallery, indices, scores)
+
+
+def full_ranks(before: Ranking, after: Ranking) -> Tensor:
+    """Column q holds every gallery row, best first, for query q: (G, Q) int64.
+
+    The re-ranked shortlist comes first, then the rest by cosine of the first stage; ties go to the
+    lower row. Memory is that of the result and one block of queries.
+    """
+    n_items, n_queries = len(before.gallery), len(before.queries)
+    ranks = torch.empty(n_items, n_queries, dtype=torch.long)
+    for start in range(0, n_queries, QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        order = cosine_similarity(before.queries[block], before.gallery).argsort(
+            dim=1, descending=True, stable=True
+        )
+        is_listed = torch.zeros_like(order, dtype=torch.bool).scatter_(1, after.indices[block], True)
+        rest = order[~is_listed.gather(1, order)].reshape(len(order), -1)
+        ranks[:, block] = torch.cat([after.indices[block], rest], dim=1).T.cpu()
+    return ranks

@@ -1,0 +1,47 @@
+"""Re-ranking of arrays in files, for those who bring their own descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookalike.rerankers.first_stage import first_stage, full_ranks
+from lookalike.rerankers.named import make_reranker
+from lookalike.vectors import read_vectors, write_ranks
+
+MAX_RANKS = 2**28  # numbers in ``ranks``, 2 GiB; beyond, only the shortlist is written
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """What was re-ranked and where it lies."""
+
+    method: str
+    n_queries: int  # Q
+    n_gallery: int  # G
+    k: int  # length of the shortlists, G at most
+    has_ranks: bool  # whether the file holds ``ranks`` (G, Q) beside ``indices`` and ``scores``
+    written: Path
+
+
+def rerank_files(
+    queries: Path, gallery: Path, output: Path, *, method: str, k: int, **options: Any
+) -> Reranked:
+    """Rank the gallery for every query, re-rank the first k, and write an .npz.
+
+    Raises LookalikeError for files, ValueError for numbers that can't be ranked.
+    """
+    reranker = make_reranker(method, **options)
+    before = first_stage(read_vectors(queries), read_vectors(gallery), k=k)
+    after = reranker(before)
+    has_ranks = len(before.queries) * len(before.gallery) <= MAX_RANKS
+    written = write_ranks(output, after, full_ranks(before, after) if has_ranks else None)
+    return Reranked(
+        method=reranker.name,
+        n_queries=len(before.queries),
+        n_gallery=len(before.gallery),
+        k=before.indices.shape[1],
+        has_ranks=has_ranks,
+        written=written,
+    )

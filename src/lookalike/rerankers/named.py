@@ -1,0 +1,52 @@
+"""Re-rankers by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from lookalike.errors import UnsupportedMethodError
+from lookalike.rerankers.base import Reranker
+from lookalike.rerankers.chain import Chain
+from lookalike.rerankers.diffusion import Diffusion
+from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
+from lookalike.rerankers.k_reciprocal import KReciprocal
+from lookalike.rerankers.places import SharesReranking
+
+RERANKERS: dict[str, Callable[..., Reranker]] = {
+    "aqe": QueryExpansion,
+    "dba": DatabaseAugmentation,
+    "k-reciprocal": KReciprocal,
+    "diffusion": Diffusion,
+    "shares": SharesReranking,
+}
+
+
+def make_reranker(name: str, **options: Any) -> Reranker:
+    """The re-ranker of that name; ``dba+aqe`` makes a chain.
+
+    ``options`` are the class's own, such as ``n`` or ``alpha``; in a chain each goes to every step
+    that has it. Raises UnsupportedMethodError for a name and ValueError for an option that is not
+    there.
+    """
+    steps = [part.strip() for part in name.split("+")]
+    for step in steps:
+        if step not in RERANKERS:
+            raise UnsupportedMethodError(
+                f"the re-ranker is one of {', '.join(RERANKERS)}, or several joined by +; got {step!r}"
+            )
+    taken = {step: inspect.signature(RERANKERS[step]).parameters for step in steps}
+    for option in options:
+        if not any(option in parameters for parameters in taken.values()):
+            known = sorted({known for parameters in taken.values() for known in parameters})
+            raise ValueError(f"re-ranker {name} has no option {option!r}; it has {', '.join(known)}")
+    for step, parameters in taken.items():
+        missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
+        if missing:
+            raise ValueError(f"re-ranker {step} looks at places and needs {' and '.join(missing)}")
+    made = [
+        RERANKERS[step](**{key: value for key, value in options.items() if key in taken[step]})
+        for step in steps
+    ]
+    return made[0] if len(made) == 1 else Chain(made)

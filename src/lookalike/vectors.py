@@ -1,0 +1,96 @@
+"""Arrays of embeddings from files, and rankings into them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lookalike.errors import LookalikeError
+from lookalike.types import Ranking
+
+# What a file that is not what its name says makes numpy, safetensors and torch raise.
+_BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError,
+           zipfile.BadZipFile)  # fmt: skip
+
+
+def read_vectors(path: str | Path) -> Tensor:
+    """(items, width) float32 from a .npy, .npz, .safetensors or .pt/.pth file; nothing is executed.
+
+    A file of several arrays must hold exactly one of two dimensions. Raises LookalikeError, naming
+    the file and what is wrong.
+    """
+    path = Path(path)
+    if path.suffix not in _READERS:
+        raise LookalikeError(f"{path} should end with one of {', '.join(_READERS)}")
+    if not path.is_file():
+        raise LookalikeError(f"there is no file {path}")
+    try:
+        content = _READERS[path.suffix](path)
+        arrays = dict(content) if isinstance(content, Mapping) else {"": content}
+        tensors = {name: torch.as_tensor(array) for name, array in arrays.items() if _is_array(array)}
+    except (*_BROKEN, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LookalikeError(f"{path} can't be read as {path.suffix}: {reason}") from error
+    return _the_matrix(tensors, path)
+
+
+def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Path:
+    """An .npz with ``indices`` (Q, K), ``scores`` (Q, K) and, if given, ``ranks`` (G, Q)."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise LookalikeError(f"rankings are written as .npz; name the file {path.with_suffix('.npz')}")
+    arrays = {"indices": ranking.indices.cpu().numpy(), "scores": ranking.scores.cpu().numpy()}
+    if ranks is not None:
+        arrays["ranks"] = ranks.numpy()
+    try:
+        np.savez(path, allow_pickle=False, **arrays)
+    except OSError as error:
+        raise LookalikeError(f"{path} can't be written: {error.strerror or error}") from error
+    return path
+
+
+def _the_matrix(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
+    matrices = {name: tensor for name, tensor in tensors.items() if tensor.ndim == 2}
+    if len(matrices) != 1:
+        shapes = ", ".join(f"{name or 'array'} {tuple(t.shape)}" for name, t in tensors.items())
+        raise LookalikeError(
+            f"{path} should hold one array of shape (items, width), got {shapes or 'no array'}"
+        )
+    matrix = next(iter(matrices.values()))
+    if not matrix.numel() or matrix.is_complex() or matrix.dtype == torch.bool:
+        raise LookalikeError(
+            f"{path} should hold real numbers, one row an item; got {tuple(matrix.shape)} of {matrix.dtype}"
+        )
+    return matrix.float()
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray | Tensor)
+
+
+def _read_numpy(path: Path) -> Any:
+    with path.open("rb") as file:  # numpy itself leaves a damaged .npz open
+        loaded = np.load(file, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
+    ".safetensors": load_file,
+    ".pt": _read_torch,
+    ".pth": _read_torch,
+}
