@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,7 +216,9 @@ def _cause(error: Exception, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
         return _why_not_identified(data)
     if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than Pillow's own limit; shrink it (see Limits)"
+        count = re.search(r"\((\d+) pixels\)", str(error))
+        pixels = f"{int(count[1]):,} pixels, more" if count else "more pixels"
+        return f"{pixels} than are read ({DEFAULT_LIMITS.max_pixels:,} by default); shrink it"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it; shrink it"
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
