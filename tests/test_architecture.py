@@ -14,7 +14,7 @@ FLOORS = {
         "images", "backbones", "heads", "poolings", "network", "saved", "checkpoints", "loading",
         "embedder", "onnx_embedder", "scenes", "vectors",
     },
-    3: {"explainers", "rerankers", "store", "survey"},
+    3: {"accelerator", "explainers", "gallery", "rerankers", "store", "survey"},
     4: {"render", "report", "writing"},
     5: {"demo", "cli"},
 }  # fmt: skip
@@ -23,7 +23,8 @@ FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in mod
 OWNERS = {
     "timm": "backbones",
     "lancedb": "store",
-    "pyarrow": "store",
+    "pyarrow": {"store", "gallery"},
+    "faiss": "accelerator",
     "onnxruntime": "onnx_embedder",
     "huggingface_hub": "loading",
     "safetensors": {"saved", "checkpoints", "vectors"},

@@ -9,8 +9,8 @@ import pytest
 import lookalike
 
 PUBLIC = {
-    "Affinity", "Difference", "Embedder", "Explanation", "Geometry", "LookalikeError", "Picture", "Shares",
-    "__version__", "difference", "explain", "place_matches", "render", "scenes",
+    "Affinity", "Difference", "Embedder", "Explanation", "Gallery", "Geometry", "Hit", "LookalikeError",
+    "Picture", "Shares", "__version__", "difference", "explain", "place_matches", "render", "scenes",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lookalike.embedder import Embedder
     from lookalike.errors import LookalikeError
     from lookalike.explainers import difference, explain, place_matches
+    from lookalike.gallery import Gallery, Hit
     from lookalike.types import Affinity, Difference, Explanation, Geometry, Picture, Shares
 
 __version__ = "0.1.0"
@@ -20,7 +21,9 @@ _HOMES = {
     "Difference": "lookalike.types",
     "Embedder": "lookalike.embedder",
     "Explanation": "lookalike.types",
+    "Gallery": "lookalike.gallery",
     "Geometry": "lookalike.types",
+    "Hit": "lookalike.gallery",
     "LookalikeError": "lookalike.errors",
     "Picture": "lookalike.types",
     "Shares": "lookalike.types",
@@ -35,7 +38,9 @@ __all__ = [
     "Difference",
     "Embedder",
     "Explanation",
+    "Gallery",
     "Geometry",
+    "Hit",
     "LookalikeError",
     "Picture",
     "Shares",

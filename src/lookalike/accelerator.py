@@ -1,0 +1,118 @@
+"""An approximate index beside a gallery: FAISS HNSW over 8-bit vectors. Disposable, never the truth.
+
+It is stamped with the version of the table that it was built from and ignored for any other; what it
+finds is scored again with the exact vectors. The only importer of faiss (the extra ``scale``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from lookalike.errors import GalleryError
+from lookalike.types import FloatArray
+
+_FOLDER = "accelerator"
+_LINKS = 32  # neighbours of a node; memory is about D + 8 * _LINKS bytes a vector
+_BUILD_WIDTH = 200  # candidates considered for each new node
+_SEARCH_WIDTH = 256  # candidates considered in a search, at least
+_TRAIN = 100_000  # vectors that the 8-bit ranges are taken from
+
+
+@final
+class Accelerator:
+    """A loaded index of one version of a table."""
+
+    def __init__(self, index: Any, ids: np.ndarray[Any, np.dtype[np.bytes_]]) -> None:
+        self._index, self._ids = index, ids
+
+    def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
+        """About the n nearest ids of a unit vector (D,), best first."""
+        n = min(n, len(self._ids))
+        self._index.hnsw.efSearch = max(_SEARCH_WIDTH, 2 * n)
+        _, rows = self._index.search(np.ascontiguousarray(query[None], dtype=np.float32), n)
+        return [id.decode() for id in self._ids[rows[0][rows[0] >= 0]]]
+
+
+def build_accelerator(
+    place: Path, version: int, batches: Iterator[tuple[list[str], FloatArray]], width: int
+) -> int:
+    """Index the vectors of a table's version and write the files; how many vectors there are.
+
+    A process that is killed leaves the former index. Raises GalleryError without the extra ``scale``.
+    """
+    faiss = _faiss()
+    index = faiss.IndexHNSWSQ(width, faiss.ScalarQuantizer.QT_8bit, _LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = _BUILD_WIDTH
+    ids: list[str] = []
+    waiting: list[FloatArray] = []
+    for names, vectors in batches:
+        ids += names
+        waiting.append(vectors)
+        if (not index.is_trained and len(ids) >= _TRAIN) or index.is_trained:
+            waiting = _add(index, waiting)
+    _add(index, waiting)
+    folder = place / _FOLDER
+    new = f"{version}-{uuid.uuid4().hex[:8]}"
+    (folder / new).mkdir(parents=True)
+    faiss.write_index(index, str(folder / new / "index.faiss"))
+    np.save(folder / new / "ids.npy", np.array(ids, dtype=np.bytes_))
+    stamp = folder / f"{new}.json"
+    stamp.write_text(json.dumps({"version": version, "folder": new, "count": len(ids)}))
+    stamp.replace(folder / "stamp.json")  # from here on the new index counts
+    for old in folder.iterdir():
+        if old.is_dir() and old.name != new:
+            shutil.rmtree(old, ignore_errors=True)
+    return len(ids)
+
+
+def accelerated_version(place: Path) -> int | None:
+    """The version of the table that the index was built from; None where there is none."""
+    stamp = _stamp(place)
+    return None if stamp is None else int(stamp["version"])
+
+
+def load_accelerator(place: Path, version: int) -> Accelerator | None:
+    """The index for this very version of the table; None if there is none, or not for this version."""
+    stamp = _stamp(place)
+    if stamp is None or stamp["version"] != version or importlib.util.find_spec("faiss") is None:
+        return None
+    folder = place / _FOLDER / str(stamp["folder"])
+    try:
+        ids = np.load(folder / "ids.npy", allow_pickle=False)
+        index = _faiss().read_index(str(folder / "index.faiss"))
+    except (OSError, ValueError, RuntimeError):
+        return None  # being replaced or damaged: the search does without
+    return Accelerator(index, ids) if index.ntotal == len(ids) == stamp["count"] else None
+
+
+def _add(index: Any, waiting: list[FloatArray]) -> list[FloatArray]:
+    if waiting:
+        vectors = np.concatenate(waiting)
+        if not index.is_trained:
+            index.train(vectors)
+        index.add(vectors)
+    return []
+
+
+def _stamp(place: Path) -> dict[str, Any] | None:
+    try:
+        stamp: dict[str, Any] = json.loads((place / _FOLDER / "stamp.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return stamp if {"version", "folder", "count"} <= set(stamp) else None
+
+
+def _faiss() -> Any:
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise GalleryError("the accelerator needs faiss: pip install 'lookalike[scale]'") from error

@@ -1,0 +1,26 @@
+"""Index photographs, search them, and have every hit say why."""
+
+from lookalike.gallery.adding import AddProgress, AddReport
+from lookalike.gallery.calibration import Calibration, LabelledPair
+from lookalike.gallery.description import GalleryDescription
+from lookalike.gallery.filters import parse_filter
+from lookalike.gallery.gallery import Gallery
+from lookalike.gallery.hits import Hit
+from lookalike.gallery.labels import both, folder_labels, labelled_pairs, table_metadata
+from lookalike.gallery.reranking import Lift
+
+__all__ = [
+    "AddProgress",
+    "AddReport",
+    "Calibration",
+    "Gallery",
+    "GalleryDescription",
+    "Hit",
+    "LabelledPair",
+    "Lift",
+    "both",
+    "folder_labels",
+    "labelled_pairs",
+    "parse_filter",
+    "table_metadata",
+]

@@ -1,0 +1,289 @@
+"""From files to rows: look, hash, decode, embed, commit; each step once for each content."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from lookalike.embedder import Embedder
+from lookalike.errors import UnreadableImageError
+from lookalike.gallery.files import Edit, absolute, apply_edits
+from lookalike.gallery.packing import pack_shares
+from lookalike.images import DecodedFile, Decoders
+from lookalike.store import Entry, Record, VectorStore, record_id
+
+Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
+_BATCH = 32  # pictures that the model sees at once
+_COMMIT_ROWS = 128  # a killed process loses at most these
+_COMMIT_SECONDS = 10.0
+_FEW = 24  # files that are decoded here: starting a process takes longer
+_MANY_COMMITS = 32  # after these the pieces of the table are joined
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What became of the files that were to be added."""
+
+    added: int  # contents that are new in the gallery
+    known: int  # files whose content the gallery had already
+    unreadable: tuple[tuple[str, str], ...]  # path and reason; none of these is fatal
+    vanished: tuple[str, ...]  # files of the gallery that are no longer in the folder
+    pruned: int = 0  # records that were removed because all their files vanished
+
+
+@dataclass(frozen=True)
+class AddProgress:
+    """How far adding has come."""
+
+    done: int  # files
+    total: int
+    rate: float  # files a second since the first that was not known; 0 before it
+    remaining: float | None  # seconds; None while the rate is unknown
+
+
+@dataclass(frozen=True)
+class AddSettings:
+    """How files are added."""
+
+    metadata: Metadata | None = None  # of every file, or a function of its path
+    keep_shares: bool = False
+    workers: int | None = None  # decoding processes; None: as many as fit the machine
+    progress: Callable[[AddProgress], None] | None = None
+
+
+def add_files(
+    paths: Sequence[str], store: VectorStore, embedder: Embedder, settings: AddSettings
+) -> AddReport:
+    """Add files by absolute path; see ``Gallery.add``. ``vanished`` is left to the caller."""
+    run = _Run(store, embedder, settings)
+    ahead = run.look(paths)
+    with Decoders(_n_workers(settings.workers, len(ahead)), embedder.preprocessing) as decoders:
+        for path, decoded in _decoded(ahead, decoders, run):
+            run.take(path, decoded)
+    return run.finish()
+
+
+def _n_workers(wanted: int | None, n_files: int) -> int:
+    if wanted is not None:
+        return wanted
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if n_files <= _FEW else min(cpus, 16)
+
+
+def _decoded(
+    paths: Iterable[str], decoders: Decoders, run: _Run
+) -> Iterator[tuple[str, DecodedFile | UnreadableImageError]]:
+    """Files in order, decoded ahead by a bounded number; those that are known by hash only hashed."""
+    waiting: deque[tuple[str, Future[DecodedFile]]] = deque()
+    ahead = _BATCH + 4 * decoders.workers if decoders.workers else 1
+    remaining = iter(paths)
+    exhausted = False
+    while waiting or not exhausted:
+        while len(waiting) < ahead and not exhausted:
+            path = next(remaining, None)
+            if path is None:
+                exhausted = True
+            elif run.may_know(path):
+                waiting.append((path, decoders.hash(path)))
+            else:
+                waiting.append((path, decoders.decode(path)))
+        if not waiting:
+            return
+        path, future = waiting.popleft()
+        try:
+            found = future.result()
+        except UnreadableImageError as error:
+            yield path, error
+            continue
+        if found.pixels is None and not run.knows(found):
+            waiting.append((path, decoders.decode(path)))
+        else:
+            yield path, found
+
+
+def listed(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """One file or many as a list."""
+    return [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+
+
+def utf8_paths(files: Iterable[Path]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Absolute paths without repetition, and those that no table can hold."""
+    paths: dict[str, None] = {}
+    impossible: list[tuple[str, str]] = []
+    for file in files:
+        path = absolute(file)
+        try:
+            path.encode()
+            paths[path] = None
+        except UnicodeEncodeError:
+            shown = path.encode(errors="replace").decode()
+            impossible.append((shown, "its name is not valid UTF-8; rename it"))
+    return list(paths), impossible
+
+
+@final
+class _Run:
+    """One run of adding: what is known, what waits for the model, what waits for the commit."""
+
+    def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
+        self._store, self._embedder, self._settings = store, embedder, settings
+        self._files: dict[str, tuple[str, int, int]] = {}  # path -> id, size, mtime_ns
+        self._sizes: set[int] = set()
+        self._ids: set[str] = set()
+        for record in store.records():
+            self._ids.add(record.id)
+            self._sizes.add(record.size)
+            self._files.update({file.path: (record.id, record.size, file.mtime_ns) for file in record.files})
+        self._to_embed: list[DecodedFile] = []
+        self._entries: list[Entry] = []
+        self._edits: defaultdict[str, Edit] = defaultdict(Edit)
+        self._added = self._known = self._commits = self._done = self._total = self._looked = 0
+        self._unreadable: list[tuple[str, str]] = []
+        self._start = self._last_commit = time.monotonic()
+
+    # --- what is known ------------------------------------------------------------------------
+
+    def look(self, paths: Sequence[str]) -> list[str]:
+        """The files that have to be read: those that are not as they were, by size and time."""
+        ahead = [path for path in paths if not self._is_unchanged(path)]
+        self._total, self._done = len(paths), len(paths) - len(ahead)
+        self._known = self._looked = self._done
+        self._start = time.monotonic()
+        self._report()
+        return ahead
+
+    def _is_unchanged(self, path: str) -> bool:
+        if path not in self._files:
+            return False
+        id, size, mtime_ns = self._files[path]
+        try:
+            status = Path(path).stat()
+        except OSError:
+            return False
+        if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+            return False
+        self._describe(id, path)
+        return True
+
+    def may_know(self, path: str) -> bool:
+        """Whether a content of this size is known; only then is it worth hashing before decoding."""
+        try:
+            return Path(path).stat().st_size in self._sizes
+        except (OSError, ValueError):
+            return False
+
+    def knows(self, found: DecodedFile) -> bool:
+        """Whether the gallery has, or is about to have, this content."""
+        return record_id(found.hash) in self._ids
+
+    # --- one file -----------------------------------------------------------------------------
+
+    def take(self, path: str, found: DecodedFile | UnreadableImageError) -> None:
+        """What to do with a file that was read, or could not be."""
+        self._done += 1
+        if isinstance(found, UnreadableImageError):
+            self._unreadable.append((path, str(found).removeprefix(f"{path}: ")))
+        elif self.knows(found):
+            self._known += 1
+            self._take_known(found)
+        else:
+            self._ids.add(record_id(found.hash))
+            self._sizes.add(found.size)
+            self._forget_old_content(found)
+            self._to_embed.append(found)
+        if len(self._to_embed) >= _BATCH:
+            self._embed()
+        late = time.monotonic() - self._last_commit > _COMMIT_SECONDS
+        if len(self._entries) >= _COMMIT_ROWS or (late and self._entries):
+            self._commit()
+        self._report()
+
+    def _take_known(self, found: DecodedFile) -> None:
+        self._forget_old_content(found)
+        id = record_id(found.hash)
+        self._edits[id].found[found.path] = found.mtime_ns
+        self._describe(id, found.path)
+
+    def _forget_old_content(self, found: DecodedFile) -> None:
+        """A file that was written anew no longer holds what it held."""
+        id = record_id(found.hash)
+        old_id = self._files.get(found.path, (id,))[0]
+        if old_id != id:
+            self._edits[old_id].gone.add(found.path)
+        self._files[found.path] = (id, found.size, found.mtime_ns)
+
+    def _describe(self, id: str, path: str) -> None:
+        if values := self._metadata(path):
+            self._edits[id].metadata[path] = values
+
+    def _metadata(self, path: str) -> dict[str, Any]:
+        metadata = self._settings.metadata
+        return dict((metadata(Path(path)) if callable(metadata) else metadata) or {})
+
+    # --- model and store ----------------------------------------------------------------------
+
+    def _embed(self) -> None:
+        batch, self._to_embed = self._to_embed, []
+        if not batch:
+            return
+        if self._settings.keep_shares:
+            self._entries += [self._entry_with_shares(found) for found in batch]
+            return
+        embeddings = self._embedder.embed_pixels([_pixels(found) for found in batch]).numpy()  # (B, D)
+        self._entries += [
+            Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
+        ]
+
+    def _entry_with_shares(self, found: DecodedFile) -> Entry:
+        assert found.geometry is not None
+        shares = self._embedder.pixel_shares(_pixels(found), found.geometry)
+        unit = torch.nn.functional.normalize(shares.total, dim=0).numpy()
+        return Entry(self._record(found), unit, pack_shares(shares))
+
+    def _record(self, found: DecodedFile) -> Record:
+        return Record(
+            id=record_id(found.hash),
+            path=found.path,
+            hash=found.hash,
+            size=found.size,
+            mtime_ns=found.mtime_ns,
+            metadata=self._metadata(found.path),
+        )
+
+    def _commit(self) -> None:
+        self._added += self._store.add(self._entries)
+        self._entries = []
+        apply_edits(self._store, self._edits)
+        self._edits = defaultdict(Edit)
+        self._commits += 1
+        self._last_commit = time.monotonic()
+
+    def finish(self) -> AddReport:
+        """Embed and commit what is left, and say what happened."""
+        self._embed()
+        self._commit()
+        if self._commits > _MANY_COMMITS:
+            self._store.optimize()
+        return AddReport(self._added, self._known, tuple(self._unreadable), ())
+
+    def _report(self) -> None:
+        if self._settings.progress is None:
+            return
+        read = self._done - self._looked
+        rate = read / max(time.monotonic() - self._start, 1e-6)
+        remaining = (self._total - self._done) / rate if read else None
+        self._settings.progress(AddProgress(self._done, self._total, rate, remaining))
+
+
+def _pixels(found: DecodedFile) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    assert found.pixels is not None
+    return found.pixels

@@ -1,0 +1,71 @@
+"""Pure steps on records: which files a content lies in, and what is known of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lookalike.store import Copy, Record, VectorStore
+
+
+def absolute(path: str | Path) -> str:
+    """The path as a gallery keeps it: absolute, without dots, links as they are."""
+    return os.path.normpath(Path(path).absolute())
+
+
+@dataclass
+class Edit:
+    """What a run learns of one record; collected file by file, applied at the next commit."""
+
+    found: dict[str, int] = field(default_factory=dict)  # path with this content -> its mtime_ns
+    gone: set[str] = field(default_factory=set)  # paths that no longer have this content
+    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> what is said of it
+
+
+def edited(record: Record, edit: Edit) -> Record | None:
+    """The record after an edit; None where no file with this content is left."""
+    for path, mtime_ns in edit.found.items():
+        record = _with_file(record, path, mtime_ns)
+    left = without_files(record, edit.gone)
+    if left is None:
+        return None
+    for path, values in edit.metadata.items():
+        left = _with_metadata(left, path, values)
+    return left
+
+
+def without_files(record: Record, paths: Collection[str]) -> Record | None:
+    """The record without these files; the first one that stays leads. None where none stays."""
+    left = [file for file in record.files if file.path not in paths]
+    if not left:
+        return None
+    return replace(record, path=left[0].path, mtime_ns=left[0].mtime_ns, copies=tuple(left[1:]))
+
+
+def apply_edits(store: VectorStore, edits: Mapping[str, Edit]) -> int:
+    """Change records by id; those that lose their last file are removed. How many were removed."""
+    records = store.records(list(edits)) if edits else []
+    after = [edited(record, edits[record.id]) for record in records]
+    changed = [new for old, new in zip(records, after, strict=True) if new is not None and new != old]
+    removed = [old.id for old, new in zip(records, after, strict=True) if new is None]
+    if changed:
+        store.update(changed)
+    return store.remove(removed) if removed else 0
+
+
+def _with_file(record: Record, path: str, mtime_ns: int) -> Record:
+    if path == record.path:
+        return replace(record, mtime_ns=mtime_ns)
+    copies = {copy.path: copy for copy in record.copies} | {path: Copy(path, mtime_ns)}
+    return replace(record, copies=tuple(copies.values()))
+
+
+def _with_metadata(record: Record, path: str, values: Mapping[str, Any]) -> Record:
+    """What is said of the first file replaces what was known; of a copy it only adds."""
+    is_first = path == record.path
+    return replace(
+        record, metadata={**record.metadata, **values} if is_first else {**values, **record.metadata}
+    )

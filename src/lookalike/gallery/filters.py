@@ -1,0 +1,116 @@
+"""Filters on metadata: a dictionary of equalities, or an expression such as ``year >= 2019``.
+
+An expression has field names, texts, numbers, True, False, None, lists; the comparisons
+``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` looks into a text or
+a list. A field that a picture lacks is None. What can't be compared (a text with a number, anything
+with None) is in no order: ``<`` and the like are false. Nothing is ever evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from lookalike.errors import FilterError
+
+Where = str | Mapping[str, Any]
+Predicate = Callable[[Mapping[str, Any]], bool]
+_Term = Callable[[Mapping[str, Any]], Any]
+
+_LONGEST = 2000  # characters
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda value, container: value in container,
+    ast.NotIn: lambda value, container: value not in container,
+}
+
+
+def parse_filter(where: Where) -> Predicate:
+    """A function that says whether metadata passes. Raises FilterError.
+
+    In a dictionary every field must equal its value, or be one of the values of a list.
+
+    >>> parse_filter("label == 'cat' and year >= 2019")({"label": "cat", "year": 2020})
+    True
+    >>> parse_filter({"label": ["cat", "dog"]})({"label": "cow"})
+    False
+    """
+    if isinstance(where, Mapping):
+        return _all_equal(dict(where))
+    if not isinstance(where, str):
+        raise FilterError(f"a filter is a text or a dictionary, got {type(where).__name__}")
+    if not where.strip() or len(where) > _LONGEST:
+        raise FilterError(f"a filter has 1 to {_LONGEST} characters, got {len(where)}")
+    try:
+        term = _term(ast.parse(where.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise FilterError(
+            f"the filter {where!r} can't be read; write it like label == 'cat' and year >= 2019"
+        ) from error
+    return lambda metadata: bool(term(metadata))
+
+
+def _all_equal(wanted: dict[str, Any]) -> Predicate:
+    def passes(metadata: Mapping[str, Any]) -> bool:
+        return all(_equals(metadata.get(name), value) for name, value in wanted.items())
+
+    return passes
+
+
+def _equals(found: Any, wanted: Any) -> bool:
+    return found in wanted if isinstance(wanted, list | tuple | set) else bool(found == wanted)
+
+
+def _term(node: ast.expr) -> _Term:
+    """One node of an expression as a function of the metadata."""
+    match node:
+        case ast.Constant(value=str() | int() | float() | None as value):
+            return lambda _metadata: value
+        case ast.Name(id=name):
+            return lambda metadata: metadata.get(name)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return lambda _metadata: -value
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            terms = [_term(item) for item in items]
+            return lambda metadata: [term(metadata) for term in terms]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _term(operand)
+            return lambda metadata: not inner(metadata)
+        case ast.BoolOp(op=op, values=values):
+            parts = [_term(value) for value in values]
+            together = all if isinstance(op, ast.And) else any
+            return lambda metadata: together(part(metadata) for part in parts)
+        case ast.Compare():
+            return _comparison(node)
+    raise FilterError(
+        f"a filter has fields, values, comparisons, and, or, not; {ast.unparse(node)!r} is none of them"
+    )
+
+
+def _comparison(node: ast.Compare) -> _Term:
+    terms = [_term(side) for side in (node.left, *node.comparators)]
+    operators = [_COMPARISONS.get(type(op)) for op in node.ops]
+    if None in operators:
+        raise FilterError(f"a filter compares with == != < <= > >= in; {ast.unparse(node)!r} does not")
+
+    def compare(metadata: Mapping[str, Any]) -> bool:
+        values = [term(metadata) for term in terms]
+        return all(_holds(op, *pair) for op, pair in zip(operators, pairwise(values), strict=True))
+
+    return compare
+
+
+def _holds(compare: Callable[[Any, Any], bool] | None, left: Any, right: Any) -> bool:
+    assert compare is not None
+    try:
+        return bool(compare(left, right))
+    except TypeError:
+        return compare is _COMPARISONS[ast.NotIn]  # nothing is in what holds nothing

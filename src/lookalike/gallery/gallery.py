@@ -1,0 +1,389 @@
+"""The gallery: an embedder and a store, and the verbs that join them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from torch import Tensor
+
+from lookalike.accelerator import build_accelerator
+from lookalike.embedder import Embedder, Precision
+from lookalike.errors import GalleryError
+from lookalike.gallery import calibration as calibrating
+from lookalike.gallery.adding import (
+    AddProgress,
+    AddReport,
+    AddSettings,
+    Metadata,
+    add_files,
+    listed,
+    utf8_paths,
+)
+from lookalike.gallery.calibration import Calibration, LabelledPair
+from lookalike.gallery.description import GalleryDescription, describe
+from lookalike.gallery.files import Edit, absolute, apply_edits
+from lookalike.gallery.filters import Where
+from lookalike.gallery.hits import Hit, RecordExplainer
+from lookalike.gallery.nearest import Searcher, cosines, hits_of
+from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
+from lookalike.gallery.queries import (
+    Box,
+    Polygon,
+    Query,
+    QuerySource,
+    ask_image,
+    ask_images,
+    ask_record,
+    ask_region,
+    ask_vector,
+    is_one_image,
+)
+from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.images import list_images
+from lookalike.ops.attribution import similarity_maps
+from lookalike.store import (
+    LanceStore,
+    Manifest,
+    MemoryStore,
+    Record,
+    VectorStore,
+    read_manifest,
+    write_manifest,
+)
+from lookalike.store.manifest import has_manifest
+from lookalike.types import FloatArray
+
+_MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings that a search may hold
+
+
+@final
+class Gallery:
+    """Pictures, their embeddings and metadata, on disk; ``create`` or ``open`` one."""
+
+    def __init__(
+        self,
+        store: VectorStore,
+        embedder: Embedder,
+        manifest: Manifest,
+        *,
+        place: str | None = None,
+        memory_budget: int = _MEMORY_BUDGET,
+    ) -> None:
+        self.embedder = embedder
+        self.place = place  # None: in memory only
+        self._store, self._manifest = store, manifest
+        self._folder = Path(place) if place is not None and "://" not in place else None
+        self._searcher = Searcher(store, self._folder, memory_budget)
+
+    def __len__(self) -> int:
+        """How many pictures there are; several files with one content are one."""
+        return len(self._store)
+
+    def __repr__(self) -> str:
+        return f"Gallery({self.place!r}, {len(self)} pictures, model {self._manifest.model_name!r})"
+
+    # --- making and opening -------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        place: str | Path,
+        model: str | Path | Embedder = "mini",
+        *,
+        keep_shares: bool = False,
+        precision: Precision = "fp32",
+        memory_budget: int = _MEMORY_BUDGET,
+    ) -> Gallery:
+        """A new, empty gallery in a folder (or at an object store's URI) that does not hold one.
+
+        ``keep_shares`` stores where each embedding comes from, at up to 2 N D bytes a picture, so that
+        ``why()`` of a hit runs no model on it. ``precision`` (fp32, bf16, auto) is for models by name and
+        is kept. Raises GalleryError where there is a gallery already.
+        """
+        if has_manifest(place):
+            raise GalleryError(f"{place} is a gallery already; open it, or choose another place")
+        embedder = load_embedder(model, precision)
+        manifest = manifest_of(embedder, model, keep_shares)
+        write_manifest(place, manifest)  # first: a table without it would belong to nobody
+        store = LanceStore(place, manifest.width)
+        return cls(store, embedder, manifest, place=str(place), memory_budget=memory_budget)
+
+    @classmethod
+    def open(
+        cls,
+        place: str | Path,
+        model: str | Path | Embedder | None = None,
+        *,
+        memory_budget: int = _MEMORY_BUDGET,
+    ) -> Gallery:
+        """The gallery at a place, with the model that made it.
+
+        Name the model only where it moved: it must be the same one. Raises GalleryError where there
+        is no gallery and ModelMismatchError for another model.
+        """
+        manifest = read_manifest(place)
+        embedder = embedder_for(manifest, model, place)
+        store = LanceStore(place, manifest.width)
+        return cls(store, embedder, manifest, place=str(place), memory_budget=memory_budget)
+
+    @classmethod
+    def in_memory(cls, model: str | Path | Embedder = "mini") -> Gallery:
+        """A gallery that ends with the process; for tests and small experiments."""
+        embedder = load_embedder(model)
+        manifest = manifest_of(embedder, model, keep_shares=False)
+        return cls(MemoryStore(manifest.width), embedder, manifest)
+
+    # --- filling ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        source: str | Path | Iterable[str | Path],
+        *,
+        metadata: Metadata | None = None,
+        ignore: Sequence[str] = (),
+        prune: bool = False,
+        workers: int | None = None,
+        progress: Callable[[AddProgress], None] | None = None,
+    ) -> AddReport:
+        """Add a folder (searched to the bottom), a file, or many of them; what is known is not read again.
+
+        A content that lies in several files is one record with copies. A file that was written anew
+        counts with its new content. ``metadata`` is of all files, or a function of the path (see
+        ``folder_labels``, ``table_metadata``). ``prune`` removes what vanished from the folder.
+        Decoding takes ``workers`` processes. Files that can't be read are reported, never fatal;
+        UnreadableImageError only for a folder that can't be read.
+        """
+        folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
+        files = list_images(folder, ignore=ignore) if folder else listed(source)
+        paths, impossible = utf8_paths(files)
+        settings = AddSettings(metadata, self._manifest.keep_shares, workers, progress)
+        report = add_files(paths, self._store, self.embedder, settings)
+        vanished = self.vanished(folder) if folder else ()
+        pruned = self._forget(vanished) if prune else 0
+        return replace(
+            report, unreadable=(*impossible, *report.unreadable), vanished=tuple(vanished), pruned=pruned
+        )
+
+    def update(self, folder: str | Path, **options: Any) -> AddReport:
+        """Make the gallery what the folder is now: ``add`` with ``prune``."""
+        return self.add(folder, prune=True, **options)
+
+    def vanished(self, folder: str | Path | None = None) -> list[str]:
+        """Files of the gallery, all or those below a folder, that are no longer there."""
+        top = None if folder is None else absolute(folder)
+        files = (file.path for record in self._store.records() for file in record.files)
+        return [f for f in files if (top is None or Path(f).is_relative_to(top)) and not os.path.lexists(f)]
+
+    def prune(self, folder: str | Path | None = None) -> int:
+        """Forget the files that vanished, all or below a folder; how many records that removed."""
+        return self._forget(self.vanished(folder))
+
+    def remove(self, what: str | Path | Iterable[str | Path]) -> int:
+        """Remove records by id, or forget files by path, or those below a folder.
+
+        A record goes with the last of its files. How many went; unknown ids and paths are nothing.
+        """
+        wanted = [str(item) for item in ([what] if isinstance(what, str | Path) else what)]
+        removed = self._store.remove([record.id for record in self._store.records(wanted)])
+        tops = [absolute(item) for item in wanted]
+        files = (file.path for record in self._store.records() for file in record.files)
+        gone = [path for path in files if any(Path(path).is_relative_to(top) for top in tops)]
+        return removed + self._forget(gone)
+
+    def _forget(self, paths: Iterable[str]) -> int:
+        gone = set(paths)
+        edits: dict[str, Edit] = {}
+        for record in self._store.records() if gone else ():
+            if lost := gone.intersection(file.path for file in record.files):
+                edits[record.id] = Edit(gone=lost)
+        return apply_edits(self._store, edits)
+
+    # --- searching ----------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: QuerySource,
+        *,
+        k: int = 10,
+        box: Box | None = None,
+        polygon: Polygon | None = None,
+        rerank: Rerank | None = None,
+        shortlist: int = 200,
+        where: Where | None = None,
+        min_similarity: float | None = None,
+        min_probability: float | None = None,
+        leave_self_out: bool = False,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """The k pictures most similar to a query, best first; an empty list where none is good enough.
+
+        The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, or a
+        vector (D,). ``box`` (left, top, right, bottom) or ``polygon`` ((x, y), ...) in its original
+        pixels asks about a part of it. ``where`` filters by metadata (see ``parse_filter``). ``rerank``
+        re-orders the first ``shortlist`` hits (a name as in ``make_reranker``, or a function).
+        ``min_probability`` needs a calibrated gallery.
+        ``leave_self_out`` leaves the query's own content out. ``explain`` gives each hit its
+        ``query_map``, all of them by one product and without touching their files.
+        """
+        _check_limits(k, shortlist, min_probability, self.calibration)
+        asked = self._ask(query, box, polygon, explained=explain)
+        if explain:
+            asked.shares  # noqa: B018  refuse before searching
+        if leave_self_out and asked.id is None:
+            raise ValueError("leave_self_out knows files, bytes and ids, not pictures in memory or vectors")
+        if not len(self):
+            return []
+        found = self._searcher.shortlist(
+            asked.unit,
+            k if rerank is None else max(k, shortlist),
+            where=where,
+            without=asked.id if leave_self_out else None,
+        )
+        before = found.ranking.indices[0].tolist()
+        reranking = None
+        if rerank is not None and before:
+            reranking = Reranking(rerank, found, asked, self.embedder, self._store)
+        shown = hits_of(found, found.ranking if reranking is None else reranking(), k)
+        rows = [row for row, _ in shown]
+        similarities = cosines(found, rows)
+        maps = _query_maps(asked, found.ranking.gallery[rows]) if explain else [None] * len(rows)
+        place_before = {row: place for place, row in enumerate(before, start=1)}
+        curve = None if asked.is_region else self.calibration  # a part's cosines are of another kind
+        explainer = RecordExplainer(asked, self.embedder, self._store)
+        hits = [
+            Hit(
+                rank=rank,
+                similarity=similarity,
+                score=similarity if reranking is None else score,
+                rank_before=place_before.get(row),
+                probability=None if curve is None else curve.probability(similarity),
+                query_map=query_map,
+                record=found.records[row],
+                _explain=explainer,
+                _lifts=None if reranking is None else partial(reranking.lifts, row),
+            )
+            for rank, ((row, score), similarity, query_map) in enumerate(
+                zip(shown, similarities, maps, strict=True), start=1
+            )
+        ]
+        return [hit for hit in hits if _is_enough(hit, min_similarity, min_probability)]
+
+    def _ask(self, query: QuerySource, box: Box | None, polygon: Polygon | None, *, explained: bool) -> Query:
+        if isinstance(query, np.ndarray | Tensor):
+            asked = ask_vector(query, self._manifest.width)
+        elif not is_one_image(query):
+            asked = ask_images(list(query), self.embedder)  # type: ignore[arg-type]
+        elif isinstance(query, str) and (record := self._record(query)):
+            if box is None and polygon is None:
+                return ask_record(record, self._store.embeddings([record.id])[0], self.embedder)
+            return self._ask(Path(record.path), box, polygon, explained=explained)
+        elif box is not None or polygon is not None:
+            return ask_region(query, self.embedder, box=box, polygon=polygon)  # type: ignore[arg-type]
+        else:
+            return ask_image(query, self.embedder, explained=explained)  # type: ignore[arg-type]
+        if box is not None or polygon is not None:
+            raise ValueError("a region is a part of one image; ask with one image")
+        return asked
+
+    def _record(self, id: str) -> Record | None:
+        """The record with this id, unless a file has that name."""
+        if Path(id).exists():
+            return None
+        return next(iter(self._store.records([id])), None)
+
+    # --- looking after it ---------------------------------------------------------------------
+
+    def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
+        """All records of the gallery, or those with these ids."""
+        return self._store.records(ids)
+
+    def optimize(self) -> int:
+        """Tidy the table and build the accelerator for large galleries; how many vectors it holds.
+
+        Searches then are approximate (re-scored exactly) until the gallery changes. Needs the extra
+        ``scale``.
+        """
+        if self._folder is None:
+            raise GalleryError(
+                "an accelerator lies beside the table, so it needs a gallery in a local folder"
+            )
+        if not len(self):
+            raise GalleryError(f"{self.place} is empty; index pictures first")
+        self._store.optimize()
+        count = build_accelerator(
+            self._folder, self._store.version, self._store.batches(), self._manifest.width
+        )
+        self._searcher.forget_accelerator()
+        return count
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The curve from cosines to probabilities; None before ``calibrate``."""
+        values = self._manifest.calibration
+        return None if values is None else Calibration.from_dict(values)
+
+    def calibrate(
+        self,
+        pairs: Sequence[LabelledPair] | None = None,
+        *,
+        field: str | None = None,
+        prior: float = 0.5,
+        count: int = 200,
+        seed: int = 0,
+    ) -> Calibration:
+        """Learn how likely a hit with some cosine is a match; every hit then has a probability.
+
+        From labelled ``pairs`` (image, image, whether they match); or, for ``count`` pictures of the
+        gallery, from the nearest with the same and the nearest with another value of a metadata
+        ``field``; or, without labels, from an altered copy of each and the nearest other picture to it.
+        ``prior`` is how likely it is, before one looks, that a query has a match here.
+        """
+        if pairs is not None:
+            found, source = calibrating.pair_cosines(pairs, self.embedder), "labelled pairs"
+        elif field is not None:
+            snapshot = self._searcher.snapshot()
+            found = calibrating.label_cosines(snapshot, field, count=count, seed=seed)
+            source = f"nearest pictures of the gallery with the same and with another {field!r}"
+        else:
+            snapshot = self._searcher.snapshot()
+            found = calibrating.altered_cosines(snapshot, self.embedder, count=count, seed=seed)
+            source = (
+                "altered copies of the gallery's pictures, and the nearest other picture to each; no labels"
+            )
+        result = calibrating.fit(*found, prior=prior, source=source)
+        self._manifest = replace(self._manifest, calibration=result.to_dict())
+        if self.place is not None:
+            write_manifest(self.place, self._manifest)
+        return result
+
+    def describe(self) -> GalleryDescription:
+        """What the gallery holds and which model made it."""
+        return describe(self._store, self._manifest, self.place, self._folder)
+
+
+def _check_limits(
+    k: int, shortlist: int, min_probability: float | None, calibration: Calibration | None
+) -> None:
+    if k < 1 or shortlist < 1:
+        raise ValueError(f"k and shortlist are 1 or more, got {k} and {shortlist}")
+    if min_probability is not None and calibration is None:
+        raise GalleryError("this gallery has no probabilities yet; run calibrate first")
+
+
+def _query_maps(asked: Query, matches: Tensor) -> list[FloatArray]:
+    """The query's map for each of K matches (K, D), from one product: each (h, w)."""
+    shares = asked.shares
+    maps = similarity_maps(shares.values, shares.residual, matches)  # (K, N)
+    return list(maps.reshape(len(matches), *shares.grid).numpy())
+
+
+def _is_enough(hit: Hit, min_similarity: float | None, min_probability: float | None) -> bool:
+    return (min_similarity is None or hit.similarity >= min_similarity) and (
+        min_probability is None or (hit.probability is not None and hit.probability >= min_probability)
+    )

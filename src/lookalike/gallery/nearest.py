@@ -1,0 +1,144 @@
+"""The shortlist of a query: exact in memory while that fits, approximate and re-scored beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.accelerator import Accelerator, load_accelerator
+from lookalike.gallery.filters import Where, parse_filter
+from lookalike.store import Record, Snapshot, VectorStore
+from lookalike.types import Ranking
+
+_LEAST = 64  # candidates that an approximate search is asked for, at least
+_WIDER = 4  # factor on the candidates where a filter left too few
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """A ranking of one query; row i of its gallery is records[i]."""
+
+    ranking: Ranking
+    records: Sequence[Record]
+    allowed: Tensor | None  # (G,) bool, rows that may be shown; None: all
+
+
+@final
+class Searcher:
+    """Finds neighbours in a store; keeps the last version that it saw in memory if it fits."""
+
+    def __init__(self, store: VectorStore, place: Path | None, memory_budget: int) -> None:
+        self._store, self._place, self._budget = store, place, memory_budget
+        self._snapshot: Snapshot | None = None
+        self._rows: dict[str, int] = {}
+        self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
+        self._accelerator: tuple[int, Accelerator | None] | None = None
+
+    def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
+        """The n records nearest to a unit vector (D,) that pass the filter, without one id."""
+        version = self._store.version
+        if self.fits and (where is not None or self._accelerated(version) is None):
+            return self._exact(self.snapshot(version), unit, n, where, without)
+        passes = None if where is None else parse_filter(where)
+
+        def keep(record: Record) -> bool:
+            return record.id != without and (passes is None or passes(record.metadata))
+
+        return self._approximate(self._accelerated(version), unit, n, keep)
+
+    @property
+    def fits(self) -> bool:
+        """Whether all embeddings may be held in memory."""
+        return len(self._store) * self._store.width * 4 <= self._budget
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """All records and embeddings, as of this version or the latest."""
+        version = self._store.version if version is None else version
+        if self._snapshot is None or self._snapshot.version != version:
+            self._snapshot, self._rows = self._store.snapshot(), {}
+        return self._snapshot
+
+    def forget_accelerator(self) -> None:
+        """Look again whether there is one."""
+        self._accelerator = None
+
+    # --- exact --------------------------------------------------------------------------------
+
+    def _exact(
+        self, snapshot: Snapshot, unit: Tensor, n: int, where: Where | None, without: str | None
+    ) -> Shortlist:
+        gallery = torch.from_numpy(snapshot.embeddings)  # (G, D)
+        scores = gallery @ unit  # (G,)
+        allowed = None if where is None else self._passing(snapshot, where)
+        if without is not None and (row := self._row_of(snapshot, without)) is not None:
+            allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.clone()
+            allowed[row] = False
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, -torch.inf)
+            n = min(n, int(allowed.sum()))
+        best = scores.topk(min(n, len(scores)))
+        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
+        return Shortlist(ranking, snapshot.records, allowed)
+
+    def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:
+        key = repr(where)
+        if self._mask is None or self._mask[:2] != (snapshot.version, key):
+            passes = parse_filter(where)
+            mask = torch.tensor([passes(record.metadata) for record in snapshot.records], dtype=torch.bool)
+            self._mask = (snapshot.version, key, mask)
+        return self._mask[2]
+
+    def _row_of(self, snapshot: Snapshot, id: str) -> int | None:
+        if not self._rows:
+            self._rows = {record.id: row for row, record in enumerate(snapshot.records)}
+        return self._rows.get(id)
+
+    # --- approximate, then exact on what was found --------------------------------------------
+
+    def _accelerated(self, version: int) -> Accelerator | None:
+        if self._place is None:
+            return None
+        if self._accelerator is None or self._accelerator[0] != version:
+            self._accelerator = (version, load_accelerator(self._place, version))
+        return self._accelerator[1]
+
+    def _approximate(
+        self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[Record], bool]
+    ) -> Shortlist:
+        total, query = len(self._store), unit.numpy()
+        n_candidates = max(2 * n, _LEAST)
+        while True:
+            if accelerator is not None:
+                ids = accelerator.nearest_ids(query, n_candidates)
+            else:
+                ids = [id for id, _ in self._store.nearest(query, n_candidates)]
+            records = [record for record in self._store.records(ids) if keep(record)]
+            if len(records) >= n or n_candidates >= total:
+                break
+            n_candidates *= _WIDER
+        gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
+        best = (gallery @ unit).topk(min(n, len(records)))
+        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
+        return Shortlist(ranking, records, None)
+
+
+def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, float]]:
+    """The first k rows of a ranking that may be shown, and their scores, best first."""
+    rows = ranking.indices[0].tolist()
+    scores = ranking.scores[0].tolist()
+    allowed = shortlist.allowed
+    shown = [(r, s) for r, s in zip(rows, scores, strict=True) if allowed is None or bool(allowed[r])]
+    return shown[:k]
+
+
+def cosines(shortlist: Shortlist, rows: Sequence[int]) -> list[float]:
+    """Cosines of the query with rows of the shortlist's gallery."""
+    ranking = shortlist.ranking
+    values = ranking.gallery[torch.tensor(list(rows), dtype=torch.long)] @ ranking.queries[0]
+    return [float(value) for value in np.clip(values.numpy(), -1.0, 1.0)]

@@ -1,0 +1,64 @@
+"""Which model a gallery is made with, and whether a model is that one."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+
+from lookalike import __version__
+from lookalike.embedder import Embedder, Precision
+from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
+from lookalike.store import Manifest
+
+
+def load_embedder(model: str | Path | Embedder, precision: Precision = "fp32") -> Embedder:
+    """An embedder for a gallery, in fp32 unless told otherwise.
+
+    bf16 is faster, but cosines then differ by some hundredths from one machine to another and from
+    what explains them.
+    """
+    if isinstance(model, Embedder):
+        return model
+    return Embedder.load(model, precision=precision)
+
+
+def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: bool) -> Manifest:
+    """What a new gallery will remember of its model."""
+    name = embedder.name if isinstance(model, Embedder) else str(model)
+    if Path(name).exists() and not isinstance(model, Embedder):
+        name = str(Path(name).absolute())
+    blank = np.zeros((*embedder.preprocessing.input_size, 3), np.uint8)
+    return Manifest(
+        model=name,
+        model_name=embedder.name,
+        fingerprint=embedder.fingerprint(),
+        preprocessing=embedder.preprocessing.to_dict(),
+        width=embedder.embed_pixels([blank]).shape[1],
+        precision=embedder.precision,
+        version=__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        keep_shares=keep_shares,
+    )
+
+
+def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, place: str | Path) -> Embedder:
+    """The model of a gallery, or the one given instead if it is the same. Raises ModelMismatchError."""
+    try:
+        embedder = load_embedder(manifest.model if model is None else model, manifest.precision)
+    except UnknownModelError as error:
+        if model is not None:
+            raise
+        raise GalleryError(
+            f"{place} was made with the model {manifest.model!r}, which can't be loaded: {error}; "
+            "say where it is now"
+        ) from error
+    found = embedder.fingerprint()
+    if found != manifest.fingerprint:
+        raise ModelMismatchError(
+            f"{place} was made with the model {manifest.model_name!r} ({manifest.fingerprint[:12]}), "
+            f"not with {embedder.name!r} ({found[:12]}); their embeddings don't compare: "
+            "open it with the first, or index into a new gallery"
+        )
+    return embedder
