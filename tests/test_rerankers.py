@@ -46,7 +46,7 @@ ALL = [
     QueryExpansion(n=50, alpha=0),
     DatabaseAugmentation(),
     KReciprocal(k1=6, k2=3),
-    KReciprocal(),
+    KReciprocal(k1=20, k2=6),
     Diffusion(),
     Diffusion(n=100, n_seeds=100),
     places_reranker(),
@@ -182,7 +182,7 @@ def test_the_helper_of_one_sinks_its_mirror_image():
 
 
 def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):
-    reranker, row = QueryExpansion(n=3), int(ranking.indices[1, 5])
+    reranker, row = QueryExpansion(n=3, alpha=1.0), int(ranking.indices[1, 5])
     move = reranker.explain(ranking, 1, row)
     neighbours = ranking.gallery[ranking.indices[1, :3]]
     candidates = ranking.gallery[ranking.indices[1]]

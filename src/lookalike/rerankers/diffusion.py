@@ -24,7 +24,7 @@ class Diffusion:
 
     name = "diffusion"
 
-    def __init__(self, *, n: int = 10, n_seeds: int = 5, power: float = 3.0, alpha: float = 0.9) -> None:
+    def __init__(self, *, n: int = 20, n_seeds: int = 5, power: float = 3.0, alpha: float = 0.8) -> None:
         self.n, self.n_seeds = at_least_one(n, "n"), at_least_one(n_seeds, "n_seeds")
         self.power = not_negative(power, "power")
         self.alpha = fraction(alpha, "alpha")

@@ -23,7 +23,7 @@ class QueryExpansion:
 
     name = "aqe"
 
-    def __init__(self, *, n: int = 3, alpha: float = 1.0) -> None:
+    def __init__(self, *, n: int = 2, alpha: float = 3.0) -> None:
         self.n, self.alpha = at_least_one(n, "n"), not_negative(alpha, "alpha")
 
     def __call__(self, ranking: Ranking) -> Ranking:
@@ -54,7 +54,7 @@ class DatabaseAugmentation:
 
     name = "dba"
 
-    def __init__(self, *, n: int = 3, alpha: float = 1.0) -> None:
+    def __init__(self, *, n: int = 5, alpha: float = 3.0) -> None:
         self.n, self.alpha = at_least_one(n, "n"), not_negative(alpha, "alpha")
 
     def __call__(self, ranking: Ranking) -> Ranking:

@@ -27,7 +27,7 @@ class KReciprocal:
 
     name = "k-reciprocal"
 
-    def __init__(self, *, k1: int = 20, k2: int = 6, mix: float = 0.3) -> None:
+    def __init__(self, *, k1: int = 10, k2: int = 3, mix: float = 0.3) -> None:
         self.k1, self.k2 = at_least_one(k1, "k1"), at_least_one(k2, "k2")
         self.mix = fraction(mix, "mix")
 

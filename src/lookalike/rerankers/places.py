@@ -1,4 +1,4 @@
-"""Re-ranking by places: how much of the similarity is held by pairs of places that prefer each other."""
+"""Re-ranking by places: how well those agree that prefer each other to all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lookalike.ops.attribution import affinity, mutual_best_matches
+from lookalike.ops.attribution import mutual_best_matches
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.rerankers.base import move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one, not_negative
@@ -17,12 +17,13 @@ from lookalike.types import Move, Ranking, Shares
 
 @final
 class SharesReranking:
-    """Method ``shares``: cosine plus ``weight`` times the similarity held by mutual best matches.
+    """Method ``shares``: cosine plus ``weight`` times the agreement of mutual best matches.
 
-    Two places match where each is the other's most alike by cosine of their shares. What holds the
-    similarity is then the pair itself and not two pictures' general look. Only the first ``n`` of
-    each shortlist are looked at; the rest keep their order behind them. No gallery item lifts
-    another here, so a move has no influences: ``place_matches`` shows the places instead.
+    Two places match where each is the other's most alike by cosine of their shares. Two pictures
+    with the same parts then come before two with the same general look. Only the first ``n`` of
+    each shortlist are looked at, as each costs its shares; agreement is never negative, so the rest
+    keep their cosines and their order behind them. No gallery item lifts another here, so a move
+    has no influences: ``place_matches`` shows the places instead.
     """
 
     name = "shares"
@@ -33,7 +34,7 @@ class SharesReranking:
         gallery_shares: Callable[[int], Shares],
         *,
         n: int = 20,
-        weight: float = 1.0,
+        weight: float = 4.0,
     ) -> None:
         self.query_shares, self.gallery_shares = query_shares, gallery_shares
         self.n, self.weight = at_least_one(n, "n"), not_negative(weight, "weight")
@@ -58,8 +59,11 @@ class SharesReranking:
 
 
 def matched_similarity(query: Shares, match: Shares) -> float:
-    """The part of the cosine that mutual best matches hold; never negative."""
+    """Sum of cubed cosines of the mutual best matches, over the number of query places; in [0, 1].
+
+    Cubed, so that few true counterparts count for more than many vague ones; with cosines and not
+    contributions, which differ too little between candidates to change an order.
+    """
     cosines: Tensor = cosine_similarity(query.values, match.values)
     pairs = mutual_best_matches(cosines)
-    parts = affinity(query.values, match.values, query.total.norm(), match.total.norm())
-    return float(parts[pairs[:, 0], pairs[:, 1]].sum())
+    return float(cosines[pairs[:, 0], pairs[:, 1]].pow(3).sum() / len(cosines))
