@@ -254,6 +254,8 @@ def test_unknown_names_and_options_are_refused():
         make_reranker("aqe", k1=3)
     with pytest.raises(ValueError, match="needs query_shares and gallery_shares"):
         make_reranker("shares")
+    with pytest.raises(ValueError, match="functions from an index"):
+        make_reranker("shares", query_shares=1, gallery_shares=2)
     for name, options in [("aqe", {"n": 0}), ("dba", {"alpha": -1.0}), ("k-reciprocal", {"mix": 2.0}),
         ("aqe", {"n": 2.5}), ("dba", {"alpha": "x"}), ("diffusion", {"alpha": "x"}),
     ]:  # fmt: skip

@@ -36,6 +36,8 @@ class SharesReranking:
         n: int = 20,
         weight: float = 4.0,
     ) -> None:
+        if not (callable(query_shares) and callable(gallery_shares)):
+            raise ValueError("query_shares and gallery_shares are functions from an index to Shares")
         self.query_shares, self.gallery_shares = query_shares, gallery_shares
         self.n, self.weight = at_least_one(n, "n"), not_negative(weight, "weight")
 
