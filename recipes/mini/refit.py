@@ -8,7 +8,7 @@ import torch
 from student import Student
 from torch import Tensor
 
-RIDGE = 0.03  # pull towards the learnt head, in units of the mean square of a channel
+RIDGE = 0.3  # pull towards the learnt head, in units of the mean square of a channel
 
 
 @torch.inference_mode()
