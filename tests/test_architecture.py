@@ -15,7 +15,7 @@ FLOORS = {
         "embedder", "onnx_embedder", "scenes", "vectors",
     },
     3: {"accelerator", "explainers", "gallery", "rerankers", "store", "survey"},
-    4: {"render", "report", "writing"},
+    4: {"render", "report", "search_report", "writing"},
     5: {"demo", "cli"},
 }  # fmt: skip
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}

@@ -6,7 +6,7 @@ from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
 from lookalike.gallery.hits import Hit
-from lookalike.gallery.labels import both, folder_labels, labelled_pairs, table_metadata
+from lookalike.gallery.labels import both, combined_metadata, folder_labels, labelled_pairs, table_metadata
 from lookalike.gallery.reranking import Lift
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "LabelledPair",
     "Lift",
     "both",
+    "combined_metadata",
     "folder_labels",
     "labelled_pairs",
     "parse_filter",

@@ -131,15 +131,14 @@ def alter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     image = image.copy()
     image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
     width, height = image.size
-    share = rng.uniform(0.6, 0.95)
-    cut_width, cut_height = max(1, round(width * share)), max(1, round(height * share))
-    left, top = rng.integers(0, width - cut_width + 1), rng.integers(0, height - cut_height + 1)
-    image = image.crop((int(left), int(top), int(left) + cut_width, int(top) + cut_height))
-    image = image.rotate(rng.uniform(-6, 6), Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
+    image = image.rotate(rng.uniform(-2, 2), Image.Resampling.BILINEAR)
+    left, top, right, bottom = rng.uniform(0, 0.05, 4)
+    sides = (width * left, height * top, width * (1 - right), height * (1 - bottom))
+    image = image.crop((int(sides[0]), int(sides[1]), math.ceil(sides[2]), math.ceil(sides[3])))
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        image = enhance(image).enhance(rng.uniform(0.7, 1.35))
+        image = enhance(image).enhance(rng.uniform(0.8, 1.2))
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=int(rng.integers(35, 80)))
+    image.save(buffer, format="JPEG", quality=int(rng.integers(40, 90)))
     return images.load(buffer.getvalue()).image
 
 

@@ -133,6 +133,15 @@ class Gallery:
         return cls(store, embedder, manifest, place=str(place), memory_budget=memory_budget)
 
     @classmethod
+    def open_or_create(
+        cls, place: str | Path, model: str | Path | None = None, *, keep_shares: bool = False
+    ) -> Gallery:
+        """The gallery at a place; a new one, with the model ``mini`` unless another is named, if none is."""
+        if has_manifest(place):
+            return cls.open(place, model)
+        return cls.create(place, model or "mini", keep_shares=keep_shares)
+
+    @classmethod
     def in_memory(cls, model: str | Path | Embedder = "mini") -> Gallery:
         """A gallery that ends with the process; for tests and small experiments."""
         embedder = load_embedder(model)

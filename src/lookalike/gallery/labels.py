@@ -51,6 +51,16 @@ def table_metadata(file: str | Path, *, column: str = "path", folder: str | Path
     return lambda path: rows.get(absolute(path), {})
 
 
+def combined_metadata(
+    *, folders: str | Path | None = None, table: str | Path | None = None
+) -> MetadataOf | None:
+    """Labels from folders, metadata from a table, both, or None."""
+    if table is None:
+        return None if folders is None else folder_labels(folders)
+    values = table_metadata(table)
+    return values if folders is None else both(folder_labels(folders), values)
+
+
 def both(first: MetadataOf, second: MetadataOf) -> MetadataOf:
     """What two sources say of a file; where they disagree, the second."""
     return lambda path: {**first(path), **second(path)}

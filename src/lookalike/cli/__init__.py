@@ -1,0 +1,48 @@
+"""The command line: read arguments, call the library, print or save.
+
+torch and timm are imported inside the commands, so that ``lookalike --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from lookalike.cli.arrays import commands as array_commands
+from lookalike.cli.explaining import commands as explaining_commands
+from lookalike.cli.galleries import commands as gallery_commands
+from lookalike.cli.galleries import upkeep
+from lookalike.cli.models import models
+
+app = typer.Typer(
+    name="lookalike",
+    help="Find the images that match, rank them better, and see why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(explaining_commands)
+app.add_typer(gallery_commands)
+app.add_typer(array_commands)
+app.add_typer(upkeep, name="gallery")
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """Entry point of the ``lookalike`` command."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries are not news, their end is
+    app()
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if version:
+        from lookalike import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

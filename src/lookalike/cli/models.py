@@ -1,0 +1,144 @@
+"""Commands on models: which there are, what they support, and making one of your own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lookalike.errors as errors
+from lookalike.cli.options import AsJson, InputSize, Normalisation, Pooling, parse_assignments, parse_size
+from lookalike.cli.printing import friendly_errors, print_json, print_table
+
+models = typer.Typer(
+    help="Which models there are, what they support, and making one of your own.",
+    invoke_without_command=True,
+)
+
+
+@models.callback()
+def _models(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_models()
+
+
+@models.command("list")
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the bundled models, those we recommend, and timm's.
+
+    Example: `lookalike models list dinov3`
+    """
+    with friendly_errors():
+        from lookalike.backbones import model_names
+        from lookalike.loading import RECOMMENDED, bundled_names
+
+        timm_names = model_names(pattern, pretrained=True)
+        if as_json:
+            print_json({"bundled": bundled_names(), "recommended": RECOMMENDED, "timm": timm_names})
+            return
+        if not pattern:
+            typer.echo(f"bundled: {', '.join(bundled_names())}")
+            print_table(("recommended", "for"), RECOMMENDED.items())
+            typer.echo(
+                f"and {len(timm_names)} of timm with pretrained weights: 'lookalike models list PATTERN'"
+            )
+            return
+        for name in timm_names:
+            typer.echo(name)
+        if not timm_names:
+            raise errors.UnknownModelError(
+                f"timm has no pretrained model like {pattern!r}; try a shorter part"
+            )
+
+
+@models.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(help="A model as in --model of other commands.")],
+    pooling: Pooling = None,
+    input_size: InputSize = None,
+    random_weights: Annotated[
+        bool, typer.Option(help="Don't fetch a timm model's weights; enough to see what it supports.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's grid and pooling, and which methods explain it.
+
+    Example: `lookalike models show resnet50 --random-weights`
+    """
+    with friendly_errors():
+        from lookalike.embedder import Embedder
+        from lookalike.survey import survey
+
+        if random_weights:
+            size = parse_size(input_size)
+            embedder = Embedder.from_timm(model, pretrained=False, pooling=pooling or "own", input_size=size)
+        else:
+            embedder = Embedder.load(model, pooling=pooling, input_size=parse_size(input_size))
+        result = survey(embedder)
+        if as_json:
+            print_json(dataclasses.asdict(result))
+            return
+        grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
+        typer.echo(f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, ")
+        typer.echo(f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters")
+        rows = [(name, answer.refusal or "yes") for name, answer in result.methods.items()]
+        print_table(("method", "explains it"), rows)
+
+
+@models.command("make")
+def make_model(
+    model: Annotated[str, typer.Argument(help="A model as in --model of other commands.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write, for --model of other commands.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="A safetensors file for the timm name, instead of timm's weights.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of timm.create_model.")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Random weights, for trying a timm name out.")
+    ] = False,
+    pooling: Pooling = None,
+    input_size: InputSize = None,
+    normalisation: Normalisation = None,
+    squash: Annotated[
+        bool, typer.Option("--squash", help="Squash images to the input instead of cutting the centre.")
+    ] = False,
+    set_aside: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Set aside what the images there have in common.")
+    ] = None,
+    whiten_on: Annotated[Path | None, typer.Option(metavar="DIR", help="Whiten by the images there.")] = None,
+) -> None:
+    """Make an embedder of your own and save it: other weights, pooling, input, whitening.
+
+    Example: `lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same`
+    """
+    with friendly_errors():
+        from lookalike.embedder import Embedder
+        from lookalike.images import list_images
+        from lookalike.loading import from_timm, load_model, with_preprocessing
+
+        size = parse_size(input_size)
+        if weights or option or random_weights:
+            made = from_timm(
+                model,
+                pretrained=not random_weights,
+                weights=weights,
+                pooling=pooling or "own",
+                input_size=size,
+                **parse_assignments(option or []),
+            )
+        else:
+            made = load_model(model, pooling=pooling, input_size=size)
+        embedder = Embedder.of(with_preprocessing(made, normalisation=normalisation, squash=squash))
+        if set_aside is not None:
+            embedder = embedder.setting_aside(list_images(set_aside))
+        if whiten_on is not None:
+            embedder = embedder.whitened(list_images(whiten_on))
+        embedder.save(folder)
+        typer.echo(f"wrote {folder}: use it as --model {folder}")

@@ -1,0 +1,53 @@
+"""Options that several commands have, and how their texts are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Model = Annotated[
+    str,
+    typer.Option(help="mini, any timm name, hf-hub:owner/name, a saved folder, a checkpoint, an .onnx file."),
+]
+Pooling = Annotated[
+    str | None, typer.Option(help="Instead of the model's own: mean, max, gem, avgmax, rmac or cls.")
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(metavar="H[xW]", help="Input pixels instead of the model's own, e.g. 320 or 240x320."),
+]
+Normalisation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="imagenet|sop|MEAN/STD",
+        help="For checkpoints that don't say theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
+    ),
+]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """(H, W) from ``320`` or ``240x320``."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise typer.BadParameter(f"an input size is H or HxW in pixels, e.g. 320 or 240x320; got {text!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Options from ``name=value``; a value that is JSON is taken as such."""
+    options: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set takes NAME=VALUE, got {assignment!r}")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options

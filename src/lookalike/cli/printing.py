@@ -1,0 +1,90 @@
+"""What commands share in printing: errors in one sentence, tables, JSON, progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import lookalike.errors as errors
+
+if TYPE_CHECKING:
+    from lookalike.gallery import AddProgress
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[rate]}"),
+    TextColumn("{task.fields[left]}"),
+)
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Known errors become one sentence on stderr and exit code 1."""
+    try:
+        yield
+    except (errors.LookalikeError, ValueError) as error:
+        typer.echo(f"lookalike: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def progress_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
+    """Items with a progress bar on stderr: done, rate, remaining time."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=count, rate="")
+        for item in items:
+            yield item
+            speed = bar.tasks[task].speed
+            bar.update(task, advance=1, rate=f"{speed:.0f}/s" if speed else "")
+
+
+def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows under a header, aligned."""
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a value as JSON; what JSON does not know, such as a path, as text."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+@contextmanager
+def counting_bar(what: str) -> Iterator[Callable[[AddProgress], None]]:
+    """A progress bar on stderr for work that reports itself."""
+    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="", left="")
+
+        def show(progress: AddProgress) -> None:
+            left = "" if progress.remaining is None else f"{progress.remaining:,.0f} s left"
+            rate = f"{progress.rate:.0f}/s" if progress.rate else ""
+            bar.update(task, total=progress.total, completed=progress.done, rate=rate, left=left)
+
+        yield show
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that the caller named."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise errors.LookalikeError(f"{path} can't be written: {error}; choose another place") from error
