@@ -119,7 +119,7 @@ def test_the_box_of_the_painting_finds_its_room_better_than_the_whole(mini):
     rooms = scenes.gallery_of_rooms(5, n_paintings=10, rooms_per_painting=2, size=(180, 240))
     units = mini.embed([room.image for room in rooms.rooms])
     assert len(gallery) == 0
-    from lookalike.gallery.queries import ask_region
+    from lookalike.gallery.regions import ask_region
 
     for i, room in enumerate(rooms.rooms):
         y, x = np.nonzero(room.masks[rooms.labels[i]])
@@ -144,19 +144,25 @@ def test_a_rectangular_polygon_is_a_box(indexed, room_files):
     polygon = indexed.search(room_files[1][3], k=12, polygon=corners)
     box = indexed.search(room_files[1][3], k=12, box=(40, 30, 120, 90))
     assert [h.similarity for h in polygon] == pytest.approx([h.similarity for h in box], abs=1e-4)
-    with pytest.raises(ValueError, match="three corners"):
-        indexed.search(room_files[1][3], polygon=corners[:2])
+    for bad, words in ((corners[:2], "three corners"), ([(900, 900), (950, 900), (950, 950)], "none of the")):
+        with pytest.raises(ValueError, match=words):
+            indexed.search(room_files[1][3], polygon=bad)
 
 
-def test_the_map_of_a_part_lies_in_that_part_and_sums_to_the_similarity(indexed, room_files):
-    hit = indexed.search(room_files[1][3], k=1, box=(100, 0, 200, 150), explain=True)[0]
-    width = hit.query_map.shape[1]
-    assert (hit.query_map[:, : width // 2] == 0).all() and hit.query_map.sum() == pytest.approx(
-        hit.similarity, abs=1e-4
-    )
+def test_a_polygon_asks_about_its_inside_only(indexed, room_files):
+    hit = indexed.search(room_files[1][3], k=1, polygon=[(0, 0), (150, 0), (0, 150)], explain=True)[0]
+    assert np.abs(hit.query_map[-2:, -2:]).max() == 0 and np.abs(hit.query_map[:2, :2]).max() > 0
+    assert hit.query_map.sum() == pytest.approx(hit.similarity, abs=1e-4)
+
+
+def test_the_map_of_a_part_lies_on_that_part_and_sums_to_the_similarity(indexed, room_files):
+    hit = indexed.search(room_files[1][3], k=1, box=(100, 20, 200, 150), explain=True)[0]
+    assert hit.query_map.sum() == pytest.approx(hit.similarity, abs=1e-4)
     why = hit.why()
     np.testing.assert_allclose(why.query_map, hit.query_map, atol=1e-5)
     assert why.similarity == pytest.approx(hit.similarity, abs=1e-4)
+    assert why.query_geometry.crop == pytest.approx((20, 100, 130, 100))
+    assert why.query_geometry.original_size == (150, 200) == why.query.original_size
     with pytest.raises(UnsupportedMethodError, match="whole images"):
         hit.why("gradcam")
 

@@ -33,17 +33,15 @@ from lookalike.gallery.hits import Hit, RecordExplainer
 from lookalike.gallery.nearest import Searcher, cosines, hits_of
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.queries import (
-    Box,
-    Polygon,
     Query,
     QuerySource,
     ask_image,
     ask_images,
     ask_record,
-    ask_region,
     ask_vector,
     is_one_image,
 )
+from lookalike.gallery.regions import Box, Polygon, ask_region
 from lookalike.gallery.reranking import Rerank, Reranking
 from lookalike.images import list_images
 from lookalike.ops.attribution import similarity_maps
@@ -234,9 +232,9 @@ class Gallery:
 
         The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, or a
         vector (D,). ``box`` (left, top, right, bottom) or ``polygon`` ((x, y), ...) in its original
-        pixels asks about a part of it. ``where`` filters by metadata (see ``parse_filter``). ``rerank``
-        re-orders the first ``shortlist`` hits (a name as in ``make_reranker``, or a function).
-        ``min_probability`` needs a calibrated gallery.
+        pixels asks about a part of it (see ``regions``). ``where`` filters by metadata (see
+        ``parse_filter``). ``rerank`` re-orders the first ``shortlist`` hits (a name as in
+        ``make_reranker``, or a function). ``min_probability`` needs a calibrated gallery.
         ``leave_self_out`` leaves the query's own content out. ``explain`` gives each hit its
         ``query_map``, all of them by one product and without touching their files.
         """

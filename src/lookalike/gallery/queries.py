@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike import images
 from lookalike.embedder import Embedder, ImageSource
-from lookalike.ops.attribution import region_embedding
-from lookalike.store import Record, record_id
-from lookalike.types import FloatArray, Picture, Shares
+from lookalike.gallery.query import Query, content_id
+from lookalike.gallery.regions import Box, Polygon, ask_region
+from lookalike.store import Record
+from lookalike.types import FloatArray, Picture
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels
-Polygon = Sequence[tuple[float, float]]  # (x, y) in original pixels
+__all__ = [
+    "Box",
+    "Polygon",
+    "Query",
+    "QuerySource",
+    "ask_image",
+    "ask_images",
+    "ask_record",
+    "ask_region",
+    "ask_vector",
+    "existing_file",
+    "is_one_image",
+]
+
 QuerySource = ImageSource | Sequence[ImageSource] | NDArray[Any] | Tensor
-
-
-@final
-class Query:
-    """A unit vector, and the image that it comes from if it comes from one."""
-
-    def __init__(
-        self,
-        unit: Tensor,
-        *,
-        source: ImageSource | None = None,
-        embedder: Embedder | None = None,
-        shares: Shares | None = None,
-        is_region: bool = False,
-        id: str | None = None,
-    ) -> None:
-        self.unit = unit  # (D,) float32
-        self.source = source  # None: several images, or a bare vector
-        self.is_region = is_region
-        self.id = id  # that its own content has in a gallery; None where there is no content to hash
-        self._embedder = embedder
-        self._shares = shares
-
-    @property
-    def shares(self) -> Shares:
-        """The query's shares; those of a region are weighted. ValueError without an image."""
-        if self._shares is None:
-            if self.source is None or self._embedder is None:
-                raise ValueError("only the similarity with one image can be explained; ask with one image")
-            self._shares = self._embedder.shares(self.source)
-        return self._shares
 
 
 def ask_image(source: ImageSource, embedder: Embedder, *, explained: bool = False) -> Query:
@@ -72,33 +52,6 @@ def ask_images(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
     return Query(F.normalize(embedder.embed(sources).mean(0), dim=0))
 
 
-def ask_region(
-    source: ImageSource, embedder: Embedder, *, box: Box | None = None, polygon: Polygon | None = None
-) -> Query:
-    """A part of an image: what its places contribute, weighted by how much of each lies inside.
-
-    Raises ValueError for a region that lies outside the image, or outside what the model sees of it.
-    """
-    shares = embedder.shares(source)
-    if polygon is not None:
-        mask = _polygon_mask(polygon, shares.geometry.original_size)
-        coverage = shares.geometry.coverage_of(mask, shares.grid)
-    else:
-        assert box is not None
-        coverage = shares.geometry.coverage(_checked(box, shares.geometry.original_size), shares.grid)
-    weights = torch.from_numpy(coverage).flatten()  # (N,)
-    if not weights.any():
-        raise ValueError(
-            "the region lies outside what the model sees of the image (it cuts the borders); "
-            "choose one nearer the centre"
-        )
-    inside = Shares(
-        shares.values * weights[:, None], torch.zeros_like(shares.residual), shares.grid, shares.geometry
-    )
-    unit: Tensor = region_embedding(shares.values, weights)
-    return Query(unit, source=source, shares=inside, is_region=True, id=content_id(source))
-
-
 def ask_record(record: Record, embedding: FloatArray, embedder: Embedder) -> Query:
     """A record of the gallery, by its stored embedding; its file is read only to explain."""
     source = existing_file(record)
@@ -115,13 +68,6 @@ def ask_vector(vector: NDArray[Any] | Tensor, width: int) -> Query:
     return Query(F.normalize(values, dim=0))
 
 
-def content_id(source: ImageSource) -> str | None:
-    """The id that a file's content has in every gallery; None for pictures in memory."""
-    if isinstance(source, str | Path):
-        source = images.file_bytes(source)
-    return record_id(hashlib.sha256(source).hexdigest()) if isinstance(source, bytes) else None
-
-
 def existing_file(record: Record) -> Path:
     """The first file of a record that is still there; its first if none is."""
     paths = [Path(file.path) for file in record.files]
@@ -131,22 +77,3 @@ def existing_file(record: Record) -> Path:
 def is_one_image(source: object) -> bool:
     """Whether a query is one image rather than several or a vector."""
     return isinstance(source, str | Path | bytes | Image.Image | Picture)
-
-
-def _checked(box: Box, size: tuple[int, int]) -> Box:
-    left, top, right, bottom = box
-    height, width = size
-    if not (left < right and top < bottom and left < width and top < height and right > 0 and bottom > 0):
-        raise ValueError(
-            f"a box is left, top, right, bottom in pixels, left < right and top < bottom, "
-            f"inside the {width} x {height} pixels of the image; got {tuple(box)}"
-        )
-    return box
-
-
-def _polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:
-    if len(polygon) < 3:
-        raise ValueError(f"a polygon has three corners or more, got {len(polygon)}")
-    canvas = Image.new("1", (size[1], size[0]))
-    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
-    return np.array(canvas, dtype=np.bool_)

@@ -1,0 +1,121 @@
+"""A part of an image as a query: seen in its surroundings and seen alone, in equal parts.
+
+In its surroundings: the shares of the whole image that lie inside (Stylianou, Souvenir, Pless,
+WACV 2019); that finds scenes that hold the same thing. Alone: the part cut out, at the model's full
+resolution; that finds pictures of the thing itself. On generated rooms and on photographs of framed
+paintings the sum of both unit vectors is never far behind the better one (benchmarks/regions.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike import images
+from lookalike.embedder import Embedder, ImageSource
+from lookalike.gallery.query import Query, content_id
+from lookalike.types import Geometry, Shares
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels
+Polygon = Sequence[tuple[float, float]]  # (x, y) in original pixels
+_PixelBox = tuple[int, int, int, int]  # left, top, right, bottom, inside the image
+
+
+def ask_region(
+    source: ImageSource, embedder: Embedder, *, box: Box | None = None, polygon: Polygon | None = None
+) -> Query:
+    """A part of an image, a box or the inside of a polygon; its shares lie on the grid of the part.
+
+    Raises ValueError for a region that is empty or lies outside the image.
+    """
+    picture = images.load(source)
+    mask = None if polygon is None else _polygon_mask(polygon, picture.original_size)
+    pixels = _bounds(mask) if mask is not None else _pixel_box(box, picture.original_size)
+    whole = embedder.shares(picture)
+    alone = embedder.shares(picture.image.crop(pixels))
+    alone = replace(alone, geometry=_moved(alone.geometry, pixels, picture.original_size))
+    if mask is not None:
+        alone = _inside(alone, mask)
+    values = _unit_sum(_spread(whole, alone, mask)) + _unit_sum(alone.values, alone.residual)
+    residual = alone.residual / _length(alone.values.sum(0) + alone.residual)
+    shares = Shares(values, residual, alone.grid, alone.geometry)
+    unit = F.normalize(shares.total, dim=0)
+    return Query(unit, source=source, shares=shares, is_region=True, id=content_id(source))
+
+
+def _spread(whole: Shares, part: Shares, mask: NDArray[np.bool_] | None) -> Tensor:
+    """The whole image's shares on the finer grid of a part: each cell's by the area that they share."""
+    rows, columns = part.grid
+    boxes = [
+        part.geometry.cell_box(row, column, part.grid) for row in range(rows) for column in range(columns)
+    ]
+    weights = torch.from_numpy(np.stack([whole.geometry.coverage(box, whole.grid).ravel() for box in boxes]))
+    if mask is not None:
+        weights = weights * torch.from_numpy(part.geometry.coverage_of(mask, part.grid)).reshape(-1, 1)
+    return weights @ whole.values  # (N of the part, D)
+
+
+def _inside(shares: Shares, mask: NDArray[np.bool_]) -> Shares:
+    """Only what lies inside the mask; what no place accounts for is left out."""
+    weights = torch.from_numpy(shares.geometry.coverage_of(mask, shares.grid)).reshape(-1, 1)
+    return replace(shares, values=shares.values * weights, residual=torch.zeros_like(shares.residual))
+
+
+def _unit_sum(values: Tensor, residual: Tensor | None = None) -> Tensor:
+    """The values scaled so that their sum, with the residual, has length one."""
+    total = values.sum(0) if residual is None else values.sum(0) + residual
+    return values / _length(total)
+
+
+def _length(total: Tensor) -> Tensor:
+    """The length of a vector, never zero."""
+    length: Tensor = total.norm()
+    return length.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+def _moved(geometry: Geometry, pixels: _PixelBox, original_size: tuple[int, int]) -> Geometry:
+    """Where a cut-out's geometry lies on the image that it was cut from."""
+    top, left, height, width = geometry.crop
+    return Geometry(original_size, geometry.input_size, (top + pixels[1], left + pixels[0], height, width))
+
+
+def _pixel_box(box: Box | None, size: tuple[int, int]) -> _PixelBox:
+    assert box is not None
+    left, top, right, bottom = box
+    height, width = size
+    inside = left < width and top < height and right > 0 and bottom > 0
+    if not (left < right and top < bottom and inside and all(math.isfinite(side) for side in box)):
+        raise ValueError(
+            f"a box is left, top, right, bottom in pixels, left < right and top < bottom, "
+            f"inside the {width} x {height} pixels of the image; got {tuple(box)}"
+        )
+    return (
+        max(0, math.floor(left)),
+        max(0, math.floor(top)),
+        min(width, math.ceil(right)),
+        min(height, math.ceil(bottom)),
+    )
+
+
+def _polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:
+    if len(polygon) < 3:
+        raise ValueError(f"a polygon has three corners or more, got {len(polygon)}")
+    canvas = Image.new("1", (size[1], size[0]))
+    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
+    mask = np.array(canvas, dtype=np.bool_)
+    if not mask.any():
+        raise ValueError(f"the polygon covers none of the {size[1]} x {size[0]} pixels of the image")
+    return mask
+
+
+def _bounds(mask: NDArray[np.bool_]) -> _PixelBox:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
