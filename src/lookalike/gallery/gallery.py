@@ -244,8 +244,6 @@ class Gallery:
             asked.shares  # noqa: B018  refuse before searching
         if leave_self_out and asked.id is None:
             raise ValueError("leave_self_out knows files, bytes and ids, not pictures in memory or vectors")
-        if not len(self):
-            return []
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),

@@ -35,6 +35,7 @@ class Searcher:
 
     def __init__(self, store: VectorStore, place: Path | None, memory_budget: int) -> None:
         self._store, self._place, self._budget = store, place, memory_budget
+        self._count: tuple[int, int] | None = None  # version, records
         self._snapshot: Snapshot | None = None
         self._rows: dict[str, int] = {}
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
@@ -43,7 +44,7 @@ class Searcher:
     def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
         """The n records nearest to a unit vector (D,) that pass the filter, without one id."""
         version = self._store.version
-        if self.fits and (where is not None or self._accelerated(version) is None):
+        if self._fits(version) and (where is not None or self._accelerated(version) is None):
             return self._exact(self.snapshot(version), unit, n, where, without)
         passes = None if where is None else parse_filter(where)
 
@@ -52,10 +53,11 @@ class Searcher:
 
         return self._approximate(self._accelerated(version), unit, n, keep)
 
-    @property
-    def fits(self) -> bool:
-        """Whether all embeddings may be held in memory."""
-        return len(self._store) * self._store.width * 4 <= self._budget
+    def _fits(self, version: int) -> bool:
+        """Whether all embeddings of a version may be held in memory; counted once a version."""
+        if self._count is None or self._count[0] != version:
+            self._count = (version, len(self._store))
+        return self._count[1] * self._store.width * 4 <= self._budget
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """All records and embeddings, as of this version or the latest."""
