@@ -61,11 +61,13 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.9, 2.4)
     z = ((x + 1j * y) * turn + centre).astype(np.complex64)
     effort = np.zeros(z.shape, dtype=np.float32)
-    for _ in range(16):
-        slope = z ** (power - 1)
-        step = relax * (z * slope - 1) / (power * slope + 1e-6)
-        z = z - step
-        effort += np.abs(step) > 0.02
+    with np.errstate(over="ignore", invalid="ignore"):  # a point may be thrown beyond all numbers
+        for _ in range(16):
+            slope = z ** (power - 1)
+            step = relax * (z * slope - 1) / (power * slope + 1e-6)
+            z = z - step
+            effort += np.abs(step) > 0.02
+    z = np.nan_to_num(z)
     basin = np.round(np.angle(z) * power / (2 * np.pi)).astype(np.int32) % power
     colours = np.array(shuffled(rng, palette(rng))[:power] + palette(rng)[:1], dtype=np.float32)
     light = 1.1 - 0.85 * (effort / 16.0)
