@@ -22,14 +22,15 @@ def room_pictures(seed: int) -> tuple[Picture, Picture]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=9)
     arguments = parser.parse_args()
     others = [scenes.room(10**6 + i, paintings=[10**6 + i]).image for i in range(150)]
     embedder = Embedder.load(arguments.model).setting_aside(others)
     why = Decomposition(embedder)(*room_pictures(arguments.seed))
     IMAGES.mkdir(exist_ok=True)
-    render.side_by_side(why).quantize(256).save(IMAGES / "why.png", optimize=True)
-    print(f"wrote {IMAGES / 'why.png'}")
+    picture = IMAGES / "why.jpg"
+    render.side_by_side(why).save(picture, quality=90)
+    print(f"wrote {picture}")
 
 
 if __name__ == "__main__":
