@@ -34,23 +34,25 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_python_example_runs(photos):
-    code = block_after("In Python", "python")
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=photos)
+def test_the_python_examples_run(photos):
+    """One after the other, as a reader would type them."""
+    section = README.split("## In Python")[1].split("## On the command line")[0]
+    examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(examples) == 2
+    subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(examples)], check=True, cwd=photos)
     assert (photos / "why.png").stat().st_size > 10_000
+    assert (photos / "hit.png").stat().st_size > 10_000
 
 
-COMMANDS = [line for line in block_after("On the command line").splitlines() if line]
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_lines_run(line, photos):
-    program, *arguments = shlex.split(line)
-    assert program == "lookalike"
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    named = re.findall(r"\S+\.(?:png|npz)", line)
-    assert all((photos / name).stat().st_size > 0 for name in named)
+def test_the_command_lines_run(photos):
+    """One after the other: a gallery is indexed before it is searched."""
+    for line in block_after("On the command line").split("\n")[:-1]:
+        program, *arguments = shlex.split(line)
+        assert program == "lookalike"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        named = re.findall(r"\S+\.(?:png|npz|html)", line)
+        assert all((photos / name).stat().st_size > 0 for name in named)
 
 
 def test_the_two_commands_name_what_exists():
