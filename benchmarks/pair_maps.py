@@ -30,16 +30,26 @@ def double_loop(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def medians(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of two functions that are called alternately, after a warm-up."""
-    first(), second()
-    times: list[tuple[float, float]] = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        first()
-        middle = time.perf_counter()
-        second()
-        times.append((middle - start, time.perf_counter() - middle))
+    """Median seconds of two functions, measured alternately, each over at least 10 ms of calls."""
+    counts = [calls_in_10_ms(function) for function in (first, second)]
+    times = [
+        [seconds(function, count) for function, count in zip((first, second), counts, strict=True)]
+        for _ in range(repeats)
+    ]
     return tuple(np.median(times, axis=0))  # type: ignore[return-value]
+
+
+def calls_in_10_ms(function: Callable[[], object]) -> int:
+    """How many calls take about 10 ms, at least one; warms up as well."""
+    return max(1, round(0.01 / min(seconds(function, 1) for _ in range(3))))
+
+
+def seconds(function: Callable[[], object], count: int) -> float:
+    """Mean time of a call."""
+    start = time.perf_counter()
+    for _ in range(count):
+        function()
+    return (time.perf_counter() - start) / count
 
 
 def report_pairs(rng: np.random.Generator) -> None:

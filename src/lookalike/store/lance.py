@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, final, overload
+from urllib.parse import unquote, urlsplit
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 from lookalike.errors import GalleryError
 from lookalike.store.records import Copy, Entry, Record, Snapshot
@@ -49,6 +52,7 @@ class LanceStore:
             raise GalleryError(
                 f"the table of {width} dimensions at {place} can't be opened: {_first_line(error)}"
             ) from error
+        self._one_writer = _one_writer(place)
 
     @property
     def width(self) -> int:
@@ -80,7 +84,9 @@ class LanceStore:
         embeddings = pa.FixedSizeListArray.from_arrays(flat, self._width)
         shares = pa.array([entry.shares for entry in by_id.values()], pa.large_binary())
         rows = rows.append_column("embedding", embeddings).append_column("shares", shares)
-        result = self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
+        with self._one_writer:  # two inserts at once would not see each other's ids
+            self._table.checkout_latest()
+            result = self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
         return int(result.num_inserted_rows)
 
     def update(self, records: Sequence[Record]) -> None:
@@ -222,3 +228,9 @@ def _one_of(ids: Sequence[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _one_writer(place: str | Path) -> AbstractContextManager[object]:
+    """A lock among the processes of one machine; on an object store there is none."""
+    path = urlsplit(place).path if isinstance(place, str) and place.startswith("file:") else str(place)
+    return nullcontext() if "://" in path else FileLock(Path(unquote(path)) / ".writing.lock")
