@@ -16,7 +16,7 @@ FLOORS = {
     },
     3: {"accelerator", "explainers", "gallery", "rerankers", "store", "survey"},
     4: {"render", "report", "search_report", "writing"},
-    5: {"demo", "cli"},
+    5: {"demo", "cli", "web"},
 }  # fmt: skip
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
 
@@ -31,6 +31,9 @@ OWNERS = {
     "jinja2": "report",
     "typer": "cli",
     "rich": "cli",
+    "fastapi": "web",
+    "starlette": "web",
+    "uvicorn": "web",
     "matplotlib": None,
 }
 

@@ -15,6 +15,7 @@ from lookalike.cli.explaining import commands as explaining_commands
 from lookalike.cli.galleries import commands as gallery_commands
 from lookalike.cli.galleries import upkeep
 from lookalike.cli.models import models
+from lookalike.cli.serving import commands as serving_commands
 
 app = typer.Typer(
     name="lookalike",
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(explaining_commands)
 app.add_typer(gallery_commands)
 app.add_typer(array_commands)
+app.add_typer(serving_commands)
 app.add_typer(upkeep, name="gallery")
 app.add_typer(models, name="models")
 

@@ -1,0 +1,119 @@
+"""The app: guards, routes, the page, and every refusal as one sentence of JSON."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from lookalike import __version__
+from lookalike.errors import GalleryError, LookalikeError
+from lookalike.gallery import Gallery
+from lookalike.web.caching import LeastRecent
+from lookalike.web.desk import Desk
+from lookalike.web.guards import Guards
+from lookalike.web.jobs import Jobs
+from lookalike.web.limits import WebLimits
+from lookalike.web.routes import Served, router
+from lookalike.web.uploads import Uploads
+
+_STATIC = Path(__file__).parent / "static"
+_BODY_OVERHEAD = 64 * 2**10  # bytes of a form around its file
+_THUMBNAILS_HELD, _THUMBNAIL_BYTES = 4000, 128 * 2**20
+
+_logger = logging.getLogger(__name__)
+
+
+def create_app(
+    galleries: Gallery | Mapping[str, Gallery],
+    *,
+    token: str | None = None,
+    limits: WebLimits | None = None,
+    add_from: Path | None = None,
+    allowed_hosts: Sequence[str] = ("*",),
+) -> FastAPI:
+    """The HTTP API and the page of one gallery or of several by name.
+
+    With a ``token`` every route but the page and its files asks for it. ``add_from`` is a folder that
+    clients may add pictures from and send pictures to; without it nothing may be added. Raises
+    ValueError for names that are no part of an address.
+    """
+    named = galleries if isinstance(galleries, Mapping) else {_name_of(galleries): galleries}
+    limits = limits or WebLimits()
+    here = _served(named, limits, add_from)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        here.jobs.close()
+
+    app = FastAPI(
+        title="lookalike",
+        summary="Find the images that match, rank them better, and see why.",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # FastAPI's own pages load scripts from other hosts
+        redoc_url=None,
+    )
+    app.state.served = here
+    app.include_router(router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
+    app.add_middleware(Guards, token=token, max_body_bytes=limits.max_upload_bytes + _BODY_OVERHEAD)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    for kind, answer in _ANSWERS.items():
+        app.add_exception_handler(kind, answer)
+    return app
+
+
+def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path | None) -> Served:
+    wrong = [name for name in galleries if not re.fullmatch(r"[\w-][\w.-]*", name)]
+    if wrong or not galleries:
+        raise ValueError(f"a gallery's name has letters, digits, - _ and .; got {wrong or 'no gallery'}")
+    uploads, lock = Uploads(limits), threading.Lock()
+    desks = {name: Desk(name, gallery, uploads, lock) for name, gallery in galleries.items()}
+    thumbnails: LeastRecent[tuple[str, str, int], bytes] = LeastRecent(
+        _THUMBNAILS_HELD, max_size=_THUMBNAIL_BYTES, size=len
+    )
+    return Served(desks, uploads, Jobs(add_from, limits, lock), limits, thumbnails)
+
+
+def _name_of(gallery: Gallery) -> str:
+    return re.sub(r"[^\w-]", "-", Path(gallery.place).stem if gallery.place else "gallery") or "gallery"
+
+
+def _page() -> str:
+    return str(_STATIC / "index.html")
+
+
+def _known(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, GalleryError) else 422)
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
+
+
+def _unknown(request: Request, _: Exception) -> JSONResponse:
+    _logger.error("%s %s failed", request.method, request.url.path)
+    return JSONResponse({"detail": "something failed in the server; its log says what"}, 500)
+
+
+_ANSWERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+    LookalikeError: _known,
+    RequestValidationError: _invalid,
+    Exception: _unknown,
+}

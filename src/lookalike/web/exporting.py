@@ -1,0 +1,41 @@
+"""A search as one HTML file that can be handed on."""
+
+from __future__ import annotations
+
+import datetime
+
+from fastapi import HTTPException
+
+from lookalike.gallery import Hit
+from lookalike.report import ReportedMatch, pair_report
+from lookalike.web.desk import Desk
+from lookalike.web.schemas import SearchRequest
+
+
+def report_html(desk: Desk, request: SearchRequest) -> str:
+    """The report of a search; 422 where it finds nothing."""
+    hits = desk.hits(request.query, request)
+    matches = [
+        ReportedMatch(desk.why(request.query, hit), _remark(hit)) for hit in hits if desk.has_file(hit)
+    ]
+    if not matches:
+        raise HTTPException(422, "there is nothing to report: no hit, or none whose file is still there")
+    title = f"What matches {desk.title(request.query)}?"
+    return pair_report(matches, title=title, facts=_facts(desk, request, hits))
+
+
+def _remark(hit: Hit) -> str:
+    moved = "" if hit.rank_before in (None, hit.rank) else f"was {hit.rank_before} before re-ranking; "
+    return f"{moved}SHA-256 {hit.record.hash}"
+
+
+def _facts(desk: Desk, request: SearchRequest, hits: list[Hit]) -> dict[str, str]:
+    asked = request.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+    return {
+        "gallery": f"{desk.name}, {len(desk.gallery)} pictures",
+        "model": desk.gallery.embedder.name,
+        "method": "shares",
+        "search": ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture",
+        "found": f"{len(hits)} matches",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

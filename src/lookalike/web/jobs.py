@@ -1,0 +1,121 @@
+"""Adding pictures in the background, one job after the other, so that searching goes on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import final
+
+from fastapi import HTTPException
+
+from lookalike import images
+from lookalike.errors import LookalikeError
+from lookalike.gallery import AddProgress, AddReport, Gallery
+from lookalike.web.caching import LeastRecent
+from lookalike.web.limits import WebLimits
+from lookalike.web.schemas import JobOut, UnreadableOut
+from lookalike.web.uploads import Form
+
+_JOBS_HELD = 100
+_UPLOADS = "uploads"  # subfolder for pictures that clients send
+_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
+
+_logger = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """The server ends, so the job does."""
+
+
+@final
+class Jobs:
+    """Jobs by id. ``folder`` is what pictures may be added from; None: nothing may be added."""
+
+    def __init__(self, folder: Path | None, limits: WebLimits, lock: threading.Lock) -> None:
+        self.folder = None if folder is None else folder.resolve()
+        self._limits, self._lock = limits, lock
+        self._jobs: LeastRecent[str, JobOut] = LeastRecent(_JOBS_HELD)
+        self._thread = ThreadPoolExecutor(1, "adding")
+        self._is_stopping = threading.Event()
+
+    def get(self, id: str) -> JobOut | None:
+        """How far a job has come."""
+        return self._jobs.get(id)
+
+    def add_folder(self, gallery: Gallery, folder: str) -> JobOut:
+        """Add a folder below the permitted one; 403 for any other."""
+        top = self._permitted()
+        try:
+            wanted = (top / folder).resolve()
+        except (OSError, ValueError) as error:
+            raise HTTPException(422, "the folder is no path") from error
+        if not wanted.is_relative_to(top):
+            raise HTTPException(403, "the folder lies outside the one that may be added from")
+        if not wanted.is_dir():
+            raise HTTPException(404, f"there is no folder {folder!r} to add from")
+        return self._start(gallery, wanted)
+
+    def add_upload(self, gallery: Gallery, form: Form) -> JobOut:
+        """Check a picture that was sent, store it under its hash and add it."""
+        top = self._permitted()
+        images.load(form.data, limits=self._limits.images, name=form.name)  # refuses what is no picture
+        suffix = next((s for start, s in _SUFFIXES.items() if form.data.startswith(start)), ".tif")
+        file = top / _UPLOADS / f"{hashlib.sha256(form.data).hexdigest()}{suffix}"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(form.data)
+        return self._start(gallery, file)
+
+    def close(self) -> None:
+        """Stop the running job at its next picture; the gallery keeps what was committed."""
+        self._is_stopping.set()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _permitted(self) -> Path:
+        if self.folder is None:
+            raise HTTPException(403, "this server was not started with permission to add pictures")
+        return self.folder
+
+    def _start(self, gallery: Gallery, what: Path) -> JobOut:
+        job = JobOut(id=secrets.token_hex(8), state="waiting")
+        self._jobs.put(job.id, job)
+        self._thread.submit(self._run, job, gallery, what)
+        return job
+
+    def _run(self, job: JobOut, gallery: Gallery, what: Path) -> None:
+        job.state = "running"
+        try:
+            _finish(job, self._add(job, gallery, what))
+        except _StoppedError:
+            job.state = "stopped"
+        except LookalikeError as error:
+            job.state, job.error = "failed", str(error).replace(str(self.folder), "")
+        except Exception:
+            _logger.exception("job %s failed", job.id)
+            job.state, job.error = "failed", "adding failed in the server; its log says why"
+
+    def _add(self, job: JobOut, gallery: Gallery, what: Path) -> AddReport:
+        def note(progress: AddProgress) -> None:
+            if self._is_stopping.is_set():
+                raise _StoppedError
+            job.done, job.total = progress.done, progress.total
+            job.rate, job.remaining = progress.rate, progress.remaining
+
+        if gallery.place is None:
+            with self._lock:
+                return gallery.add(what, progress=note)
+        with self._lock:  # a model of its own, so that searches need not wait for this one
+            embedder = copy.deepcopy(gallery.embedder)
+        return Gallery.open(gallery.place, embedder).add(what, progress=note)
+
+
+def _finish(job: JobOut, report: AddReport) -> None:
+    job.added, job.known = report.added, report.known
+    job.unreadable = [
+        UnreadableOut(name=Path(path).name, reason=reason) for path, reason in report.unreadable
+    ]
+    job.state = "done"

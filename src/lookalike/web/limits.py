@@ -1,0 +1,22 @@
+"""What strangers may cost the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lookalike.images import Limits
+
+
+@dataclass(frozen=True)
+class WebLimits:
+    """Larger uploads are refused before they are kept; more queries push out the oldest."""
+
+    max_upload_bytes: int = 32 * 2**20
+    max_pixels: int = 50_000_000  # height * width of an upload
+    max_queries: int = 32  # uploads that are remembered
+    max_query_bytes: int = 256 * 2**20  # of all remembered uploads together
+
+    @property
+    def images(self) -> Limits:
+        """The same as limits of reading an image."""
+        return Limits(max_bytes=self.max_upload_bytes, max_pixels=self.max_pixels)

@@ -1,0 +1,79 @@
+// Maps on pictures: values are enlarged first and coloured afterwards, so no colour is invented.
+
+import { getJson } from "./api.js";
+
+const FINE = 16; // drawn pixels per cell of the grid
+let palette = [];
+
+export async function loadPalette() {
+  palette = (await getJson("/palette")).rgba;
+}
+
+function colourOf(value, limit) {
+  const relative = limit > 0 ? Math.max(-1, Math.min(1, value / limit)) : 0;
+  const place = ((relative + 1) / 2) * (palette.length - 1);
+  const below = Math.min(Math.floor(place), palette.length - 2);
+  const t = place - below;
+  return palette[below].map((part, i) => part + (palette[below + 1][i] - part) * t);
+}
+
+// The value at a place in cells; values stand at the centres of cells.
+function between(map, y, x) {
+  const rows = map.length, columns = map[0].length;
+  const cy = Math.max(0, Math.min(rows - 1, y - 0.5)), cx = Math.max(0, Math.min(columns - 1, x - 0.5));
+  const i = Math.min(Math.floor(cy), rows - 1), j = Math.min(Math.floor(cx), columns - 1);
+  const i2 = Math.min(i + 1, rows - 1), j2 = Math.min(j + 1, columns - 1);
+  const ty = cy - i, tx = cx - j;
+  const upper = map[i][j] * (1 - tx) + map[i][j2] * tx;
+  const lower = map[i2][j] * (1 - tx) + map[i2][j2] * tx;
+  return upper * (1 - ty) + lower * ty;
+}
+
+// Draw a map on a canvas that covers its picture. `geometry` says where the grid lies.
+export function drawMap(canvas, map, geometry, limit) {
+  const rows = map.length, columns = map[0].length;
+  const small = document.createElement("canvas");
+  small.width = columns * FINE;
+  small.height = rows * FINE;
+  const context = small.getContext("2d");
+  const pixels = context.createImageData(small.width, small.height);
+  for (let y = 0, at = 0; y < small.height; y++) {
+    for (let x = 0; x < small.width; x++, at += 4) {
+      pixels.data.set(colourOf(between(map, (y + 0.5) / FINE, (x + 0.5) / FINE), limit), at);
+    }
+  }
+  context.putImageData(pixels, 0, 0);
+  const [height, width] = geometry.original_size, [top, left, cropHeight, cropWidth] = geometry.crop;
+  const scale = 640 / Math.max(height, width);
+  canvas.width = Math.max(1, Math.round(width * scale));
+  canvas.height = Math.max(1, Math.round(height * scale));
+  const on = canvas.getContext("2d");
+  on.imageSmoothingQuality = "high";
+  on.drawImage(small, left * scale, top * scale, cropWidth * scale, cropHeight * scale);
+}
+
+export function clearMap(canvas) {
+  canvas.width = canvas.height = 1;
+}
+
+// Values per cell say more or less according to the size of a cell; per 1 % of the view they compare.
+export const perPercent = (map) => {
+  const factor = (map.length * map[0].length) / 100;
+  return map.map((row) => row.map((value) => value * factor));
+};
+
+export function drawLegend(canvas) {
+  const context = canvas.getContext("2d");
+  for (let x = 0; x < canvas.width; x++) {
+    const [r, g, b] = colourOf((2 * x) / (canvas.width - 1) - 1, 1);
+    context.fillStyle = `rgb(${r}, ${g}, ${b})`;
+    context.fillRect(x, 0, 1, canvas.height);
+  }
+}
+
+// A frame takes the shape of its picture, so that what lies over it fits.
+export function fitFrame(frame, image) {
+  const fit = () => frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+  image.addEventListener("load", fit);
+  if (image.complete && image.naturalWidth) fit();
+}

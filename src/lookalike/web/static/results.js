@@ -1,0 +1,132 @@
+// The grid: pictures of the gallery to choose from, or the hits of a search.
+
+import { getJson, showPicture } from "./api.js";
+import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+
+const THUMBNAIL = 480;
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function button(className, text, label, onClick) {
+  const made = element("button", className, text);
+  made.type = "button";
+  made.title = label;
+  made.addEventListener("click", (event) => {
+    event.stopPropagation();
+    onClick(event);
+  });
+  return made;
+}
+
+// Pictures load when they come near the window.
+const observer = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    observer.unobserve(target);
+    target.dispatchEvent(new Event("near"));
+  }
+}, { rootMargin: "600px" });
+
+function frameOf(gallery, picture) {
+  const frame = element("div", "frame"), image = element("img"), canvas = element("canvas");
+  image.alt = picture.name;
+  image.draggable = false;
+  fitFrame(frame, image);
+  image.addEventListener("load", () => frame.classList.add("loaded"));
+  image.addEventListener("error", () => frame.classList.add("missing"));
+  frame.append(image, canvas);
+  frame.addEventListener("near", () => showPicture(image, gallery, picture.id, THUMBNAIL).catch(() => frame.classList.add("missing")));
+  observer.observe(frame);
+  return frame;
+}
+
+export function browseCard(gallery, picture, onChoose) {
+  const card = element("article", "card browse");
+  const stage = element("div", "stage");
+  stage.append(frameOf(gallery, picture));
+  card.tabIndex = 0;
+  card.setAttribute("role", "button");
+  card.setAttribute("aria-label", `Search with ${picture.name}`);
+  card.append(stage, element("p", "name", picture.name));
+  card.onclick = () => onChoose(picture);
+  card.onkeydown = (event) => event.target === card && event.key === "Enter" && onChoose(picture);
+  return card;
+}
+
+export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
+  const card = element("article", "card hit");
+  card.tabIndex = 0;
+  card.dataset.id = hit.id;
+  card.setAttribute("aria-label", `${hit.rank}: ${hit.name}, similarity ${hit.similarity.toFixed(3)}`);
+  const stage = element("div", "stage"), frame = frameOf(search.gallery, hit);
+  stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
+  const facts = element("p", "facts");
+  facts.append(element("b", "", hit.similarity.toFixed(3)), element("span", "name", hit.name));
+  if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)} % a match`));
+  facts.lastChild.title = hit.name;
+  const why = button("why", "Why", "Heat map on this picture (W)", () => toggle(card, search, hit, frame));
+  why.setAttribute("aria-pressed", "false");
+  const actions = element("p", "actions");
+  actions.append(
+    why,
+    button("", "Compare", "Both pictures, place by place (Enter)", () => onCompare(hit)),
+    button("quiet", "Search with this", "Make this picture the query", () => onChoose(hit)),
+  );
+  card.append(stage, facts, actions);
+  stage.onclick = () => onCompare(hit);
+  for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
+  for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
+  card.onkeydown = (event) => {
+    if (event.target !== card) return;
+    if (event.key === "Enter") onCompare(hit);
+    if (event.key === "w") why.click();
+  };
+  return card;
+}
+
+function moveOf(hit) {
+  if (hit.rank_before === null || hit.rank_before === hit.rank) return [];
+  const by = hit.rank_before - hit.rank;
+  const moved = element("span", by > 0 ? "moved up" : "moved down", `${by > 0 ? "▲" : "▼"} ${Math.abs(by)}`);
+  moved.title = `rank ${hit.rank_before} before re-ranking`;
+  return [moved];
+}
+
+async function toggle(card, search, hit, frame) {
+  const why = card.querySelector(".why"), canvas = frame.querySelector("canvas");
+  const isOn = why.getAttribute("aria-pressed") !== "true";
+  why.setAttribute("aria-pressed", String(isOn));
+  if (!isOn) return clearMap(canvas);
+  why.setAttribute("aria-busy", "true"); // disabled it would lose the focus
+  try {
+    const found = await getJson(search.explanationPath(hit));
+    drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit);
+  } catch (error) {
+    why.setAttribute("aria-pressed", "false");
+    why.title = error.message;
+  } finally {
+    why.removeAttribute("aria-busy");
+  }
+}
+
+export function skeletons(count) {
+  return Array.from({ length: count }, () => element("article", "card skeleton"));
+}
+
+// Arrow keys walk over the cards, by columns as they are on the screen.
+export function walkWithArrows(grid) {
+  grid.addEventListener("keydown", (event) => {
+    const cards = [...grid.querySelectorAll(".card")], at = cards.indexOf(event.target);
+    if (at < 0) return;
+    const columns = cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+    if (!step || !cards[at + step]) return;
+    event.preventDefault();
+    cards[at + step].focus();
+  });
+}

@@ -1,0 +1,91 @@
+"""A gallery of generated rooms, its app, clients for it, and a real server on the loopback."""
+
+import io
+import threading
+import time
+
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.testclient import TestClient
+
+from lookalike import scenes
+from lookalike.embedder import Embedder
+from lookalike.gallery import Gallery, folder_labels
+from lookalike.web import WebLimits, create_app
+
+LIMITS = WebLimits(max_upload_bytes=2**20, max_pixels=2_000_000, max_queries=4)
+
+
+@pytest.fixture(scope="session")
+def mini():
+    return Embedder.load("mini", precision="fp32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def room_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms")
+    rooms = scenes.gallery_of_rooms(3, n_paintings=5, rooms_per_painting=2, size=(150, 200))
+    for i, (room, label) in enumerate(zip(rooms.rooms, rooms.labels, strict=True)):
+        (folder / f"painting {label}").mkdir(exist_ok=True)
+        room.image.save(folder / f"painting {label}" / f"room-{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gallery(room_folder, mini, tmp_path_factory):
+    """A gallery on disk; read-only."""
+    made = Gallery.create(tmp_path_factory.mktemp("galleries") / "rooms.gallery", mini)
+    made.add(room_folder, metadata=folder_labels(room_folder))
+    return made
+
+
+@pytest.fixture(scope="session")
+def client(gallery):
+    """A client of an app without a token that may not add; only uploads change its state."""
+    with TestClient(create_app(gallery, limits=LIMITS)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def records(gallery):
+    return list(gallery.records())
+
+
+@pytest.fixture(scope="session")
+def room_bytes(room_folder):
+    return sorted(room_folder.rglob("*.png"))[4].read_bytes()
+
+
+@pytest.fixture
+def uploaded(client, room_bytes):
+    """Id of an uploaded room that is in the gallery, too."""
+    return client.post("/api/queries", files={"file": ("a room.png", room_bytes)}).json()["id"]
+
+
+@pytest.fixture
+def png():
+    """Bytes of a plain PNG: png((W, H))."""
+
+    def make(size, colour=(90, 120, 60)):
+        buffer = io.BytesIO()
+        Image.new("RGB", size, colour).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def address(gallery):
+    """Address of a real server."""
+    config = uvicorn.Config(create_app(gallery, limits=LIMITS), port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    listening = config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()

@@ -1,0 +1,212 @@
+"""The page in a real browser on a real server: every view by real clicks and keys."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens the page; at the end no script may have failed and no other host been asked."""
+    pages, troubles = [], []
+
+    def open_one(**options):
+        context = browser.new_context(**options)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda r: troubles.extend([] if r.url.startswith((address, "blob:")) else [r.url]))
+        page.goto(address)
+        page.wait_for_selector(".browse")
+        pages.append(context)
+        return page
+
+    yield open_one
+    for context in pages:
+        context.close()
+    assert not troubles
+
+
+@pytest.fixture
+def searched(open_page, room_folder):
+    """A page with the hits of an uploaded room."""
+    page = open_page(viewport={"width": 1280, "height": 800})
+    search_with(page, room_folder)
+    return page
+
+
+def search_with(page, room_folder):
+    with page.expect_file_chooser() as chooser:
+        page.click("#choose")
+    chooser.value.set_files(sorted(room_folder.rglob("*.png"))[4])
+    page.wait_for_selector(".hit")
+
+
+def names(page):
+    return page.locator(".hit .facts .name").all_text_contents()
+
+
+def wait_for_new_hits(page, act):
+    with page.expect_response(re.compile("/search$")):
+        act()
+    page.wait_for_selector("#grid:not([aria-busy]) .hit")
+
+
+def painted(page, selector):
+    """How many pixels of a canvas are not transparent."""
+    return page.locator(selector).evaluate(
+        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)"
+        ".data.filter((value, i) => i % 4 === 3 && value > 8).length"
+    )
+
+
+def wait_until_painted(page, selector):
+    page.wait_for_function("selector => document.querySelector(selector).width > 300", arg=selector)
+    assert painted(page, selector) > 500
+
+
+def test_a_hit_shows_its_map_and_the_querys_map_while_pointed_at(searched):
+    assert len(names(searched)) == 9
+    why = searched.locator(".hit .why").first
+    why.click()
+    wait_until_painted(searched, ".hit:first-child canvas")
+    wait_until_painted(searched, "#query-heat")
+    why.click()
+    assert painted(searched, ".hit:first-child canvas") == 0
+    searched.mouse.move(5, 5)
+    assert painted(searched, "#query-heat") == 0
+
+
+def test_pointing_at_a_place_shows_its_counterpart(searched):
+    searched.locator(".hit").first.get_by_text("Compare").click()
+    wait_until_painted(searched, "#left canvas")
+    wait_until_painted(searched, "#right canvas")
+    area = searched.locator("#left").bounding_box()
+    assert area["width"] > 500
+    searched.mouse.move(area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.4)
+    searched.wait_for_selector("#right .cell:visible")
+    searched.wait_for_selector("#left .cell:visible")
+    assert painted(searched, "#left canvas") == 0
+    first = searched.locator("#right .cell").get_attribute("style")
+    searched.locator("#right").hover(position={"x": 400, "y": 40})
+    searched.wait_for_function("() => document.querySelector('#right canvas').width < 2")
+    assert searched.locator("#right .cell").get_attribute("style") != first
+    searched.locator("#opacity").fill("20")
+    assert searched.locator("#left canvas").evaluate("c => getComputedStyle(c).opacity") == "0.2"
+    searched.click("#next")
+    assert searched.locator("#compare-title").text_content().startswith("2.")
+    searched.keyboard.press("Escape")
+    assert not searched.locator("#compare").is_visible()
+
+
+def test_a_box_on_the_query_changes_the_hits(searched):
+    before = searched.locator(".hit .facts b").all_text_contents()
+    area = searched.locator("#query-frame").bounding_box()
+
+    def drag():
+        searched.mouse.move(area["x"] + area["width"] * 0.1, area["y"] + area["height"] * 0.1)
+        searched.mouse.down()
+        searched.mouse.move(area["x"] + area["width"] * 0.6, area["y"] + area["height"] * 0.5, steps=4)
+        searched.mouse.up()
+
+    wait_for_new_hits(searched, drag)
+    assert searched.locator("#heading").text_content() == "Matches of this part"
+    by_part = searched.locator(".hit .facts b").all_text_contents()
+    assert by_part != before
+    wait_for_new_hits(searched, lambda: searched.keyboard.press("Escape"))
+    assert searched.locator(".hit .facts b").all_text_contents() == before
+
+
+def test_reranking_shows_who_moved(searched):
+    before = names(searched)
+    wait_for_new_hits(searched, lambda: searched.select_option("#rerank", "k-reciprocal"))
+    after = names(searched)
+    assert sorted(after) == sorted(before)
+    moves = searched.locator(".hit").evaluate_all(
+        "all => all.map(c => c.querySelector('.moved')?.textContent ?? '')"
+    )
+    for rank, (name, move) in enumerate(zip(after, moves, strict=True)):
+        by = before.index(name) - rank
+        assert move == ("" if by == 0 else f"{'▲' if by > 0 else '▼'} {abs(by)}")
+    assert any(moves)
+
+
+def test_filters_and_refusals_are_told(searched):
+    wait_for_new_hits(searched, lambda: _fill(searched, "#where", "label != 'x'"))
+    with searched.expect_response(re.compile("/search$")):
+        _fill(searched, "#where", "label ==")
+    searched.wait_for_selector("#message.error")
+    with searched.expect_response(re.compile("/search$")):
+        _fill(searched, "#where", "label == 'nowhere'")
+    searched.get_by_text("No good match").wait_for()
+
+
+def _fill(page, selector, text):
+    page.fill(selector, text)
+    page.keyboard.press("Enter")
+
+
+def test_everything_can_be_done_with_the_keyboard(open_page):
+    page = open_page(viewport={"width": 1280, "height": 800})
+    page.locator(".browse").first.focus()
+    page.keyboard.press("ArrowRight")
+    chosen = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hit")
+    assert page.locator("#query-name").text_content() in chosen
+    page.locator(".hit").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("w")
+    page.wait_for_selector(".hit:focus canvas[width='640']")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    wait_until_painted(page, "#left canvas")
+    page.locator("#left").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#right .cell:visible")
+    page.keyboard.press("Escape")
+    assert page.locator(".hit:focus").count() == 1
+
+
+def test_the_report_is_downloaded(searched):
+    with searched.expect_download() as download:
+        searched.click("#report")
+    assert "SHA-256" in Path(download.value.path()).read_text()
+
+
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_folder):
+    page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
+    search_with(page, room_folder)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".hit").first.get_by_text("Compare").tap()
+    wait_until_painted(page, "#right canvas")
+    assert page.locator("#compare").evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    page.locator("#left").tap(position={"x": 100, "y": 60})
+    page.wait_for_selector("#right .cell:visible")
+
+
+def test_a_file_that_is_no_picture_is_told(open_page, tmp_path):
+    page = open_page()
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing of the kind")
+    page.set_input_files("#file", bad)
+    assert "not an image" in page.locator("#message.error").text_content()

@@ -1,0 +1,212 @@
+"""What the API refuses: with which status, in one sentence, and with nothing written."""
+
+import http.client
+import re
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from lookalike.web import create_app
+
+RECORD = "0" * 20
+SEARCH = "/api/galleries/rooms/search"
+
+
+def refused(response, status):
+    assert response.status_code == status, response.text
+    (detail,) = response.json().values()
+    assert isinstance(detail, str) and "Traceback" not in detail and "\n" not in detail
+    return detail
+
+
+def upload(client, data, name="a.png", path="/api/queries"):
+    return client.post(path, files={"file": (name, data)})
+
+
+@pytest.fixture
+def nothing_written(tmp_path, monkeypatch, gallery):
+    """Fails where a temporary file is made or the gallery's folder changes."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a temporary file was made")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", refuse)
+    before = {path: path.stat().st_mtime_ns for path in Path(gallery.place).rglob("*")}
+    yield
+    assert before == {path: path.stat().st_mtime_ns for path in Path(gallery.place).rglob("*")}
+
+
+@pytest.mark.usefixtures("nothing_written")
+class TestUploads:
+    def test_what_is_no_picture_is_refused(self, client):
+        assert "not an image" in refused(upload(client, b"<svg onload='alert(1)'/>" * 9), 422)
+
+    def test_an_empty_file_is_refused(self, client):
+        refused(upload(client, b""), 422)
+
+    def test_a_truncated_picture_is_refused(self, client, room_bytes):
+        refused(upload(client, room_bytes[: len(room_bytes) // 2]), 422)
+
+    def test_a_body_that_is_no_form_is_refused(self, client, room_bytes):
+        refused(client.post("/api/queries", content=room_bytes), 415)
+        refused(client.post("/api/queries", data={"file": "a text"}, files={"other": b"x"}), 422)
+        broken = {"content-type": "multipart/form-data; boundary=x"}
+        refused(client.post("/api/queries", content=b"--y\r\n\r\n", headers=broken), 422)
+
+    def test_a_large_upload_within_the_limit_stays_in_memory(self, client, png):
+        assert upload(client, png((64, 64)) + b"\0" * (2**20 - 5000)).status_code == 201
+
+    def test_an_upload_beyond_the_limit_is_413(self, client):
+        assert "1 MiB" in refused(upload(client, b"x" * (2**20 + 100)), 413)
+
+    def test_an_upload_of_unsaid_length_is_cut_off_at_the_limit(self, client):
+        sent = 0
+
+        def pieces():
+            nonlocal sent
+            yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            for _ in range(400):
+                sent += 1
+                yield b"x" * 2**16
+
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        refused(client.post("/api/queries", content=pieces(), headers=headers), 413)
+
+    def test_two_hundred_megabytes_are_refused_before_they_are_sent(self, address):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+        connection.putrequest("POST", "/api/queries")
+        connection.putheader("content-type", "multipart/form-data; boundary=b")
+        connection.putheader("content-length", str(200 * 2**20))
+        connection.endheaders()
+        assert connection.getresponse().status == 413
+        connection.close()
+
+    def test_a_pixel_bomb_is_refused_unopened(self, client):
+        assert "pixels" in refused(upload(client, _bomb(60_000, 50_000)), 422)
+        assert "pixels" in refused(upload(client, _bomb(2000, 1001)), 422)
+
+    def test_names_lose_their_folders_and_odd_characters(self, client, png):
+        for name in ("../../etc/passwd", "..\\..\\x\\passwd", "pass\x00wd\u202e"):
+            assert upload(client, png((40, 30)), name).json()["name"].replace("%00", "") == "passwd"
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/x", "a' OR '1'='1", "A" * 20,
+        "0" * 21, "0" * 20 + "%00", "0" * 20 + "%0a",
+    ],
+)  # fmt: skip
+def test_ids_that_are_none_are_refused(client, id):
+    response = client.get(f"/api/galleries/rooms/pictures/{id}")
+    assert response.status_code in (404, 422) and "root:" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fschemas.py"])
+def test_static_files_end_at_their_folder(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_unknown_ids_are_404(client, records, uploaded):
+    for id in (RECORD, "0" * 32):
+        refused(client.get(f"/api/galleries/rooms/pictures/{id}"), 404)
+        refused(client.post(SEARCH, json={"query": id}), 404)
+        pair = {"query": uploaded, "match": id}
+        refused(client.get("/api/galleries/rooms/explanation", params=pair), 404)
+    refused(client.get("/api/galleries/cellar"), 404)
+    refused(client.get("/api/jobs/none"), 404)
+
+
+def test_the_oldest_uploads_are_forgotten(client, png):
+    ids = [upload(client, png((40, 30 + i))).json()["id"] for i in range(5)]
+    assert "again" in refused(client.post(SEARCH, json={"query": ids[0]}), 404)
+    assert client.post(SEARCH, json={"query": ids[4]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"k": 0}, {"k": 10**6}, {"k": "many"}, {"box": [1, 2, 3]}, {"box": [500, 500, 600, 600]},
+        {"box": [50, 50, 10, 10]}, {"polygon": [[0, 0], [1, 1]]}, {"rerank": "magic"},
+        {"rerank": "shares+magic"}, {"where": "__import__('os')"}, {"where": "label =="},
+        {"min_similarity": 3}, {"min_probability": 0.5}, {"folder": "/"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_do_not_fit_are_refused_with_a_reason(client, uploaded, settings):
+    response = client.post(SEARCH, json={"query": uploaded, **settings})
+    assert response.status_code in (409, 422)
+    refused(response, response.status_code)
+
+
+def test_malformed_json_is_refused(client):
+    headers = {"content-type": "application/json"}
+    refused(client.post(SEARCH, content=b"{", headers=headers), 422)
+    refused(client.post(SEARCH, content=b'{"query": NaN}', headers=headers), 422)
+
+
+def test_a_place_outside_the_picture_is_refused(client, uploaded, records):
+    asked = {"here": uploaded, "there": records[0].id, "x": 9999, "y": 5}
+    refused(client.get("/api/galleries/rooms/places", params=asked), 422)
+    for x in ("inf", "nan"):
+        assert client.get("/api/galleries/rooms/places", params={**asked, "x": x}).status_code == 422
+
+
+def test_a_report_of_nothing_is_refused(client, uploaded):
+    request = {"query": uploaded, "where": "label == 'nowhere'"}
+    refused(client.post("/api/galleries/rooms/report", json=request), 422)
+
+
+def test_every_route_but_the_page_asks_for_the_token(gallery):
+    app = create_app(gallery, token="secret")
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 200 and client.get("/static/app.js").status_code == 200
+        for path, methods in (
+            client.get("/api/openapi.json", headers=_bearer("secret")).json()["paths"].items()
+        ):
+            for method in methods:
+                for headers in ({}, _bearer("wrong"), _bearer(""), {"authorization": "Basic secret"}):
+                    answer = client.request(method, re.sub(r"{\w+}", "x", path), headers=headers)
+                    assert "token" in refused(answer, 401)
+        for path in ("/api/openapi.json", "/docs", "/api/nothing", "/static"):
+            refused(client.get(path), 401)
+        assert client.get("/api/health", headers=_bearer("secret")).status_code == 200
+
+
+def test_pages_under_another_host_name_are_refused(gallery):
+    with TestClient(create_app(gallery, allowed_hosts=["localhost"])) as client:
+        assert client.get("/api/health").status_code == 400
+        assert client.get("/api/health", headers={"host": "localhost:8000"}).status_code == 200
+
+
+def test_errors_of_the_server_show_nothing_of_it(gallery, monkeypatch):
+    app = create_app(gallery)
+    monkeypatch.setattr(type(gallery), "describe", lambda _: 1 / 0)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert "division" not in refused(client.get("/api/galleries"), 500)
+
+
+def test_names_that_are_no_part_of_an_address_are_refused(gallery):
+    for names in ({"a/b": gallery}, {"": gallery}, {"..": gallery}, {}):
+        with pytest.raises(ValueError, match="name"):
+            create_app(names)
+
+
+def _bearer(token):
+    return {"authorization": f"Bearer {token}"}
+
+
+def _bomb(width, height):
+    """A PNG that says it has so many pixels, and holds few bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(b"\0" * 10_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
