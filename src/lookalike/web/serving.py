@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def serve(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=_GRACE, server_header=False
     )
     server = uvicorn.Server(config)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = config.bind_socket()
-    except SystemExit as error:
+        listening = socket.create_server((host, port), family=family)  # closed again where it fails
+    except OSError as error:
         raise LookalikeError(
             f"{host}:{port} can't be listened on; it may be in use, choose another --port"
         ) from error
