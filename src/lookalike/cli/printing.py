@@ -9,22 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import lookalike.errors as errors
 
 if TYPE_CHECKING:
-    from lookalike.gallery import AddProgress
+    from rich.progress import Progress
 
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TextColumn("{task.fields[rate]}"),
-    TextColumn("{task.fields[left]}"),
-)
+    from lookalike.gallery import AddProgress
 
 
 @contextmanager
@@ -39,14 +30,9 @@ def friendly_errors() -> Iterator[None]:
 
 def progress_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
     """Items with a progress bar on stderr: done, rate, remaining time."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    from rich.progress import TimeRemainingColumn
+
+    with _bar(TimeRemainingColumn()) as bar:
         task = bar.add_task(what, total=count, rate="")
         for item in items:
             yield item
@@ -56,6 +42,9 @@ def progress_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print rows under a header, aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
@@ -70,7 +59,9 @@ def print_json(value: Mapping[str, Any]) -> None:
 @contextmanager
 def counting_bar(what: str) -> Iterator[Callable[[AddProgress], None]]:
     """A progress bar on stderr for work that reports itself."""
-    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as bar:
+    from rich.progress import TextColumn
+
+    with _bar(TextColumn("{task.fields[left]}")) as bar:
         task = bar.add_task(what, total=None, rate="", left="")
 
         def show(progress: AddProgress) -> None:
@@ -88,3 +79,13 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise errors.LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+
+
+def _bar(last_column: Any) -> Progress:
+    """A bar on stderr with what is done and how fast; rich is loaded here, not for ``--help``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    return Progress(*columns, rate, last_column, console=Console(stderr=True), transient=True)
