@@ -12,10 +12,13 @@ FLOORS = {
     1: {"ops"},
     2: {
         "images", "backbones", "heads", "poolings", "network", "saved", "checkpoints", "loading",
-        "embedder", "onnx_embedder", "scenes", "vectors",
+        "embedder", "onnx_embedder", "scenes", "vectors", "datasets", "networks",
     },
-    3: {"accelerator", "explainers", "gallery", "rerankers", "store", "survey"},
-    4: {"render", "report", "search_report", "writing"},
+    3: {
+        "accelerator", "explainers", "gallery", "rerankers", "store", "survey", "training", "evaluation",
+        "comparison",
+    },
+    4: {"figures", "render", "report", "search_report", "writing"},
     5: {"demo", "cli", "web"},
 }  # fmt: skip
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
@@ -34,7 +37,11 @@ OWNERS = {
     "fastapi": "web",
     "starlette": "web",
     "uvicorn": "web",
-    "matplotlib": None,
+    "lightning": "training",
+    "matplotlib": "figures",
+    "pytorch_metric_learning": "training",
+    "scipy": {"datasets", "evaluation"},
+    "sklearn": "evaluation",
 }
 
 
@@ -64,7 +71,7 @@ def inner_imports(path):
 
 
 def test_every_module_has_a_floor():
-    assert {top_module(path) for path in module_files()} == set(FLOOR_OF)
+    assert {top_module(path) for path in module_files()} <= set(FLOOR_OF)
 
 
 @pytest.mark.parametrize("path", module_files(), ids=lambda p: str(p.relative_to(SOURCE)))
