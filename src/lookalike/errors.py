@@ -5,6 +5,8 @@ LookalikeError
 ├── UnknownModelError         a model name, folder or file that nothing answers to
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
 ├── UnsupportedMethodError    an explanation method that does not fit the model
+├── DatasetError              labelled images that are missing, mislaid or unfit for the purpose
+├── TrainingError             a training that can't start, go on or be saved
 └── GalleryError              a gallery that is missing, damaged or can't be written
     ├── ModelMismatchError    a gallery whose embeddings another model made
     └── FilterError           a filter on metadata that can't be understood
@@ -34,6 +36,14 @@ class CheckpointError(LookalikeError):
 
 class UnsupportedMethodError(LookalikeError):
     """An explanation method cannot be applied to this model; the message says why."""
+
+
+class DatasetError(LookalikeError):
+    """A dataset's files, lists or labels are not as its layout or the purpose needs them."""
+
+
+class TrainingError(LookalikeError):
+    """A training can't start, go on or be saved; the message says why."""
 
 
 class GalleryError(LookalikeError):

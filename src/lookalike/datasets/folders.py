@@ -1,0 +1,58 @@
+"""Class folders: CLASS/IMAGE, or SPLIT/CLASS/IMAGE as in cub200, cars196 and birds_cropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.splits import SPLITS, chosen
+from lookalike.errors import DatasetError, UnreadableImageError
+from lookalike.images import list_images
+
+
+def read_folders(source: Path, split: str | None) -> LabelledImages:
+    """The images of each class folder; a class is called by its folder.
+
+    Raises DatasetError for a missing folder or split, and for a class folder without images.
+    """
+    folders = _folders(source)
+    splits = {folder.name: folder for folder in folders if folder.name in SPLITS}
+    if splits and len(splits) == len(folders):
+        return _classes_of(splits[chosen(split, splits, source)])
+    if split is not None:
+        raise DatasetError(
+            f"{source} has no folder {split!r} of class folders; leave the split out, or give a folder "
+            f"with {', '.join(SPLITS)}"
+        )
+    return _classes_of(source)
+
+
+def _classes_of(source: Path) -> LabelledImages:
+    images = {folder.name: _images(folder) for folder in _folders(source)}
+    if not images:
+        raise DatasetError(
+            f"{source} has no class folders; images lie as CLASS/IMAGE or SPLIT/CLASS/IMAGE below it"
+        )
+    if empty := [name for name, paths in images.items() if not paths]:
+        raise DatasetError(
+            f"{len(empty)} of {len(images)} classes in {source} have no image, e.g. {empty[0]}; "
+            "remove their folders"
+        )
+    return LabelledImages(
+        tuple(path for paths in images.values() for path in paths),
+        tuple(name for name, paths in images.items() for _ in paths),
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    try:
+        return list_images(folder)
+    except UnreadableImageError as error:
+        raise DatasetError(f"{error}; check its permissions") from error
+
+
+def _folders(source: Path) -> list[Path]:
+    try:
+        return sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"{source} is no folder of images: {error.strerror}; check the path") from error

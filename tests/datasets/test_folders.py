@@ -1,0 +1,69 @@
+import pytest
+from PIL import Image
+
+from lookalike.datasets import read_dataset
+from lookalike.errors import DatasetError
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (7, 5), (200, 30, 10)).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("robin/b.png", "robin/a.png", "wren/deep/c.jpg"):
+        picture(tmp_path / name)
+    return tmp_path
+
+
+def test_class_folders_give_paths_and_labels_in_order(folders):
+    data = read_dataset(folders)
+    assert [p.relative_to(folders).as_posix() for p in data.paths] == [
+        "robin/a.png",
+        "robin/b.png",
+        "wren/deep/c.jpg",
+    ]
+    assert data.labels == ("robin", "robin", "wren")
+    assert (len(data), data.classes, data.codes) == (3, ("robin", "wren"), (0, 0, 1))
+    assert data.counts == {"robin": 2, "wren": 1}
+
+
+def test_a_split_is_the_folder_of_that_name(tmp_path):
+    picture(tmp_path / "train/robin/a.png")
+    picture(tmp_path / "test/wren/b.png")
+    assert read_dataset(tmp_path, "train").classes == ("robin",)
+    assert read_dataset(tmp_path, "test").classes == ("wren",)
+
+
+def test_splits_are_never_taken_for_classes(tmp_path):
+    picture(tmp_path / "train/robin/a.png")
+    picture(tmp_path / "test/wren/b.png")
+    with pytest.raises(DatasetError, match="splits test, train; choose"):
+        read_dataset(tmp_path)
+
+
+def test_a_class_without_images_is_named(folders):
+    (folders / "owl").mkdir()
+    with pytest.raises(DatasetError, match=r"1 of 3 classes.*owl"):
+        read_dataset(folders)
+
+
+@pytest.mark.parametrize(
+    ("make", "split", "message"),
+    [
+        (lambda d: None, None, "no class folders"),
+        (lambda d: picture(d / "a.png"), None, "no class folders"),
+        (lambda d: picture(d / "robin/a.png"), "train", "no folder 'train'"),
+        (lambda d: picture(d / "train/robin/a.png"), "test", "no split 'test'; it has train"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path, make, split, message):
+    make(tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(tmp_path, split)
+
+
+def test_a_missing_dataset_is_said(tmp_path):
+    with pytest.raises(DatasetError, match="no dataset at"):
+        read_dataset(tmp_path / "nowhere")
