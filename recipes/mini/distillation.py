@@ -26,8 +26,9 @@ class Lesson:
     """Pictures for the student and what the teacher sees in them."""
 
     pictures: Tensor  # (B, 3, H, W) float RGB in [0, 1]
-    local: Tensor  # (B, D, h, w) projected last map
-    stages: tuple[Tensor, ...]  # (B, width, h, w) from the second stage on, in the student's widths
+    local: Tensor  # (B, D, h, w) projected last map, on the student's grid
+    pooled: Tensor  # (B, D) mean of the projected last map
+    stages: tuple[Tensor, ...]  # (B, width, h, w) from the second stage on, in the student's widths; or none
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,48 @@ class Lessons:
     teacher: Teacher
     projection: Projection
     interfaces: Interfaces
-    size: tuple[int, int]  # of the pictures; (h, w) pixels
+    size: tuple[int, int]  # of the pictures, for teacher and student; (h, w) pixels
+    fine_size: tuple[int, int]  # of the student's pictures when the teacher sees them at its own size
+    fine_from: int  # step from which that is so
+    grid: tuple[int, int]  # of the student then; (h, w) places
     n_fresh: int
     seed: int
+    hints: tuple[int, ...] = ()  # stages of the teacher that the student is told of then
 
     def from_step(self, first: int) -> Iterator[Lesson]:
         """Each step: new pictures, and those of some steps ago again."""
-        past = deque((self._fresh(step) for step in range(max(0, first - AGAIN_AFTER), first)), AGAIN_AFTER)
+        begin = self.fine_from if first >= self.fine_from else 0  # lessons of one kind are joined
+        past = deque(
+            (self._fresh(step) for step in range(max(begin, first - AGAIN_AFTER), first)), AGAIN_AFTER
+        )
         for step in itertools.count(first):
+            if step == self.fine_from:
+                past.clear()
             fresh = self._fresh(step)
-            yield joined(fresh, past[0]) if step >= AGAIN_AFTER else fresh
+            yield joined(fresh, past[0]) if len(past) == AGAIN_AFTER else fresh
             past.append(fresh)
 
     def _fresh(self, step: int) -> Lesson:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         batch = augmented_batch(self._sources(generator), self.n_fresh, generator)
+        if step >= self.fine_from:
+            return self._fine(batch)
         batch = F.interpolate(batch, self.size, mode="bilinear", antialias=True)
         maps = self.teacher.maps(batch)
-        return Lesson(batch, self.projection(maps.last), self.interfaces(maps.stages))
+        local = self.projection(maps.last)
+        return Lesson(batch, local, local.mean((2, 3)), self.interfaces(maps.stages))
+
+    def _fine(self, batch: Tensor) -> Lesson:
+        """The student sees less than the teacher, as in use, and is asked for what the teacher sees."""
+        maps = self.teacher.maps(batch)
+        local = self.projection(maps.last)
+        stages = self.interfaces(maps.stages) if self.hints else ()
+        told = tuple(self._on_grid(stages[i - self.interfaces.first]) for i in self.hints)
+        pictures = F.interpolate(batch, self.fine_size, mode="bilinear", antialias=True)
+        return Lesson(pictures, self._on_grid(local), local.mean((2, 3)), told)
+
+    def _on_grid(self, maps: Tensor) -> Tensor:
+        return F.interpolate(maps, self.grid, mode="bilinear", antialias=True)
 
     def _sources(self, generator: torch.Generator) -> list[Tensor]:
         """As many pictures as a batch can use, drawn from the sources by their shares."""
@@ -86,20 +111,21 @@ def joined(first: Lesson, second: Lesson) -> Lesson:
     return Lesson(
         torch.cat((first.pictures, second.pictures)),
         torch.cat((first.local, second.local)),
+        torch.cat((first.pooled, second.pooled)),
         tuple(torch.cat(pair) for pair in zip(first.stages, second.stages, strict=True)),
     )
 
 
 def parted(lesson: Lesson, n: int) -> list[Lesson]:
     """A lesson as N smaller ones."""
-    stages = zip(*(stage.chunk(n) for stage in lesson.stages), strict=True)
-    parts = zip(lesson.pictures.chunk(n), lesson.local.chunk(n), stages, strict=True)
-    return [Lesson(*part) for part in parts]
+    stages = [stage.chunk(n) for stage in lesson.stages]
+    whole = zip(lesson.pictures.chunk(n), lesson.local.chunk(n), lesson.pooled.chunk(n), strict=True)
+    return [Lesson(*part, tuple(stage[i] for stage in stages)) for i, part in enumerate(whole)]
 
 
 def losses(said: Sequence[Tensor], local: Tensor, lesson: Lesson, stage_weight: float) -> dict[str, Tensor]:
     """The parts of the loss, weighted; without the weight each is about 1 for a student that says nothing."""
-    pooled, wanted = local.mean((2, 3)), lesson.local.mean((2, 3))
+    pooled, wanted = local.mean((2, 3)), lesson.pooled
     unit, unit_wanted = F.normalize(pooled, dim=1), F.normalize(wanted, dim=1)
     parts = {
         "local": _relative(local, lesson.local),
@@ -107,7 +133,7 @@ def losses(said: Sequence[Tensor], local: Tensor, lesson: Lesson, stage_weight: 
         "cosine": 1 - (unit * unit_wanted).sum(1).mean(),
         "relation": RELATION_WEIGHT * _relative(unit @ unit.T, unit_wanted @ unit_wanted.T),
     }
-    for number, (stage, target) in enumerate(zip(said, lesson.stages, strict=True), start=2):
+    for number, (stage, target) in enumerate(zip(said, lesson.stages, strict=False), start=2):
         parts[f"stage_{number}"] = stage_weight * _relative(stage, target)
     return parts
 

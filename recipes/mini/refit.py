@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from student import Student
-from torch import Tensor
+from torch import Tensor, nn
 
 RIDGE = 0.3  # pull towards the learnt head, in units of the mean square of a channel
 
 
 @torch.inference_mode()
-def pooled_channels(student: Student, batches: Iterable[Tensor]) -> Tensor:
+def pooled_channels(student: nn.Module, batches: Iterable[Tensor]) -> Tensor:
     """What the head is given after mean pooling: (B, C)."""
     student.eval()
-    return torch.cat([student.backbone(student.normalised(batch)).mean((2, 3)) for batch in batches])
+    return torch.cat([student.channels(batch).mean((2, 3)) for batch in batches])
 
 
 @torch.no_grad()
-def refit_head(student: Student, pooled: Tensor, target: Tensor, ridge: float = RIDGE) -> None:
+def refit_head(student: nn.Module, pooled: Tensor, target: Tensor, ridge: float = RIDGE) -> None:
     """The affine layer that comes closest to the teacher's embeddings (B, D) of whole pictures.
 
     Ridge regression of what the learnt head still misses, so that a strong ridge changes nothing.

@@ -48,9 +48,13 @@ class Student(nn.Module):
         """RGB in [0, 1] as the backbone wants it."""
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
+    def channels(self, pictures: Tensor) -> Tensor:
+        """RGB in [0, 1], (B, 3, H, W), to what the head is given: (B, C, h, w)."""
+        return self.backbone(self.normalised(pictures))
+
     def forward(self, pictures: Tensor) -> Tensor:
-        """RGB in [0, 1], (B, 3, H, W), to local features (B, D, h, w); their mean is the embedding."""
-        return self.head(self.backbone(self.normalised(pictures)))
+        """RGB in [0, 1] to local features (B, D, h, w); their mean is the embedding."""
+        return self.head(self.channels(pictures))
 
     def first_stages(self, pictures: Tensor) -> Tensor:
         """From pictures to what the second stage says."""

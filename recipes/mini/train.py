@@ -43,8 +43,9 @@ WORKERS = 2  # threads that learn, each on its part of the batch: they wait for 
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 2400
+    steps: int = 2400  # with teacher and student at the same size
     apart: int = 1000  # first steps, in which each stage is given what the teacher says before it
+    fine_steps: int = 1600  # after them: student at the size of use, teacher at its own
     warm_up: int = 100  # steps of rising learning rate
     decay: float = 0.375  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
@@ -56,9 +57,18 @@ class Settings:
     seed: int = 0
     check_every: int = 250  # steps between validation, export and checkpoint
 
+    @property
+    def all_steps(self) -> int:
+        return self.steps + self.fine_steps
+
     def rate(self, step: int) -> float:
-        """Learning rate: rise, stay, fall."""
-        falling = (self.steps - step) / (self.decay * self.steps)
+        """Learning rate: rise, stay, fall; once more, half as high, in the fine steps."""
+        if step >= self.steps:
+            return 0.5 * self._rate(step - self.steps, self.fine_steps)
+        return self._rate(step, self.steps)
+
+    def _rate(self, step: int, steps: int) -> float:
+        falling = (steps - step) / (self.decay * steps)
         return self.learning_rate * min(1.0, (step + 1) / self.warm_up, max(falling, 1e-3))
 
 
@@ -100,7 +110,16 @@ def prepare_lessons(
         teacher, Student(architecture).widths, (batch.float() / 255 for batch in sample.split(64))
     )
     lessons = Lessons(
-        pictures, teacher, projection, interfaces, settings.picture_size, settings.n_fresh, settings.seed
+        pictures,
+        teacher,
+        projection,
+        interfaces,
+        size=settings.picture_size,
+        fine_size=architecture.input_size,
+        fine_from=settings.steps,
+        grid=tuple(-(-side // 32) for side in architecture.input_size),
+        n_fresh=settings.n_fresh,
+        seed=settings.seed,
     )
     return lessons, validation
 
@@ -209,18 +228,18 @@ def train(shared: Path, out: Path, settings: Settings) -> None:
     lessons = prepared_ahead(course.from_step(run.step))
     sums: dict[str, float] = {}
     begun, n = time.perf_counter(), 0
-    while run.step < settings.steps:
+    while run.step < settings.all_steps:
         for name, value in run.learn(lessons).items():
             sums[name] = sums.get(name, 0.0) + value
         n += 1
-        if run.step % 50 and run.step < settings.steps:
+        if run.step % 50 and run.step < settings.all_steps:
             continue
         run.seconds += time.perf_counter() - begun
         begun = time.perf_counter()
-        row: dict[str, float] = {"step": run.step, "steps": settings.steps, "seconds": round(run.seconds)}
+        row: dict[str, float] = {"step": run.step, "steps": settings.all_steps, "seconds": round(run.seconds)}
         row |= rounded({name: value / n for name, value in sums.items()})
         sums, n = {}, 0
-        if run.step % settings.check_every == 0 or run.step == settings.steps:
+        if run.step % settings.check_every == 0 or run.step == settings.all_steps:
             row |= rounded(validation.check(run.averaged))
             run.save()
         report(row, out / "log.jsonl")
@@ -255,9 +274,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=shared_default(), help="data and teacher weights")
     parser.add_argument("--out", type=Path, default=Path("runs/mini"))
     parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--fine-steps", type=int, default=Settings().fine_steps)
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    train(arguments.shared, arguments.out, Settings(steps=arguments.steps))
+    train(arguments.shared, arguments.out, Settings(steps=arguments.steps, fine_steps=arguments.fine_steps))
 
 
 if __name__ == "__main__":
