@@ -1,0 +1,172 @@
+"""Pickles from outside without running code: builtin containers, numbers, texts and NumPy arrays only.
+
+For ground truth and features that papers publish as ``.pkl``. Whatever else a pickle names, a class
+or a function, is refused before it is looked up. NumPy's own makers are replaced: they trust the
+type flags in the file, which a hostile file can set so that bytes are read as object pointers.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from lookalike.errors import DatasetError
+
+_PLAIN_KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, text: data without pointers
+
+
+def read_pickle(path: Path) -> Any:
+    """The object in a pickle file, of any protocol, Python 2 included (its byte texts become str).
+
+    Raises DatasetError, in one sentence, for a missing or damaged file and for one that names
+    anything but plain data.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Restricted(file, encoding="latin1").load()
+    except _ForbiddenName as error:
+        raise DatasetError(
+            f"{path} holds Python objects ({error}) that are not loaded, because loading them can run code; "
+            "save lists, dicts, numbers, texts and NumPy arrays only"
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
+    except Exception as error:  # a file from outside can make the unpickler fail in any way
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError(
+            f"{path} can't be read as a pickle, it may be damaged: {line[:200]}; fetch it again"
+        ) from error
+
+
+class _ForbiddenName(pickle.UnpicklingError):
+    """A name that is no plain data; the message is the name."""
+
+
+class _Restricted(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], *, encoding: str) -> None:
+        super().__init__(file, encoding=encoding)
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name, or _ForbiddenName."""
+        try:
+            return _MAKERS[module, name]
+        except KeyError:
+            raise _ForbiddenName(f"{module}.{name}") from None
+
+
+class _Maker:
+    """A function that a pickle can call and cannot change."""
+
+    __slots__ = ("_function",)
+    _function: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f"a pickle can't set {name} here")
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a pickle can't change what it is read with")
+
+
+class _DType:
+    """A type as the pickle describes it: its code and byte order, and nothing that NumPy would trust."""
+
+    __slots__ = ("_plain",)
+
+    def __init__(self, code: str) -> None:
+        dtype = np.dtype(str(code))
+        if dtype.kind not in _PLAIN_KINDS + "O" or dtype.names or dtype.subdtype:
+            raise pickle.UnpicklingError(f"arrays of {dtype} are not plain data")
+        self._plain = dtype
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order, subtype, names = state[1], state[2], state[3]
+        if subtype is not None or names is not None or order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError("arrays of records are not plain data")
+        self._plain = self._plain.newbyteorder(order)
+
+    @property
+    def plain(self) -> np.dtype[Any]:
+        return self._plain
+
+
+class _Array(np.ndarray[Any, np.dtype[Any]]):
+    """An array whose contents come with the pickle's next step; checked before NumPy sees them."""
+
+    def __setstate__(self, state: Any, /) -> None:
+        _, shape, dtype, fortran, content = state[-5:]
+        if dtype.plain.kind == "O":
+            _check_objects(shape, content)
+        else:
+            content = _bytes(content)
+        super().__setstate__((1, tuple(shape), dtype.plain, bool(fortran), content))  # type: ignore[arg-type]
+
+
+def _check_objects(shape: tuple[int, ...], content: Any) -> None:
+    if not isinstance(content, list) or int(np.prod(shape, dtype=np.float64)) != len(content):
+        raise pickle.UnpicklingError(f"an array of {shape} objects does not come with as many of them")
+
+
+def _bytes(content: Any = b"") -> bytes:
+    if isinstance(content, str):  # Python 2's bytes, see encoding above
+        return content.encode("latin1")
+    return bytes(memoryview(content))
+
+
+def _dtype(code: str, *_alignment_and_copy: Any) -> _DType:
+    return _DType(code)
+
+
+def _empty_array(*_subtype_shape_code: Any) -> _Array:
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _array_of_buffer(content: Any, dtype: _DType, shape: tuple[int, ...], order: str) -> Any:
+    return np.frombuffer(_bytes(content), _no_objects(dtype)).reshape(tuple(shape), order=order)  # type: ignore[call-overload]
+
+
+def _scalar(dtype: _DType, content: Any = b"") -> Any:
+    return np.frombuffer(_bytes(content), _no_objects(dtype), count=1)[0]
+
+
+def _no_objects(dtype: _DType) -> np.dtype[Any]:
+    if dtype.plain.kind == "O":
+        raise pickle.UnpicklingError("objects can't be made of bytes")
+    return dtype.plain
+
+
+def _encoded(text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"texts are not encoded as {encoding}")
+    return text.encode("latin1")
+
+
+def _bytearray(content: Any = b"", encoding: str = "latin1") -> bytearray:
+    return bytearray(_encoded(content, encoding) if isinstance(content, str) else _bytes(content))
+
+
+def _makers() -> Mapping[tuple[str, str], Any]:
+    makers: dict[tuple[str, str], Any] = {("_codecs", "encode"): _Maker(_encoded)}
+    for module in ("builtins", "__builtin__"):
+        makers |= {(module, kind.__name__): kind for kind in (set, frozenset, complex)}
+        makers[module, "bytes"] = _Maker(_bytes)
+        makers[module, "bytearray"] = _Maker(_bytearray)
+    for core in ("numpy.core", "numpy._core"):
+        makers[f"{core}.multiarray", "_reconstruct"] = _Maker(_empty_array)
+        makers[f"{core}.multiarray", "scalar"] = _Maker(_scalar)
+        makers[f"{core}.numeric", "_frombuffer"] = _Maker(_array_of_buffer)
+    makers["numpy", "ndarray"] = _Maker(_empty_array)
+    makers["numpy", "dtype"] = _Maker(_dtype)
+    return makers
+
+
+_MAKERS = _makers()
