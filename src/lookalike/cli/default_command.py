@@ -1,0 +1,21 @@
+"""A group of commands one of which is meant where none is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+
+class DefaultCommandGroup(TyperGroup):
+    """Arguments that begin with no command's name go to the command that was added first.
+
+    ``lookalike evaluate DATA`` is ``lookalike evaluate retrieval DATA``, while ``evaluate revisited``
+    stays a command of its own. A folder with the name of a command is written ``./name``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the first command's name before arguments that name none."""
+        if not args or args[0] not in self.commands:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)

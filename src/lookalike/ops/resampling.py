@@ -1,0 +1,85 @@
+"""How far a mean over queries can be trusted: bootstrap intervals and paired tests.
+
+Both treat the queries as a random sample. They speak of other queries like these, not of other
+classes, and where a few classes give all queries they are too sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_NUMBERS = 2**23  # random numbers drawn at once
+
+
+def bootstrap_intervals(
+    values: Float[Tensor, "Q M"],
+    *,
+    generator: torch.Generator,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Float[Tensor, "M 2"]:
+    """Low and high end of a percentile bootstrap interval of each column's mean over queries.
+
+    Efron, Tibshirani, *An introduction to the bootstrap*, 1993, chapter 13. One row of values with
+    a difference of two models in it gives the paired interval.
+
+    >>> values = torch.tensor([[0.0], [1.0]]).repeat(50, 1)
+    >>> bootstrap_intervals(values, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    tensor([[0.4000, 0.6000]], dtype=torch.float64)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence is between 0 and 1, got {confidence}")
+    n_queries = len(values)
+
+    def weights(n: int) -> Tensor:
+        """How often each query is drawn: (n, Q), rows sum to one."""
+        drawn = torch.randint(n_queries, (n, n_queries), generator=generator)
+        counts = torch.zeros(n, n_queries, dtype=torch.float64)
+        return counts.scatter_add_(1, drawn, torch.ones(1, dtype=torch.float64).expand(n, n_queries)) / (
+            n_queries
+        )
+
+    means = _resampled(values, weights, n_resamples)  # (S, M)
+    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+    return means.quantile(ends, dim=0).T
+
+
+def sign_flip_p_values(
+    differences: Float[Tensor, "Q M"], *, generator: torch.Generator, n_resamples: int = 10_000
+) -> Float[Tensor, " M"]:
+    """Two-sided p-value of each column's mean difference between two models on the same queries.
+
+    If neither model were better, each query's difference could as well have the other sign (Fisher's
+    randomisation test; Smucker, Allan, Carterette, CIKM 2007). Never below 1 / (n_resamples + 1).
+
+    >>> sign_flip_p_values(torch.zeros(9, 1), generator=torch.Generator().manual_seed(0))
+    tensor([1.], dtype=torch.float64)
+    """
+    n_queries = len(differences)
+
+    def weights(n: int) -> Tensor:
+        signs = torch.randint(2, (n, n_queries), generator=generator, dtype=torch.float64)
+        return (2 * signs - 1) / n_queries
+
+    flipped = _resampled(differences, weights, n_resamples)  # (S, M)
+    observed = differences.double().mean(0).abs()
+    at_least = (flipped.abs() >= observed - 1e-12).sum(0)  # sums of other order differ by rounding
+    return (at_least + 1).double() / (n_resamples + 1)
+
+
+def _resampled(
+    values: Float[Tensor, "Q M"], weights: Callable[[int], Tensor], n_resamples: int
+) -> Float[Tensor, "S M"]:
+    """Weighted sums over queries, for as many random weights as wanted, some at a time."""
+    if not len(values) or n_resamples < 1:
+        raise ValueError(
+            f"resampling needs a query and a resample, got {len(values)} queries and {n_resamples} resamples"
+        )
+    step = max(1, _NUMBERS // len(values))
+    numbers = values.double()
+    sums = [weights(min(step, n_resamples - start)) @ numbers for start in range(0, n_resamples, step)]
+    return torch.cat(sums)
