@@ -55,6 +55,6 @@ def test_importing_does_not_load_torch(statement):
     assert not loaded_by(statement) & {"torch", "timm", "torchvision", "onnxruntime"}
 
 
-def test_help_does_not_load_torch():
+def test_help_loads_neither_torch_nor_rich():
     statement = "from lookalike.cli import app; app(['--help'], standalone_mode=False)"
-    assert "torch" not in loaded_by(statement)
+    assert not loaded_by(statement) & {"torch", "rich"}

@@ -41,7 +41,7 @@ def rerank(
     Of each column of ranks the first K are re-ranked, the rest keep the order of their cosines.
     Ranks of more than 268 million numbers are left out. A query that is in the gallery finds itself.
 
-    Example: `lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz`
+    Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
     """
     with friendly_errors():
         from lookalike.rerankers import rerank_files

@@ -51,7 +51,7 @@ def explain(
 ) -> None:
     """Say why two images match: how similar they are, and which places make it so.
 
-    Example: `lookalike explain a.jpg b.jpg -o why.png`
+    Example: lookalike explain a.jpg b.jpg -o why.png
     """
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
@@ -87,7 +87,7 @@ def demo(
 ) -> None:
     """Make rooms, find the best match of one, and explain it: the whole tool in one command, offline.
 
-    Example: `lookalike demo`
+    Example: lookalike demo
     """
     with friendly_errors():
         from lookalike.demo import run_demo

@@ -53,7 +53,7 @@ def index(
 
     Files that can't be read are listed; they don't change the exit code.
 
-    Example: `lookalike index photos/ -g photos.gallery`
+    Example: lookalike index photos/ -g photos.gallery
     """
     with friendly_errors():
         from lookalike.gallery import Gallery, combined_metadata
@@ -112,7 +112,7 @@ def search(
 ) -> None:
     """Find the pictures of a gallery that are most similar to an image.
 
-    Example: `lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html`
+    Example: lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html
     """
     with friendly_errors():
         from lookalike.gallery import Gallery
@@ -175,7 +175,7 @@ def _print_hits(hits: list[Hit], written: list[Path]) -> None:
 def describe(place: Place, as_json: AsJson = False) -> None:
     """Say what a gallery holds and which model made it.
 
-    Example: `lookalike gallery describe -g photos.gallery`
+    Example: lookalike gallery describe -g photos.gallery
     """
     with _opened(place) as gallery:
         values = dataclasses.asdict(gallery.describe())
@@ -198,7 +198,7 @@ def remove(
 ) -> None:
     """Forget pictures by id, file or folder; the files themselves stay.
 
-    Example: `lookalike gallery remove -g photos.gallery photos/private`
+    Example: lookalike gallery remove -g photos.gallery photos/private
     """
     if not what and not vanished:
         raise typer.BadParameter("say what to remove: ids, files or folders, or --vanished")
@@ -215,7 +215,7 @@ def optimize(place: Place, as_json: AsJson = False) -> None:
 
     Searches are then approximate until the gallery changes; what they find is scored exactly.
 
-    Example: `lookalike gallery optimize -g photos.gallery`
+    Example: lookalike gallery optimize -g photos.gallery
     """
     with _opened(place) as gallery:
         _print_or_json(as_json, {"vectors": gallery.optimize()}, "the accelerator holds {vectors} vectors")
@@ -238,7 +238,7 @@ def calibrate(
 ) -> None:
     """Learn which similarity means a match; without pairs or field from altered copies of pictures.
 
-    Example: `lookalike gallery calibrate -g photos.gallery`
+    Example: lookalike gallery calibrate -g photos.gallery
     """
     with _opened(place) as gallery:
         from lookalike.gallery import labelled_pairs

@@ -31,7 +31,7 @@ def list_models(
 ) -> None:
     """List the bundled models, those we recommend, and timm's.
 
-    Example: `lookalike models list dinov3`
+    Example: lookalike models list dinov3
     """
     with friendly_errors():
         from lookalike.backbones import model_names
@@ -68,7 +68,7 @@ def show_model(
 ) -> None:
     """Show a model's grid and pooling, and which methods explain it.
 
-    Example: `lookalike models show resnet50 --random-weights`
+    Example: lookalike models show resnet50 --random-weights
     """
     with friendly_errors():
         from lookalike.embedder import Embedder
@@ -116,7 +116,7 @@ def make_model(
 ) -> None:
     """Make an embedder of your own and save it: other weights, pooling, input, whitening.
 
-    Example: `lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same`
+    Example: lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same
     """
     with friendly_errors():
         from lookalike.embedder import Embedder

@@ -40,7 +40,7 @@ def serve(
 ) -> None:
     """Open galleries in the browser: search, search by a region, compare, and see why.
 
-    Example: `lookalike serve -g photos.gallery`
+    Example: lookalike serve -g photos.gallery
     """
     with friendly_errors():
         check_web()
