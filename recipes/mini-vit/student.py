@@ -23,9 +23,9 @@ class Architecture:
     kwargs: dict[str, Any] = field(
         default_factory=lambda: {
             "img_size": 160,
-            "embed_dim": 256,
+            "embed_dim": 192,
             "depth": 6,
-            "num_heads": 4,
+            "num_heads": 3,
             "class_token": False,
             "global_pool": "avg",
             "fc_norm": False,

@@ -39,7 +39,7 @@ TOLD_STAGES = (4, 6)  # of the teacher: 96 channels at stride 16, 192 of 320 at 
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 2400
+    steps: int = 1600
     warm_up: int = 150  # steps of rising learning rate
     decay: float = 0.6  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again

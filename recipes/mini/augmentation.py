@@ -22,7 +22,7 @@ def augmented_batch(pictures: Sequence[Tensor], n: int, generator: torch.Generat
     """N mixed, warped and recoloured pictures, float RGB in [0, 1]: (N, 3, SIZE, SIZE)."""
     batch = torch.stack([_composed(pictures, generator) for _ in range(n)]).float().div_(255)
     batch = _warped(batch, generator)
-    batch = _recoloured(batch, generator)
+    batch = recoloured(batch, generator)
     return _mixed(batch, generator).clamp_(0, 1)
 
 
@@ -89,7 +89,7 @@ def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
     return batch
 
 
-def _recoloured(batch: Tensor, generator: torch.Generator) -> Tensor:
+def recoloured(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation, tint, grey and noise; the colour change is one 3 x 3 matrix."""
     n = len(batch)
     matrix = torch.eye(3).repeat(n, 1, 1)

@@ -7,11 +7,12 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from augmentation import augmented_batch
+from rooms import RoomPairs
 from teacher import Interfaces, Projection, Teacher
 from torch import Tensor
 
@@ -29,6 +30,7 @@ class Lesson:
     local: Tensor  # (B, D, h, w) projected last map, on the student's grid
     pooled: Tensor  # (B, D) mean of the projected last map
     stages: tuple[Tensor, ...]  # (B, width, h, w) from the second stage on, in the student's widths; or none
+    rooms: tuple[Tensor, Tensor] | None = None  # pairs (n, 2, 3, H, W) and their numbers
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Lessons:
     n_fresh: int
     seed: int
     hints: tuple[int, ...] = ()  # stages of the teacher that the student is told of then
+    room_pairs: RoomPairs | None = None  # shown beside the teacher's pictures then
+    n_room_pairs: int = 0  # a step
 
     def from_step(self, first: int) -> Iterator[Lesson]:
         """Each step: new pictures, and those of some steps ago again."""
@@ -57,12 +61,16 @@ class Lessons:
             if step == self.fine_from:
                 past.clear()
             fresh = self._fresh(step)
-            yield joined(fresh, past[0]) if len(past) == AGAIN_AFTER else fresh
+            lesson = joined(fresh, past[0]) if len(past) == AGAIN_AFTER else fresh
+            yield self._with_rooms(lesson, step) if self.room_pairs and step >= self.fine_from else lesson
             past.append(fresh)
 
     def _fresh(self, step: int) -> Lesson:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        batch = augmented_batch(self._sources(generator), self.n_fresh, generator)
+        names = sorted(self.pictures)
+        if step >= self.fine_from and self.room_pairs:
+            names.remove("scenes")  # the teacher has another opinion of them
+        batch = augmented_batch(self._sources(names, generator), self.n_fresh, generator)
         if step >= self.fine_from:
             return self._fine(batch)
         batch = F.interpolate(batch, self.size, mode="bilinear", antialias=True)
@@ -79,12 +87,15 @@ class Lessons:
         pictures = F.interpolate(batch, self.fine_size, mode="bilinear", antialias=True)
         return Lesson(pictures, self._on_grid(local), local.mean((2, 3)), told)
 
+    def _with_rooms(self, lesson: Lesson, step: int) -> Lesson:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + 500_000)
+        return replace(lesson, rooms=self.room_pairs.drawn(self.n_room_pairs, generator))
+
     def _on_grid(self, maps: Tensor) -> Tensor:
         return F.interpolate(maps, self.grid, mode="bilinear", antialias=True)
 
-    def _sources(self, generator: torch.Generator) -> list[Tensor]:
+    def _sources(self, names: Sequence[str], generator: torch.Generator) -> list[Tensor]:
         """As many pictures as a batch can use, drawn from the sources by their shares."""
-        names = sorted(self.pictures)
         shares = torch.tensor([SOURCE_SHARES[name] for name in names])
         drawn = torch.multinomial(shares, 4 * self.n_fresh, replacement=True, generator=generator)
         places = torch.rand(len(drawn), generator=generator)
@@ -120,7 +131,8 @@ def parted(lesson: Lesson, n: int) -> list[Lesson]:
     """A lesson as N smaller ones."""
     stages = [stage.chunk(n) for stage in lesson.stages]
     whole = zip(lesson.pictures.chunk(n), lesson.local.chunk(n), lesson.pooled.chunk(n), strict=True)
-    return [Lesson(*part, tuple(stage[i] for stage in stages)) for i, part in enumerate(whole)]
+    rooms = list(zip(*(half.chunk(n) for half in lesson.rooms), strict=True)) if lesson.rooms else [None] * n
+    return [Lesson(*part, tuple(stage[i] for stage in stages), rooms[i]) for i, part in enumerate(whole)]
 
 
 def losses(said: Sequence[Tensor], local: Tensor, lesson: Lesson, stage_weight: float) -> dict[str, Tensor]:

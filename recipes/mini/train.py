@@ -31,6 +31,7 @@ from distillation import (
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
 from refit import pooled_channels, refit_head
+from rooms import Memory, RoomPairs, contrast
 from student import Architecture, Student, export
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class Settings:
     warm_up: int = 100  # steps of rising learning rate
     decay: float = 0.375  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
+    n_room_pairs: int = 12  # a step, in the fine steps
+    room_weight: float = 0.15  # of finding the other room with the same painting
     picture_size: tuple[int, int] = (128, 128)  # in training, for teacher and student
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
@@ -101,7 +104,8 @@ def prepare_lessons(
     train, held_out = split_training(shared)
     projection = fitted_projection(teacher, train, settings, out / "teacher_pooled.pt")
     validation = validation_set(teacher, projection, held_out, architecture.input_size)
-    pictures: dict[str, list[Tensor]] = {"scenes": read_all(generate(out / "scenes"))}
+    scenes = generate(out / "scenes")
+    pictures: dict[str, list[Tensor]] = {"scenes": read_all(scenes)}
     for picture, label in zip(read_all(train.paths), train.labels, strict=True):
         pictures.setdefault(label.split("/")[0], []).append(picture)
     print({name: len(row) for name, row in pictures.items()}, flush=True)
@@ -120,6 +124,8 @@ def prepare_lessons(
         grid=tuple(-(-side // 32) for side in architecture.input_size),
         n_fresh=settings.n_fresh,
         seed=settings.seed,
+        room_pairs=RoomPairs.read(scenes, architecture.input_size),
+        n_room_pairs=settings.n_room_pairs,
     )
     return lessons, validation
 
@@ -136,6 +142,7 @@ class Run:
         self.optimiser = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.99))
         # each worker has its own gradients; the weights are the same memory
         self.replicas = [self.network, *(copy.deepcopy(self.network) for _ in range(WORKERS - 1))]
+        self.memory = Memory(architecture.dims)
         self.pool = ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,))
         self.step = 0
         self.seconds = 0.0
@@ -177,14 +184,20 @@ class Run:
         """One step; the parts of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        parts = list(
+        studied_parts = list(
             self.pool.map(
                 studied,
                 self.replicas,
                 parted(next(lessons), WORKERS),
                 [self.step < self.settings.apart] * WORKERS,
+                [self.memory] * WORKERS,
+                [self.settings.room_weight] * WORKERS,
             )
         )
+        for _, rooms in studied_parts:
+            if rooms is not None:
+                self.memory.add(*rooms)
+        parts = [part for part, _ in studied_parts]
         for shared, *others in zip(*(replica.parameters() for replica in self.replicas), strict=True):
             shared.grad = sum((other.grad for other in others), shared.grad) / WORKERS
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -205,18 +218,29 @@ class Run:
                 value.copy_(current[name])
 
 
-def studied(network: Student, lesson: Lesson, apart: bool) -> dict[str, float]:
-    """The gradients of one part of a batch, left in the network; the parts of its loss."""
+def studied(
+    network: Student, lesson: Lesson, apart: bool, memory: Memory, room_weight: float
+) -> tuple[dict[str, float], tuple[Tensor, Tensor] | None]:
+    """The gradients of a part of a batch, left in the network; its losses, and rooms to remember."""
     network.train()
     network.zero_grad()
+    rooms = None
     if apart:
         said, local = network.stages_apart(lesson.pictures, lesson.stages)
         parts = losses(said, local, lesson, STAGE_WEIGHT_APART)
-    else:
+    elif lesson.rooms is None:
         said, local = network.stages_together(lesson.pictures)
         parts = losses(said, local, lesson, STAGE_WEIGHT_TOGETHER)
+    else:
+        pairs, numbers = lesson.rooms
+        local = network(torch.cat((lesson.pictures, pairs.flatten(0, 1))))
+        local, of_rooms = local.split((len(lesson.pictures), 2 * len(pairs)))
+        parts = losses([], local, lesson, 0.0)
+        loss, unit = contrast(of_rooms.mean((2, 3)).unflatten(0, (-1, 2)), numbers, memory)
+        parts["rooms"] = room_weight * loss
+        rooms = unit.flatten(0, 1), numbers.repeat_interleave(2)
     sum(parts.values()).backward()
-    return {name: float(part.detach()) for name, part in parts.items()}
+    return {name: float(part.detach()) for name, part in parts.items()}, rooms
 
 
 def train(shared: Path, out: Path, settings: Settings) -> None:
