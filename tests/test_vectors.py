@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from lookalike.errors import LookalikeError
 from lookalike.types import Ranking
-from lookalike.vectors import read_vectors, write_ranks
+from lookalike.vectors import read_labels, read_vectors, write_ranks
 
 SAVERS = {
     "a.npy": lambda path, t: np.save(path, t.numpy()),
@@ -96,3 +96,33 @@ def test_rankings_have_one_format_and_need_a_folder(tmp_path, noise):
         write_ranks(tmp_path / "r.csv", ranking, None)
     with pytest.raises(LookalikeError, match="No such file"):
         write_ranks(tmp_path / "nowhere" / "r.npz", ranking, None)
+
+
+@pytest.mark.parametrize("values", [np.array([3, 1, 3]), np.array(["cat", "dog", "cat"])])
+def test_labels_are_read_as_text(tmp_path, values):
+    np.save(tmp_path / "l.npy", values)
+    np.savez(tmp_path / "both.npz", embeddings=np.ones((3, 5)), labels=values)
+    (tmp_path / "l.txt").write_text("\n".join(map(str, values.tolist())) + "\n")
+    expected = tuple(map(str, values.tolist()))
+    assert all(read_labels(tmp_path / name) == expected for name in ("l.npy", "both.npz", "l.txt"))
+    assert read_vectors(tmp_path / "both.npz").shape == (3, 5)
+
+
+def test_labels_of_tensors(tmp_path):
+    save_file({"x": torch.ones(2, 3), "y": torch.tensor([7, 8])}, tmp_path / "both.safetensors")
+    assert read_labels(tmp_path / "both.safetensors") == ("7", "8")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.ones((2, 3)), "one array of labels"),
+        (np.array([0.5, 1.0]), "whole numbers or strings"),
+    ],
+)
+def test_what_is_no_label_is_refused(tmp_path, values, words):
+    np.save(tmp_path / "l.npy", values)
+    with pytest.raises(LookalikeError, match=words):
+        read_labels(tmp_path / "l.npy")
+    with pytest.raises(LookalikeError, match=r"\.npy.*\.txt"):
+        read_labels(tmp_path / "l.csv")

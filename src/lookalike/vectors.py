@@ -1,4 +1,4 @@
-"""Arrays of embeddings from files, and rankings into them."""
+"""Arrays of embeddings and labels from files, and rankings into them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,32 @@ def read_vectors(path: str | Path) -> Tensor:
     the file and what is wrong.
     """
     path = Path(path)
-    if path.suffix not in _READERS:
-        raise LookalikeError(f"{path} should end with one of {', '.join(_READERS)}")
-    if not path.is_file():
-        raise LookalikeError(f"there is no file {path}")
+    arrays = _read_arrays(path)
     try:
-        content = _READERS[path.suffix](path)
-        arrays = dict(content) if isinstance(content, Mapping) else {"": content}
-        tensors = {name: torch.as_tensor(array) for name, array in arrays.items() if _is_array(array)}
-    except (*_BROKEN, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LookalikeError(f"{path} can't be read as {path.suffix}: {reason}") from error
+        tensors = {name: torch.as_tensor(array) for name, array in arrays.items() if _is_numeric(array)}
+    except TypeError as error:
+        raise LookalikeError(f"{path} can't be read as {path.suffix}: {error}") from error
     return _the_matrix(tensors, path)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """The label of each row as text: an array of one dimension, or the lines of a .txt file.
+
+    A file of several arrays must hold exactly one of one dimension; whole numbers and, in .npy and
+    .npz, strings are labels. Raises LookalikeError, naming the file and what is wrong.
+    """
+    path = Path(path)
+    if path.suffix == ".txt":
+        return _lines(path)
+    arrays = _read_arrays(path, ".txt")
+    vectors = {name: np.asarray(array) for name, array in arrays.items() if np.ndim(array) == 1}
+    if len(vectors) != 1:
+        shapes = ", ".join(f"{name or 'array'} {np.shape(array)}" for name, array in arrays.items())
+        raise LookalikeError(f"{path} should hold one array of labels (items,), got {shapes or 'no array'}")
+    labels = next(iter(vectors.values()))
+    if labels.dtype.kind not in "iuUb":
+        raise LookalikeError(f"{path} should hold whole numbers or strings as labels, got {labels.dtype}")
+    return tuple(map(str, labels.tolist()))
 
 
 def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Path:
@@ -73,8 +87,33 @@ def _the_matrix(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
     return matrix.float()
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, np.ndarray | Tensor)
+def _read_arrays(path: Path, *others: str) -> dict[str, Any]:
+    """Arrays and tensors of a file by name; ``others`` are further endings that would do."""
+    if path.suffix not in _READERS:
+        raise LookalikeError(f"{path} should end with one of {', '.join([*_READERS, *others])}")
+    if not path.is_file():
+        raise LookalikeError(f"there is no file {path}")
+    try:
+        content = _READERS[path.suffix](path)
+        arrays = dict(content) if isinstance(content, Mapping) else {"": content}
+    except (*_BROKEN, TypeError) as error:
+        raise LookalikeError(f"{path} can't be read as {path.suffix}: {_reason(error)}") from error
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray | Tensor)}
+
+
+def _is_numeric(array: np.ndarray[Any, Any] | Tensor) -> bool:
+    return isinstance(array, Tensor) or array.dtype.kind not in "US"
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise LookalikeError(f"{path} can't be read as text: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _read_numpy(path: Path) -> Any:
