@@ -61,7 +61,7 @@ def make_bad(folder):
         ("cut.npz", "can't be read"),
         ("objects.npy", "can't be read"),
         ("trap.pt", "can't be read"),
-        ("words.npy", "can't be read"),
+        ("words.npy", "got no array"),
         ("line.npy", r"one array of shape \(items, width\), got array \(4,\)"),
         ("list.pt", "got no array"),
         ("none.npy", "real numbers"),
