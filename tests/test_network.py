@@ -34,6 +34,14 @@ def test_parts_sum_to_the_embedding_with_prefix_tokens_and_every_head(pooling, v
         assert float(error.max()) <= 1e-5, name
 
 
+@pytest.mark.parametrize("pooling", ["own", "cls", "gem"])
+@torch.inference_mode()
+def test_a_traced_forward_pass_has_the_same_parts(pooling, vit, noise):
+    images = noise(2, 3, 42, 70)
+    network = assemble(vit, {"name": pooling}, HEADS["affine"](24), SQUASH)
+    assert_close(network.parts_of(vit.trace(images)).values, network.parts(images).values)
+
+
 @torch.inference_mode()
 def test_the_residual_of_cls_is_what_cls_brought_itself(vit, noise):
     """With the last block switched off, nothing comes from the places."""

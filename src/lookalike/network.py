@@ -14,13 +14,15 @@ from lookalike.backbones import Backbone
 from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.heads import carry
 from lookalike.images import Preprocessing
-from lookalike.poolings import build_pooling, describe_pooling
+from lookalike.poolings import AttentionPooling, ClsPooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
 
 logger = logging.getLogger(__name__)
 
 # Largest difference between the sum of the parts and the embedding, relative to its length.
 COMPLETENESS = 1e-4
+
+_BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose parts need more than the features
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class PartsByPlace:
 
     values: Tensor  # (B, N + 1, D) float32; the last row is the residual
     grid: tuple[int, int]  # (h, w), h * w == N
-    trace: Trace
 
 
 class EmbeddingNetwork(nn.Module):
@@ -85,21 +86,31 @@ class EmbeddingNetwork(nn.Module):
         Raises UnsupportedMethodError where they can't be had, and where they do not sum to the
         embedding: an architecture whose inner workings are other than assumed is not explained.
         """
-        if self.pooling is None:
-            raise UnsupportedMethodError(
-                f"how {self.backbone.architecture} pools its features is not understood, so it has no "
-                "shares; use method 'occlusion', or load it with pooling 'mean'"
-            )
-        trace = self.backbone.trace(images)
-        parts = carry(self.head, carry(self.own_layers, self.pooling.parts(trace)))  # type: ignore[operator]
-        expected = self.head(self.own_layers(self.pooling(trace.features)))
+        if isinstance(self._understood_pooling(), _BY_ATTENTION):
+            return self.parts_of(self.backbone.trace(images))
+        # Listening to attention costs a convolutional network of 15 ms another 2.
+        return self.parts_of(Trace(self.backbone(images), (), None))
+
+    def parts_of(self, trace: Trace) -> PartsByPlace:
+        """The parts of a forward pass that the backbone has traced; raises as ``parts``."""
+        pooling = self._understood_pooling()
+        parts = carry(self.head, carry(self.own_layers, pooling.parts(trace)))  # type: ignore[operator]
+        expected = self.head(self.own_layers(pooling(trace.features)))
         error = (parts.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
         if not float(error.max()) <= COMPLETENESS:  # also true for NaN
             raise UnsupportedMethodError(
                 f"the shares of {self.backbone.architecture} miss {float(error.max()):.1e} of its embedding "
                 f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"
             )
-        return PartsByPlace(parts, trace.features.grid, trace)
+        return PartsByPlace(parts, trace.features.grid)
+
+    def _understood_pooling(self) -> nn.Module:
+        if self.pooling is None:
+            raise UnsupportedMethodError(
+                f"how {self.backbone.architecture} pools its features is not understood, so it has no "
+                "shares; use method 'occlusion', or load it with pooling 'mean'"
+            )
+        return self.pooling
 
 
 def assemble(

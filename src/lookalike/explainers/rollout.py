@@ -17,10 +17,9 @@ from torch import Tensor
 from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import picture_of, to_map
-from lookalike.network import PartsByPlace
 from lookalike.ops.rollout import HeadFusion, roll_out, roll_out_conserving
 from lookalike.poolings import ClsPooling
-from lookalike.types import Explanation, FloatArray, Geometry
+from lookalike.types import Explanation, FloatArray, Geometry, Trace
 
 
 @dataclass(frozen=True)
@@ -120,21 +119,22 @@ def _side(embedder: Embedder, source: ImageSource) -> _Side:
             "use method 'shares'"
         )
     image, geometry = embedder.tensor(source)
-    parts = embedder.network.parts(image)
-    attention = _global_attention(embedder, parts)
+    trace = embedder.network.backbone.trace(image)
+    parts = embedder.network.parts_of(trace)
+    attention = _global_attention(embedder, trace)
     values = parts.values[0].double().cpu()  # (N + 1, D), the residual last
-    n_prefix = parts.trace.features.prefix.shape[1]
+    n_prefix = trace.features.prefix.shape[1]
     tokens = torch.cat([values.new_zeros(n_prefix, values.shape[1]), values[:-1]])
     if n_prefix:
         tokens[0] = values[-1]
     return _Side(tokens, attention, parts.grid, geometry)
 
 
-def _global_attention(embedder: Embedder, parts: PartsByPlace) -> tuple[Tensor, ...]:
+def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:
     """Attention of every layer over all tokens, for the layers that the shares have not passed."""
-    features = parts.trace.features
+    features = trace.features
     n_tokens = features.prefix.shape[1] + features.places.shape[1]
-    calls = [c for c in parts.trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
+    calls = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
     blocks: Sequence[object] = getattr(embedder.network.backbone.model, "blocks", ())
     if not calls:
         raise UnsupportedMethodError(
