@@ -1,6 +1,7 @@
 """Decoding processes: the same pixels as here, and no file takes the run down."""
 
 import hashlib
+import io
 import os
 import signal
 from pathlib import Path
@@ -52,6 +53,18 @@ def test_a_file_that_kills_its_decoder_costs_one_file(photo):
         with pytest.raises(UnreadableImageError, match="died"):
             decoders.decode(photo).result()
         assert decoders.decode(photo).result().pixels is not None
+
+
+def test_what_a_library_prints_about_a_damaged_file_stays_silent(tmp_path, pictures, capfd):
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "TIFF", compression="tiff_adobe_deflate")
+    data = bytearray(buffer.getvalue())
+    data[9000:9500] = bytes(500)
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes(data)
+    with Decoders(1, PREPROCESSING) as decoders, pytest.raises(UnreadableImageError):
+        decoders.decode(str(damaged)).result()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_negative_number_of_workers_is_refused():

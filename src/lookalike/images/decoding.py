@@ -121,7 +121,7 @@ def serve() -> None:
     """The worker's side: answer tasks from stdin until it closes. Only `Decoders` starts this."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+        _silence_libraries()
         while True:
             try:
                 path, preprocessing = pickle.load(sys.stdin.buffer)
@@ -137,6 +137,17 @@ def serve() -> None:
                 answers.flush()
             except BrokenPipeError:
                 return
+
+
+def _silence_libraries() -> None:
+    """Whatever a C library prints must not mix with the answers, nor with a progress bar.
+
+    libtiff writes several lines for one damaged file. Python's own stderr, for tracebacks, stays.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
 
 
 class _Worker:

@@ -91,15 +91,19 @@ class LanceStore:
 
     def update(self, records: Sequence[Record]) -> None:
         """Write records in place of those with their ids; embeddings stay."""
-        if records:
+        if not records:
+            return
+        with self._one_writer:
+            self._table.checkout_latest()
             self._table.merge_insert("id").when_matched_update_all().execute(_to_rows(records))
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove what has these ids and say how many there were."""
-        before = len(self)
-        for start in range(0, len(ids), _PIECE):
-            self._table.delete(_one_of(ids[start : start + _PIECE]))
-        return before - len(self)
+        with self._one_writer:  # whoever adds meanwhile would be counted, too
+            before = len(self)
+            for start in range(0, len(ids), _PIECE):
+                self._table.delete(_one_of(ids[start : start + _PIECE]))
+            return before - len(self)
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """All records, or those with these ids in their order."""
@@ -147,7 +151,9 @@ class LanceStore:
 
     def optimize(self) -> None:
         """Join the pieces of many small additions; versions older than a week are dropped."""
-        self._table.optimize()
+        with self._one_writer:
+            self._table.checkout_latest()
+            self._table.optimize()
 
     def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
