@@ -38,7 +38,7 @@ def test_parts_sum_to_the_embedding_with_prefix_tokens_and_every_head(pooling, v
 @torch.inference_mode()
 def test_a_traced_forward_pass_has_the_same_parts(pooling, vit, noise):
     images = noise(2, 3, 42, 70)
-    network = assemble(vit, {"name": pooling}, HEADS["affine"](24), SQUASH)
+    network = assemble(vit, {"name": pooling}, HEADS["affine"](24), Preprocessing("squash", (42, 70)))
     assert_close(network.parts_of(vit.trace(images)).values, network.parts(images).values)
 
 
