@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import commands as array_commands
+from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import commands as explaining_commands
 from lookalike.cli.galleries import commands as gallery_commands
 from lookalike.cli.galleries import upkeep
@@ -30,6 +31,7 @@ app.add_typer(explaining_commands)
 app.add_typer(gallery_commands)
 app.add_typer(array_commands)
 app.add_typer(serving_commands)
+app.add_typer(evaluations, name="evaluate")
 app.add_typer(upkeep, name="gallery")
 app.add_typer(models, name="models")
 

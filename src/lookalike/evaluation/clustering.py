@@ -1,0 +1,57 @@
+"""Whether embeddings fall into their classes by themselves: k-means against the labels.
+
+The only importer of scikit-learn (extra ``[train]``).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from lookalike.evaluation.labelled import LabelledEmbeddings
+
+_STARTS = 3
+_MAX_STEPS = 100
+
+
+@dataclass(frozen=True)
+class ClusterAgreement:
+    """How k-means with as many clusters as classes agrees with the labels."""
+
+    nmi: float  # normalised mutual information, arithmetic mean, [0, 1]; high for many small classes
+    ami: float  # the same adjusted for chance: 0 is chance, 1 is agreement
+    n_clusters: int
+    n_starts: int  # k-means runs, of which the tightest counts
+    seed: int
+
+
+def can_cluster() -> bool:
+    """Whether scikit-learn is installed."""
+    return find_spec("sklearn") is not None
+
+
+def cluster_agreement(embeddings: LabelledEmbeddings, *, seed: int = 0) -> ClusterAgreement:
+    """NMI and AMI of the labels with k-means clusters of the unit embeddings.
+
+    Vinh, Epps, Bailey, JMLR 2010. Another seed may give other clusters and so other numbers. Needs
+    scikit-learn.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+    n_clusters = len(embeddings.classes)
+    k_means = KMeans(n_clusters, n_init=_STARTS, max_iter=_MAX_STEPS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer distinct rows than classes: still clusters
+        clusters = k_means.fit_predict(embeddings.values.numpy())
+    return ClusterAgreement(
+        nmi=float(normalized_mutual_info_score(embeddings.labels, clusters)),
+        ami=float(adjusted_mutual_info_score(embeddings.labels, clusters)),
+        n_clusters=n_clusters,
+        n_starts=_STARTS,
+        seed=seed,
+    )

@@ -1,0 +1,93 @@
+"""Embeddings with labels: what is evaluated and compared, wherever it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class LabelledEmbeddings:
+    """Unit embeddings, a label for each, and the files they are of where those are known."""
+
+    values: Tensor  # (G, D) float32, unit length
+    labels: tuple[str, ...]  # one for each row
+    paths: tuple[Path, ...] | None  # one for each row; None: the embeddings came without images
+    source: str  # where they came from, for messages and reports
+    model: str = ""  # name of the model that made them; empty where nobody said
+    left_out: tuple[tuple[str, str], ...] = ()  # files that are not among the rows, and why
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The distinct labels, sorted."""
+        return tuple(sorted(set(self.labels)))
+
+
+def labelled(
+    values: Tensor,
+    labels: Sequence[str],
+    *,
+    source: str,
+    paths: Sequence[Path] | None = None,
+    model: str = "",
+    left_out: Sequence[tuple[str, str]] = (),
+) -> LabelledEmbeddings:
+    """Embeddings (G, D) of any length with their labels, checked and brought to unit length.
+
+    Raises DatasetError for labels of another number, and for rows that are NaN, infinite or zero.
+    """
+    if len(values) != len(labels):
+        raise DatasetError(
+            f"{source} has {len(values):,} embeddings and {len(labels):,} labels; give one label for each row"
+        )
+    values = values.detach().float().cpu()
+    _refuse(~values.isfinite().all(1), source, "hold NaN or infinity")
+    _refuse(values.abs().amax(1) == 0, source, "are zero and so point nowhere")
+    return LabelledEmbeddings(
+        F.normalize(values.double(), dim=1).float(),  # float64: huge numbers have a length too
+        tuple(labels),
+        None if paths is None else tuple(paths),
+        source,
+        model,
+        tuple(left_out),
+    )
+
+
+def check_can_be_judged(queries: LabelledEmbeddings, gallery: LabelledEmbeddings | None) -> None:
+    """Raise DatasetError where retrieval would say nothing: one class only, other widths, no match."""
+    among = queries if gallery is None else gallery
+    if queries.values.shape[1] != among.values.shape[1]:
+        raise DatasetError(
+            f"queries have width {queries.values.shape[1]} and the gallery {among.values.shape[1]}; "
+            "both must come from one model"
+        )
+    if len(among.classes) < 2:
+        raise DatasetError(
+            f"all {len(among):,} labels of {among.source} are {among.classes[0]!r}; "
+            "evaluating needs two classes or more"
+        )
+    counts = Counter(among.labels)
+    if not any(counts[label] > (gallery is None) for label in queries.labels):
+        raise DatasetError(
+            f"no query of {queries.source} has a match: "
+            + ("every class has one image" if gallery is None else "the gallery has none of their labels")
+            + "; check the labels"
+        )
+
+
+def _refuse(bad: Tensor, source: str, fault: str) -> None:
+    if bad.any():
+        raise DatasetError(
+            f"{int(bad.sum())} of {len(bad):,} embeddings of {source} {fault}, "
+            f"first in row {int(bad.nonzero()[0])}; remove or recompute them"
+        )

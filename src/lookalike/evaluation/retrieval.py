@@ -1,0 +1,120 @@
+"""Every query against the gallery, block by block: metrics of each query and its first hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lookalike.evaluation.labelled import LabelledEmbeddings, check_can_be_judged
+from lookalike.evaluation.sources import Progress, without_bar
+from lookalike.ops.metrics_per_query import (
+    average_precisions,
+    average_precisions_at_r,
+    is_recalled_at_k,
+    r_precisions,
+    reciprocal_ranks,
+)
+from lookalike.ops.neighbours import largest_k
+from lookalike.ops.relevant_ranks import relevant_ranks
+
+_BLOCK = 2**23  # similarities held at once: 32 MiB of float32, and some four times that beside them
+OTHER_METRICS = {
+    "r_precision": r_precisions,
+    "map_at_r": average_precisions_at_r,
+    "mean_average_precision": average_precisions,
+    "mean_reciprocal_rank": reciprocal_ranks,
+}
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What every query with a match found."""
+
+    queries: LabelledEmbeddings
+    gallery: LabelledEmbeddings  # the queries themselves where each image asks all others
+    leaves_self_out: bool  # whether the gallery is the queries, each without itself
+    metrics: tuple[str, ...]  # M names
+    values: Tensor  # (Q, M) float64: each metric of each query that has a match
+    asked: Tensor  # (Q,) rows of the queries that have a match
+    nearest: Tensor  # (Q, K) rows of the gallery, best first
+    similarities: Tensor  # (Q, K) cosines of the nearest
+
+    @property
+    def n_without_match(self) -> int:
+        """Queries that are left out because the gallery holds nothing with their label."""
+        return len(self.queries) - len(self.asked)
+
+    def is_right(self) -> Tensor:
+        """Whether each of the nearest has the query's label: (Q, K) bool."""
+        query_codes, gallery_codes = label_codes(self.queries, self.gallery)
+        return gallery_codes[self.nearest] == query_codes[self.asked, None]
+
+
+def retrieve(
+    queries: LabelledEmbeddings,
+    gallery: LabelledEmbeddings | None = None,
+    *,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    depth: int = 10,
+    progress: Progress = without_bar,
+) -> Retrieved:
+    """Ask the gallery with every query; without a gallery each image asks all others.
+
+    Then an image's own row is no result; an exact copy in another row is one. Equal similarities
+    rank in the order of the gallery's rows. Queries without a match are left out. Memory is bounded
+    by a block of similarities, not by Q x G. Raises DatasetError where nothing can be judged and
+    ValueError for a k below 1.
+    """
+    if not ks or min(ks) < 1 or depth < 1:
+        raise ValueError(f"each k of recall and the depth are 1 or more, got {list(ks)} and {depth}")
+    check_can_be_judged(queries, gallery)
+    is_self, gallery = gallery is None, gallery or queries
+    query_codes, gallery_codes = label_codes(queries, gallery)
+    members = _Members(gallery_codes, 1 + int(torch.cat([query_codes, gallery_codes]).max()))
+    asked = (members.counts[query_codes] > is_self).nonzero()[:, 0]
+    names = (*(f"recall_at_{k}" for k in ks), *OTHER_METRICS)
+    values = torch.empty(len(asked), len(names), dtype=torch.float64)
+    depth = min(depth, len(gallery) - is_self)
+    nearest = torch.empty(len(asked), depth, dtype=torch.long)
+    similarities = torch.empty(len(asked), depth)
+    step = max(1, _BLOCK // len(gallery))
+    n_blocks = -(-len(asked) // step)
+    for block in progress(range(n_blocks), "ranking", n_blocks):
+        here = slice(block * step, (block + 1) * step)
+        rows = asked[here]
+        cosines = queries.values[rows] @ gallery.values.T  # (B, G)
+        relevant = members.of(query_codes[rows])  # (B, R), -1 where there are fewer
+        if is_self:
+            cosines[torch.arange(len(rows)), rows] = -torch.inf
+            relevant = relevant.masked_fill(relevant == rows[:, None], -1)
+        ranks = relevant_ranks(cosines, relevant)
+        columns = [is_recalled_at_k(ranks, k) for k in ks]
+        values[here] = torch.stack([*columns, *(metric(ranks) for metric in OTHER_METRICS.values())], dim=1)
+        similarities[here], nearest[here] = largest_k(cosines, depth)
+    return Retrieved(queries, gallery, is_self, names, values, asked, nearest, similarities)
+
+
+def label_codes(queries: LabelledEmbeddings, gallery: LabelledEmbeddings) -> tuple[Tensor, Tensor]:
+    """The labels of both as whole numbers that are equal where the labels are: (Q,) and (G,)."""
+    number = {label: i for i, label in enumerate(sorted({*queries.labels, *gallery.labels}))}
+    codes = [torch.tensor([number[label] for label in side.labels]) for side in (queries, gallery)]
+    return codes[0], codes[1]
+
+
+class _Members:
+    """Which rows have a label, without a table of classes x largest class."""
+
+    def __init__(self, codes: Tensor, n_labels: int) -> None:
+        self.counts = codes.bincount(minlength=n_labels)  # zero for labels that only queries have
+        self._rows = codes.argsort(stable=True)
+        self._starts = self.counts.cumsum(0) - self.counts
+
+    def of(self, codes: Tensor) -> Tensor:
+        """Rows with each of B labels: (B, R), -1 beyond those that a label has."""
+        counts = self.counts[codes]
+        offsets = torch.arange(int(counts.max()))
+        places = (self._starts[codes, None] + offsets).clamp(max=len(self._rows) - 1)
+        return self._rows[places].masked_fill(offsets >= counts[:, None], -1)

@@ -1,0 +1,190 @@
+"""Labelled embeddings from images and a model, from a gallery, and from arrays in files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lookalike.datasets import LabelledImages, read_dataset
+from lookalike.embedder import Embedder
+from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
+from lookalike.evaluation.labelled import LabelledEmbeddings, labelled
+from lookalike.explainers import load_any
+from lookalike.images import DecodedFile, Decoders
+from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.store import LanceStore, read_manifest
+from lookalike.store.manifest import has_manifest
+from lookalike.vectors import read_labels, read_vectors
+
+AnyEmbedder = Embedder | OnnxEmbedder
+Progress = Callable[[Iterable[int], str, int], Iterator[int]]
+_BATCH = 32  # pictures that the model sees at once
+
+
+def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
+    """An embedder by name in fp32, so that figures are the same on every machine."""
+    if str(model).endswith(".onnx"):
+        return load_any(model, **changes)
+    return Embedder.load(model, precision="fp32", **changes)
+
+
+def without_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
+    """Progress that nobody sees."""
+    yield from items
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where labelled images are, or a gallery of them."""
+
+    place: Path
+    split: str | None = None  # of images in several splits
+    layout: str = "auto"  # of images, see datasets.LAYOUTS
+    field: str = "label"  # of a gallery: the metadata that is the label
+
+    def __str__(self) -> str:
+        return f"{self.place}/{self.split}" if self.split else str(self.place)
+
+
+def open_data(
+    data: Data,
+    model: str | Path | AnyEmbedder | None = None,
+    *,
+    limit: int | None = None,
+    workers: int = 0,
+    progress: Progress = without_bar,
+) -> LabelledEmbeddings:
+    """Labelled images embedded with a model (``mini`` unless named), or what a gallery holds.
+
+    ``limit`` keeps so many images, taken evenly over the list. Raises DatasetError for a gallery
+    with a model: its own made its embeddings.
+    """
+    if has_manifest(data.place):
+        if model is not None or data.split is not None:
+            raise DatasetError(
+                f"{data.place} is a gallery, with the embeddings of its own model and without splits; "
+                "leave model and split out, or name the folder of images"
+            )
+        return embeddings_of_gallery(data.place, field=data.field)
+    whole = read_dataset(data.place, data.split, data.layout)
+    images = evenly(whole, limit)
+    source = str(data) if images is whole else f"{data}, {len(images):,} of {len(whole):,} images"
+    embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
+    return embed_images(embedder, images, source=source, workers=workers, progress=progress)
+
+
+def evenly(images: LabelledImages, limit: int | None) -> LabelledImages:
+    """At most ``limit`` of the images, at equal steps over the list."""
+    if limit is None or limit >= len(images):
+        return images
+    rows = [i * len(images) // limit for i in range(limit)]
+    return LabelledImages(tuple(images.paths[i] for i in rows), tuple(images.labels[i] for i in rows))
+
+
+def embed_images(
+    embedder: AnyEmbedder,
+    images: LabelledImages,
+    *,
+    source: str,
+    workers: int = 0,
+    progress: Progress = without_bar,
+) -> LabelledEmbeddings:
+    """Embeddings of labelled images; files that can't be read are left out and told in ``left_out``.
+
+    ``workers`` processes decode ahead; without any it happens here. Raises DatasetError where no
+    image can be read.
+    """
+    batches: list[Tensor] = []
+    waiting: list[np.ndarray[Any, Any]] = []
+    kept: list[int] = []
+    left_out: list[tuple[str, str]] = []
+    with Decoders(workers, embedder.preprocessing) as decoders:
+        decoded = _decoded(images, decoders)
+        for i in progress(range(len(images)), f"embedding with {embedder.name}", len(images)):
+            try:
+                pixels = next(decoded).result().pixels
+            except UnreadableImageError as error:
+                left_out.append((str(images.paths[i]), str(error)))
+                continue
+            assert pixels is not None
+            kept.append(i)
+            waiting.append(pixels)
+            if len(waiting) == _BATCH:
+                batches.append(_embed(embedder, waiting))
+                waiting = []
+    if waiting:
+        batches.append(_embed(embedder, waiting))
+    if not batches:
+        raise DatasetError(
+            f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
+        )
+    return labelled(
+        torch.cat(batches),
+        [images.labels[i] for i in kept],
+        source=source,
+        paths=[images.paths[i] for i in kept],
+        model=embedder.name,
+        left_out=left_out,
+    )
+
+
+def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> LabelledEmbeddings:
+    """The embeddings that a gallery holds; labels are a metadata field. The model is not loaded.
+
+    Pictures without the field are left out. Raises GalleryError where there is no gallery, it is
+    empty, or no picture has the field.
+    """
+    manifest = read_manifest(place)
+    snapshot = LanceStore(place, manifest.width).snapshot()
+    labels = [record.metadata.get(field) for record in snapshot.records]
+    known = [i for i, label in enumerate(labels) if label is not None and label != ""]
+    if not known:
+        fields = sorted({name for record in snapshot.records for name in record.metadata})
+        raise GalleryError(
+            f"none of the {len(labels):,} pictures of {place} has the field {field!r} "
+            f"(they have {', '.join(fields) or 'no fields'}); name another, or index with "
+            "--labels-from-folders"
+        )
+    missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
+    return labelled(
+        torch.from_numpy(snapshot.embeddings[known]),
+        [str(labels[i]) for i in known],
+        source=str(place),
+        paths=[Path(snapshot.records[i].path) for i in known],
+        model=manifest.model_name,
+        left_out=[(path, f"it has no {field!r}") for path in missing],
+    )
+
+
+def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabelledEmbeddings:
+    """Embeddings and labels from .npy, .npz, .safetensors or .pt files; labels also from .txt.
+
+    Without a file of labels they are in the same one. Raises LookalikeError for files, DatasetError
+    for what is in them.
+    """
+    return labelled(read_vectors(embeddings), read_labels(labels or embeddings), source=str(embeddings))
+
+
+def _decoded(images: LabelledImages, decoders: Decoders) -> Iterator[Future[DecodedFile]]:
+    """Files in order, a bounded number of them decoded ahead."""
+    waiting: deque[Future[DecodedFile]] = deque()
+    for path in images.paths:
+        waiting.append(decoders.decode(str(path)))
+        if len(waiting) > _BATCH * bool(decoders.workers):
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _embed(embedder: AnyEmbedder, pixels: list[np.ndarray[Any, Any]]) -> Tensor:
+    if isinstance(embedder, Embedder):
+        return embedder.embed_pixels(pixels)
+    return embedder.embed([Image.fromarray(array) for array in pixels])
