@@ -3,8 +3,22 @@
 The only importer of Lightning and pytorch-metric-learning (the extra ``train``).
 """
 
+from lookalike.training.fit import Running, TrainProgress, fit
+from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.objective import Objective, Output
 from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbours
 
-__all__ = ["Objective", "Output", "TrainSettings", "Trainable", "TrainableEmbedding", "cosine_neighbours"]
+__all__ = [
+    "LOSSES",
+    "EmbeddingLoss",
+    "Objective",
+    "Output",
+    "Running",
+    "TrainProgress",
+    "TrainSettings",
+    "Trainable",
+    "TrainableEmbedding",
+    "cosine_neighbours",
+    "fit",
+]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.images import Preprocessing
-from lookalike.loading import load_model
 from lookalike.network import EmbeddingNetwork
 from lookalike.saved import LoadedModel, save_folder
 from lookalike.training.objective import Output
@@ -56,21 +55,23 @@ class TrainableEmbedding(Trainable):
         self.name = name
 
     @classmethod
-    def of(
-        cls, model: str, *, dims: int | None, pooling: str | None = None, seed: int = 0
-    ) -> TrainableEmbedding:
-        """A model by name or folder with a new affine layer to ``dims`` at its end, or as it is.
+    def of(cls, start: LoadedModel, *, dims: int | None = None, seed: int = 0) -> TrainableEmbedding:
+        """A loaded model with a new affine layer to ``dims`` at its end, or as it is.
 
         The layer starts like that of Proxy-Anchor's code: He normal over the outgoing side, bias 0.
         """
-        loaded = load_model(model, pooling=pooling)
-        network = loaded.network
+        network = start.network
         if dims is not None:
-            head = nn.Sequential(*network.head, _new_layer(_width(loaded), dims, seed))
+            head = nn.Sequential(*network.head, _new_layer(_width(start), dims, seed))
             network = EmbeddingNetwork(
                 network.backbone, network.pooling, head, own_layers=network.own_layers, is_own=network.is_own
             )
-        return cls(network, loaded.preprocessing, loaded.name)
+        return cls(network, start.preprocessing, start.name)
+
+    @property
+    def dims(self) -> int:
+        """Width of the embedding."""
+        return _width(LoadedModel(self.network, self.preprocessing, self.name))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D), before the last L2 normalisation."""

@@ -1,0 +1,64 @@
+"""What is wrong with a dataset for a purpose, said before hours are spent on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from lookalike import images as image_files
+from lookalike.datasets.labelled import LabelledImages
+from lookalike.errors import DatasetError, UnreadableImageError
+
+_logger = logging.getLogger(__name__)
+_SMALL = (32, 32)  # pixels; JPEGs are decoded at the smallest scale, yet to their last byte
+
+Report = Callable[[int, int], None]  # images done, images in all
+
+
+def check_training_data(train: LabelledImages, validation: LabelledImages | None = None) -> None:
+    """Raise DatasetError for labels that no similarity can be learnt from.
+
+    There must be two classes, each with two images. Classes that training and validation share are
+    logged as a warning: figures on them say nothing of classes that were never seen.
+    """
+    if len(train.classes) < 2:
+        raise DatasetError(
+            f"training needs two classes or more, got {len(train.classes)} ({', '.join(train.classes)}); "
+            "a similarity is learnt from what differs"
+        )
+    if single := sorted(name for name, n in train.counts.items() if n == 1):
+        raise DatasetError(
+            f"{len(single)} of {len(train.classes)} classes have one image only, e.g. {single[0]}; "
+            "add images to them or leave them out"
+        )
+    if validation is None:
+        return
+    if shared := sorted(set(train.classes) & set(validation.classes)):
+        _logger.warning(
+            "%d of %d classes are in training and in evaluation, e.g. %s: figures on them say nothing "
+            "of unseen classes",
+            len(shared),
+            len(validation.classes),
+            shared[0],
+        )
+
+
+def check_readable(data: LabelledImages, report: Report | None = None) -> None:
+    """Decode every image. Raises DatasetError with the number of bad ones and the first of them."""
+    bad: list[UnreadableImageError] = []
+    for i, path in enumerate(data.paths):
+        try:
+            image_files.load(path, at_least=_SMALL)
+        except UnreadableImageError as error:
+            bad.append(error)
+        if report is not None:
+            report(i + 1, len(data))
+    refuse_unreadable(bad, len(data))
+
+
+def refuse_unreadable(bad: list[UnreadableImageError], n: int) -> None:
+    """Raise DatasetError if there are bad images among n."""
+    if bad:
+        raise DatasetError(
+            f"{len(bad)} of {n} images can't be read, the first is {bad[0]}; repair or remove them"
+        )

@@ -1,0 +1,224 @@
+"""``fit``: a network, an objective and labelled images in; a folder that every command takes out."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lookalike.datasets import LabelledImages
+from lookalike.datasets.checks import Report, check_readable, check_training_data
+from lookalike.errors import TrainingError
+from lookalike.images import Preprocessing
+from lookalike.training.loop import TrainingLoop
+from lookalike.training.objective import Objective
+from lookalike.training.pictures import TrainingPictures, preprocessing_for
+from lookalike.training.settings import TrainSettings
+from lookalike.training.trainable import Trainable
+from lookalike.training.validation import check_validation, validate
+from lookalike.training.workplace import Workplace
+
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """How far a training is."""
+
+    step: int  # done
+    steps: int  # in all
+    epoch: int  # 1 is the first
+    loss: float  # of the step
+    images_per_second: float
+    remaining: float  # seconds, at the rate so far
+    figures: Mapping[str, float] = field(default_factory=dict)  # of an evaluation, if there was one just now
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a training runs; what it computes depends on nothing here."""
+
+    devices: int = 1
+    accelerator: str = "auto"  # auto, cpu, gpu
+    workers: int = 0  # processes that decode and augment; 0: the training's own
+    keep_pictures: bool = True  # decoded in memory
+    checkpoint_every: int = 100  # steps; one is written at the end of every epoch besides
+    on_progress: Callable[[TrainProgress], None] | None = None
+    on_reading: Report | None = None  # images checked before the start, images in all
+
+
+def fit(
+    model: Trainable,
+    objective: Objective,
+    train: LabelledImages,
+    settings: TrainSettings,
+    *,
+    out: Path,
+    validation: LabelledImages | None = None,
+    description: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    running: Running = Running(),
+) -> dict[str, float]:
+    """Train and write ``out``: the model, ``training.json``, ``log.csv``, ``evaluation.csv``, a checkpoint.
+
+    Returns the last figures on ``validation``; empty without. ``description`` says in JSON terms what
+    model and objective are; with ``resume`` it must be that of the folder, as must settings and images.
+    The run then goes on from its checkpoint as if it had never ended: on a CPU bit for bit. Raises
+    DatasetError for unfit images and TrainingError for a folder that can't be written, that holds a
+    training already, or another one than is to be resumed, and for a loss that is no number.
+    """
+    check_training_data(train, validation)
+    if validation is not None:
+        check_validation(validation)
+        check_readable(validation, running.on_reading)
+    preprocessing = preprocessing_for(model.preprocessing, settings)
+    pictures = TrainingPictures(train, preprocessing, settings, keep=running.keep_pictures)
+    loop = TrainingLoop(model, objective, settings, pictures, workers=running.workers)
+    place = Workplace(out)
+    if _is_first():
+        place.check(settings, description or {}, train, resume=resume)
+    pictures.read_all(running.on_reading)
+    watch = _Watch(place, loop, preprocessing, validation, running)
+    with _quiet_lightning():
+        trainer = _trainer(settings, running, loop, watch, place)
+        try:
+            if _is_first():
+                place.begin(after_step=place.step())
+            trainer.fit(loop, ckpt_path=place.resumable, weights_only=True)
+        except OSError as error:
+            raise TrainingError(
+                f"the training can't be written to {out}: {error}; make room there"
+            ) from error
+    if _is_first():
+        model.save(out, preprocessing)
+    return watch.figures
+
+
+def _trainer(
+    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, place: Workplace
+) -> L.Trainer:
+    return L.Trainer(
+        accelerator=running.accelerator,
+        devices=running.devices,
+        # in the warm-up the backbone takes no part
+        strategy="ddp_find_unused_parameters_true" if running.devices > 1 else "auto",
+        precision=_PRECISIONS[settings.precision],
+        max_steps=loop.steps,
+        gradient_clip_val=settings.clip or None,
+        callbacks=[watch],
+        logger=TensorBoardLogger(place.folder, name=None, version="tensorboard"),
+        enable_checkpointing=False,  # ours go by steps, see _Watch
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # see Batches
+        num_sanity_val_steps=0,
+    )
+
+
+@final
+class _Watch(L.Callback):  # type: ignore[misc]
+    """What happens around a step: freezing before; logs, evaluation and checkpoint after."""
+
+    def __init__(
+        self,
+        place: Workplace,
+        loop: TrainingLoop,
+        preprocessing: Preprocessing,
+        validation: LabelledImages | None,
+        running: Running,
+    ) -> None:
+        self._place, self._loop, self._running = place, loop, running
+        self._preprocessing, self._validation = preprocessing, validation
+        self._begun, self._first_step = 0.0, 0
+        self.figures: dict[str, float] = {}
+
+    def on_train_start(self, trainer: L.Trainer, loop: L.LightningModule) -> None:
+        self._begun, self._first_step = time.perf_counter(), trainer.global_step
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, loop: L.LightningModule, batch: object, index: int
+    ) -> None:
+        self._loop.prepare_step()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, loop: L.LightningModule, outputs: object, batch: object, index: int
+    ) -> None:
+        step = trainer.global_step
+        epoch, in_epoch = divmod(step - 1, self._loop.steps_per_epoch)
+        ends_epoch = in_epoch + 1 == self._loop.steps_per_epoch
+        if trainer.is_global_zero:
+            self._log(trainer, step, epoch + 1)
+        figures = self._evaluated(trainer, step, epoch + 1) if ends_epoch else {}
+        if ends_epoch or step % self._running.checkpoint_every == 0:
+            trainer.save_checkpoint(self._place.checkpoint)
+        if self._running.on_progress and trainer.is_global_zero:
+            self._running.on_progress(self._progress(step, epoch + 1, figures))
+
+    def _log(self, trainer: L.Trainer, step: int, epoch: int) -> None:
+        terms = self._loop.last_terms
+        row = {"step": step, "epoch": epoch, "loss": sum(terms.values())} | terms
+        rates = {
+            f"{name}_rate": group["lr"]
+            for name, group in zip(
+                ("backbone", "head", "loss"), trainer.optimizers[0].param_groups, strict=True
+            )
+        }
+        self._place.steps.add(row | rates)
+        trainer.logger.log_metrics({f"train/{name}": value for name, value in row.items()}, step)
+
+    def _evaluated(self, trainer: L.Trainer, step: int, epoch: int) -> dict[str, float]:
+        """Figures at the end of an epoch that is to be evaluated; empty for others."""
+        settings = self._loop.settings
+        due = epoch == settings.epochs or (settings.evaluate_every and epoch % settings.evaluate_every == 0)
+        if self._validation is None or not due:
+            return {}
+        if trainer.is_global_zero:
+            self.figures = validate(self._loop.model, self._validation, self._preprocessing)
+            self._place.evaluations.add({"step": step, "epoch": epoch} | self.figures)
+            named = {f"evaluation/{name}": value for name, value in self.figures.items()}
+            trainer.logger.log_metrics(named, step)
+        trainer.strategy.barrier()
+        return self.figures
+
+    def _progress(self, step: int, epoch: int, figures: Mapping[str, float]) -> TrainProgress:
+        seconds = max(time.perf_counter() - self._begun, 1e-9)
+        per_step = seconds / max(step - self._first_step, 1)
+        return TrainProgress(
+            step=step,
+            steps=self._loop.steps,
+            epoch=epoch,
+            loss=sum(self._loop.last_terms.values()),
+            images_per_second=self._loop.settings.batch_size / per_step,
+            remaining=per_step * (self._loop.steps - step),
+            figures=figures,
+        )
+
+
+def _is_first() -> bool:
+    """Whether this is the process, of several, that writes."""
+    return bool(rank_zero_only.rank == 0)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """No advice from Lightning on a terminal that shows a progress bar."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*|tensorboard\..*")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.set_grad_enabled(True)

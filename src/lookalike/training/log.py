@@ -1,0 +1,40 @@
+"""The curves of a training as CSV: a row for each step, a row for each evaluation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+
+
+@final
+class CsvLog:
+    """A table that grows row by row and survives being killed. Every row has a column ``step``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def begin(self, after_step: int) -> None:
+        """Go on after a step: rows of later ones, of a run that was killed, are dropped."""
+        rows = [row for row in self.rows() if row["step"] <= after_step]
+        self._path.unlink(missing_ok=True)
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Append a row and write it out."""
+        is_new = not self._path.exists()
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def rows(self) -> list[dict[str, float]]:
+        """All complete rows; empty before the first."""
+        if not self._path.exists():
+            return []
+        with self._path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [{name: float(value) for name, value in row.items()} for row in rows if all(row.values())]

@@ -1,0 +1,130 @@
+"""Losses on embeddings by name, each with its miner and the numbers that its authors published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from pytorch_metric_learning import distances, losses, miners, regularizers
+from torch import Tensor, nn
+
+from lookalike.training.objective import Objective, Output
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a loss is built, for so many classes and dimensions."""
+
+    source: str
+    loss: Callable[[int, int], nn.Module]
+    miner: Callable[[], nn.Module] | None = None
+    takes_memory: bool = False  # whether it compares pairs, and so with earlier batches too
+
+
+def _soft_triple(n_classes: int, dims: int) -> nn.Module:
+    sparse = regularizers.SparseCentersRegularizer(n_classes, 10)
+    options = {"centers_per_class": 10, "la": 20, "gamma": 0.1, "margin": 0.01}
+    loss: nn.Module = losses.SoftTripleLoss(
+        n_classes, dims, weight_regularizer=sparse, weight_reg_weight=0.2, **options
+    )
+    return loss
+
+
+def _squared() -> Any:
+    return distances.LpDistance(p=2, power=2, normalize_embeddings=True)
+
+
+# Where a paper and its code differ, the paper's number. Distances are of unit embeddings.
+LOSSES: Mapping[str, Recipe] = {
+    "proxy-anchor": Recipe(
+        "Kim et al., CVPR 2020: margin 0.1, scale 32",
+        lambda n, d: losses.ProxyAnchorLoss(n, d, margin=0.1, alpha=32),
+    ),
+    "proxy-nca++": Recipe(
+        "Teh et al., ECCV 2020: temperature 1/9",
+        lambda n, d: losses.ProxyNCALoss(n, d, softmax_scale=9),
+    ),
+    "multi-similarity": Recipe(
+        "Wang et al., CVPR 2019: scales 2 and 50, threshold 0.5 as in its code, mining margin 0.1",
+        lambda n, d: losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5),
+        lambda: miners.MultiSimilarityMiner(epsilon=0.1),
+        takes_memory=True,
+    ),
+    "triplet": Recipe(
+        "Schroff et al., CVPR 2015: squared distances, margin 0.2, semi-hard negatives",
+        lambda n, d: losses.TripletMarginLoss(margin=0.2, distance=_squared()),
+        lambda: miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard", distance=_squared()),
+        takes_memory=True,
+    ),
+    "margin": Recipe(
+        "Wu et al., ICCV 2017: margin 0.2, a learnt boundary of each class from 1.2, distance-weighted "
+        "negatives between 0.5 and 1.4",
+        lambda n, d: losses.MarginLoss(margin=0.2, nu=0.0, beta=1.2, learn_beta=True, num_classes=n),
+        lambda: miners.DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4),
+        takes_memory=True,
+    ),
+    "contrastive": Recipe(
+        "Hadsell et al., CVPR 2006, on distances that are not squared: negatives beyond 1",
+        lambda n, d: losses.ContrastiveLoss(pos_margin=0.0, neg_margin=1.0),
+        takes_memory=True,
+    ),
+    "supcon": Recipe(
+        "Khosla et al., NeurIPS 2020: temperature 0.1",
+        lambda n, d: losses.SupConLoss(temperature=0.1),
+        takes_memory=True,
+    ),
+    "soft-triple": Recipe(
+        "Qian et al., ICCV 2019: 10 centres a class, scale 20, gamma 0.1, margin 0.01, tau 0.2",
+        _soft_triple,
+    ),
+    "arcface": Recipe(
+        "Deng et al., CVPR 2019: margin 0.5 rad, scale 64",
+        lambda n, d: losses.ArcFaceLoss(n, d, margin=28.6, scale=64),
+    ),
+}
+
+
+@final
+class EmbeddingLoss(Objective):
+    """One of ``LOSSES`` on embeddings (B, D), with its miner and, if asked, a memory of past batches.
+
+    ``memory`` is how many embeddings of past batches are kept and compared with too (Wang et al.,
+    *Cross-Batch Memory*, CVPR 2020). Raises ValueError for an unknown name, and for a loss that has
+    no pairs to compare.
+    """
+
+    def __init__(self, name: str, *, n_classes: int, dims: int, memory: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        if name not in LOSSES:
+            raise ValueError(f"a loss is {', '.join(LOSSES)}; got {name!r}")
+        recipe = LOSSES[name]
+        if memory and not recipe.takes_memory:
+            pairs = ", ".join(other for other, r in LOSSES.items() if r.takes_memory)
+            raise ValueError(f"{name} compares with proxies, so it has no use for a memory; {pairs} have")
+        self.name = name
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            self.loss = recipe.loss(n_classes, dims)
+        self.miner = recipe.miner() if recipe.miner else None
+        if memory:
+            self.loss = losses.CrossBatchMemory(self.loss, dims, memory_size=memory, miner=self.miner)
+
+    def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        """The loss under its name."""
+        if isinstance(self.loss, losses.CrossBatchMemory):
+            return {self.name: self.loss(output, labels)}
+        mined = None if self.miner is None else self.miner(output, labels)
+        return {self.name: self.loss(output, labels, mined)}
+
+    def get_extra_state(self) -> dict[str, int]:
+        """How far the memory is filled; its tensors are buffers."""
+        if not isinstance(self.loss, losses.CrossBatchMemory):
+            return {}
+        return {"next": int(self.loss.queue_idx), "filled": int(self.loss.has_been_filled)}
+
+    def set_extra_state(self, state: Mapping[str, int]) -> None:
+        """What ``get_extra_state`` returned."""
+        if isinstance(self.loss, losses.CrossBatchMemory):
+            self.loss.queue_idx, self.loss.has_been_filled = state["next"], bool(state["filled"])

@@ -1,0 +1,110 @@
+"""Labelled images as tensors: augmented for training, centre-cut for evaluation, decoded once if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lookalike import images as image_files
+from lookalike.datasets import LabelledImages
+from lookalike.datasets.checks import Report, check_readable, refuse_unreadable
+from lookalike.errors import UnreadableImageError
+from lookalike.images import Preprocessing
+from lookalike.training.augmentation import augmented
+from lookalike.training.batches import Draw
+from lookalike.training.settings import TrainSettings
+
+
+class TrainingPictures(Dataset[tuple[Tensor, int]]):
+    """Images by ``Draw``, augmented and normalised, with the number of their class.
+
+    With ``keep`` every image is decoded once and kept in memory, resized as evaluation resizes it.
+    """
+
+    def __init__(
+        self, data: LabelledImages, preprocessing: Preprocessing, settings: TrainSettings, *, keep: bool
+    ) -> None:
+        self._data, self.codes = data, data.codes
+        self._preprocessing, self._settings = preprocessing, settings
+        self._kept: dict[int, NDArray[np.uint8]] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
+        settings = self._settings
+        picture = augmented(
+            self._decoded(draw.index),
+            settings.input_size,
+            area=settings.crop_area,
+            flip=settings.flip,
+            random=Random(draw.seed),
+        )
+        pixels = image_files.normalise(picture[None], self._preprocessing)[0]
+        return torch.from_numpy(pixels), self.codes[draw.index]
+
+    def read_all(self, report: Report | None = None) -> None:
+        """Decode every image before the start, and keep it if images are kept.
+
+        Raises DatasetError where some can't be read.
+        """
+        if self._kept is None:
+            check_readable(self._data, report)
+            return
+        bad: list[UnreadableImageError] = []
+        for index in range(len(self)):
+            try:
+                self._decoded(index)
+            except UnreadableImageError as error:
+                bad.append(error)
+            if report is not None:
+                report(index + 1, len(self))
+        refuse_unreadable(bad, len(self))
+
+    def _decoded(self, index: int) -> NDArray[np.uint8]:
+        """The whole picture at the size that crops are taken from, (H, W, 3)."""
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        picture = whole(self._data.paths[index], self._preprocessing)
+        if self._kept is not None:
+            self._kept[index] = picture
+        return picture
+
+
+def whole(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """A picture resized as for evaluation, before its centre is cut out: (H, W, 3).
+
+    Raises UnreadableImageError, naming the file.
+    """
+    target = preprocessing.resize_target
+    image = image_files.load(path, at_least=target).image
+    height, width = target
+    if preprocessing.mode != "squash":  # cover the target, keep the proportions
+        scale = max(target[0] / image.height, target[1] / image.width)
+        height, width = (
+            max(side, round(scale * n)) for side, n in zip(target, (image.height, image.width), strict=True)
+        )
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def evaluation_batches(
+    data: LabelledImages, preprocessing: Preprocessing, *, batch_size: int
+) -> Iterator[Tensor]:
+    """All images in order, as the saved model will see them: (B, 3, H, W), normalised."""
+    for start in range(0, len(data), batch_size):
+        pixels = [image_files.read(path, preprocessing)[0] for path in data.paths[start : start + batch_size]]
+        yield torch.from_numpy(image_files.normalise(np.stack(pixels), preprocessing))
+
+
+def preprocessing_for(start: Preprocessing, settings: TrainSettings) -> Preprocessing:
+    """Sizes of the settings, normalisation and mode of the start model."""
+    return replace(start, input_size=settings.input_size, crop_pct=settings.crop_pct)

@@ -1,0 +1,126 @@
+"""The folder of a training: what it was started with, its curves, its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from lookalike.datasets import LabelledImages
+from lookalike.errors import TrainingError
+from lookalike.training.log import CsvLog
+from lookalike.training.settings import TrainSettings
+
+RECORD = "training.json"
+
+
+@final
+class Workplace:
+    """Where a training writes, checked before it starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoint = folder / "checkpoint.ckpt"
+        self.steps = CsvLog(folder / "log.csv")
+        self.evaluations = CsvLog(folder / "evaluation.csv")
+
+    @property
+    def resumable(self) -> Path | None:
+        """The checkpoint, if there is one."""
+        return self.checkpoint if self.checkpoint.exists() else None
+
+    def check(
+        self, settings: TrainSettings, description: Mapping[str, Any], train: LabelledImages, *, resume: bool
+    ) -> None:
+        """Make a new folder, or see that it is that of the same training.
+
+        Raises TrainingError; nothing is overwritten.
+        """
+        record = {
+            "settings": settings.to_dict(),
+            "description": json.loads(json.dumps(description)),
+            "data": {
+                "images": len(train),
+                "classes": len(train.classes),
+                "fingerprint": _fingerprint(train),
+            },
+        }
+        if resume:
+            _check_same(self.folder, record)
+        else:
+            _create(self.folder, record)
+
+    def step(self) -> int:
+        """Steps that the checkpoint has behind it; 0 without one.
+
+        Raises TrainingError where it can't be read.
+        """
+        if not self.checkpoint.exists():
+            return 0
+        try:
+            return int(torch.load(self.checkpoint, weights_only=True, mmap=True)["global_step"])
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{self.checkpoint} can't be read, it may be damaged ({type(error).__name__}); "
+                "remove it to start this training anew"
+            ) from error
+
+    def begin(self, *, after_step: int) -> None:
+        """Let the curves go on after a step."""
+        self.steps.begin(after_step)
+        self.evaluations.begin(after_step)
+
+
+def _create(folder: Path, record: Mapping[str, Any]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+        if not occupied:
+            (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"nothing can be written to {folder}: {error}; choose another folder") from error
+    if (folder / RECORD).exists() and occupied:
+        raise TrainingError(f"{folder} holds a training; resume it, or choose another folder")
+    if occupied:
+        raise TrainingError(f"{folder} is not empty; choose a new folder, nothing is overwritten")
+
+
+def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(f"{folder} holds no training to resume; start it without resuming") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder / RECORD} can't be read: {error}; is this a training?") from error
+    if not os.access(folder, os.W_OK):
+        raise TrainingError(f"nothing can be written to {folder}; check its permissions")
+    if differing := _differences(before, record):
+        raise TrainingError(
+            f"the training in {folder} was started otherwise: {'; '.join(differing)}; "
+            "resume it with the same, or start another in a new folder"
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two records have otherwise, as "name was A, is B"."""
+    return [
+        f"{name} was {before.get(part, {}).get(name)!r}, is {now[part].get(name)!r}"
+        for part in now
+        for name in sorted(set(before.get(part, {})) | set(now[part]))
+        if before.get(part, {}).get(name) != now[part].get(name)
+    ]
+
+
+def _fingerprint(data: LabelledImages) -> str:
+    """Hash of the images' names and labels, wherever their folder lies."""
+    top = os.path.commonpath([path.absolute() for path in data.paths])
+    digest = hashlib.sha256()
+    for path, label in zip(data.paths, data.labels, strict=True):
+        digest.update(f"{os.path.relpath(path.absolute(), top)}\t{label}\n".encode())
+    return digest.hexdigest()[:16]
