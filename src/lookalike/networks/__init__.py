@@ -1,0 +1,1 @@
+"""Networks of the source methods: modules only, built and run by others."""
