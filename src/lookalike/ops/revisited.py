@@ -1,0 +1,152 @@
+"""The revisited Oxford and Paris protocol (Radenović et al., CVPR 2018) as functions of positions.
+
+A query's ground truth lists a few images: positives and junk. All figures follow from where those
+stand in the ranking, so nothing here looks at more than that: ``positions`` are found in whole
+rankings (``positions_in_ranks``) or counted from scores in blocks (``order_keys``, ``count_ahead``),
+cleared of junk (``clear_positions``), and turned into figures. Positions count from 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+NOWHERE = 2**62  # the position of what is not there; lists of several lengths are padded with it
+QUERY_BLOCK, ROW_BLOCK = 8, 4096  # columns of one cache line of int64; rows turned over at once
+
+
+def positions_in_ranks(ranks: Int[Tensor, "G Q"], listed: Int[Tensor, "Q L"]) -> Int[Tensor, "Q L"]:
+    """Where each listed image stands in its query's column of ranks; padding (-1) is NOWHERE.
+
+    Raises ValueError where a column does not hold every image 0 .. G-1 exactly once.
+
+    >>> positions_in_ranks(torch.tensor([[2], [0], [1]]), torch.tensor([[0, 2, -1]])).tolist()
+    [[1, 0, 4611686018427387904]]
+    """
+    n_images, n_queries = ranks.shape
+    index_type = torch.int32 if n_images < 2**31 else torch.int64
+    order = torch.arange(n_images, dtype=index_type, device=ranks.device)
+    inverse = torch.empty(n_images, dtype=index_type, device=ranks.device)
+    positions = torch.full_like(listed, NOWHERE)
+    for start in range(0, n_queries, QUERY_BLOCK):
+        columns = _transposed(ranks[:, start : start + QUERY_BLOCK])
+        _check_bounds(columns, n_images)
+        for query, column in enumerate(columns, start):
+            inverse.fill_(-1).scatter_(0, column, order)
+            _check_all_there(inverse, query)
+            is_listed = listed[query] >= 0
+            positions[query, is_listed] = inverse[listed[query, is_listed]].long()
+    return positions
+
+
+def order_keys(scores: Float[Tensor, "Q L"], rows: Int[Tensor, "#Q L"]) -> Int[Tensor, "Q L"]:
+    """Integers in the order of a stable descending sort: the larger key stands further ahead.
+
+    Higher float32 scores first, equal ones by lower row; rows are below 2^31.
+    """
+    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: -0 and 0 are equal
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats have descending bits
+    return torch.add(2**31 - 1 - rows, ascending.long(), alpha=2**31)
+
+
+def count_ahead(keys: Int[Tensor, "Q L"], scores: Float[Tensor, "Q B"], first_row: int) -> Int[Tensor, "Q L"]:
+    """How many of a block of gallery items stand ahead of each key; keys ascend within a query.
+
+    The block is the gallery's rows from ``first_row`` on. Summed over the blocks of a gallery, this
+    is the position of the item that the key belongs to, in O(B log L) and without sorting the block.
+    """
+    n_queries, n_keys = keys.shape
+    rows = torch.arange(first_row, first_row + scores.shape[1], device=scores.device).expand(1, -1)
+    n_passed = torch.searchsorted(keys, order_keys(scores, rows))  # (Q, B) keys behind
+    n_passed += torch.arange(n_queries, device=scores.device)[:, None] * (n_keys + 1)
+    histogram = n_passed.flatten().bincount(minlength=n_queries * (n_keys + 1))
+    return histogram.view(n_queries, n_keys + 1)[:, 1:].flip(1).cumsum(1).flip(1)
+
+
+def clear_positions(
+    positions: Int[Tensor, "Q L"], is_positive: Bool[Tensor, "Q L"], is_junk: Bool[Tensor, "Q L"]
+) -> Int[Tensor, "Q L"]:
+    """Positions of the positives once junk is taken out of the ranking, best first, then NOWHERE.
+
+    >>> positive, junk = torch.tensor([[True, False, True]]), torch.tensor([[False, True, False]])
+    >>> clear_positions(torch.tensor([[5, 2, 0]]), positive, junk)[:, :2]
+    tensor([[0, 4]])
+    """
+    ascending, order = positions.masked_fill(~(is_positive | is_junk), NOWHERE).sort(dim=1)
+    n_junk_ahead = is_junk.gather(1, order).cumsum(1)
+    cleared = (ascending - n_junk_ahead).masked_fill(~is_positive.gather(1, order), NOWHERE)
+    return cleared.sort(dim=1).values
+
+
+def trapezoidal_average_precision(positions: Int[Tensor, "Q P"]) -> Float[Tensor, " Q"]:
+    """Area under the precision-recall polygon, in [0, 1]; NaN for a query without positives.
+
+    Between two positives precision is taken as the mean of its values just before and at the second
+    one, the first trapezoid starting at 1 for a hit at position 0: the rule of the Oxford and Paris
+    evaluations. ``positions`` as from ``clear_positions``, float64 throughout.
+
+    >>> trapezoidal_average_precision(torch.tensor([[0, 2]]))
+    tensor([0.7917], dtype=torch.float64)
+    """
+    there = positions < NOWHERE
+    found = torch.arange(positions.shape[1], dtype=torch.float64, device=positions.device)
+    before = torch.where(positions == 0, 1.0, found / positions.clamp(min=1))
+    at = (found + 1) / (positions + 1)
+    return ((before + at) / 2 * there).sum(1) / there.sum(1)
+
+
+def precision_within(positions: Int[Tensor, "Q P"], k: int) -> Float[Tensor, " Q"]:
+    """Share of positives among the first k results, in [0, 1]; NaN for a query without positives.
+
+    As in the official evaluation, k is no more than the rank of the query's last positive: a query
+    of three positives, found at once, has precision 1 within 10.
+    """
+    if k < 1:
+        raise ValueError(f"precision is taken within k >= 1 results, got k = {k}")
+    there = positions < NOWHERE
+    last = torch.where(there, positions + 1, 0).amax(1) if positions.shape[1] else there.sum(1)
+    within = last.clamp(max=k)
+    return (positions < within[:, None]).sum(1).double() / within
+
+
+def precision_at_recall(positions: Int[Tensor, "Q P"], recall: Float[Tensor, " R"]) -> Float[Tensor, "Q R"]:
+    """Best precision at or beyond each recall in [0, 1] (interpolated precision); NaN without positives.
+
+    For curves, which can be averaged over queries; the figures above do not interpolate.
+    """
+    there = positions < NOWHERE
+    n_positives = there.sum(1, keepdim=True)
+    found = torch.arange(1, positions.shape[1] + 1, dtype=torch.float64, device=positions.device)
+    precision = torch.where(there, found / (positions + 1), 0.0)
+    nothing = precision.new_zeros(len(precision), 1)
+    best_from = torch.cat([nothing, precision.flip(1)], dim=1).cummax(1).values.flip(1)
+    n_needed = (recall.double() * n_positives - 1e-6).ceil().clamp(min=1).long()  # (Q, R)
+    at = best_from.gather(1, (n_needed - 1).clamp(max=positions.shape[1]))
+    return torch.where(n_positives > 0, at, torch.nan)
+
+
+def _transposed(block: Int[Tensor, "G q"]) -> Int[Tensor, "q G"]:
+    """The block's columns as rows, int64; a few rows at a time, so that each cache line is read once."""
+    columns = block.new_empty(block.shape[::-1], dtype=torch.int64)
+    for start in range(0, len(block), ROW_BLOCK):
+        columns[:, start : start + ROW_BLOCK] = block[start : start + ROW_BLOCK].T
+    return columns
+
+
+def _check_bounds(columns: Int[Tensor, "q G"], n_images: int) -> None:
+    low, high = (int(value) for value in columns.aminmax())
+    if low < 0 or high >= n_images:
+        raise ValueError(
+            f"ranks hold image {low if low < 0 else high}, but {n_images} rows rank the images 0 to "
+            f"{n_images - 1}; give every image of the gallery once in each column"
+        )
+
+
+def _check_all_there(inverse: Int[Tensor, " G"], query: int) -> None:
+    if int(inverse.amin()) < 0:
+        missing = (inverse < 0).nonzero().flatten()
+        raise ValueError(
+            f"ranks of query {query} lack {len(missing)} of {len(inverse)} images, first image "
+            f"{int(missing[0])}, and repeat others; give every image of the gallery once in each column"
+        )
