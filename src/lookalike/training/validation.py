@@ -10,33 +10,31 @@ from torch import Tensor
 from lookalike.datasets import LabelledImages
 from lookalike.errors import DatasetError
 from lookalike.images import Preprocessing
-from lookalike.ops.metrics import map_at_r, recall_at_k
 from lookalike.training.pictures import evaluation_batches
 from lookalike.training.trainable import Trainable
 
 RECALLS = (1, 2, 4, 8)
+METRICS = (*(f"recall_at_{k}" for k in RECALLS), "map_at_r")
 _BATCH = 64
 
 
-@torch.no_grad()
 def validate(model: Trainable, data: LabelledImages, preprocessing: Preprocessing) -> dict[str, float]:
-    """Recall@1, 2, 4, 8 and MAP@R, each image searched among all others; in [0, 1].
+    """The mean over queries of each of ``METRICS``, in [0, 1]; see ``figures_of_queries``."""
+    means = figures_of_queries(model, data, preprocessing).mean(0)
+    return dict(zip(METRICS, means.tolist(), strict=True))
 
+
+@torch.no_grad()
+def figures_of_queries(model: Trainable, data: LabelledImages, preprocessing: Preprocessing) -> Tensor:
+    """For each query its figures in the order of ``METRICS``: (Q, M) float64.
+
+    Each image is searched among all others, with the similarity that the saved model is used with.
     Images whose class has no other are no queries, but stay in the gallery. Raises DatasetError
     where no class has two images.
     """
-    relevant, n_relevant = relevance(model, data, preprocessing)
-    figures = {f"recall_at_{k}": recall_at_k(relevant, k) for k in RECALLS}
-    return figures | {"map_at_r": map_at_r(relevant, n_relevant)}
-
-
-@torch.no_grad()
-def relevance(model: Trainable, data: LabelledImages, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
-    """Which of the first R or more neighbours are of the query's class: (Q, K) bool, and R: (Q,)."""
     check_validation(data)
     device = next(model.parameters()).device
-    codes = torch.tensor(data.codes)
-    n_relevant = torch.tensor([n - 1 for n in _class_sizes(data)])
+    codes, n_relevant = torch.tensor(data.codes), torch.tensor(_class_sizes(data)) - 1
     k = min(max(int(n_relevant.max()), *RECALLS), len(data) - 1)
     was_training = model.training
     model.eval()
@@ -46,7 +44,12 @@ def relevance(model: Trainable, data: LabelledImages, preprocessing: Preprocessi
     finally:
         model.train(was_training)
     queries = n_relevant > 0
-    return (codes[nearest] == codes[:, None])[queries], n_relevant[queries]
+    relevant, n_relevant = (codes[nearest] == codes[:, None])[queries], n_relevant[queries]
+    ranks = torch.arange(1, k + 1)
+    within = relevant & (ranks <= n_relevant[:, None])
+    precision = within.cumsum(1).double() / ranks * within
+    recalled = [relevant[:, :n].any(1).double() for n in RECALLS]
+    return torch.stack([*recalled, precision.sum(1) / n_relevant], dim=1)
 
 
 def check_validation(data: LabelledImages) -> None:
