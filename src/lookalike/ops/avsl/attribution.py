@@ -1,0 +1,100 @@
+"""Where an inferred distance comes from: each node's share of it, its paths, and its places.
+
+The inference is linear in the differences once the gates are known, so it can be read backwards:
+the distance is ``sum over levels and nodes of weight * difference``, exactly. A node's weight is
+what reaches it from the top: all of it at the highest level, and below that what the nodes above
+did not believe themselves, handed down by the links.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lookalike.ops.avsl.distance import differences
+from lookalike.ops.avsl.graph import Graph, Nodes
+
+
+@dataclass(frozen=True)
+class NodeShares:
+    """One pair's distance as a sum over the nodes of L levels, low to high."""
+
+    weights: tuple[Tensor, ...]  # each (D,), 0 or more; how much a node's own difference counts
+    differences: tuple[Tensor, ...]  # each (D,): |a - b|^p
+    handed_down: tuple[Tensor, ...]  # each (D,): weight given to the level below; zeros at the lowest
+    units: tuple[tuple[Tensor, Tensor], ...]  # p-normalised nodes of both images, each (D,)
+
+    def of_level(self, level: int) -> Float[Tensor, " D"]:
+        """Each node's share of the distance."""
+        return self.weights[level] * self.differences[level]
+
+    @property
+    def distance(self) -> Float[Tensor, ""]:
+        """The sum of all shares: the inferred distance."""
+        return torch.stack([self.of_level(i).sum() for i in range(len(self.weights))]).sum()
+
+
+@dataclass(frozen=True)
+class Parents:
+    """Which higher nodes made a lower node count."""
+
+    nodes: Int[Tensor, " K"]  # of the level above, the largest amount first
+    amounts: Float[Tensor, " K"]  # of the lower node's share of the distance that each let through
+
+
+def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
+    """The shares of all nodes in the distance of one pair (both ``Nodes`` hold one image)."""
+    units = [(a[0], b[0]) for a, b in zip(query.units(graph.power), match.units(graph.power), strict=True)]
+    arriving = torch.ones_like(units[-1][0])
+    weights: list[Tensor] = []
+    handed_down: list[Tensor] = []
+    for level in reversed(range(len(units))):
+        if level == 0:
+            gate = torch.ones_like(arriving)
+        else:
+            gate = graph.gates(level, query.certainties[level][0], match.certainties[level][0])
+        weights.append(arriving * gate)
+        handed_down.append(arriving * (1 - gate))
+        if level:
+            arriving = graph.links[level - 1] @ handed_down[-1]
+    return NodeShares(
+        tuple(reversed(weights)),
+        tuple(differences(a, b, graph.power) for a, b in units),
+        tuple(reversed(handed_down)),
+        tuple(units),
+    )
+
+
+def strongest_parents(shares: NodeShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:
+    """The k nodes above that let most of a lower node's share through; none for the highest level.
+
+    The amounts over all nodes above sum to the node's share of the distance.
+    """
+    if level == len(shares.weights) - 1:
+        nothing = shares.weights[level].new_empty(0)
+        return Parents(nothing.long(), nothing)
+    arriving = graph.links[level][node] * shares.handed_down[level + 1]  # (D_high,)
+    own = shares.weights[level][node] / arriving.sum().clamp(min=torch.finfo(arriving.dtype).tiny)
+    amounts, nodes = (arriving * own * shares.differences[level][node]).topk(min(k, len(arriving)))
+    return Parents(nodes, amounts)
+
+
+def distance_map(
+    places: Float[Tensor, "N D"],
+    other: Float[Tensor, " D"],
+    weights: Float[Tensor, " D"],
+    power: float = 2.0,
+) -> Float[Tensor, " N"]:
+    """Share of each place of one image in a level's part of the distance; signed.
+
+    ``places`` sum to the image's p-normalised nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
+    ``d = a - b`` is the sum over places of what each gives to ``a``, less its N-th of ``b``, the map
+    sums to ``sum of weights * |a - b|^p``. Negative places bring the images nearer to each other.
+    """
+    deviation = places - other / len(places)  # (N, D)
+    total = deviation.sum(0)
+    slope = total if power == 2 else total.sign() * total.abs().pow(power - 1)
+    return deviation @ (weights * slope)
