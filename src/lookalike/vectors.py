@@ -28,13 +28,20 @@ def read_vectors(path: str | Path) -> Tensor:
     A file of several arrays must hold exactly one of two dimensions. Raises LookalikeError, naming
     the file and what is wrong.
     """
+    return _the_matrix(read_arrays(path), Path(path))
+
+
+def read_arrays(path: str | Path) -> dict[str, Tensor]:
+    """All arrays of numbers in such a file by name; one array alone has the name "".
+
+    Raises LookalikeError, naming the file and what is wrong.
+    """
     path = Path(path)
     arrays = _read_arrays(path)
     try:
-        tensors = {name: torch.as_tensor(array) for name, array in arrays.items() if _is_numeric(array)}
+        return {name: torch.as_tensor(array) for name, array in arrays.items() if _is_numeric(array)}
     except TypeError as error:
         raise LookalikeError(f"{path} can't be read as {path.suffix}: {error}") from error
-    return _the_matrix(tensors, path)
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

@@ -1,33 +1,96 @@
-"""Checkpoints of CSA's transformer: the published layout (``epoch``, ``state_dict``).
+"""Checkpoints of CSA: the published layout (``epoch``, ``state_dict``) and ours (safetensors).
 
-All sizes are read off the tensors but the number of heads, which leaves no trace in them.
+All sizes are read off the tensors but the number of heads, which leaves no trace in them: ours has it
+in the file's metadata. Ours may hold an ``ExpandedScorer`` too, whose weighted sum is named ``direct``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lookalike.checkpoints.files import read_checkpoint
 from lookalike.errors import CheckpointError
 from lookalike.networks.csa import ContextNetwork, ContextSizes, usual_heads
+from lookalike.networks.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 
+BUNDLED = Path(__file__).parents[1] / "models" / "csa-mini" / "model.safetensors"
+_DIRECT, _METADATA = "direct", "lookalike"
 _EXPECTED = "topk_proj, feature_align.layers.0 and blocks.N.{norm1,attn,norm2,mlp}"
 
 
-def load_context_network(path: Path, *, heads: int | None = None) -> ContextNetwork:
-    """The network of a file, ready for inference.
+def load_scorer(path: Path, *, heads: int | None = None) -> ShortlistScorer:
+    """The scorer of a checkpoint file, ready for inference.
 
-    ``heads`` is by default the published choice, 64 channels a head and at least 4 heads. Raises
-    CheckpointError for another layout, and for tensors that are missing, left over or of odd sizes.
+    ``heads`` is by default what the file says, or else the published choice, 64 channels a head and
+    at least 4 heads. Raises CheckpointError for another layout, and for tensors that are missing, left
+    over or of odd sizes.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; check the path")
-    contents = read_checkpoint(path)
-    return context_network(contents.tensors, str(path), heads=heads)
+    tensors = dict(read_checkpoint(path).tensors)
+    settings = _settings(path)
+    direct = tensors.pop(_DIRECT, None)
+    network = context_network(tensors, str(path), heads=heads or settings.get("heads"))
+    if direct is None:
+        return PublishedScorer(network).eval()
+    if direct.shape != (network.sizes.n_anchors,) or len(direct) % 2:
+        raise CheckpointError(
+            f"{path} should hold {_DIRECT} of shape ({network.sizes.n_anchors},), an even number, "
+            f"got {tuple(direct.shape)}; give the file that the training wrote"
+        )
+    try:
+        scorer = ExpandedScorer(network, ExpansionView(**settings["view"]))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} should say in its metadata how items are expanded; give the file that the training wrote"
+        ) from error
+    scorer.load_state_dict({_DIRECT: direct}, strict=False)
+    return scorer.eval().requires_grad_(False)
+
+
+@cache
+def bundled_scorer() -> ShortlistScorer:
+    """The scorer that comes with the package, ``csa-mini``; one for all callers, on the CPU."""
+    return load_scorer(BUNDLED)
+
+
+def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> None:
+    """Write a .safetensors that ``load_scorer`` reads; ``half`` stores fp16."""
+    tensors = dict(scorer.network.state_dict())
+    settings: dict[str, Any] = {"heads": scorer.network.sizes.heads}
+    if isinstance(scorer, ExpandedScorer):
+        tensors[_DIRECT] = scorer.direct.detach()
+        settings["view"] = asdict(scorer.view)
+    stored = {name: t.to("cpu", torch.float16 if half else None).contiguous() for name, t in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(stored, path, metadata={_METADATA: json.dumps(settings)})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} can't be written: {error}; choose another place") from error
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What our own files say beside their tensors."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(_METADATA, "{}")
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path} has metadata that is no JSON; it may be damaged") from error
+    return settings if isinstance(settings, dict) else {}
 
 
 def context_network(

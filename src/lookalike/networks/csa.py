@@ -57,7 +57,7 @@ class ContextNetwork(nn.Module):
 
     def forward(self, affinity: Tensor) -> Tensor:
         """Refined features (B, T, C)."""
-        x = self.dropout(self.topk_proj(self.dropout(affinity)))
+        x: Tensor = self.dropout(self.topk_proj(self.dropout(affinity)))
         for block in self.blocks:
             x = block(x)
         return x
@@ -75,6 +75,7 @@ class ContextNetwork(nn.Module):
         x = self.topk_proj(affinity)
         weights = []
         for block in self.blocks:
+            assert isinstance(block, Block)
             weights.append(block.attn.weights(block.norm1(x)).mean(1))
             x = block(x)
         return torch.stack(weights).mean(0)
@@ -94,7 +95,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        result: Tensor = x + self.mlp(self.norm2(x))
+        return result
 
 
 @final
@@ -119,7 +121,8 @@ class Attention(nn.Module):
     def weights(self, x: Tensor) -> Tensor:
         """Attention of every item (rows) over all items: (B, A, T, T)."""
         query, key, _ = self._split(x)
-        return (query @ key.transpose(2, 3) / query.shape[3] ** 0.5).softmax(3)
+        products: Tensor = query @ key.transpose(2, 3) / query.shape[3] ** 0.5
+        return products.softmax(3)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

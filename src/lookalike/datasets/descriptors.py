@@ -1,0 +1,134 @@
+"""Labelled embeddings for training re-rankers: several descriptors of the same images.
+
+From the layout of CSA's authors (``annotations/*.pkl``, ``train/*.pkl``, ``test/*/*.pkl``) and from
+``.safetensors``, ``.npz`` and ``.npy``. Pickles are read without running what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.checkpoints.restricted import read_pickle
+from lookalike.errors import DatasetError
+from lookalike.vectors import read_arrays, read_labels, read_vectors
+
+LABELS = "labels"
+_CACHED = "topk"  # in the names of the authors' own cached lists, beside their descriptors
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """One set of images: the class of each, and one or several embeddings of all of them."""
+
+    name: str
+    labels: Tensor  # (N,) int64
+    views: Mapping[str, Tensor]  # name -> (N, D) float32; widths differ, rows need no unit length
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise DatasetError(f"{self.name} should hold at least one matrix of embeddings, got none")
+        for name, view in self.views.items():
+            if view.ndim != 2 or len(view) != len(self.labels) or not view.shape[1]:
+                raise DatasetError(
+                    f"{self.name} should hold {name} of shape ({len(self.labels)}, width), one row a label, "
+                    f"got {tuple(view.shape)}"
+                )
+            if bad := int((~view.isfinite().all(1)).sum()):
+                raise DatasetError(
+                    f"{self.name} holds NaN or infinity in {bad} of {len(view)} rows of {name}; "
+                    "drop those images or embed them again"
+                )
+        counts = self.labels.unique(return_counts=True)[1]  # type: ignore[no-untyped-call]
+        if len(counts) < 2 or int(counts.max()) < 2:
+            raise DatasetError(
+                f"{self.name} should have two classes or more, one of them with two images, got "
+                f"{len(counts)} classes and {int(counts.max()) if len(counts) else 0} images in the largest"
+            )
+
+
+def read_descriptors(source: Path, *, labels: Path | None = None, split: str = "train") -> list[Descriptors]:
+    """The sets of a file or folder.
+
+    A folder with ``annotations`` is of CSA's layout and one set, each ``train/*.pkl`` a view; another
+    folder holds one set a file. A .safetensors or .npz has ``labels`` and the matrices of its views; a
+    file of a single matrix needs ``labels``. Raises DatasetError and LookalikeError.
+    """
+    if (source / "annotations").is_dir():
+        return [_published_set(source, split)]
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.suffix in (".safetensors", ".npz"))
+        if not files:
+            raise DatasetError(
+                f"{source} should hold annotations and train, or .safetensors files, got neither"
+            )
+        return [_file_set(file) for file in files]
+    if labels is not None:
+        names = read_labels(labels)
+        codes = {name: code for code, name in enumerate(sorted(set(names)))}
+        return [
+            Descriptors(
+                source.name,
+                torch.tensor([codes[name] for name in names]),
+                {source.stem: read_vectors(source)},
+            )
+        ]
+    return [_file_set(source)]
+
+
+def read_published_test(path: Path, part: str) -> Tensor:
+    """Embeddings of the ``query`` or ``db`` images from a file ``test/DATASET/NAME.pkl``: (N, D)."""
+    content = read_pickle(path)
+    if not isinstance(content, Mapping) or part not in content:
+        found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+        raise DatasetError(f"{path} should be a dict with query and db, got {found}")
+    return _matrix(content[part], path)
+
+
+def _published_set(folder: Path, split: str) -> Descriptors:
+    files = sorted(file for file in (folder / "train").glob("*.pkl") if _CACHED not in file.stem)
+    annotations = sorted((folder / "annotations").glob("*.pkl"))
+    if not files or len(annotations) != 1:
+        raise DatasetError(
+            f"{folder} should hold one file annotations/*.pkl and descriptors train/*.pkl, got "
+            f"{len(annotations)} and {len(files)}"
+        )
+    clusters = _at(read_pickle(annotations[0]), (split, "cluster"), annotations[0])
+    labels = torch.as_tensor(np.asarray(clusters)).long()
+    views = {file.stem: _matrix(_at(read_pickle(file), (split,), file), file) for file in files}
+    return Descriptors(annotations[0].stem, labels, views)
+
+
+def _at(content: Any, keys: tuple[str, ...], path: Path) -> Any:
+    for key in keys:
+        if not isinstance(content, Mapping) or key not in content:
+            raise DatasetError(f"{path} should hold {'/'.join(keys)} as CSA's files do, got no {key!r}")
+        content = content[key]
+    return content
+
+
+def _matrix(values: Any, path: Path) -> Tensor:
+    try:
+        matrix = torch.as_tensor(np.asarray(values, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path} should hold a matrix of numbers, got {type(values).__name__}") from error
+    if matrix.ndim != 2:
+        raise DatasetError(f"{path} should hold a matrix (items, width), got shape {tuple(matrix.shape)}")
+    return matrix
+
+
+def _file_set(path: Path) -> Descriptors:
+    arrays = {name: torch.as_tensor(array) for name, array in read_arrays(path).items()}
+    labels = arrays.pop(LABELS, None)
+    if labels is None or labels.ndim != 1 or labels.is_floating_point():
+        raise DatasetError(
+            f"{path} should hold whole numbers (items,) as {LABELS} beside its matrices; "
+            "or give the labels as a file"
+        )
+    return Descriptors(path.stem, labels.long(), {name: array.float() for name, array in arrays.items()})

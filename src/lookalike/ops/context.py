@@ -1,0 +1,50 @@
+"""A shortlist's cosines as a network can compare them, whatever embedding they come from.
+
+T items: the query first, then its candidates, best first.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+SMALLEST = 1e-6  # spread and length below which cosines say nothing
+
+
+def shortlist_cosines(
+    queries: Float[Tensor, "Q D"], candidates: Float[Tensor, "Q K D"]
+) -> Float[Tensor, "Q T T"]:
+    """Cosine of every item of a shortlist with every other; all are unit vectors."""
+    items = torch.cat([queries[:, None], candidates], dim=1)
+    return items @ items.transpose(1, 2)
+
+
+def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> Float[Tensor, "Q T T"]:
+    """The cosines as they would be if each item were its weighted sum with its n nearest items.
+
+    Alpha expansion (``expand``) of the query and of all candidates at once, within the shortlist and
+    from cosines alone. An item weighs ``cosine ** alpha``, itself 1, and nothing at or below zero.
+
+    >>> expanded_cosines(torch.tensor([[[1.0, 0.6], [0.6, 1.0]]]), n=1, alpha=1.0)
+    tensor([[[1.0000, 1.0000],
+             [1.0000, 1.0000]]])
+    """
+    nearest = cosines.topk(min(n + 1, cosines.shape[1]), dim=2)
+    kept = nearest.values.clamp(min=0).pow(alpha)
+    weights = torch.zeros_like(cosines).scatter_(2, nearest.indices, kept)
+    products = weights @ cosines @ weights.transpose(1, 2)
+    lengths = products.diagonal(dim1=1, dim2=2).clamp(min=SMALLEST).sqrt()
+    return products / lengths[:, :, None] / lengths[:, None]
+
+
+def standardised_columns(cosines: Float[Tensor, "Q T T"], n: int) -> Float[Tensor, "Q T n"]:
+    """The first n columns, less their mean and over their standard deviation, each shortlist for itself.
+
+    So embeddings whose cosines lie all between 0.8 and 1 look like any other. Where there are fewer
+    than n items the last columns are zero: an anchor that is like the average.
+    """
+    columns = cosines[:, :, :n]
+    deviation, mean = torch.std_mean(columns, dim=(1, 2), correction=0, keepdim=True)
+    return F.pad((columns - mean) / deviation.clamp(min=SMALLEST), (0, n - columns.shape[2]))
