@@ -35,15 +35,13 @@ def bootstrap_intervals(
         raise ValueError(f"a confidence is between 0 and 1, got {confidence}")
     n_queries = len(values)
 
-    def weights(n: int) -> Tensor:
-        """How often each query is drawn: (n, Q), rows sum to one."""
+    def counts(n: int) -> Tensor:
+        """How often each query is drawn: (n, Q), rows sum to Q."""
         drawn = torch.randint(n_queries, (n, n_queries), generator=generator)
-        counts = torch.zeros(n, n_queries, dtype=torch.float64)
-        return counts.scatter_add_(1, drawn, torch.ones(1, dtype=torch.float64).expand(n, n_queries)) / (
-            n_queries
-        )
+        once = torch.ones(1, dtype=torch.float64).expand_as(drawn)
+        return torch.zeros(n, n_queries, dtype=torch.float64).scatter_add_(1, drawn, once)
 
-    means = _resampled(values, weights, n_resamples)  # (S, M)
+    means = _resampled(values, counts, n_resamples) / n_queries  # (S, M)
     ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     return means.quantile(ends, dim=0).T
 
@@ -61,11 +59,10 @@ def sign_flip_p_values(
     """
     n_queries = len(differences)
 
-    def weights(n: int) -> Tensor:
-        signs = torch.randint(2, (n, n_queries), generator=generator, dtype=torch.float64)
-        return (2 * signs - 1) / n_queries
+    def signs(n: int) -> Tensor:
+        return 2 * torch.randint(2, (n, n_queries), generator=generator, dtype=torch.float64) - 1
 
-    flipped = _resampled(differences, weights, n_resamples)  # (S, M)
+    flipped = _resampled(differences, signs, n_resamples) / n_queries  # (S, M)
     observed = differences.double().mean(0).abs()
     at_least = (flipped.abs() >= observed - 1e-12).sum(0)  # sums of other order differ by rounding
     return (at_least + 1).double() / (n_resamples + 1)
