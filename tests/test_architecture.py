@@ -12,7 +12,7 @@ FLOORS = {
     1: {"ops"},
     2: {
         "images", "backbones", "heads", "poolings", "network", "saved", "checkpoints", "loading",
-        "embedder", "onnx_embedder", "scenes", "vectors", "datasets", "networks",
+        "embedder", "onnx_embedder", "scenes", "vectors", "datasets", "networks", "avsl",
     },
     3: {
         "accelerator", "explainers", "gallery", "rerankers", "store", "survey", "training", "evaluation",

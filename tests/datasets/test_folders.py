@@ -54,7 +54,7 @@ def test_a_class_without_images_is_named(folders):
     [
         (lambda d: None, None, "no class folders"),
         (lambda d: picture(d / "a.png"), None, "no class folders"),
-        (lambda d: picture(d / "robin/a.png"), "train", "no folder 'train'"),
+        (lambda d: picture(d / "robin/a.png"), "train", "leave the split out"),
         (lambda d: picture(d / "train/robin/a.png"), "test", "no split 'test'; it has train"),
     ],
 )

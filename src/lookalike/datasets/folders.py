@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from lookalike.datasets.labelled import LabelledImages
-from lookalike.datasets.splits import SPLITS, chosen
+from lookalike.datasets.splits import SPLITS, WHOLE, Parts
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
 
 
-def read_folders(source: Path, split: str | None) -> LabelledImages:
-    """The images of each class folder; a class is called by its folder.
+def read_folders(source: Path) -> Parts:
+    """The class folders below a folder, or below its splits; a class is called by its folder.
 
-    Raises DatasetError for a missing folder or split, and for a class folder without images.
+    Raises DatasetError for a missing folder, and on reading for a class folder without images.
     """
     folders = _folders(source)
-    splits = {folder.name: folder for folder in folders if folder.name in SPLITS}
+    splits = [folder for folder in folders if folder.name in SPLITS]
     if splits and len(splits) == len(folders):
-        return _classes_of(splits[chosen(split, splits, source)])
-    if split is not None:
-        raise DatasetError(
-            f"{source} has no folder {split!r} of class folders; leave the split out, or give a folder "
-            f"with {', '.join(SPLITS)}"
-        )
-    return _classes_of(source)
+        return {folder.name: partial(_classes_of, folder) for folder in splits}
+    return {WHOLE: partial(_classes_of, source)}
 
 
 def _classes_of(source: Path) -> LabelledImages:

@@ -5,30 +5,55 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lookalike.datasets.folders import read_folders
+from lookalike.datasets import cars, cub, folders, online_products, tables
 from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.splits import WHOLE, Parts, chosen
 from lookalike.errors import DatasetError
 
-Reader = Callable[[Path, str | None], LabelledImages]
-
-LAYOUTS: Mapping[str, Reader] = {"folders": read_folders}
+LAYOUTS: Mapping[str, Callable[[Path], Parts]] = {
+    "folders": folders.read_folders,
+    "cub": cub.read_cub,
+    "cars": cars.read_cars,
+    "online-products": online_products.read_online_products,
+    "table": tables.read_labelled_table,
+    "lists": tables.read_lists,
+}
 
 
 def read_dataset(source: str | Path, split: str | None = None, layout: str = "auto") -> LabelledImages:
     """The labelled images of a dataset, or of one split of it (train, val, test, query, gallery).
 
-    Nothing is opened but lists and annotations. Raises DatasetError, saying what was expected
+    No image is opened, only lists and annotations. Raises DatasetError, saying what was expected
     where, for a layout that is not there, a split that it has not, a class without images or a
     listed file that is missing.
     """
+    return chosen(split, _parts(source, layout), Path(source))
+
+
+def splits_of(source: str | Path, layout: str = "auto") -> tuple[str, ...]:
+    """The names of a dataset's splits, sorted; empty where it has none. Raises DatasetError."""
+    return tuple(sorted(set(_parts(source, layout)) - {WHOLE}))
+
+
+def layout_of(source: Path) -> str:
+    """The name of the layout that the files of a dataset have."""
+    if source.suffix.lower() in tables.SUFFIXES:
+        return "table"
+    if (source / cub.IMAGES).exists() and (source / cub.LABELS).exists():
+        return "cub"
+    if online_products.folder_of_lists(source) is not None:
+        return "online-products"
+    if cars.has_annotations(source):
+        return "cars"
+    if tables.lists_in(source):
+        return "lists"
+    return "folders"
+
+
+def _parts(source: str | Path, layout: str) -> Parts:
     source = Path(source)
     if layout != "auto" and layout not in LAYOUTS:
         raise ValueError(f"layout is auto, {', '.join(LAYOUTS)}; got {layout!r}")
     if not source.exists():
         raise DatasetError(f"there is no dataset at {source}; check the path")
-    return LAYOUTS[layout_of(source) if layout == "auto" else layout](source, split)
-
-
-def layout_of(source: Path) -> str:
-    """The name of the layout that the files of a dataset have."""
-    return "folders"
+    return LAYOUTS[layout_of(source) if layout == "auto" else layout](source)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lookalike.datasets.labelled import LabelledImages
 from lookalike.errors import DatasetError
 
 SPLITS = ("train", "val", "test", "query", "gallery")
+WHOLE = ""  # the name of the one part of a dataset that has no splits
+
+# What a reader finds: each part with a function that reads it.
+Parts = Mapping[str, Callable[[], LabelledImages]]
 
 
-def chosen(split: str | None, available: Collection[str], source: Path) -> str:
-    """The split that is asked for, or the only one. Raises DatasetError where that is unclear."""
-    names = ", ".join(sorted(available))
-    if split is None and len(available) == 1:
-        return next(iter(available))
-    if split is None:
+def chosen(split: str | None, parts: Parts, source: Path) -> LabelledImages:
+    """The part that is asked for, or the only one. Raises DatasetError where that is unclear."""
+    names = ", ".join(sorted(parts))
+    if split is None and len(parts) > 1:
         raise DatasetError(f"{source} has the splits {names}; choose one of them")
-    if split not in available:
+    if split is None:
+        return next(iter(parts.values()))()
+    if WHOLE in parts:
+        raise DatasetError(f"{source} has no splits, so none is called {split!r}; leave the split out")
+    if split not in parts:
         raise DatasetError(f"{source} has no split {split!r}; it has {names}")
-    return split
+    return parts[split]()

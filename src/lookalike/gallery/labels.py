@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import csv, parquet
-
-from lookalike.errors import GalleryError
+from lookalike.datasets.tables import read_table
+from lookalike.errors import DatasetError, GalleryError
 from lookalike.gallery.files import absolute
 
 MetadataOf = Callable[[Path], Mapping[str, Any]]
@@ -66,14 +64,11 @@ def both(first: MetadataOf, second: MetadataOf) -> MetadataOf:
     return lambda path: {**first(path), **second(path)}
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path) -> Any:
     try:
-        if file.suffix.lower() == ".parquet":
-            return parquet.read_table(file)
-        separator = "\t" if file.suffix.lower() == ".tsv" else ","
-        return csv.read_csv(file, parse_options=csv.ParseOptions(delimiter=separator))
-    except (OSError, pa.ArrowException) as error:
-        raise GalleryError(f"{file} can't be read as a table: {str(error).splitlines()[0]}") from error
+        return read_table(file)
+    except DatasetError as error:
+        raise GalleryError(str(error)) from error
 
 
 def _is_empty(value: object) -> bool:

@@ -1,0 +1,40 @@
+"""Images that a list names: their paths and labels, checked to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lookalike.datasets.labelled import LabelledImages
+from lookalike.errors import DatasetError
+
+
+def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabelledImages:
+    """Paths with labels. Raises DatasetError where there are none, and where files are missing."""
+    pairs = list(rows)
+    if not pairs:
+        raise DatasetError(f"{source} lists no images; check that it is complete")
+    if missing := [path for path, _ in pairs if not path.is_file()]:
+        raise DatasetError(
+            f"{len(missing)} of {len(pairs)} images that {source} lists are not there, e.g. {missing[0]}; "
+            "check where the images lie"
+        )
+    return LabelledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+
+def fields_of_lines(file: Path, n: int, *, header: bool = False) -> Iterator[list[str]]:
+    """The n fields of each line of a text file, parted by white space; the last may hold some.
+
+    Raises DatasetError, naming the line, where there are fewer, and where the file can't be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} can't be read: {error}; check the dataset") from error
+    for number, line in enumerate(lines[header:], start=1 + header):
+        if not line.strip():
+            continue
+        fields = line.strip().split(maxsplit=n - 1)
+        if len(fields) < n:
+            raise DatasetError(f"line {number} of {file} has {len(fields)} fields instead of {n}: {line!r}")
+        yield fields

@@ -1,0 +1,95 @@
+"""Datasets that are a table: columns ``path`` and ``label``, perhaps ``split``; and lists of splits."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.listed import fields_of_lines, listed_images
+from lookalike.datasets.splits import SPLITS, WHOLE, Parts
+from lookalike.errors import DatasetError
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+COLUMNS = ("path", "label", "split")
+
+
+def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
+    """A CSV, TSV or Parquet file; some columns of a CSV as text, whatever they look like.
+
+    Raises DatasetError where it can't be read.
+    """
+    try:
+        if file.suffix.lower() == ".parquet":
+            return parquet.read_table(file)
+        separator = "\t" if file.suffix.lower() == ".tsv" else ","
+        return csv.read_csv(
+            file,
+            parse_options=csv.ParseOptions(delimiter=separator),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{file} can't be read as a table: {str(error).splitlines()[0]}") from error
+
+
+def read_labelled_table(source: Path) -> Parts:
+    """A table with the columns ``path`` and ``label``; a column ``split`` parts it.
+
+    Relative paths are below the table's folder.
+    """
+    table = read_table(source, as_text=COLUMNS)
+    if missing := [name for name in COLUMNS[:2] if name not in table.column_names]:
+        raise DatasetError(
+            f"{source} has no column {' and no '.join(missing)} (it has {', '.join(table.column_names)}); "
+            "name the columns path and label, perhaps split"
+        )
+    rows = table.to_pylist()
+    if empty := [i for i, row in enumerate(rows) if row["path"] in (None, "") or row["label"] in (None, "")]:
+        raise DatasetError(
+            f"{len(empty)} of {len(rows)} rows of {source} have no path or no label, the first is row "
+            f"{empty[0] + 1}; complete or remove them"
+        )
+    parts: dict[str, list[tuple[Path, str]]] = {}
+    for row in rows:
+        pair = source.parent / str(row["path"]), str(row["label"])
+        parts.setdefault(str(row.get("split") or WHOLE), []).append(pair)
+    if WHOLE in parts and len(parts) > 1:
+        raise DatasetError(
+            f"{len(parts[WHOLE])} rows of {source} have no split while others have; complete it"
+        )
+    if not parts:
+        raise DatasetError(f"{source} lists no images; check that it is complete")
+    return {name: partial(listed_images, pairs, source) for name, pairs in parts.items()}
+
+
+def lists_in(source: Path) -> dict[str, Path]:
+    """The files of a folder that list a split: train.txt, query.csv and so on, by split."""
+    return {
+        split: source / (split + suffix)
+        for split in SPLITS
+        for suffix in (".txt", *SUFFIXES)
+        if (source / (split + suffix)).is_file()
+    }
+
+
+def read_lists(source: Path) -> Parts:
+    """A list for each split, such as query.txt and gallery.txt: on each line a path and a label.
+
+    Paths hold no white space in a ``.txt``; in a table they may. Relative ones are below the folder.
+    """
+    found = lists_in(source)
+    if not found:
+        raise DatasetError(f"{source} has no list such as train.txt, query.csv or gallery.parquet")
+    return {split: partial(_read_list, file) for split, file in found.items()}
+
+
+def _read_list(file: Path) -> LabelledImages:
+    if file.suffix != ".txt":
+        parts = read_labelled_table(file)
+        if list(parts) != [WHOLE]:
+            raise DatasetError(f"{file} is one split, yet it has a column split; remove the column")
+        return parts[WHOLE]()
+    return listed_images(((file.parent / path, label) for path, label in fields_of_lines(file, 2)), file)
