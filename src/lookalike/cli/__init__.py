@@ -16,6 +16,7 @@ from lookalike.cli.explaining import commands as explaining_commands
 from lookalike.cli.galleries import commands as gallery_commands
 from lookalike.cli.galleries import upkeep
 from lookalike.cli.models import models
+from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import commands as serving_commands
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(explaining_commands)
 app.add_typer(gallery_commands)
 app.add_typer(array_commands)
 app.add_typer(serving_commands)
+evaluations.command("revisited")(evaluate_revisited)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(upkeep, name="gallery")
 app.add_typer(models, name="models")

@@ -1,0 +1,222 @@
+"""Figures of the revisited Oxford and Paris protocol, from ranks or from scores in blocks.
+
+Only the positions of the images that the ground truth lists are ever kept, so a million distractors
+cost time but no memory, and nothing is sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from lookalike.datasets.revisited import RevisitedTruth
+from lookalike.errors import DatasetError
+from lookalike.ops.neighbours import largest_k
+from lookalike.ops.revisited import (
+    NOWHERE,
+    clear_positions,
+    count_ahead,
+    order_keys,
+    positions_in_ranks,
+    precision_within,
+    trapezoidal_average_precision,
+)
+
+KS = (1, 5, 10)  # of mP@k
+DIFFICULTIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name: (positives, junk)
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
+
+Blocks = Callable[[], Iterable[Tensor]]  # scores (Q, B) of the gallery's rows in order; can be asked twice
+
+
+@dataclass(frozen=True)
+class DifficultyFigures:
+    """What one difficulty's positives and junk make of a ranking; a query without positives is NaN."""
+
+    positions: Tensor  # (Q, P) int64 positions of the positives without junk, ascending, then NOWHERE
+    average_precision: Tensor  # (Q,) float64 in [0, 1]
+    precision: Tensor  # (Q, 3) float64 in [0, 1], within KS
+
+    @property
+    def is_counted(self) -> Tensor:
+        """Which queries have positives and count in the means: (Q,) bool."""
+        return ~self.average_precision.isnan()
+
+    @property
+    def revisited_map(self) -> float:
+        """Mean over counted queries of trapezoidal average precision; NaN if there are none."""
+        return float(self.average_precision[self.is_counted].mean())
+
+    @property
+    def mean_precision(self) -> tuple[float, ...]:
+        """mP@k over counted queries for KS."""
+        return tuple(self.precision[self.is_counted].mean(0).tolist())
+
+
+@dataclass(frozen=True)
+class RevisitedFigures:
+    """One ranking of a gallery judged by the protocol."""
+
+    truth: RevisitedTruth
+    n_gallery: int  # images ranked, distractors included
+    by_difficulty: Mapping[str, DifficultyFigures]  # easy, medium, hard
+    best: Tensor  # (Q, K) int64 gallery rows, best first; K = 0 where nobody asked
+
+
+def figures_of_ranks(
+    truth: RevisitedTruth, ranks: Tensor, *, n_distractors: int = 0, n_best: int = 0
+) -> RevisitedFigures:
+    """Judge ranks (G, Q): column q holds every gallery row once, best first, for query q.
+
+    Distractors are the rows after the ground truth's images. Raises DatasetError for ranks of
+    another data set's size, and for repeated or missing images.
+    """
+    if ranks.ndim != 2 or ranks.is_floating_point() or ranks.dtype == torch.bool:
+        raise DatasetError(
+            f"ranks should be integers of shape (gallery, queries), got {ranks.dtype} {tuple(ranks.shape)}"
+        )
+    _check_size(truth, ranks.shape[1], ranks.shape[0], n_distractors, "ranks", "columns", "rows")
+    try:
+        positions = positions_in_ranks(ranks, listed_rows(truth))
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+    return _judged(truth, positions, len(ranks), ranks[:n_best].T.long())
+
+
+def figures_of_scores(
+    truth: RevisitedTruth, gallery: Blocks, distractors: Iterable[Tensor] = (), *, n_best: int = 0
+) -> RevisitedFigures:
+    """Judge scores, higher is better, that come in blocks (Q, B) of gallery rows.
+
+    Equal scores (as float32) rank in the order of the rows. The gallery is asked twice: for the
+    scores of the images that the ground truth lists, and, like the distractors, for what stands
+    ahead of them. Raises DatasetError for scores of another data set's size or that are NaN.
+    """
+    listed = listed_rows(truth)
+    rows = listed.clamp(min=0)
+    scores = _scores_of(truth, rows, gallery)
+    keys, order = order_keys(scores, rows).sort(dim=1)
+    ahead, first_row = torch.zeros_like(rows), 0
+    best_scores, best = torch.empty(len(rows), 0), torch.empty(len(rows), 0, dtype=torch.long)
+    for block in chain(gallery(), distractors):
+        _check_finite(block, first_row)
+        # A listed image must meet its own score, to the bit, wherever it was computed.
+        own = torch.where((rows >= first_row) & (rows < first_row + block.shape[1]), rows - first_row, -1)
+        query, slot = (own >= 0).nonzero(as_tuple=True)
+        block = block.float()
+        if len(query):
+            block = block.index_put((query, own[query, slot]), scores[query, slot])
+        ahead += count_ahead(keys, block, first_row)
+        if n_best:
+            top, columns = largest_k(block, n_best)
+            best_scores, kept = largest_k(torch.cat([best_scores, top], dim=1), n_best)
+            best = torch.cat([best, columns + first_row], dim=1).gather(1, kept)
+        first_row += block.shape[1]
+    positions = torch.empty_like(ahead).scatter_(1, order, ahead).masked_fill(listed < 0, NOWHERE)
+    return _judged(truth, positions, first_row, best)
+
+
+def listed_rows(truth: RevisitedTruth) -> Tensor:
+    """Gallery rows that the ground truth lists for each query, easy, hard and junk: (Q, L), then -1."""
+    lists = [(*e, *h, *j) for e, h, j in zip(truth.easy, truth.hard, truth.junk, strict=True)]
+    return _padded(lists, -1)
+
+
+def grade_masks(truth: RevisitedTruth) -> dict[str, Tensor]:
+    """Which of ``listed_rows`` are easy, hard and junk: (Q, L) bool each."""
+    grades = [
+        [0] * len(e) + [1] * len(h) + [2] * len(j)
+        for e, h, j in zip(truth.easy, truth.hard, truth.junk, strict=True)
+    ]
+    codes = _padded(grades, -1)
+    return {name: codes == code for code, name in enumerate(("easy", "hard", "junk"))}
+
+
+def as_numbers(figures: RevisitedFigures) -> dict[str, dict[str, object]]:
+    """The figures for JSON, in [0, 1]; what has no value is None."""
+    return {
+        name: {
+            "map": _number(each.revisited_map),
+            **{f"mp@{k}": _number(value) for k, value in zip(KS, each.mean_precision, strict=True)},
+            "n_queries": int(each.is_counted.sum()),
+            "ap": [_number(value) for value in each.average_precision.tolist()],
+        }
+        for name, each in figures.by_difficulty.items()
+    }
+
+
+def _judged(truth: RevisitedTruth, positions: Tensor, n_gallery: int, best: Tensor) -> RevisitedFigures:
+    grades = grade_masks(truth)
+    by_difficulty = {}
+    for name, (positives, junk) in DIFFICULTIES.items():
+        is_positive, is_junk = (_any(grades, kinds) for kinds in (positives, junk))
+        cleared = clear_positions(positions, is_positive, is_junk)
+        by_difficulty[name] = DifficultyFigures(
+            cleared,
+            trapezoidal_average_precision(cleared),
+            torch.stack([precision_within(cleared, k) for k in KS], dim=1),
+        )
+    return RevisitedFigures(truth, n_gallery, by_difficulty, best)
+
+
+def _any(grades: Mapping[str, Tensor], kinds: Iterable[str]) -> Tensor:
+    return torch.stack([grades[kind] for kind in kinds]).any(0)
+
+
+def _scores_of(truth: RevisitedTruth, rows: Tensor, gallery: Blocks) -> Tensor:
+    """Scores (Q, L) of the gallery rows (Q, L)."""
+    scores = torch.zeros(rows.shape)
+    first_row, n_queries = 0, len(truth)
+    for block in gallery():
+        n_queries = block.shape[0]
+        if n_queries != len(truth):
+            break
+        inside = (rows >= first_row) & (rows < first_row + block.shape[1])
+        columns = torch.where(inside, rows - first_row, 0)
+        scores = torch.where(inside, block.float().gather(1, columns), scores)
+        first_row += block.shape[1]
+    _check_size(truth, n_queries, first_row, 0, "scores", "rows", "columns")
+    return scores
+
+
+def _check_size(
+    truth: RevisitedTruth, n_queries: int, n_gallery: int, n_distractors: int, what: str, *axes: str
+) -> None:
+    if n_queries != len(truth):
+        raise DatasetError(
+            f"{what} have {n_queries} {axes[0]}, but the ground truth {truth.name} has {len(truth)} queries; "
+            "are they of another data set, or turned over?"
+        )
+    expected = truth.n_images + n_distractors
+    if n_gallery < expected or (truth.images and n_gallery != expected):
+        beside = f" and {n_distractors} distractors" if n_distractors else ""
+        raise DatasetError(
+            f"{what} have {n_gallery} {axes[1]}, but the ground truth {truth.name} speaks of "
+            f"{truth.n_images} images{beside}; are they of another data set, or is the number of "
+            "distractors missing?"
+        )
+
+
+def _check_finite(block: Tensor, first_row: int) -> None:
+    if block.isnan().any():
+        query, column = (int(i) for i in block.isnan().nonzero()[0])
+        raise DatasetError(
+            f"scores hold NaN, first for query {query} and gallery row {first_row + column}; "
+            "compute them again"
+        )
+
+
+def _padded(lists: Iterable[Iterable[int]], value: int) -> Tensor:
+    rows = [torch.tensor(list(each), dtype=torch.long) for each in lists]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value

@@ -1,0 +1,132 @@
+"""Descriptors of the benchmark's images: queries cropped to their boxes, several scales merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lookalike import images
+from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
+from lookalike.embedder import Embedder
+from lookalike.errors import DatasetError
+from lookalike.evaluation.revisited_card import Making
+from lookalike.evaluation.sources import Progress, without_bar
+from lookalike.images import Preprocessing
+
+PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
+_BATCH = 8
+
+
+def for_protocol(
+    embedder: Embedder, *, scales: Sequence[float] | None = None, resolution: int | None = None
+) -> Embedder:
+    """The embedder at the protocol's scales and resolution.
+
+    ``scales`` are factors on the input; by default the three published ones, and one for networks of
+    a fixed input. With ``resolution`` pictures keep their proportions and are shrunk until their
+    longer side has so many pixels; without, they are prepared as the model wants them.
+    """
+    is_convolutional = embedder.network.backbone.is_convolutional
+    if not is_convolutional and (resolution or len(scales or ()) > 1):
+        raise ValueError(
+            f"{embedder.name} is a transformer for inputs of one size; leave out --resolution and --scales, "
+            "and load it with the --input-size you want"
+        )
+    preprocessing = embedder.preprocessing
+    if resolution is not None:
+        preprocessing = replace(preprocessing, mode="fit", input_size=(resolution, resolution), crop_pct=1.0)
+    return Embedder(
+        embedder.network,
+        preprocessing,
+        name=embedder.name,
+        scales=scales or (PUBLISHED_SCALES if is_convolutional else (1.0,)),
+        scale_power=embedder.scale_power,
+        device=embedder.device,
+        precision=embedder.precision,
+    )
+
+
+def describe_gallery(
+    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, progress: Progress = without_bar
+) -> Tensor:
+    """Unit descriptors (G, D) of the ground truth's images, found below the folder."""
+    if not truth.images:
+        raise DatasetError(
+            f"the ground truth {truth.name} names no images, so they can't be found in {folder}"
+        )
+    paths = find_images(truth.images, folder)
+    starts = range(0, len(paths), _BATCH)
+    steps = progress(starts, "gallery", len(starts))
+    return torch.cat([embedder.embed(paths[start : start + _BATCH], batch_size=_BATCH) for start in steps])
+
+
+def describe_queries(
+    truth: RevisitedTruth,
+    folder: Path,
+    embedder: Embedder,
+    *,
+    crop: bool = True,
+    progress: Progress = without_bar,
+) -> Tensor:
+    """Unit descriptors (Q, D) of the queries, cropped to their boxes unless told otherwise."""
+    if not truth.queries:
+        raise DatasetError(
+            f"the ground truth {truth.name} names no queries, so they can't be found in {folder}"
+        )
+    paths = find_images(truth.queries, folder)
+    steps = progress(range(len(paths)), "queries", len(paths))
+    boxes = truth.boxes if crop else (None,) * len(truth)
+    return torch.cat([embedder.embed([cropped(paths[i], boxes[i], embedder.preprocessing)]) for i in steps])
+
+
+def cropped(path: Path, box: Box | None, preprocessing: Preprocessing) -> Image.Image:
+    """The picture in the box (left, top, right, bottom), pixels rounded.
+
+    Where pictures are shrunk to a longest side, the crop is shrunk by the factor of its whole
+    picture, so that query and gallery show a building at one scale, as in the published evaluation.
+    """
+    whole = images.load(path).image
+    if box is None:
+        return whole
+    sides = tuple(round(side) for side in box)
+    left, top, right, bottom = max(sides[0], 0), max(sides[1], 0), *sides[2:]
+    right, bottom = min(right, whole.width), min(bottom, whole.height)
+    if left >= right or top >= bottom:
+        raise DatasetError(
+            f"the box {sides} of query {path.name} lies outside its {whole.width} x {whole.height} pixels; "
+            "is the file another size than the benchmark's?"
+        )
+    part = whole.crop((left, top, right, bottom))
+    if preprocessing.mode == "fit":
+        factor = min(
+            1.0, preprocessing.input_size[1] / whole.width, preprocessing.input_size[0] / whole.height
+        )
+        size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
+        part = part.resize(size, Image.Resampling.LANCZOS)
+    return part
+
+
+def making_of(embedder: Embedder, *, crop: bool) -> Making:
+    """What the card says of descriptors that were made here."""
+    preprocessing = embedder.preprocessing
+    height, width = preprocessing.input_size
+    how = {
+        "fit": f"proportions kept, shrunk to {max(height, width)} pixels on the longer side",
+        "squash": f"squashed to {height} x {width}",
+        "crop": f"centre crop of {height} x {width}",
+        "letterbox": f"proportions kept inside {height} x {width}",
+    }
+    scales = ", ".join(f"{scale:.3g}" for scale in embedder.scales)
+    power = f", generalised mean of power {embedder.scale_power:.3g}" if len(embedder.scales) > 1 else ""
+    return Making(
+        model=f"{embedder.name}, fingerprint {embedder.fingerprint()[:16]}, {embedder.precision}",
+        query_boxes="cropped" if crop else "ignored: whole query images",
+        resolution=how[preprocessing.mode],
+        scales=scales + power,
+        whitening="none beyond the model's own head",
+    )

@@ -1,0 +1,253 @@
+"""The revisited protocol from what people have: files of ranks, scores, descriptors, or images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.datasets.revisited import RevisitedTruth
+from lookalike.embedder import Embedder
+from lookalike.errors import DatasetError
+from lookalike.evaluation.revisited import RevisitedFigures, figures_of_ranks, figures_of_scores
+from lookalike.evaluation.revisited_card import Making, ProtocolCard, file_hash, protocol_card
+from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, making_of
+from lookalike.evaluation.sources import Progress, without_bar
+from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
+from lookalike.heads import whitening
+from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.vectors import read_vectors
+
+N_BEST = 100  # results a query that figures may show
+
+
+@dataclass(frozen=True)
+class RevisitedRun:
+    """Figures, what they were compared with, and under which circumstances."""
+
+    figures: RevisitedFigures
+    before: RevisitedFigures | None  # the first ranking where there are two
+    card: ProtocolCard
+
+
+@dataclass(frozen=True)
+class DescriptorSettings:
+    """What happens to descriptors before and after they are compared."""
+
+    whiten: Path | None = None  # file of features that a PCA whitening is learnt on
+    whiten_width: int | None = None  # directions that it keeps; all that the features span by default
+    distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and never right
+    rerank: str | None = None  # a re-ranker's name
+    k: int = 1024  # length of the list that is re-ranked
+
+
+def run_on_ranks(
+    truth: RevisitedTruth,
+    ranks: Path,
+    *,
+    before: Path | None = None,
+    n_distractors: int = 0,
+    notes: Sequence[str] = (),
+) -> RevisitedRun:
+    """Judge a file of ranks (G, Q), and another one that it is compared with."""
+    paths = [ranks] if before is None else [ranks, before]
+    judged = [
+        figures_of_ranks(truth, read_ranks(path), n_distractors=n_distractors, n_best=N_BEST)
+        for path in paths
+    ]
+    making = Making.unknown("ranks")
+    card = protocol_card(
+        judged[0], "ranks", making, _hashes(truth, paths), reranking=making.model, notes=tuple(notes)
+    )
+    return RevisitedRun(judged[0], judged[1] if before else None, card)
+
+
+def run_on_scores(truth: RevisitedTruth, scores: Path, *, notes: Sequence[str] = ()) -> RevisitedRun:
+    """Judge a file of scores (Q, G), higher is better, one row a query."""
+    blocks = torch.split(read_vectors(scores), ROWS, dim=1)
+    figures = figures_of_scores(truth, lambda: blocks, n_best=N_BEST)
+    files = _hashes(truth, [scores])
+    card = protocol_card(figures, "scores", Making.unknown("scores"), files, notes=tuple(notes))
+    return RevisitedRun(figures, None, card)
+
+
+def run_on_descriptors(
+    truth: RevisitedTruth,
+    queries: Path,
+    gallery: Path,
+    settings: DescriptorSettings,
+    *,
+    notes: Sequence[str] = (),
+    progress: Progress = without_bar,
+) -> RevisitedRun:
+    """Judge the cosines of two files of descriptors (Q, D) and (G, D) of any length."""
+    making = Making.unknown("descriptors", whitening="none here")
+    origin = _Origin("descriptors", making, _hashes(truth, [queries, gallery]), tuple(notes))
+    return _run(truth, open_vectors(queries), open_vectors(gallery), settings, origin, progress)
+
+
+def run_on_images(
+    truth: RevisitedTruth,
+    folder: Path,
+    embedder: Embedder,
+    settings: DescriptorSettings,
+    *,
+    crop: bool = True,
+    keep: Path | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress = without_bar,
+) -> RevisitedRun:
+    """Describe the benchmark's images and judge that; ``keep`` is a folder for the descriptors."""
+    queries = describe_queries(truth, folder, embedder, crop=crop, progress=progress)
+    gallery = describe_gallery(truth, folder, embedder, progress=progress)
+    if keep is not None:
+        save_descriptors(keep, queries=queries, gallery=gallery)
+    sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
+    origin = _Origin("images", making_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
+    return _run(truth, *sides, settings, origin, progress)
+
+
+def save_descriptors(folder: Path, **sides: Tensor) -> None:
+    """Write each side as ``NAME.npy``. Raises DatasetError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in sides.items():
+            np.save(folder / f"{name}.npy", rows.numpy())
+    except OSError as error:
+        raise DatasetError(f"{folder} can't be written: {error}; choose another place") from error
+
+
+def read_ranks(path: str | Path) -> Tensor:
+    """``ranks`` (G, Q) of an .npz as ``lookalike rerank`` writes it, or of an .npy.
+
+    Raises DatasetError for a file that can't be read or holds no such integers.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            held = [""] if isinstance(loaded, np.ndarray) else list(loaded.files)
+            ranks = loaded if isinstance(loaded, np.ndarray) else loaded["ranks"] if "ranks" in held else None
+    except OSError as error:
+        raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
+    except Exception as error:  # a file from outside can make the zip reader fail in any way
+        raise DatasetError(f"{path} is no .npz or .npy of ranks: {error}") from error
+    if ranks is None:
+        raise DatasetError(
+            f"{path} holds no array 'ranks' (gallery, queries) but {', '.join(held) or 'nothing'}; "
+            "shortlists alone can't be judged by this protocol"
+        )
+    if ranks.dtype.kind not in "iu" or ranks.ndim != 2:
+        raise DatasetError(
+            f"{path}: ranks should be integers of shape (gallery, queries), got {ranks.dtype} {ranks.shape}"
+        )
+    native = np.ascontiguousarray(ranks) if ranks.dtype in (np.int32, np.int64) else ranks.astype(np.int64)
+    return torch.from_numpy(native)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where descriptors came from, for the card."""
+
+    given: str
+    making: Making
+    files: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def _run(
+    truth: RevisitedTruth,
+    queries: VectorBlocks,
+    gallery: VectorBlocks,
+    settings: DescriptorSettings,
+    origin: _Origin,
+    progress: Progress,
+) -> RevisitedRun:
+    distractors = [open_vectors(path) for path in settings.distractors]
+    learnt_on = [open_vectors(settings.whiten)] if settings.whiten else []
+    _check_widths(queries, gallery, *distractors, *learnt_on)
+    prepare, making = _preparation(learnt_on, settings.whiten_width, origin.making)
+    asked = prepare(queries.whole())
+    figures = figures_of_scores(
+        truth,
+        lambda: _scores(asked, [gallery], prepare, without_bar),
+        _scores(asked, distractors, prepare, progress),
+        n_best=N_BEST,
+    )
+    before, reranking = None, "none"
+    if settings.rerank is not None:
+        before, reranking = figures, f"{settings.rerank} of the first {settings.k}"
+        figures = _reranked(truth, asked, prepare(gallery.whole()), settings)
+    files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
+    card = protocol_card(figures, origin.given, making, files, reranking=reranking, notes=origin.notes)
+    return RevisitedRun(figures, before, card)
+
+
+def _scores(
+    queries: Tensor,
+    galleries: Sequence[VectorBlocks],
+    prepare: Callable[[Tensor], Tensor],
+    progress: Progress,
+) -> Iterator[Tensor]:
+    """Cosines (Q, B), block after block."""
+    blocks = (block for gallery in galleries for block in gallery.blocks())
+    count = sum(-(-len(gallery) // ROWS) for gallery in galleries)
+    for _, block in zip(progress(range(count), "distractors", count), blocks, strict=False):
+        yield queries @ prepare(block).T
+
+
+def _reranked(
+    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, settings: DescriptorSettings
+) -> RevisitedFigures:
+    if settings.distractors:
+        raise ValueError(
+            "re-ranking here takes no distractors; re-rank the whole gallery with 'lookalike rerank' and "
+            "give its ranks"
+        )
+    assert settings.rerank is not None
+    first = first_stage(queries, gallery, k=settings.k)
+    ranks = full_ranks(first, make_reranker(settings.rerank)(first))
+    return figures_of_ranks(truth, ranks, n_best=N_BEST)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows, dim=1)
+
+
+def _preparation(
+    learnt_on: Sequence[VectorBlocks], width: int | None, making: Making
+) -> tuple[Callable[[Tensor], Tensor], Making]:
+    """What is done to rows of descriptors, and the card's words for it."""
+    if not learnt_on:
+        return _unit, making
+    features = learnt_on[0]
+    layer = whitening(_unit(features.whole()), width)
+
+    def whitened(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return _unit(layer(_unit(rows)))
+
+    words = f"PCA learnt on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
+    return whitened, replace(making, whitening=words)
+
+
+def _check_widths(queries: VectorBlocks, *others: VectorBlocks) -> None:
+    for other in others:
+        if other.width != queries.width:
+            raise DatasetError(
+                f"{queries.name} has width {queries.width} and {other.name} {other.width}; all should come "
+                "from the same model"
+            )
+
+
+def _hashes(truth: RevisitedTruth, paths: Sequence[Path]) -> dict[str, str]:
+    return {f"ground truth {truth.name}": truth.sha256} | _named_hashes(paths)
+
+
+def _named_hashes(paths: Sequence[Path]) -> dict[str, str]:
+    return {str(path): file_hash(path) for path in paths}

@@ -1,0 +1,70 @@
+"""Rows of embeddings, some at a time: from a tensor, or from a file that may not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.errors import DatasetError
+from lookalike.vectors import read_vectors
+
+ROWS = 8192
+
+
+@dataclass(frozen=True)
+class VectorBlocks:
+    """Embeddings (G, D) that are handed out in blocks of finite float32 rows."""
+
+    name: str  # for messages
+    rows: Tensor | np.memmap[tuple[int, ...], np.dtype[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.rows.shape[1])
+
+    def blocks(self, n_rows: int = ROWS) -> Iterator[Tensor]:
+        """(B, D) float32, B at most n_rows, in order. Raises DatasetError where one is not finite."""
+        for start in range(0, len(self.rows), n_rows):
+            block = _as_floats(self.rows[start : start + n_rows])
+            bad = ~block.isfinite().all(1)
+            if bad.any():
+                raise DatasetError(
+                    f"{self.name} holds NaN or infinity, first in row {start + int(bad.nonzero()[0])}; "
+                    "remove or recompute those rows"
+                )
+            yield block
+
+    def whole(self) -> Tensor:
+        """All rows (G, D)."""
+        return torch.cat(list(self.blocks()))
+
+
+def open_vectors(path: str | Path) -> VectorBlocks:
+    """The rows of a .npy file, left on disk, or of a .npz, .safetensors or .pt file.
+
+    Raises LookalikeError for files that can't be read or hold no such array.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        try:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return VectorBlocks(str(path), read_vectors(path))  # which says what is wrong
+        if isinstance(mapped, np.memmap) and mapped.ndim == 2 and mapped.size and mapped.dtype.kind in "iuf":
+            return VectorBlocks(str(path), mapped)
+    return VectorBlocks(str(path), read_vectors(path))
+
+
+def _as_floats(rows: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
+    if isinstance(rows, Tensor):
+        return rows.float()
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
