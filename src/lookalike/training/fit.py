@@ -43,6 +43,22 @@ class TrainProgress:
     remaining: float  # seconds, at the rate so far
     figures: Mapping[str, float] = field(default_factory=dict)  # of an evaluation, if there was one just now
 
+    # what a progress bar asks for
+    @property
+    def done(self) -> int:
+        """Steps done."""
+        return self.step
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+        return self.steps
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.images_per_second
+
 
 @dataclass(frozen=True)
 class Running:
