@@ -54,6 +54,9 @@ class EmbeddingNetwork(nn.Module):
         self.head = head or nn.Sequential()
         self._own_layers = (own_layers or nn.Sequential(),)  # a tuple: they belong to the backbone
         self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
+        self.graph: nn.Module | None = (
+            None  # of nodes below the embedding, see networks.avsl; it embeds nothing
+        )
 
     @property
     def own_layers(self) -> nn.Sequential:

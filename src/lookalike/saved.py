@@ -18,6 +18,7 @@ from lookalike.errors import CheckpointError, LookalikeError
 from lookalike.heads import build_head, describe_head
 from lookalike.images import Preprocessing
 from lookalike.network import EmbeddingNetwork, assemble
+from lookalike.networks.avsl import NodeGraph, build_graph
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -87,7 +88,8 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
 
 def describe(model: LoadedModel) -> dict[str, Any]:
     """All that makes the model beside its weights: the content of config.json."""
-    backbone = model.network.backbone
+    backbone, graph = model.network.backbone, model.network.graph
+    of_graph = {"graph": graph.describe()} if isinstance(graph, NodeGraph) else {}
     return {
         "format": 1,
         "name": model.name,
@@ -97,6 +99,7 @@ def describe(model: LoadedModel) -> dict[str, Any]:
         "head": describe_head(model.network.head),
         "scales": list(model.scales),
         "scale_power": model.scale_power,
+        **of_graph,
     }
 
 
@@ -115,6 +118,8 @@ def _tensors(network: EmbeddingNetwork) -> dict[str, Tensor]:
     tensors = {f"backbone.{name}": t for name, t in network.backbone.model.state_dict().items()}
     if network.pooling is not None:
         tensors |= {f"pooling.{name}": t for name, t in network.pooling.state_dict().items()}
+    if network.graph is not None:
+        tensors |= {f"graph.{name}": t for name, t in network.graph.state_dict().items()}
     return tensors | {f"head.{name}": t for name, t in network.head.state_dict().items()}
 
 
@@ -130,6 +135,9 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
     load_weights(backbone, _below("backbone.", tensors))
     head = build_head(config["head"], _below("head.", tensors))
     network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
+    if "graph" in config:
+        width = len(tensors["head.0.weight"])
+        network.graph = build_graph(config["graph"], _below("graph.", tensors), backbone, width)
     scales = tuple(float(scale) for scale in config.get("scales", (1.0,)))
     if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
         raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {config['scales']!r}")

@@ -9,10 +9,13 @@ from lookalike.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.backbones.levels import level_maps, level_widths
 
 __all__ = [
     "Backbone",
     "create_backbone",
+    "level_maps",
+    "level_widths",
     "load_weights",
     "model_names",
     "preprocessing_of",

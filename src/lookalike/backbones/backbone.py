@@ -95,7 +95,7 @@ class Backbone(nn.Module):
         return torch.cat([features.prefix, features.places], 1) if include_prefix else features.places
 
     def _from_map(self, output: Tensor) -> Features:
-        if _is_channels_last(self.model, output):
+        if is_channels_last(self.model, output):
             grid = (output.shape[1], output.shape[2])
             places = output.flatten(1, 2)
         else:
@@ -246,7 +246,8 @@ def _without_hub(architecture: str, options: Mapping[str, Any]) -> tuple[str, Ma
     return str(name), {**of_hub, **options}
 
 
-def _is_channels_last(model: nn.Module, output: Tensor) -> bool:
+def is_channels_last(model: nn.Module, output: Tensor) -> bool:
+    """Whether a map that the model returned is (B, h, w, C)."""
     declared = str(getattr(model, "output_fmt", "") or "")
     if declared:
         return "NHWC" in declared

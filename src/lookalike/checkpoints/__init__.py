@@ -1,24 +1,24 @@
 """The sources' checkpoints as networks on timm backbones; called by ``loading``.
 
-One module a layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), and the
-retrieval networks of Radenović et al. (TPAMI 2019). Sizes are read off the tensors. What a layout
-does not explain is refused: weights are never loaded by guess.
+One module a layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), the retrieval
+networks of Radenović et al. (TPAMI 2019), and AVSL (Zhang et al., CVPR 2022). Sizes are read off
+the tensors. What a layout does not explain is refused: weights are never loaded by guess.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lookalike.checkpoints import image_retrieval, resnet_v2, vision_transformer
+from lookalike.checkpoints import avsl, image_retrieval, resnet_v2, vision_transformer
 from lookalike.checkpoints.files import Contents, read_checkpoint
 from lookalike.errors import CheckpointError
 from lookalike.saved import LoadedModel
 
 __all__ = ["SUFFIXES", "load_checkpoint"]
 
-SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
 
-_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval)
+_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
 
 
 def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:

@@ -72,6 +72,9 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     meta = content.get("meta")
     inside = next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), content)
     tensors = {str(name): value for name, value in inside.items() if isinstance(value, Tensor)}
+    if not tensors:  # several networks in one file, each under its name
+        parts = ((name, part) for name, part in inside.items() if isinstance(part, Mapping))
+        tensors = {f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)}
     return tensors, meta if isinstance(meta, Mapping) else {}
 
 
