@@ -1,0 +1,168 @@
+"""The result lists that a re-ranker learns from: which, follows from seed and step alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.datasets.descriptors import Descriptors
+from lookalike.errors import DatasetError, TrainingError
+from lookalike.ops.neighbours import nearest
+from lookalike.training.reranking_variation import varied
+
+# Of drawn lists: classes at least, images of a class, and images in all.
+FEWEST_CLASSES, IMAGES_PER_CLASS, LARGEST_GALLERY = 5, (2, 40), 1200
+SHORTEST = 64  # candidates of a drawn list at least, if there are so many
+
+
+@dataclass(frozen=True)
+class ShortlistBatch:
+    """The first results of some queries."""
+
+    queries: Tensor  # (B, D) unit
+    candidates: Tensor  # (B, K, D) unit, best first
+    relevant: Tensor  # (B, K) bool: of the query's class
+
+
+class ShortlistSource(Protocol):
+    """Where batches come from."""
+
+    def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
+        """What one of several processes learns from in a step."""
+        ...
+
+
+@final
+class WholeLists:
+    """Every image is a query; its list is the k nearest others of its set and view, cached on disk.
+
+    As published: the lists of all views together are the training set, in a new order every epoch.
+    """
+
+    def __init__(
+        self, sets: Sequence[Descriptors], *, k: int, batch_size: int, seed: int, cache: Path
+    ) -> None:
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for of_set in sets:
+            if k >= len(of_set.labels):
+                raise DatasetError(
+                    f"{of_set.name} has {len(of_set.labels)} images, too few for lists of {k} others; "
+                    "lower the number of candidates"
+                )
+            for name, view in of_set.views.items():
+                units = F.normalize(view, dim=1)
+                self._parts.append(
+                    (units, of_set.labels, cached_lists(units, k, cache, f"{of_set.name}/{name}"))
+                )
+        self._offsets = np.cumsum([0, *(len(labels) for _, labels, _ in self._parts)])
+        if batch_size > self._offsets[-1]:
+            raise DatasetError(
+                f"a batch of {batch_size} queries can't be drawn from {self._offsets[-1]} images; "
+                "lower the batch size"
+            )
+        self._batch_size, self._seed = batch_size, seed
+
+    def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
+        """Queries of one set and view: widths differ between views."""
+        part = self._part(step)
+        units, labels, lists = self._parts[part]
+        random = np.random.default_rng((self._seed, step, 1))
+        drawn = random.choice(len(units), min(self._batch_size, len(units)), replace=False)
+        rows = torch.as_tensor(drawn[process::n_processes])
+        found = lists[rows]  # (B, K)
+        return ShortlistBatch(units[rows], units[found], labels[found] == labels[rows, None])
+
+    def _part(self, step: int) -> int:
+        """Which set and view: in proportion to their images."""
+        place = np.random.default_rng((self._seed, step, 0)).integers(self._offsets[-1])
+        return int(np.searchsorted(self._offsets, place, side="right")) - 1
+
+
+def cached_lists(units: Tensor, k: int, cache: Path, name: str) -> Tensor:
+    """The k nearest other rows of every row, best first: (N, k) int64, from ``cache`` if they are there."""
+    digest = hashlib.sha256(units.numpy().tobytes()).hexdigest()[:16]
+    file = cache / f"{digest}-{k}.npy"
+    try:
+        if file.exists():
+            return torch.as_tensor(np.load(file, allow_pickle=False)).long()
+        lists = _others(units, k)
+        cache.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part.npy")
+        np.save(part, lists.numpy().astype(np.int32))
+        part.replace(file)
+        return lists
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"the lists of {name} can't be kept in {file}: {error}; make room there"
+        ) from error
+
+
+def _others(units: Tensor, k: int) -> Tensor:
+    rows = nearest(units, units, k + 1)[1]  # (N, k + 1)
+    itself = rows == torch.arange(len(rows))[:, None]
+    itself[:, -1] |= ~itself.any(1)  # crowded out by its duplicates: drop the last instead
+    return rows[~itself].reshape(len(rows), k)
+
+
+@final
+class DrawnLists:
+    """Every step draws a set, a view, classes, images of them, and queries that are not in the gallery.
+
+    So galleries are small and large, with few and with many relevant images. With ``variation`` the
+    descriptors are changed as well.
+    """
+
+    def __init__(
+        self, sets: Sequence[Descriptors], *, k: int, batch_size: int, seed: int, variation: bool
+    ) -> None:
+        self._sets, self._k, self._batch_size = list(sets), k, batch_size
+        self._seed, self._variation = seed, variation
+
+    def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
+        """Each process draws its own gallery."""
+        generator = torch.Generator().manual_seed(hash((self._seed, step, process)) % 2**63)
+        of_set = self._sets[_draw(0, len(self._sets) - 1, generator)]
+        views = list(of_set.views.values())
+        rows = self._drawn(of_set.labels, generator)
+        vectors = views[_draw(0, len(views) - 1, generator)][rows]
+        units = varied(vectors, generator) if self._variation else F.normalize(vectors, dim=1)
+        n = min(max(self._batch_size // n_processes, 1), len(rows) // 2)
+        longest = min(self._k, len(rows) - n)
+        k = _draw(min(SHORTEST, longest), longest, generator)
+        found = nearest(units[:n], units[n:], k)[1]  # (n, k)
+        labels = of_set.labels[rows]
+        return ShortlistBatch(units[:n], units[n:][found], labels[n:][found] == labels[:n, None])
+
+    def _drawn(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Rows of some images of some classes, in random order."""
+        order = torch.randperm(len(labels), generator=generator)
+        classes = torch.as_tensor(np.unique(labels.numpy()))
+        n_classes = _draw(min(FEWEST_CLASSES, len(classes)), len(classes), generator)
+        kept = classes[torch.randperm(len(classes), generator=generator)[:n_classes]]
+        order = order[torch.isin(labels[order], kept)]
+        few, many = IMAGES_PER_CLASS
+        most = int(few * (many / few) ** float(torch.rand((), generator=generator)))  # few as often as many
+        chosen = torch.tensor(list(_first_of_each(labels[order].tolist(), most)))
+        return order[chosen][:LARGEST_GALLERY]
+
+
+def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
+    """Places of the first n of every label."""
+    seen: dict[int, int] = {}
+    for place, label in enumerate(labels):
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] <= n:
+            yield place
+
+
+def _draw(low: int, high: int, generator: torch.Generator) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))

@@ -1,0 +1,51 @@
+"""Descriptors changed at random, so that a re-ranker meets more embeddings than there are at hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+WHITENED_FROM = 1000  # rows that principal components are computed of
+
+
+def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
+    """Another embedding of the same images, (N, D) to unit rows (N, D').
+
+    Each of these at random: a power of each channel, some of the mean removed, a random projection or
+    a partial whitening to fewer dimensions, noise.
+    """
+
+    def chance(p: float) -> bool:
+        return float(torch.rand((), generator=generator)) < p
+
+    def between(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    if chance(0.3):
+        vectors = vectors.sign() * vectors.abs().pow(between(0.4, 1.0))
+    vectors = F.normalize(vectors, dim=1)
+    if chance(0.5):
+        vectors = vectors - between(0, 1) * vectors.mean(0)
+    kind = between(0, 1)
+    if kind < 0.3:
+        width = int(between(48, 512))
+        vectors = vectors @ torch.randn(vectors.shape[1], width, generator=generator)
+    elif kind < 0.6:
+        vectors = _whitened(vectors, int(between(32, 256)), between(0, 0.9), generator)
+    if chance(0.3):
+        noise = torch.randn(vectors.shape, generator=generator)
+        vectors = vectors + between(0.2, 0.8) * vectors.std() * noise
+    return F.normalize(vectors, dim=1)
+
+
+def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Generator) -> Tensor:
+    """The first principal components, divided by their deviation to the power of strength."""
+    some = vectors[torch.randperm(len(vectors), generator=generator)[:WHITENED_FROM]]
+    mean = some.mean(0)
+    covariance = (some - mean).T @ (some - mean)
+    values, components = torch.linalg.eigh(covariance)
+    values, components = values[-width:].clamp(min=1e-9), components[:, -width:]
+    deviations = (values / values[-1]).sqrt().clamp(min=1e-3)
+    result: Tensor = (vectors - mean) @ (components / deviations.pow(strength))
+    return result
