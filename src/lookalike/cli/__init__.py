@@ -18,6 +18,7 @@ from lookalike.cli.galleries import upkeep
 from lookalike.cli.models import models
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import commands as serving_commands
+from lookalike.cli.training import commands as training_commands
 
 app = typer.Typer(
     name="lookalike",
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(explaining_commands)
 app.add_typer(gallery_commands)
 app.add_typer(array_commands)
+app.add_typer(training_commands)
 app.add_typer(serving_commands)
 evaluations.command("revisited")(evaluate_revisited)
 app.add_typer(evaluations, name="evaluate")

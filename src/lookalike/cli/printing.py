@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -15,7 +15,29 @@ import lookalike.errors as errors
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from lookalike.gallery import AddProgress
+
+class Counted(Protocol):
+    """Work that says how far it is."""
+
+    @property
+    def done(self) -> int:
+        """Of the total."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Steps, files or whatever is counted."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """A second; 0 while unknown."""
+        ...
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds; None while unknown."""
+        ...
 
 
 @contextmanager
@@ -57,14 +79,14 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def counting_bar(what: str) -> Iterator[Callable[[AddProgress], None]]:
+def counting_bar(what: str) -> Iterator[Callable[[Counted], None]]:
     """A progress bar on stderr for work that reports itself."""
     from rich.progress import TextColumn
 
     with _bar(TextColumn("{task.fields[left]}")) as bar:
         task = bar.add_task(what, total=None, rate="", left="")
 
-        def show(progress: AddProgress) -> None:
+        def show(progress: Counted) -> None:
             left = "" if progress.remaining is None else f"{progress.remaining:,.0f} s left"
             rate = f"{progress.rate:.0f}/s" if progress.rate else ""
             bar.update(task, total=progress.total, completed=progress.done, rate=rate, left=left)

@@ -7,7 +7,9 @@ from lookalike.training.fit import Running, TrainProgress, fit
 from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.objective import Objective, Output
 from lookalike.training.settings import TrainSettings
+from lookalike.training.subject import Subject
 from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbours
+from lookalike.training.workplace import recorded
 
 __all__ = [
     "LOSSES",
@@ -15,10 +17,12 @@ __all__ = [
     "Objective",
     "Output",
     "Running",
+    "Subject",
     "TrainProgress",
     "TrainSettings",
     "Trainable",
     "TrainableEmbedding",
     "cosine_neighbours",
     "fit",
+    "recorded",
 ]

@@ -28,7 +28,7 @@ from lookalike.training.trainable import Trainable
 from lookalike.training.validation import check_validation, validate
 from lookalike.training.workplace import Workplace
 
-_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -101,21 +101,21 @@ def fit(
     pictures = TrainingPictures(train, preprocessing, settings, keep=running.keep_pictures)
     loop = TrainingLoop(model, objective, settings, pictures, workers=running.workers)
     place = Workplace(out)
-    if _is_first():
+    if is_first():
         place.check(settings, description or {}, train, resume=resume)
     pictures.read_all(running.on_reading)
     watch = _Watch(place, loop, preprocessing, validation, running)
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = _trainer(settings, running, loop, watch, place)
         try:
-            if _is_first():
+            if is_first():
                 place.begin(after_step=place.step())
             trainer.fit(loop, ckpt_path=place.resumable, weights_only=True)
         except OSError as error:
             raise TrainingError(
                 f"the training can't be written to {out}: {error}; make room there"
             ) from error
-    if _is_first():
+    if is_first():
         model.save(out, preprocessing)
     return watch.figures
 
@@ -128,7 +128,7 @@ def _trainer(
         devices=running.devices,
         # in the warm-up the backbone takes no part
         strategy="ddp_find_unused_parameters_true" if running.devices > 1 else "auto",
-        precision=_PRECISIONS[settings.precision],
+        precision=PRECISIONS[settings.precision],
         max_steps=loop.steps,
         gradient_clip_val=settings.clip or None,
         callbacks=[watch],
@@ -220,13 +220,13 @@ class _Watch(L.Callback):  # type: ignore[misc]
         )
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
     """Whether this is the process, of several, that writes."""
     return bool(rank_zero_only.rank == 0)
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """No advice from Lightning on a terminal that shows a progress bar."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

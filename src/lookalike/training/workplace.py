@@ -16,6 +16,7 @@ from lookalike.datasets import LabelledImages
 from lookalike.errors import TrainingError
 from lookalike.training.log import CsvLog
 from lookalike.training.settings import TrainSettings
+from lookalike.training.subject import Subject
 
 RECORD = "training.json"
 
@@ -77,6 +78,15 @@ class Workplace:
         self.evaluations.begin(after_step)
 
 
+def recorded(folder: Path) -> tuple[Subject, TrainSettings]:
+    """What the training in a folder was started with. Raises TrainingError where there is none."""
+    record = _record(folder)
+    try:
+        return Subject.from_dict(record["description"]), TrainSettings.from_dict(record["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{folder / RECORD} is not as this version writes it: {error}") from error
+
+
 def _create(folder: Path, record: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,12 +102,7 @@ def _create(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise TrainingError(f"{folder} holds no training to resume; start it without resuming") from error
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder / RECORD} can't be read: {error}; is this a training?") from error
+    before = _record(folder)
     if not os.access(folder, os.W_OK):
         raise TrainingError(f"nothing can be written to {folder}; check its permissions")
     if differing := _differences(before, record):
@@ -105,6 +110,16 @@ def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
             f"the training in {folder} was started otherwise: {'; '.join(differing)}; "
             "resume it with the same, or start another in a new folder"
         )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TrainingError(f"{folder} holds no training to resume; start it without resuming") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder / RECORD} can't be read: {error}; is this a training?") from error
+    return record
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
