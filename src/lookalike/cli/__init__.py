@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import commands as array_commands
+from lookalike.cli.comparing import commands as comparing_commands
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import commands as explaining_commands
 from lookalike.cli.galleries import commands as gallery_commands
@@ -19,6 +20,7 @@ from lookalike.cli.models import models
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import commands as serving_commands
 from lookalike.cli.training import commands as training_commands
+from lookalike.cli.training_rerankers import commands as reranker_training_commands
 
 app = typer.Typer(
     name="lookalike",
@@ -33,9 +35,11 @@ app.add_typer(explaining_commands)
 app.add_typer(gallery_commands)
 app.add_typer(array_commands)
 app.add_typer(training_commands)
+app.add_typer(reranker_training_commands)
 app.add_typer(serving_commands)
 evaluations.command("revisited")(evaluate_revisited)
 app.add_typer(evaluations, name="evaluate")
+app.add_typer(comparing_commands)
 app.add_typer(upkeep, name="gallery")
 app.add_typer(models, name="models")
 

@@ -16,15 +16,21 @@ commands = typer.Typer()
 
 @commands.command()
 def rerank(
-    queries: Annotated[Path, typer.Option(help="One row a query: .npy, .npz, .safetensors or .pt.")],
+    queries: Annotated[
+        Path, typer.Option(help="One row a query: .npy, .npz, .safetensors, .pt, or .pkl of CSA's layout.")
+    ],
     gallery: Annotated[Path, typer.Option(help="One row an item, from the same model.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="File .npz for ranks (G, Q), indices (Q, K), scores (Q, K)."),
     ],
     method: Annotated[
-        str, typer.Option(help="aqe, dba, k-reciprocal or diffusion; several joined by +, e.g. dba+aqe.")
+        str, typer.Option(help="aqe, dba, k-reciprocal, diffusion or csa; several joined by +, e.g. dba+aqe.")
     ] = "aqe",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="For csa: a trained or published network instead of the bundled csa-mini."),
+    ] = None,
     k: Annotated[
         int, typer.Option("-k", min=1, help="Re-rank this many; the whole gallery if it has fewer.")
     ] = 1024,
@@ -46,7 +52,10 @@ def rerank(
     with friendly_errors():
         from lookalike.rerankers import rerank_files
 
-        result = rerank_files(queries, gallery, output, method=method, k=k, **parse_assignments(option or []))
+        options = parse_assignments(option or [])
+        if checkpoint is not None:
+            options["checkpoint"] = str(checkpoint)
+        result = rerank_files(queries, gallery, output, method=method, k=k, **options)
         if as_json:
             print_json(dataclasses.asdict(result))
             return

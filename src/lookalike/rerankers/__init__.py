@@ -2,6 +2,7 @@
 
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
+from lookalike.rerankers.csa import ContextualReranking
 from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.first_stage import first_stage, full_ranks
@@ -13,6 +14,7 @@ from lookalike.rerankers.places import SharesReranking
 __all__ = [
     "RERANKERS",
     "Chain",
+    "ContextualReranking",
     "DatabaseAugmentation",
     "Diffusion",
     "KReciprocal",

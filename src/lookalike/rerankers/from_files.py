@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from lookalike.datasets.descriptors import read_published_test
 from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.named import make_reranker
 from lookalike.vectors import read_vectors, write_ranks
@@ -30,10 +33,11 @@ def rerank_files(
 ) -> Reranked:
     """Rank the gallery for every query, re-rank the first k, and write an .npz.
 
-    Raises LookalikeError for files, ValueError for numbers that can't be ranked.
+    Of a .pkl in CSA's layout (``test/DATASET/NAME.pkl``) the part ``query`` or ``db`` is read. Raises
+    LookalikeError for files, ValueError for numbers that can't be ranked.
     """
     reranker = make_reranker(method, **options)
-    before = first_stage(read_vectors(queries), read_vectors(gallery), k=k)
+    before = first_stage(_vectors(queries, "query"), _vectors(gallery, "db"), k=k)
     after = reranker(before)
     has_ranks = len(before.queries) * len(before.gallery) <= MAX_RANKS
     written = write_ranks(output, after, full_ranks(before, after) if has_ranks else None)
@@ -45,3 +49,7 @@ def rerank_files(
         has_ranks=has_ranks,
         written=written,
     )
+
+
+def _vectors(path: Path, part: str) -> Tensor:
+    return read_published_test(path, part) if path.suffix == ".pkl" else read_vectors(path)

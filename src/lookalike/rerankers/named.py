@@ -9,6 +9,7 @@ from typing import Any
 from lookalike.errors import UnsupportedMethodError
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
+from lookalike.rerankers.csa import ContextualReranking
 from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.k_reciprocal import KReciprocal
@@ -19,6 +20,7 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
     "dba": DatabaseAugmentation,
     "k-reciprocal": KReciprocal,
     "diffusion": Diffusion,
+    "csa": ContextualReranking,
     "shares": SharesReranking,
 }
 

@@ -100,6 +100,15 @@ def fit_reranker(
     return out / WEIGHTS
 
 
+def recorded_settings(out: Path) -> RerankerSettings:
+    """What the training in a folder was started with. Raises TrainingError where there is none."""
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return RerankerSettings.from_dict(record["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{out} holds no training to resume; start it without resuming") from error
+
+
 def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
     """An untrained scorer; its weights come from torch's global generator."""
     sizes = ContextSizes(
@@ -166,8 +175,7 @@ def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors],
     record = {"settings": settings.to_dict(), "data": data}
     file = out / RECORD
     if resume:
-        if not file.exists():
-            raise TrainingError(f"{out} holds no training to resume; start it without resuming")
+        recorded_settings(out)
         if json.loads(file.read_text(encoding="utf-8")) != record:
             raise TrainingError(
                 f"the training in {out} was started with other settings or data; resume it with the same, "
