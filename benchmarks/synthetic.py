@@ -13,7 +13,7 @@ from lookalike.embedder import Embedder
 from lookalike.gallery.opening import manifest_of
 from lookalike.store import Entry, MemoryStore, Record, VectorStore, record_id
 
-BATCH = 5_000
+BATCH = 100_000
 
 
 def clustered_units(

@@ -74,6 +74,11 @@ def build_accelerator(
     return len(ids)
 
 
+def can_accelerate() -> bool:
+    """Whether the extra ``scale`` is installed."""
+    return importlib.util.find_spec("faiss") is not None
+
+
 def accelerated_version(place: Path) -> int | None:
     """The version of the table that the index was built from; None where there is none."""
     stamp = _stamp(place)
@@ -83,7 +88,7 @@ def accelerated_version(place: Path) -> int | None:
 def load_accelerator(place: Path, version: int) -> Accelerator | None:
     """The index for this very version of the table; None if there is none, or not for this version."""
     stamp = _stamp(place)
-    if stamp is None or stamp["version"] != version or importlib.util.find_spec("faiss") is None:
+    if stamp is None or stamp["version"] != version or not can_accelerate():
         return None
     folder = place / _FOLDER / str(stamp["folder"])
     try:

@@ -25,11 +25,14 @@ D = 7
 
 
 def entry(number, *, shares=None, **changes):
-    rng = np.random.default_rng(number)
-    vector = rng.standard_normal(D).astype(np.float32)
     digest = f"{number:02x}" * 32
     record = Record(record_id(digest), f"/photos/it's {number}.jpg", digest, 10 + number, number * 10**9)
-    return Entry(replace(record, **changes), vector / np.linalg.norm(vector), shares)
+    return Entry(replace(record, **changes), unit(number, D), shares)
+
+
+def unit(number, width):
+    vector = np.random.default_rng(number).standard_normal(width).astype(np.float32)
+    return vector / np.linalg.norm(vector)
 
 
 @pytest.fixture(params=["memory", "lance"])
@@ -129,6 +132,26 @@ def test_optimizing_keeps_the_content(store):
         store.add([entry(n)])
     store.optimize()
     assert {r.id for r in store.records()} == {entry(n).record.id for n in range(5)}
+
+
+@pytest.mark.parametrize("width", [D, 16])  # the index takes multiples of 8; others are scanned
+def test_an_index_finds_the_same_and_what_is_added_later(store, width, tmp_path):
+    """Twenty candidates for each result are scored exactly: among 200 records nothing is missed."""
+    store = type(store)(width) if isinstance(store, MemoryStore) else LanceStore(tmp_path / "wide", width)
+    entries = [replace(entry(n), embedding=unit(n, width)) for n in range(220)]
+    store.add(entries[:200])
+    assert store.build_index() == 200
+    store.add(entries[200:])
+    store.remove([entries[7].record.id])
+    store.update([replace(entries[5].record, metadata={"a": 1})])
+    assert store.records([entries[5].record.id])[0].metadata == {"a": 1}
+    assert store.add([entries[5], entries[210]]) == 0 and len(store) == 219
+    for n in (5, 217):
+        query = unit(n, width)
+        expected = sorted((float(unit(i, width) @ query) for i in range(220) if i != 7), reverse=True)
+        found = store.nearest(query, 10)
+        assert found[0][0] == entries[n].record.id
+        np.testing.assert_allclose([cosine for _, cosine in found], expected[:10], atol=1e-5)
 
 
 def test_a_vector_of_another_width_is_refused(store):

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from torch import Tensor
 
-from lookalike.accelerator import build_accelerator
+from lookalike.accelerator import build_accelerator, can_accelerate
 from lookalike.embedder import Embedder, Precision
 from lookalike.errors import GalleryError
 from lookalike.gallery import calibration as calibrating
@@ -171,6 +171,8 @@ class Gallery:
         paths, impossible = utf8_paths(files)
         settings = AddSettings(metadata, self._manifest.keep_shares, workers, progress)
         report = add_files(paths, self._store, self.embedder, settings)
+        if self._searcher.is_too_large():
+            self._store.build_index()
         vanished = self.vanished(folder) if folder else ()
         pruned = self._forget(vanished) if prune else 0
         return replace(
@@ -312,14 +314,18 @@ class Gallery:
         """Tidy the table and build the accelerator for large galleries; how many vectors it holds.
 
         Searches then are approximate (re-scored exactly) until the gallery changes. Needs the extra
-        ``scale``.
+        ``scale`` and a local folder; without them a gallery beyond the memory budget gets the store's
+        own index, as it does after ``add``.
         """
+        if self.place is not None and not len(self):
+            raise GalleryError(f"{self.place} is empty; index pictures first")
+        if self._searcher.is_too_large() and (self._folder is None or not can_accelerate()):
+            self._store.optimize()
+            return self._store.build_index()
         if self._folder is None:
             raise GalleryError(
                 "an accelerator lies beside the table, so it needs a gallery in a local folder"
             )
-        if not len(self):
-            raise GalleryError(f"{self.place} is empty; index pictures first")
         self._store.optimize()
         count = build_accelerator(
             self._folder, self._store.version, self._store.batches(), self._manifest.width

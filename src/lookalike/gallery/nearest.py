@@ -1,4 +1,8 @@
-"""The shortlist of a query: exact in memory while that fits, approximate and re-scored beyond."""
+"""The shortlist of a query: exact in memory while that fits, approximate and re-scored beyond.
+
+Approximate candidates come from the accelerator if there is a fresh one, else from the store, which
+may have an index of its own. Where they don't suffice the whole table is scanned, piece by piece.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from lookalike.types import Ranking
 
 _LEAST = 64  # candidates that an approximate search is asked for, at least
 _WIDER = 4  # factor on the candidates where a filter left too few
+_MOST = 4096  # candidates; beyond, scanning the table is no slower, and it is exact
 
 
 @dataclass(frozen=True)
@@ -39,25 +44,38 @@ class Searcher:
         self._snapshot: Snapshot | None = None
         self._rows: dict[str, int] = {}
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
+        self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._accelerator: tuple[int, Accelerator | None] | None = None
 
     def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
         """The n records nearest to a unit vector (D,) that pass the filter, without one id."""
         version = self._store.version
-        if self._fits(version) and (where is not None or self._accelerated(version) is None):
+        accelerator = self._accelerated(version)
+        if self._fits(version) and (where is not None or accelerator is None):
             return self._exact(self.snapshot(version), unit, n, where, without)
-        passes = None if where is None else parse_filter(where)
+        passing = None if where is None else self._passing_ids(version, where)
 
-        def keep(record: Record) -> bool:
-            return record.id != without and (passes is None or passes(record.metadata))
+        def keep(id: str) -> bool:
+            return id != without and (passing is None or id in passing)
 
-        return self._approximate(self._accelerated(version), unit, n, keep)
+        if passing is not None and len(passing) <= _MOST:
+            ids = [id for id in passing if keep(id)]
+        else:
+            ids = self._approximate(accelerator, unit, min(n, self._total(version)), keep)
+        return self._scored(ids, unit, n)
+
+    def is_too_large(self) -> bool:
+        """Whether the embeddings don't fit into the memory budget."""
+        return not self._fits(self._store.version)
 
     def _fits(self, version: int) -> bool:
-        """Whether all embeddings of a version may be held in memory; counted once a version."""
+        return self._total(version) * self._store.width * 4 <= self._budget
+
+    def _total(self, version: int) -> int:
+        """Records of a version; counted once."""
         if self._count is None or self._count[0] != version:
             self._count = (version, len(self._store))
-        return self._count[1] * self._store.width * 4 <= self._budget
+        return self._count[1]
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """All records and embeddings, as of this version or the latest."""
@@ -111,19 +129,45 @@ class Searcher:
         return self._accelerator[1]
 
     def _approximate(
-        self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[Record], bool]
-    ) -> Shortlist:
-        total, query = len(self._store), unit.numpy()
-        n_candidates = max(2 * n, _LEAST)
+        self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[str], bool]
+    ) -> list[str]:
+        """Ids of n candidates or more that may be shown; fewer only where the table has no more."""
+        query, n_candidates = unit.numpy(), max(2 * n, _LEAST)
         while True:
             if accelerator is not None:
-                ids = accelerator.nearest_ids(query, n_candidates)
+                found = accelerator.nearest_ids(query, n_candidates)
             else:
-                ids = [id for id, _ in self._store.nearest(query, n_candidates)]
-            records = [record for record in self._store.records(ids) if keep(record)]
-            if len(records) >= n or n_candidates >= total:
-                break
+                found = [id for id, _ in self._store.nearest(query, n_candidates)]
+            ids = [id for id in found if keep(id)]
+            if len(ids) >= n:
+                return ids
             n_candidates *= _WIDER
+            if len(found) < n_candidates // _WIDER or n_candidates > _MOST:
+                return self._scan(unit, n, keep)
+
+    def _scan(self, unit: Tensor, n: int, keep: Callable[[str], bool]) -> list[str]:
+        """Ids of the n nearest that may be shown, exactly."""
+        best_ids: list[str] = []
+        best = torch.empty(0)
+        for ids, embeddings in self._store.batches():
+            rows = [row for row, id in enumerate(ids) if keep(id)]
+            cosines = (torch.from_numpy(embeddings) @ unit)[rows]
+            names = best_ids + [ids[row] for row in rows]
+            top = torch.cat([best, cosines]).topk(min(n, len(names)))
+            best, best_ids = top.values, [names[i] for i in top.indices.tolist()]
+        return best_ids
+
+    def _passing_ids(self, version: int, where: Where) -> frozenset[str]:
+        key = repr(where)
+        if self._ids is None or self._ids[:2] != (version, key):
+            passes = parse_filter(where)
+            ids = frozenset(record.id for record in self._store.records() if passes(record.metadata))
+            self._ids = (version, key, ids)
+        return self._ids[2]
+
+    def _scored(self, ids: Sequence[str], unit: Tensor, n: int) -> Shortlist:
+        """The n best of some records, by their exact cosines."""
+        records = self._store.records(ids)
         gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
         best = (gallery @ unit).topk(min(n, len(records)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])

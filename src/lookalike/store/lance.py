@@ -17,12 +17,14 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
+from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError
 from lookalike.store.records import Copy, Entry, Record, Snapshot
 from lookalike.types import FloatArray
 
 TABLE = "images"
+_VECTORS, _IDS = "embedding_idx", "id_idx"  # indices
 _COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
 _FIELDS = (
     ("id", pa.string()),
@@ -36,6 +38,8 @@ _FIELDS = (
 _COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows at a time where everything is read
 _REFINE = 20  # candidates that LanceDB re-scores exactly, per result, where it has an index of its own
+_RABIT = 8  # RaBitQ codes hold a multiple of so many numbers
+_STALE = 0.1  # share of rows that came after an index was built, from which it is built anew
 
 
 @final
@@ -154,6 +158,27 @@ class LanceStore:
         with self._one_writer:
             self._table.checkout_latest()
             self._table.optimize()
+
+    def build_index(self) -> int:
+        """IVF with RaBitQ codes (1 bit a number) over the embeddings, and a tree over the ids.
+
+        Rows that come later are searched exactly beside it, until they are so many that this builds it
+        anew. Embeddings of a width that the codes can't hold are always searched exactly.
+        """
+        with self._one_writer:
+            self._table.checkout_latest()
+            count = int(self._table.count_rows())
+            if count and self._missing_in_index(_IDS) > _STALE * count:
+                if self._width % _RABIT == 0:
+                    config = IvfRq(distance_type="dot", num_bits=1)
+                    self._table.create_index("embedding", config=config, name=_VECTORS)
+                self._table.create_index("id", config=BTree(), name=_IDS)
+        return count
+
+    def _missing_in_index(self, name: str) -> float:
+        """How many rows an index does not hold."""
+        statistics = self._table.index_stats(name)
+        return float("inf") if statistics is None else float(statistics.num_unindexed_rows)
 
     def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

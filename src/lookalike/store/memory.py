@@ -87,3 +87,7 @@ class MemoryStore:
 
     def optimize(self) -> None:
         """Nothing to tidy up."""
+
+    def build_index(self) -> int:
+        """Nothing to build: every search is exact."""
+        return len(self)

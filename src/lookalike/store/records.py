@@ -117,3 +117,10 @@ class VectorStore(Protocol):
     def optimize(self) -> None:
         """Tidy up what many small additions left; the content stays."""
         ...
+
+    def build_index(self) -> int:
+        """Make ``nearest`` fast on millions of records, and approximate; how many there are.
+
+        Records that are added later are found too.
+        """
+        ...

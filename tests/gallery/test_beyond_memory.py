@@ -1,0 +1,129 @@
+"""Galleries whose embeddings don't fit into the memory budget, on random vectors: no model runs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lookalike.gallery import Gallery
+from lookalike.gallery.nearest import Searcher
+from lookalike.gallery.opening import manifest_of
+from lookalike.store import Entry, LanceStore, Record, record_id
+
+N, D = 6_000, 40
+SMALL = 10_000  # bytes: 62 vectors
+
+
+def units(n, seed):
+    """Unit vectors around 50 centres, as embeddings lie."""
+    centres = np.random.default_rng(0).standard_normal((50, D))
+    rng = np.random.default_rng(seed)
+    vectors = centres[rng.integers(50, size=n)] + 0.8 * rng.standard_normal((n, D))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS, QUERIES = units(N, 1), units(20, 2)
+
+
+def entry(number, vector):
+    digest = f"{number:064x}"[::-1]
+    metadata = {"colour": "red" if number % 3 == 0 else "blue", "rare": number % 2_000}
+    return Entry(Record(record_id(digest), f"/p/{number}.jpg", digest, number, 1, metadata), vector)
+
+
+ENTRIES = [entry(number, vector) for number, vector in enumerate(VECTORS)]
+IDS = [entry.record.id for entry in ENTRIES]
+
+
+def gallery_on(store, mini):
+    manifest = replace(manifest_of(mini, mini, keep_shares=False), width=D)
+    return Gallery(store, mini, manifest, memory_budget=SMALL)
+
+
+@pytest.fixture(scope="module")
+def without_index(mini, tmp_path_factory):
+    """A large gallery that nobody indexed; read-only."""
+    store = LanceStore(tmp_path_factory.mktemp("plain"), D)
+    store.add(ENTRIES)
+    return gallery_on(store, mini)
+
+
+@pytest.fixture(scope="module")
+def with_index(mini, tmp_path_factory):
+    """A large gallery with the store's own index; read-only."""
+    store = LanceStore(tmp_path_factory.mktemp("indexed"), D)
+    store.add(ENTRIES)
+    gallery = gallery_on(store, mini)
+    assert gallery.optimize() == N
+    return gallery
+
+
+@pytest.fixture(params=["without_index", "with_index"])
+def large(request, monkeypatch):
+    monkeypatch.setattr(Searcher, "snapshot", lambda *_: pytest.fail("took everything into memory"))
+    return request.getfixturevalue(request.param)
+
+
+def best(query, k, allowed=lambda number: True):
+    """The true answer: ids and cosines."""
+    cosines = VECTORS.astype(np.float64) @ query
+    order = [number for number in np.argsort(-cosines) if allowed(number)][:k]
+    return [IDS[number] for number in order], cosines[order]
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_vectors_find_their_neighbours_with_exact_cosines(large, k):
+    recalls = []
+    for query in QUERIES:
+        ids, _ = best(query, k)
+        hits = large.search(query, k=k)
+        assert len(hits) == k
+        recalls.append(len({hit.id for hit in hits} & set(ids)) / k)
+        by_id = dict(zip(IDS, VECTORS.astype(np.float64) @ query, strict=True))
+        assert [hit.similarity for hit in hits] == pytest.approx([by_id[hit.id] for hit in hits], abs=1e-6)
+        assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
+    assert np.mean(recalls) >= 0.95
+
+
+@pytest.mark.parametrize("k", [10, 300])
+def test_a_filter_that_many_pass(large, k):
+    ids, _ = best(QUERIES[0], k, lambda number: number % 3 == 0)
+    hits = large.search(QUERIES[0], k=k, where="colour == 'red'")
+    assert len({hit.id for hit in hits} & set(ids)) >= 0.95 * k
+    assert all(hit.metadata["colour"] == "red" for hit in hits) and len(hits) == k
+
+
+def test_a_filter_that_few_or_none_pass_is_exact(large):
+    ids, cosines = best(QUERIES[1], 10, lambda number: number % 2_000 == 5)
+    hits = large.search(QUERIES[1], k=10, where="rare == 5")
+    assert [hit.id for hit in hits] == ids and len(ids) == 3
+    assert [hit.similarity for hit in hits] == pytest.approx(list(cosines), abs=1e-6)
+    assert large.search(QUERIES[1], where="colour == 'green'") == []
+
+
+def test_more_hits_than_there_are_candidates_means_all(large):
+    hits = large.search(QUERIES[2], k=2 * N)
+    assert len(hits) == N and [hit.id for hit in hits[:50]] == best(QUERIES[2], 50)[0]
+
+
+def test_what_is_added_after_the_index_was_built_is_found(mini, tmp_path):
+    store = LanceStore(tmp_path, D)
+    store.add(ENTRIES[:2_000])
+    gallery = gallery_on(store, mini)
+    gallery.optimize()
+    store.add([entry(N + 1, QUERIES[3])])
+    assert gallery.search(QUERIES[3], k=1)[0].similarity == pytest.approx(1, abs=1e-6)
+    store.remove([entry(N + 1, QUERIES[3]).record.id])
+    assert gallery.search(QUERIES[3], k=1)[0].similarity < 0.99
+
+
+def test_images_and_parts_of_them_are_asked_and_explained(indexed, room_files, mini):
+    """Real pictures: adding to a gallery beyond its budget builds the index by itself."""
+    small = Gallery.open(indexed.place, mini, memory_budget=100)
+    small.add(room_files[0])
+    for options in ({}, {"box": (20, 20, 90, 110)}, {"rerank": "aqe"}):
+        expected = indexed.search(room_files[1][3], k=5, explain=True, **options)
+        found = small.search(room_files[1][3], k=5, explain=True, **options)
+        assert [hit.id for hit in found] == [hit.id for hit in expected]
+        for hit, same in zip(found, expected, strict=True):
+            np.testing.assert_allclose(hit.query_map, same.query_map, atol=1e-5)
