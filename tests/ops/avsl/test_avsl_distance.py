@@ -12,6 +12,7 @@ from lookalike.ops.avsl import (
     distance_map,
     final_distances,
     level_distances,
+    listed_pairs,
     nearest_nodes,
     node_shares,
     strongest_parents,
@@ -102,6 +103,13 @@ def test_nearest_are_those_of_the_whole_matrix(graph):
     expected = final_distances(query, gallery, graph).sort(dim=1)
     assert_close(distances, expected.values[:, :4])
     assert torch.equal(rows, expected.indices[:, :4])
+
+
+def test_listed_pairs_are_those_of_the_whole_matrix(graph):
+    query, gallery = make_nodes(3), make_nodes(11, seed=1)
+    rows = torch.tensor([[10, 0], [4, 4], [2, 7]])
+    expected = final_distances(query, gallery, graph).gather(1, rows)
+    assert_close(listed_pairs(query, gallery, rows, graph=graph), expected)
 
 
 def test_nearest_of_a_small_gallery_are_all_of_it(graph):

@@ -6,7 +6,7 @@ trusted where both images are certain of it, and else inferred from the nodes be
 """
 
 from lookalike.ops.avsl.attribution import NodeShares, Parents, distance_map, node_shares, strongest_parents
-from lookalike.ops.avsl.blocks import all_pairs, nearest_nodes
+from lookalike.ops.avsl.blocks import all_pairs, listed_pairs, nearest_nodes
 from lookalike.ops.avsl.distance import final_distances, level_distances
 from lookalike.ops.avsl.graph import Graph, Nodes, moving_average, sparse_links
 from lookalike.ops.avsl.losses import hard_triplets, margin_loss, proxy_anchor_loss
@@ -24,6 +24,7 @@ __all__ = [
     "final_distances",
     "hard_triplets",
     "level_distances",
+    "listed_pairs",
     "map_correlation",
     "margin_loss",
     "moving_average",

@@ -31,7 +31,7 @@ def all_pairs(
     distances = query.embeddings[0].new_empty(len(query), len(others))
     for row in range(0, len(query), tile):
         for column in range(0 if gallery is not None else row, len(others), tile):
-            values = tiles(row, column)
+            values = tiles.between(row, column)
             distances[row : row + tile, column : column + tile] = values
             if gallery is None and column != row:
                 distances[column : column + tile, row : row + tile] = values.T
@@ -56,8 +56,18 @@ def nearest_nodes(
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
+@torch.inference_mode()
+def listed_pairs(
+    query: Nodes, gallery: Nodes, rows: Int[Tensor, "Q K"], *, graph: Graph
+) -> Float[Tensor, "Q K"]:
+    """The distance of each query to its own K rows of the gallery, as after a search by embedding."""
+    tiles = _Tiles(query, gallery, graph, 1)
+    of_queries = [tiles(slice(i, i + 1), of_query) for i, of_query in enumerate(rows)]
+    return torch.cat(of_queries) if of_queries else query.embeddings[0].new_empty(0, rows.shape[1])
+
+
 def _row(tiles: _Tiles, row: int, n_columns: int) -> Iterator[Tensor]:
-    return (tiles(row, column) for column in range(0, n_columns, tiles.size))
+    return (tiles.between(row, column) for column in range(0, n_columns, tiles.size))
 
 
 class _Tiles:
@@ -72,9 +82,12 @@ class _Tiles:
         self._shift = [graph.sharpness * bias for bias in graph.biases]
         self._buffers = [self._a[0].new_empty(0) for _ in range(3)]
 
-    def __call__(self, row: int, column: int) -> Float[Tensor, "q g"]:
+    def between(self, row: int, column: int) -> Float[Tensor, "q g"]:
         """The distances of the tile that begins there."""
-        rows, columns = slice(row, row + self.size), slice(column, column + self.size)
+        return self(slice(row, row + self.size), slice(column, column + self.size))
+
+    def __call__(self, rows: slice, columns: slice | Int[Tensor, " K"]) -> Float[Tensor, "q g"]:
+        """The distances between some queries and some of the gallery."""
         inferred = self._differences(0, rows, columns, self._buffers[0])
         for level in range(1, len(self._a)):
             own = self._differences(level, rows, columns, self._buffers[1])
@@ -88,7 +101,7 @@ class _Tiles:
             inferred = torch.lerp(below, own, gate, out=gate)
         return inferred.sum(-1)
 
-    def _differences(self, level: int, rows: slice, columns: slice, buffer: Tensor) -> Tensor:
+    def _differences(self, level: int, rows: slice, columns: slice | Tensor, buffer: Tensor) -> Tensor:
         a, b = self._a[level][rows, None], self._b[level][columns]
         out = self._shaped(buffer, (len(a), len(b), a.shape[2]))
         torch.sub(a, b, out=out)

@@ -43,7 +43,7 @@ def hard_triplets(
     within a class. Images without another of their class, or of another class, have no triplet.
     """
     same = labels[:, None] == labels
-    limit = min(cutoff, float(distances[same].max()))
+    limit = min(cutoff, float(distances.detach()[same].max()))
     hardness = distances.detach().clamp(min=limit).masked_fill(same, torch.inf)
     others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     anchors = (others.any(1) & ~same.all(1)).nonzero()[:, 0]

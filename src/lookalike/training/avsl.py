@@ -1,0 +1,226 @@
+"""Training of AVSL: an image's nodes at three levels, and the four losses on their distances.
+
+Zhang et al., *Attributable Visual Similarity Learning*, CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, final, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.images import Preprocessing
+from lookalike.networks.avsl import AvslNetwork, Gates, GraphSettings, NodeGraph
+from lookalike.ops.avsl import (
+    Nodes,
+    final_distances,
+    hard_triplets,
+    level_distances,
+    listed_pairs,
+    map_correlation,
+    margin_loss,
+    proxy_anchor_loss,
+)
+from lookalike.saved import LoadedModel, save_folder
+from lookalike.training.objective import Objective, Output
+from lookalike.training.trainable import Trainable, cosine_neighbours
+
+N_LEVELS = 3
+MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
+BaseLoss = Literal["proxy-anchor", "margin"]
+
+
+@dataclass(frozen=True)
+class AvslSettings:
+    """What AVSL adds to a training; defaults are those published for CUB and Cars.
+
+    Distances are squared, of unit nodes, so they lie in [0, 4]. Raises ValueError for values that
+    make no sense.
+    """
+
+    base: BaseLoss = "proxy-anchor"  # margin: with hard negatives, between the images of a batch
+    level_weights: tuple[float, ...] = (0.5, 1.0, 0.5)  # of the losses, low to high; the final one has 1
+    positive_margin: float = 1.8  # proxy-anchor, at the levels
+    negative_margin: float = 2.2
+    final_positive_margin: float = 1.8  # proxy-anchor, on the final distance
+    final_negative_margin: float = 2.2
+    loss_sharpness: float = 16.0
+    margin: float = 0.2  # margin loss: half the width of the band around the boundary
+    boundary: float = 1.2  # of each class at the start
+    cutoff: float = 0.5  # distance below which negatives count as equally hard
+    top_k: int = 128  # links of a node
+    sharpness: float = 10.0  # of the gates
+    power: float = 2.0
+    momentum: float = 0.5  # of the links
+
+    def __post_init__(self) -> None:
+        if self.base not in get_args(BaseLoss):
+            raise ValueError(f"base is {' or '.join(get_args(BaseLoss))}, got {self.base!r}")
+        if len(self.level_weights) != N_LEVELS or min(self.level_weights) < 0:
+            raise ValueError(f"level_weights are {N_LEVELS} numbers of 0 or more, got {self.level_weights}")
+        self.graph  # noqa: B018  refuses what a graph can't be
+
+    @property
+    def graph(self) -> GraphSettings:
+        """What the model keeps of them."""
+        return GraphSettings(self.top_k, self.sharpness, self.power, self.momentum)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AvslSettings:
+        """From JSON types; ValueError for unknown keys."""
+        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
+            raise ValueError(f"unknown settings of AVSL: {', '.join(unknown)}")
+        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**known)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**asdict(self), "level_weights": list(self.level_weights)}
+
+
+@final
+class TrainableAvsl(Trainable):
+    """Backbone and projections in training; the gates learn with the objective.
+
+    ``shortlist`` is how many images, by the highest level's cosine, an evaluation compares by the
+    inferred distance, as a search does; the rest keep that order behind them.
+    """
+
+    def __init__(
+        self, network: AvslNetwork, preprocessing: Preprocessing, name: str, *, shortlist: int = 100
+    ) -> None:
+        super().__init__()
+        network.requires_grad_(True)
+        self.backbone = network.backbone
+        self.projections = network.projections
+        self.preprocessing, self.name, self.shortlist = preprocessing, name, shortlist
+        self._network = (network,)  # a tuple: its gates belong to the objective
+
+    @property
+    def network(self) -> AvslNetwork:
+        """The whole model, gates included."""
+        return self._network[0]
+
+    @classmethod
+    def of(
+        cls, start: LoadedModel, settings: AvslSettings, *, dims: int = 512, seed: int = 0
+    ) -> TrainableAvsl:
+        """New projections to ``dims`` nodes on a model's backbone; an AVSL model goes on as it is.
+
+        Raises UnsupportedMethodError for a backbone without three feature levels.
+        """
+        if isinstance(start.network.graph, NodeGraph):
+            network = AvslNetwork.of(start.network)
+        else:
+            network = AvslNetwork.new(start.network.backbone, dims, settings.graph, seed=seed)
+        return cls(network, start.preprocessing, start.name)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Embeddings and certainties of each level, (B, D) each, and in training the correlation of
+        neighbouring levels' maps, (1, D, D) each."""
+        levels = self.network(images)
+        nodes, maps = levels.nodes, levels.maps
+        outputs = (*nodes.embeddings, *nodes.certainties)
+        if not self.training:
+            return outputs
+        with torch.no_grad():
+            return *outputs, *(map_correlation(low, high)[None] for low, high in pairwise(maps))
+
+    @torch.no_grad()
+    def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
+        """(G, k), by the inferred distance within each image's shortlist."""
+        nodes = Nodes.joined([nodes_of(tuple(t.cpu() for t in self(batch))) for batch in batches])
+        # longer where more are asked for, and never longer than there are others
+        n = min(max(self.shortlist, k), len(nodes) - 1)
+        rows = cosine_neighbours(nodes.embeddings[-1].float(), n)
+        gates = self.network.gates
+        graph = Gates(nodes.embeddings[0].shape[1], N_LEVELS, gates.settings)
+        graph.load_state_dict(gates.state_dict())  # on the CPU, wherever the training runs
+        distances = listed_pairs(nodes, nodes, rows, graph=graph.graph())
+        return rows.gather(1, distances.argsort(dim=1, stable=True))[:, :k]
+
+    def save(self, folder: Path, preprocessing: Preprocessing) -> None:
+        """Write a folder that is an embedder by its highest level and carries the graph."""
+        save_folder(LoadedModel(self.network.embedder_network(), preprocessing, self.name), folder)
+
+
+@final
+class AvslObjective(Objective):
+    """The losses of the three levels and of the final distance; it keeps gates and links up to date."""
+
+    def __init__(self, gates: Gates, settings: AvslSettings, *, n_classes: int, seed: int = 0) -> None:
+        super().__init__()
+        self.gates, self.settings = gates, settings
+        width = len(gates.coefficients[0])
+        if settings.base == "proxy-anchor":
+            generator = torch.Generator().manual_seed(seed)
+            self.proxies = nn.ParameterList(_proxies(n_classes, width, generator) for _ in range(N_LEVELS))
+        else:
+            starts = (torch.full((n_classes,), settings.boundary) for _ in range(N_LEVELS + 1))
+            self.boundaries = nn.ParameterList(nn.Parameter(start) for start in starts)
+
+    def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        """``final`` and ``level_0`` to ``level_2``, each times its weight."""
+        nodes = nodes_of(output)
+        self.gates.update([correlation.mean(0) for correlation in output[2 * N_LEVELS :]])
+        losses = self._proxy_losses if self.settings.base == "proxy-anchor" else self._margin_losses
+        *levels, final = losses(nodes, labels)
+        weighted = zip(levels, self.settings.level_weights, strict=True)
+        return {"final": final} | {f"level_{i}": loss * weight for i, (loss, weight) in enumerate(weighted)}
+
+    def _proxy_losses(self, images: Nodes, labels: Tensor) -> list[Tensor]:
+        settings = self.settings
+        n_classes = len(self.proxies[0])
+        few = n_classes <= MANY_CLASSES
+        classes = torch.arange(n_classes, device=labels.device) if few else torch.unique(labels)
+        proxies = Nodes(
+            tuple(proxy if few else proxy[classes] for proxy in self.proxies),
+            tuple(c.mean().expand(len(classes), c.shape[1]) for c in images.certainties),
+        )
+        margins = [(settings.positive_margin, settings.negative_margin)] * N_LEVELS
+        margins.append((settings.final_positive_margin, settings.final_negative_margin))
+        return [
+            proxy_anchor_loss(
+                distances,
+                labels,
+                classes,
+                positive_margin=positive,
+                negative_margin=negative,
+                sharpness=settings.loss_sharpness,
+            )
+            for distances, (positive, negative) in zip(self._distances(images, proxies), margins, strict=True)
+        ]
+
+    def _margin_losses(self, images: Nodes, labels: Tensor) -> list[Tensor]:
+        return [
+            margin_loss(
+                distances,
+                hard_triplets(distances, labels, cutoff=self.settings.cutoff),
+                boundaries[labels],
+                margin=self.settings.margin,
+            )
+            for distances, boundaries in zip(self._distances(images, images), self.boundaries, strict=True)
+        ]
+
+    def _distances(self, images: Nodes, others: Nodes) -> list[Tensor]:
+        """At each level, and the final one."""
+        pairs = zip(images.embeddings, others.embeddings, strict=True)
+        levels = [level_distances(a, b, self.settings.power) for a, b in pairs]
+        return [*levels, final_distances(images, others, self.gates.graph())]
+
+
+def nodes_of(output: Output) -> Nodes:
+    """The nodes in what a ``TrainableAvsl`` returns."""
+    return Nodes(tuple(output[:N_LEVELS]), tuple(output[N_LEVELS : 2 * N_LEVELS]))
+
+
+def _proxies(n_classes: int, width: int, generator: torch.Generator) -> nn.Parameter:
+    proxies = torch.empty(n_classes, width)
+    nn.init.kaiming_normal_(proxies, a=math.sqrt(5), generator=generator)
+    return nn.Parameter(proxies)
