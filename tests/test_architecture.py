@@ -18,7 +18,9 @@ FLOORS = {
         "accelerator", "explainers", "gallery", "rerankers", "store", "survey", "training", "evaluation",
         "comparison",
     },
-    4: {"figures", "render", "report", "search_report", "writing"},
+    4: {
+        "comparison_report", "evaluation_report", "figures", "render", "report", "search_report", "writing",
+    },
     5: {"demo", "cli", "web"},
 }  # fmt: skip
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}

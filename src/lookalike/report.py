@@ -1,4 +1,7 @@
-"""One self-contained HTML file: a query, its matches and why each is one. Opens offline, prints."""
+"""One self-contained HTML file: a query, its matches and why each is one. Opens offline, prints.
+
+Other pages are filled in by ``page`` too: the only importer of jinja2.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +40,17 @@ def pair_report(
         raise ValueError("a report needs at least one match, got none")
     explanations = [match.explanation for match in matches]
     best = explanations[0]
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            title=title,
-            summary=summary,
-            query_name=best.query.name,
-            query_photo=_data_uri(_shown(best.query.image)),
-            best_picture=_data_uri(render.side_by_side(best)),
-            method=best.method,
-            additive=best.additive,
-            rows=[_row(rank, match, explanations) for rank, match in enumerate(matches, start=1)],
-            facts=facts,
-        )
+    return page(
+        "report.html",
+        title=title,
+        summary=summary,
+        query_name=best.query.name,
+        query_photo=data_uri(thumbnail(best.query.image)),
+        best_picture=data_uri(render.side_by_side(best)),
+        method=best.method,
+        additive=best.additive,
+        rows=[_row(rank, match, explanations) for rank, match in enumerate(matches, start=1)],
+        facts=facts,
     )
 
 
@@ -60,24 +60,31 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "rank": rank,
         "name": explanation.match.name,
         "similarity": f"{explanation.similarity:.3f}",
-        "residual": f"{explanation.residual:+.3f}" if explanation.additive else None,
+        "residual": f"{round(explanation.residual, 3) + 0.0:+.3f}" if explanation.additive else None,
         "remark": match.remark,
-        "photo": _data_uri(_shown(explanation.match.image)),
-        "match_map": _data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
-        "query_map": _data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
+        "photo": data_uri(thumbnail(explanation.match.image)),
+        "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
+        "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
     }
 
 
-def _shown(image: Image.Image) -> Image.Image:
+def thumbnail(image: Image.Image, side: int = _PICTURE_SIDE) -> Image.Image:
+    """The picture with its longer side at most so many pixels."""
     copy = image.copy()
-    copy.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
+    copy.thumbnail((side, side), Image.Resampling.LANCZOS)
     return copy
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """The picture as a string that a page shows without fetching anything."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, format="WEBP", quality=88)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def page(template: str, **values: object) -> str:
+    """A template of this package filled in; text from outside is escaped, a missing value is an error."""
+    return _environment().get_template(template).render(**values)
 
 
 def _environment() -> Environment:

@@ -11,7 +11,7 @@ import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
 from lookalike.cli.options import AsJson, InputSize, Normalisation, Pooling, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
+from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 evaluations = typer.Typer(
     cls=DefaultCommandGroup, help="Say how well an embedding finds what has the same label."
 )
-
-_NAMES = {
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "mean_average_precision": "mAP",
-    "mean_reciprocal_rank": "MRR",
-}
 
 Layout = Annotated[str, typer.Option(help="Of DATA; auto looks at the files.")]
 Split = Annotated[str | None, typer.Option(help="Of DATA, where it has several: train, val, test, gallery.")]
@@ -66,6 +59,10 @@ def evaluate(
     pooling: Pooling = None,
     input_size: InputSize = None,
     normalisation: Normalisation = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write one file with the worst classes' pictures."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and clusters.")] = 0,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst classes to tell.")] = 5,
     limit: Limit = None,
@@ -92,6 +89,7 @@ def evaluate(
             retrieve,
             summarise,
         )
+        from lookalike.evaluation_report import evaluation_report
 
         queries = None
         if embeddings is not None:
@@ -111,10 +109,14 @@ def evaluate(
         retrieved = retrieve(*sides, ks=_ks(ks), progress=progress_bar)
         clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
         evaluation = summarise(retrieved, clusters=clusters, seed=seed)
+        if report is not None:
+            write_text(report, evaluation_report(evaluation, retrieved))
         if as_json:
             print_json(dataclasses.asdict(evaluation))
         else:
             _print_evaluation(evaluation, worst)
+            if report is not None:
+                typer.echo(f"wrote {report}")
 
 
 def _ks(text: str) -> list[int]:
@@ -124,17 +126,14 @@ def _ks(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def metric_title(metric: str) -> str:
-    """How a metric is called in a table."""
-    return metric.replace("recall_at_", "Recall@") if metric not in _NAMES else _NAMES[metric]
-
-
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
     model = f" with {evaluation.model}" if evaluation.model else ""
     typer.echo(
         f"{evaluation.source}{model}: {evaluation.n_queries:,} queries, {evaluation.n_gallery:,} images "
         f"of {evaluation.n_classes:,} classes, {evaluation.width} dimensions"
     )
+    from lookalike.evaluation_report import metric_title
+
     rows = [
         (metric_title(each.metric), f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}")
         for each in evaluation.figures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,10 +119,10 @@ def embed_images(
             kept.append(i)
             waiting.append(pixels)
             if len(waiting) == _BATCH:
-                batches.append(_embed(embedder, waiting))
+                batches.append(embed_pixels(embedder, waiting))
                 waiting = []
     if waiting:
-        batches.append(_embed(embedder, waiting))
+        batches.append(embed_pixels(embedder, waiting))
     if not batches:
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
@@ -135,6 +135,13 @@ def embed_images(
         model=embedder.name,
         left_out=left_out,
     )
+
+
+def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
+    """Unit embeddings (B, D) of pictures (H, W, 3) as the embedder's preprocessing leaves them."""
+    if isinstance(embedder, Embedder):
+        return embedder.embed_pixels(pixels)
+    return embedder.embed([Image.fromarray(array) for array in pixels])
 
 
 def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> LabelledEmbeddings:
@@ -182,9 +189,3 @@ def _decoded(images: LabelledImages, decoders: Decoders) -> Iterator[Future[Deco
         if len(waiting) > _BATCH * bool(decoders.workers):
             yield waiting.popleft()
     yield from waiting
-
-
-def _embed(embedder: AnyEmbedder, pixels: list[np.ndarray[Any, Any]]) -> Tensor:
-    if isinstance(embedder, Embedder):
-        return embedder.embed_pixels(pixels)
-    return embedder.embed([Image.fromarray(array) for array in pixels])
