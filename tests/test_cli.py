@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from lookalike import scenes
+from lookalike import demo, scenes
 from lookalike.cli import app
 from lookalike.embedder import Embedder
+from lookalike.errors import GalleryError
+from lookalike.gallery import Gallery
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +113,24 @@ def test_demo_finds_and_explains(tmp_path):
     answer = json.loads(result.stdout[result.stdout.index("{") :])
     html = (tmp_path / "demo" / "report.html").read_text()
     assert answer["n_rooms"] == 36 and len(list((tmp_path / "demo" / "rooms").glob("*.jpg"))) == 36
-    assert answer["best_match"] in html and "http" not in html  # nothing is fetched
+    whole, part, reranked = answer["searches"]
+    assert reranked["best_match"] in html and "http" not in html  # nothing is fetched
+    assert part["recall_at_1"] > whole["recall_at_1"] > answer["chance"] and len(part["true_ranks"]) == 2
     assert size_of(tmp_path / "demo" / "why.png")[0] > 800
+    found = run("search", tmp_path / "demo" / "rooms" / answer["query"], "-g", answer["gallery"], "--json")
+    assert json.loads(found.stdout)["hits"][1]["path"].endswith(whole["best_match"])
+
+
+def test_demo_again_replaces_its_own_gallery_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_OTHERS", 4)
+    for seed in (0, 1):
+        result = demo.run_demo(tmp_path, n_paintings=2, rooms_per_painting=2, seed=seed)
+        assert len(Gallery.open(result.gallery)) == 4
+    manifest = tmp_path / "rooms.gallery" / "gallery.json"
+    manifest.write_text(manifest.read_text().replace("rooms.model", "another"))
+    with pytest.raises(GalleryError, match="already"):
+        demo.run_demo(tmp_path, n_paintings=2, rooms_per_painting=2)
+    assert manifest.exists()
 
 
 def test_models_lists_the_bundled_one_and_finds_names():

@@ -1,31 +1,48 @@
-"""The first look: generated rooms, a query, its best match among them, and why."""
+"""The first look: a gallery of generated rooms, three searches for one painting, and why."""
 
 from __future__ import annotations
 
-import datetime
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import render, scenes
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
-from lookalike.explainers import explain_shares
+from lookalike.gallery import Gallery, Hit
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
-from lookalike.report import ReportedMatch, pair_report
 from lookalike.scenes import RoomGallery
-from lookalike.types import Explanation, Picture
+from lookalike.search_report import search_report
+from lookalike.store import read_manifest
+from lookalike.store.manifest import has_manifest
+from lookalike.types import Explanation
 
 _SIZE = (360, 480)  # (H, W) pixels of a room
 _OTHERS, _OTHER_SIZE = 80, (180, 240)  # rooms that show what rooms have in common
 _QUERY = 0  # index of the room that is asked about
-_SHOWN = 4  # matches that are explained: the best and three runners-up
+_SHOWN = 4  # matches in the report: the best and three runners-up
+_RERANK = "aqe"
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]  # items, what is done, how many
+
+
+@dataclass(frozen=True)
+class DemoSearch:
+    """How one way of asking finds the rooms that show a room's painting."""
+
+    asked: str  # what is asked about, in words
+    best_match: str  # file name, of the demo's query
+    similarity: float  # cosine of the query and its best match
+    is_true_match: bool  # whether both rooms show one painting
+    true_ranks: tuple[int, ...]  # where the rooms with the query's painting come, 1 is the best
+    recall_at_1: float  # share of all rooms, each asked in turn, whose best match shows its painting
 
 
 @dataclass(frozen=True)
@@ -34,14 +51,12 @@ class DemoResult:
 
     report: Path
     picture: Path
+    gallery: Path
     n_rooms: int
-    query: str  # file names
-    best_match: str
-    similarity: float  # cosine of the query and its best match
-    is_true_match: bool  # whether both rooms show one painting
-    recall_at_1: float  # share of all rooms, each asked in turn, whose best match shows its painting
-    chance: float  # the same for a random order
-    peak_in_shared_painting: bool | None  # None where the best match is no true one
+    query: str  # file name
+    searches: tuple[DemoSearch, ...]  # by the whole room, by its painting, and that re-ranked
+    chance: float  # recall_at_1 of a random order
+    peak_in_shared_painting: bool | None  # of the whole room's map; None where its best match is no true one
     density_ratio: float | None  # positive mass per pixel inside the painting over that outside
     seconds: float
 
@@ -55,40 +70,67 @@ def run_demo(
     seed: int = 0,
     progress: Progress = lambda items, _what, _count: items,
 ) -> DemoResult:
-    """Make rooms, find the best match of one of them, explain it and the three runners-up.
+    """Make rooms, index them, search by one of them, by its painting, re-rank, and say why.
 
     What rooms have in common is learnt from others and set aside first, since the paintings are a
-    small part of a room.
-    Writes ``rooms/*.jpg``, ``why.png`` and ``report.html`` into the folder. Raises LookalikeError
-    where the folder can't be written.
+    small part of a room. Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole
+    room and its best match) and ``report.html`` (the search by the painting) into the folder, in place
+    of those of an earlier demo. Raises LookalikeError where the folder can't be written.
     """
     start = time.perf_counter()
-    gallery = scenes.gallery_of_rooms(
+    rooms = scenes.gallery_of_rooms(
         seed, n_paintings=n_paintings, rooms_per_painting=rooms_per_painting, size=_SIZE
     )
-    pictures = _pictures(gallery)
-    embedder = Embedder.load(model).setting_aside(_other_rooms(seed))
-    order = _order(embedder, pictures, progress)
-    found = order[_QUERY][:_SHOWN]
-    explanations = _explanations(embedder, pictures, found)
-    peak, ratio = _against_the_mask(explanations[0], gallery, found[0])
-    true_matches = gallery.matches(_QUERY)
-    html = _report_html(explanations, [i in true_matches for i in found], len(pictures))
-    report, picture = _write(folder, pictures, explanations[0], html)
+    try:
+        gallery = _indexed(folder, rooms, Embedder.load(model, precision="fp32"), seed)
+        asked = _Asked(gallery, folder, rooms, progress)
+        best = asked.whole[_QUERY][0].why()
+        peak, ratio = _against_the_mask(best, rooms, asked.whole[_QUERY][0])
+        searches = asked.searches()
+        report, picture = folder / "report.html", folder / "why.png"
+        render.side_by_side(best).save(picture)
+        report.write_text(_report(asked, searches, model), encoding="utf-8")
+    except OSError as error:
+        raise LookalikeError(f"the demo can't write to {folder}: {error}; choose another folder") from error
     return DemoResult(
         report=report,
         picture=picture,
-        n_rooms=len(pictures),
-        query=pictures[_QUERY].name,
-        best_match=pictures[found[0]].name,
-        similarity=explanations[0].similarity,
-        is_true_match=found[0] in true_matches,
-        recall_at_1=sum(o[0] in gallery.matches(i) for i, o in enumerate(order)) / len(order),
-        chance=(rooms_per_painting - 1) / (len(order) - 1),
+        gallery=_place(folder),
+        n_rooms=len(rooms.rooms),
+        query=_name(_QUERY),
+        searches=searches,
+        chance=(rooms_per_painting - 1) / (len(rooms.rooms) - 1),
         peak_in_shared_painting=peak,
         density_ratio=ratio,
         seconds=time.perf_counter() - start,
     )
+
+
+# --- the gallery ------------------------------------------------------------------------------
+
+
+def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder, seed: int) -> Gallery:
+    """A new gallery of the rooms, by a model that lies beside it, so that other commands open it."""
+    place, model = _place(folder), (folder / "rooms.model").absolute()
+    if has_manifest(place) and read_manifest(place).model == str(model):
+        shutil.rmtree(place)  # an earlier demo's; any other is left alone and an error
+    (folder / "rooms").mkdir(parents=True, exist_ok=True)
+    files = [folder / "rooms" / _name(i) for i in range(len(rooms.rooms))]
+    for room, file in zip(rooms.rooms, files, strict=True):
+        room.image.save(file, quality=92)
+    embedder.setting_aside(_other_rooms(seed)).save(model)
+    gallery = Gallery.create(place, model, keep_shares=True)
+    shown = {file.name: f"painting {label}" for file, label in zip(files, rooms.labels, strict=True)}
+    gallery.add(files, metadata=lambda path: {"shows": shown[path.name]}, workers=0)
+    return gallery
+
+
+def _place(folder: Path) -> Path:
+    return folder / "rooms.gallery"
+
+
+def _name(index: int) -> str:
+    return f"room-{index:03}.jpg"
 
 
 def _other_rooms(seed: int) -> list[Image.Image]:
@@ -97,65 +139,79 @@ def _other_rooms(seed: int) -> list[Image.Image]:
     return [scenes.room(first + i, paintings=[first + i], size=_OTHER_SIZE).image for i in range(_OTHERS)]
 
 
-def _pictures(gallery: RoomGallery) -> list[Picture]:
-    return [Picture(room.image, _SIZE, f"room-{i:03}.jpg") for i, room in enumerate(gallery.rooms)]
+# --- the searches -----------------------------------------------------------------------------
 
 
-def _order(embedder: Embedder, pictures: list[Picture], progress: Progress) -> list[list[int]]:
-    """For each room the others, most similar first."""
-    steps = progress(range(len(pictures)), "embedding rooms", len(pictures))
-    embeddings = torch.cat([embedder.embed([pictures[i]]) for i in steps])  # (G, D)
-    similarities = (embeddings @ embeddings.T).fill_diagonal_(-2.0)  # below every cosine: itself comes last
-    indices: list[list[int]] = similarities.argsort(dim=1, descending=True)[:, :-1].tolist()
-    return indices
+class _Asked:
+    """The hits of every room: by the whole of it, and by its painting, re-ranked."""
+
+    def __init__(self, gallery: Gallery, folder: Path, rooms: RoomGallery, progress: Progress) -> None:
+        self.gallery, self.rooms = gallery, rooms
+        n = len(rooms.rooms)
+        self.whole: list[list[Hit]] = []
+        self.part: list[list[Hit]] = []
+        for i in progress(range(n), "asking each room", n):
+            box = _box(rooms.rooms[i].masks[rooms.labels[i]])
+            file = folder / "rooms" / _name(i)
+            self.whole.append(gallery.search(file, k=n, leave_self_out=True))
+            self.part.append(gallery.search(file, k=n, leave_self_out=True, box=box, rerank=_RERANK))
+
+    def searches(self) -> tuple[DemoSearch, ...]:
+        """The three ways of asking, from the least to the most."""
+        before = [sorted(hits, key=lambda hit: hit.rank_before or 0) for hits in self.part]
+        return (
+            self._search("the whole room", self.whole),
+            self._search("its painting, in a box", before),
+            self._search(f"re-ranked by {_RERANK}", self.part),
+        )
+
+    def _search(self, asked: str, found: Sequence[Sequence[Hit]]) -> DemoSearch:
+        true = [self.rooms.matches(i) for i in range(len(found))]
+        best = found[_QUERY][0]
+        return DemoSearch(
+            asked=asked,
+            best_match=best.path.name,
+            similarity=best.similarity,
+            is_true_match=index_of(best) in true[_QUERY],
+            true_ranks=tuple(
+                rank for rank, hit in enumerate(found[_QUERY], start=1) if index_of(hit) in true[_QUERY]
+            ),
+            recall_at_1=sum(index_of(hits[0]) in true[i] for i, hits in enumerate(found)) / len(found),
+        )
 
 
-def _explanations(embedder: Embedder, pictures: list[Picture], found: list[int]) -> list[Explanation]:
-    query, query_shares = pictures[_QUERY], embedder.shares(pictures[_QUERY])
-    return [
-        explain_shares(query_shares, embedder.shares(pictures[i]), query, pictures[i], model=embedder.name)
-        for i in found
-    ]
+def index_of(hit: Hit) -> int:
+    """Which room of the demo a hit is."""
+    return int(hit.path.stem.removeprefix("room-"))
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what the mask holds."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _against_the_mask(
-    explanation: Explanation, gallery: RoomGallery, match: int
+    explanation: Explanation, rooms: RoomGallery, match: Hit
 ) -> tuple[bool | None, float | None]:
     """Whether the query's map peaks in the painting that it shares with the match, and how densely."""
-    if match not in gallery.matches(_QUERY):
+    if index_of(match) not in rooms.matches(_QUERY):
         return None, None
-    mask = gallery.rooms[_QUERY].masks[gallery.labels[_QUERY]]
+    mask = rooms.rooms[_QUERY].masks[rooms.labels[_QUERY]]
     values = torch.from_numpy(explanation.query_map)
     coverage = torch.from_numpy(explanation.query_geometry.coverage_of(mask, explanation.query_map.shape))
     return peak_is_inside(values, coverage), positive_density_ratio(values, coverage)
 
 
-def _report_html(explanations: list[Explanation], is_true: list[bool], n_rooms: int) -> str:
-    remarks = ("shows the same painting", "shows other paintings")
-    best = explanations[0]
-    return pair_report(
-        [ReportedMatch(e, remarks[not true]) for e, true in zip(explanations, is_true, strict=True)],
-        title="Which room shows the same painting?",
-        summary=f"{n_rooms} generated rooms were embedded; {best.query.name} was asked, and "
-        f"{best.match.name} is most similar to it. Everything but the painting differs between true matches.",
-        facts={
-            "model": best.model,
-            "method": best.method,
-            "gallery": f"{n_rooms} generated rooms",
-            "set aside": f"what {_OTHERS} other rooms have in common",
-            "date": datetime.date.today().isoformat(),
+def _report(asked: _Asked, searches: Sequence[DemoSearch], model: str) -> str:
+    n = len(asked.rooms.rooms)
+    facts = {
+        "query": f"{_name(_QUERY)}, the box around painting {asked.rooms.labels[_QUERY]}",
+        "re-ranked by": _RERANK,
+        "rooms.model": f"{model}, without what {_OTHERS} other generated rooms have in common",
+        **{
+            f"best match right: {search.asked}": f"{round(search.recall_at_1 * n)} of {n} rooms"
+            for search in searches
         },
-    )
-
-
-def _write(folder: Path, pictures: list[Picture], best: Explanation, html: str) -> tuple[Path, Path]:
-    report, picture = folder / "report.html", folder / "why.png"
-    try:
-        (folder / "rooms").mkdir(parents=True, exist_ok=True)
-        for room in pictures:
-            room.image.save(folder / "rooms" / room.name, quality=92)
-        render.side_by_side(best).save(picture)
-        report.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise LookalikeError(f"the demo can't write to {folder}: {error}; choose another folder") from error
-    return report, picture
+    }
+    return search_report(asked.part[_QUERY][:_SHOWN], asked.gallery, parameters=facts)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike.cli.options import AsJson, InputSize, Model, Normalisation, Pooling, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, progress_bar
+from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
+from lookalike.cli.serving import announce, check_web
+
+if TYPE_CHECKING:
+    from lookalike.demo import DemoResult
 
 commands = typer.Typer()
 
@@ -83,32 +87,48 @@ def demo(
     ),
     model: Model = "mini",
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other rooms.")] = 0,
+    serve: Annotated[bool, typer.Option("--serve", help="Then open the gallery in the browser.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0 takes any free one.")] = 8000,
     as_json: AsJson = False,
 ) -> None:
-    """Make rooms, find the best match of one, and explain it: the whole tool in one command, offline.
+    """Make a gallery of rooms, search it, re-rank, and say why: the whole tool in one command, offline.
 
-    Example: lookalike demo
+    Example: lookalike demo --serve
     """
     with friendly_errors():
+        if serve:
+            check_web()
         from lookalike.demo import run_demo
 
         result = run_demo(folder, model=model, seed=seed, progress=progress_bar)
         if as_json:
             print_json(dataclasses.asdict(result))
-            return
-        right = (
-            "rightly: both show the same painting"
-            if result.is_true_match
-            else "wrongly: their paintings differ"
+        else:
+            _print_demo(result)
+        if serve:
+            from lookalike.web import serve as serve_galleries
+
+            serve_galleries([str(result.gallery)], port=port, announce=announce)
+
+
+def _print_demo(result: DemoResult) -> None:
+    n = result.n_rooms
+    typer.echo(f"{n} rooms are indexed. Which others show the painting of {result.query}?\n")
+    rows = [
+        (
+            search.asked,
+            f"{search.best_match} {'(right)' if search.is_true_match else '(wrong)'}",
+            ", ".join(str(rank) for rank in search.true_ranks),
+            f"{round(search.recall_at_1 * n)} of {n}",
         )
-        typer.echo(f"{result.query} of {result.n_rooms} rooms is most similar to {result.best_match}")
-        typer.echo(f"(similarity {result.similarity:.3f}), {right}.")
-        if result.density_ratio is not None:
-            where = "in" if result.peak_in_shared_painting else "not in"
-            typer.echo(
-                f"The map peaks {where} that painting; a pixel there holds {result.density_ratio:.1f} times"
-            )
-            typer.echo("the similarity of a pixel elsewhere.")
-        typer.echo(f"Asking all {result.n_rooms} rooms, {result.recall_at_1:.0%} find their painting first ")
-        typer.echo(f"({result.chance:.0%} by chance): it is a small part of a room.")
-        typer.echo(f"wrote {result.report} and {result.picture} in {result.seconds:.1f} s")
+        for search in result.searches
+    ]
+    print_table(("asked by", "best match", "true ones at", "right over all rooms"), rows)
+    typer.echo(f"\nA random order is right for {result.chance * n:.0f} of {n}.")
+    if result.density_ratio is not None:
+        where = "in" if result.peak_in_shared_painting else "not in"
+        typer.echo(
+            f"The whole room's map has its peak {where} the painting; a pixel there holds "
+            f"{result.density_ratio:.1f} times what one elsewhere holds."
+        )
+    typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")
