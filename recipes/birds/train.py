@@ -26,10 +26,13 @@ from lookalike.loading import from_timm
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.saved import LoadedModel
 from lookalike.training import (
+    AvslObjective,
+    AvslSettings,
     EmbeddingLoss,
     Objective,
     Running,
     Trainable,
+    TrainableAvsl,
     TrainableEmbedding,
     TrainProgress,
     TrainSettings,
@@ -73,8 +76,15 @@ def proxy_anchor(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainab
     return model, EmbeddingLoss("proxy-anchor", n_classes=n_classes, dims=DIMS, seed=seed)
 
 
+def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
+    settings = AvslSettings()
+    model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
+    return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
+
+
 METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]]] = {
     "proxy-anchor": proxy_anchor,
+    "avsl": avsl,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -72,7 +73,10 @@ class Student(nn.Module):
             intermediates_only=True,
             norm=False,
         )
-        said = [hint(tokens) for hint, tokens in zip(self.hints, middle, strict=False)]
+        even = [
+            F.layer_norm(tokens.movedim(1, -1), tokens.shape[1:2]).movedim(-1, 1) for tokens in middle[:-1]
+        ]
+        said = [hint(tokens) for hint, tokens in zip(self.hints, even, strict=True)]
         last = self.backbone.norm(middle[-1].movedim(1, -1)).movedim(-1, 1)
         return said, self.head(last)
 

@@ -39,11 +39,11 @@ TOLD_STAGES = (4, 6)  # of the teacher: 96 channels at stride 16, 192 of 320 at 
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 1600
-    warm_up: int = 150  # steps of rising learning rate
+    steps: int = 1200
+    warm_up: int = 60  # steps of rising learning rate
     decay: float = 0.6  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     averaging: float = 0.995  # of the weights that are exported
     whitening: float = 0.25  # of the target, as for mini
