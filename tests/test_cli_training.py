@@ -82,7 +82,7 @@ def test_a_folder_with_a_training_is_not_overwritten(trained, photos):
     ("arguments", "message"),
     [
         (("--loss", "hinge"), "a loss is proxy-anchor"),
-        (("--set", "momentum=1"), "unknown settings of training: momentum"),
+        (("--set", "betas=1"), "unknown settings of training: betas"),
         (("--schedule", "rising"), "schedule is constant, step, cosine"),
         (("--memory", 8), "no use for a memory; multi-similarity"),
         (("--evaluate-on", "none"), "no dataset at none"),

@@ -53,11 +53,12 @@ SETTINGS = TrainSettings(
     schedule="cosine",
     warm_up_epochs=1,
     # on two cores: these see the most places and learn the least from birds
-    frozen=("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2"),
+    frozen=("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3"),
+    precision="bf16",
     input_size=(160, 160),
     crop_pct=1.0,  # the photographs are cut to the birds already
     crop_area=(0.4, 1.0),
-    evaluate_every=2,
+    evaluate_every=0,
 )
 
 
@@ -82,8 +83,15 @@ def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Obje
     return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
 
 
+def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
+    settings = AvslSettings()  # as published for CUB
+    model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
+    return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
+
+
 METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]]] = {
     "proxy-anchor": proxy_anchor,
+    "avsl": avsl,
     "avsl": avsl,
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lookalike.datasets import LabelledImages
-    from lookalike.training import TrainProgress
+    from lookalike.training import Subject, TrainProgress, TrainSettings
 
 commands = typer.Typer()
 
@@ -26,6 +26,14 @@ OTHER_SETTINGS = (
     "optimiser", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
     "crop_pct", "crop_area", "flip",
 )  # fmt: skip
+AVSL_SETTINGS = (
+    "level_weights", "positive_margin", "negative_margin", "final_positive_margin", "final_negative_margin",
+    "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum",
+)  # fmt: skip
+PRESET_HELP = (
+    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50. Their other backbone, "
+    "BN-Inception, is not in timm; cub200-inception, cars196-inception and sop-inception take inception_v3."
+)
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
 Whole = Annotated[int | None, typer.Option(min=0)]
@@ -46,6 +54,13 @@ def train(
             "supcon, soft-triple or arcface."
         ),
     ] = None,
+    avsl: Annotated[
+        bool,
+        typer.Option(
+            "--avsl", help="Nodes at three levels, joined by a graph; --loss proxy-anchor or margin."
+        ),
+    ] = False,
+    preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     dims: Annotated[
         int | None, typer.Option(min=0, help="Of the embedding, 512 by default; 0: the model's own.")
     ] = None,
@@ -79,7 +94,12 @@ def train(
     seed: Whole = None,
     others: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help=f"Another setting: {', '.join(OTHER_SETTINGS)}."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help=f"Another setting: {', '.join(OTHER_SETTINGS)}; with "
+            f"--avsl also {', '.join(AVSL_SETTINGS)}.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the training in OUT, with its settings.")] = False,
     devices: Annotated[int, typer.Option(min=1, help="Processes; each takes its part of the batch.")] = 1,
@@ -94,21 +114,26 @@ def train(
     Killed or interrupted, it goes on with --resume from its last checkpoint as if nothing had been.
 
     Example: lookalike train birds/ --model mini --loss proxy-anchor -o trained/
+
+    Example: lookalike train cub200/ --avsl --preset cub200-resnet50 -o trained/
     """
     with friendly_errors():
         _check_extra()
-        from lookalike.training import Running, Subject, TrainSettings, fit, recorded
+        from lookalike.training import Running, TrainSettings, fit, recorded
 
-        subject, settings = recorded(out) if resume else (Subject(), TrainSettings())
+        subject, settings = recorded(out) if resume else _beginning(preset, avsl)
+        named = parse_assignments(others or [])
         names = {"model": model, "loss": loss, "dims": dims, "pooling": pooling}
-        subject = dataclasses.replace(subject, **_given(names))
+        subject = _changed(subject, _given(names), named)
         options = {
             "epochs": epochs, "batch_size": batch_size, "images_per_class": images_per_class,
             "backbone_rate": backbone_rate, "head_rate": head_rate, "loss_rate": loss_rate,
             "schedule": schedule, "warm_up_epochs": warm_up_epochs, "memory": memory, "precision": precision,
             "input_size": parse_size(input_size), "evaluate_every": evaluate_every, "seed": seed,
         }  # fmt: skip
-        changes = parse_assignments(others or []) | _given(options)
+        changes = {k: v for k, v in named.items() if k not in AVSL_SETTINGS} | _given(options)
+        if subject.avsl is not None and subject.avsl.base == "margin" and not resume:
+            changes = {"images_per_class": 4} | changes  # it compares images, so it needs some of each class
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
         images, validation = _read(data, split, evaluate_on, layout)
         network, objective = subject.build(len(images.classes), settings)
@@ -135,6 +160,32 @@ def train(
             print_json({"model": str(out), "figures": figures, "settings": settings.to_dict()})
         else:
             typer.echo(f"wrote {out}: use it as --model {out}")
+
+
+def _beginning(preset_name: str | None, avsl: bool) -> tuple[Subject, TrainSettings]:
+    """What is trained, and how, before other options change it."""
+    from lookalike.training import AvslSettings, Subject, TrainSettings, preset
+
+    if preset_name is None:
+        return Subject(avsl=AvslSettings() if avsl else None), TrainSettings()
+    chosen = preset(preset_name)
+    return Subject(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
+
+
+def _changed(subject: Subject, changes: dict[str, Any], named: dict[str, Any]) -> Subject:
+    """The subject with other names, and AVSL's own settings from ``--set`` and ``--loss``."""
+    from lookalike.training import AvslSettings
+
+    of_avsl = {name: value for name, value in named.items() if name in AVSL_SETTINGS}
+    if subject.avsl is None:
+        if of_avsl:
+            raise ValueError(f"{', '.join(of_avsl)} are settings of AVSL; add --avsl or --preset")
+        return dataclasses.replace(subject, **changes)
+    if "loss" in changes:
+        of_avsl["base"] = changes["loss"]
+    return dataclasses.replace(
+        subject, **changes, avsl=AvslSettings.from_dict(subject.avsl.to_dict() | of_avsl)
+    )
 
 
 def _read(

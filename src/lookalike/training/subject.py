@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lookalike.loading import load_model
+from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
 from lookalike.training.losses import EmbeddingLoss
 from lookalike.training.objective import Objective
 from lookalike.training.settings import TrainSettings
@@ -21,28 +22,37 @@ class Subject:
     pooling: str | None = None  # instead of the model's own
     loss: str = "proxy-anchor"  # one of ``LOSSES``
     dims: int = 512  # of the embedding; 0: the model's own, without a new layer
+    avsl: AvslSettings | None = None  # nodes at three levels and their losses, instead of pooling and loss
 
     def __post_init__(self) -> None:
         if self.dims < 0:
             raise ValueError(f"dims is 1 or more, or 0 for the model's own; got {self.dims}")
+        if self.avsl is not None and not self.dims:
+            raise ValueError("AVSL makes nodes of its own, so dims is 1 or more; got 0")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return asdict(self)
+        return {**asdict(self), "avsl": None if self.avsl is None else self.avsl.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Subject:
         """What ``to_dict`` wrote; ValueError for unknown keys."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise ValueError(f"unknown parts of a training: {', '.join(unknown)}")
-        return cls(**values)
+        avsl = values.get("avsl")
+        return cls(**{**values, "avsl": None if avsl is None else AvslSettings.from_dict(avsl)})
 
     def build(self, n_classes: int, settings: TrainSettings) -> tuple[Trainable, Objective]:
         """The network and its objective, for so many classes.
 
-        Raises UnknownModelError, CheckpointError, and ValueError for an unknown loss.
+        Raises UnknownModelError, CheckpointError, ValueError for an unknown loss, and for AVSL
+        UnsupportedMethodError where the backbone has no three feature levels.
         """
         start = load_model(self.model, pooling=self.pooling)
+        if self.avsl is not None:
+            nodes = TrainableAvsl.of(start, self.avsl, dims=self.dims, seed=settings.seed)
+            gates = nodes.network.gates
+            return nodes, AvslObjective(gates, self.avsl, n_classes=n_classes, seed=settings.seed)
         model = TrainableEmbedding.of(start, dims=self.dims or None, seed=settings.seed)
         objective = EmbeddingLoss(
             self.loss, n_classes=n_classes, dims=model.dims, memory=settings.memory, seed=settings.seed
