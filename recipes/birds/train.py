@@ -78,12 +78,6 @@ def proxy_anchor(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainab
 
 
 def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
-    settings = AvslSettings()
-    model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
-    return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
-
-
-def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
     settings = AvslSettings()  # as published for CUB
     model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
     return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
@@ -91,7 +85,6 @@ def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Obje
 
 METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]]] = {
     "proxy-anchor": proxy_anchor,
-    "avsl": avsl,
     "avsl": avsl,
 }
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lookalike.datasets import LabelledImages
 from lookalike.datasets.checks import Report, check_readable, check_training_data
 from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
+from lookalike.training.lightning_runs import PRECISIONS, is_first, quiet_lightning
 from lookalike.training.loop import TrainingLoop
 from lookalike.training.objective import Objective
 from lookalike.training.pictures import TrainingPictures, preprocessing_for
@@ -27,8 +23,6 @@ from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable
 from lookalike.training.validation import check_validation, validate
 from lookalike.training.workplace import Workplace
-
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -218,23 +212,3 @@ class _Watch(L.Callback):  # type: ignore[misc]
             remaining=per_step * (self._loop.steps - step),
             figures=figures,
         )
-
-
-def is_first() -> bool:
-    """Whether this is the process, of several, that writes."""
-    return bool(rank_zero_only.rank == 0)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """No advice from Lightning on a terminal that shows a progress bar."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*|tensorboard\..*")
-            yield
-    finally:
-        logger.setLevel(level)
-        torch.set_grad_enabled(True)
