@@ -75,8 +75,10 @@ function uploadAndSearch(file) {
     const most = state.health.max_upload_bytes;
     if (file.size > most) throw new Refused(`${file.name} is larger than ${Math.round(most / 2 ** 20)} MB; send a smaller picture.`);
     say("Uploading…");
-    await choose(await upload(file));
-  });
+    const picture = await upload(file);
+    say("");
+    await choose(picture);
+  }, { keeps: true });
 }
 
 function searchByBox(box) {
@@ -122,6 +124,7 @@ function explanationPath(gallery, { query, box }, hit) {
 function show(found) {
   state.search = found;
   panel.size = found.query;
+  panel.clearMap();
   const { hits, seconds, limit } = found;
   const handlers = {
     onCompare: (hit) => compare.open(found, hit),
@@ -134,6 +137,7 @@ function show(found) {
   at("legend-low").textContent = `−${limit.toFixed(3)}`;
   at("legend-high").textContent = `+${limit.toFixed(3)} per 1 %`;
   at("all-heat").setAttribute("aria-pressed", "false");
+  at("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
   if (!hits.length) say("No good match. Lower the least similarity, or loosen the filter.");
 }
 
@@ -158,22 +162,26 @@ async function exportReport() {
 function setBar(heading, count) {
   at("heading").textContent = heading;
   at("count").textContent = count;
-  for (const id of ["legend", "all-heat", "report", "message"]) at(id).hidden = true;
+  for (const id of ["legend", "all-heat", "report", "message", "no-probability"]) at(id).hidden = true;
 }
 
 function say(text, isError = false) {
   at("message").textContent = text;
-  at("message").hidden = false;
+  at("message").hidden = !text;
   at("message").classList.toggle("error", isError);
 }
 
-async function attempt(work) {
+// What fails empties the grid, unless what is shown still holds.
+async function attempt(work, { keeps = false } = {}) {
   try {
     await work();
   } catch (error) {
     if (error.name === "AbortError") return;
-    at("grid").replaceChildren();
-    at("count").textContent = "";
+    if (!keeps) {
+      panel.clearMap();
+      at("grid").replaceChildren();
+      at("count").textContent = "";
+    }
     say(error instanceof Refused ? error.message : "Something went wrong in this page; reload it.", true);
     if (!(error instanceof Refused)) throw error;
   }
@@ -204,5 +212,6 @@ at("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]") && panel.box) panel.setBox(null);
 });
+at("options").open = !matchMedia("(max-width: 820px)").matches;
 walkWithArrows(at("grid"));
 const ready = attempt(start);
