@@ -17,11 +17,32 @@ ROWS = 8192
 
 
 @dataclass(frozen=True)
+class NpyRows:
+    """The matrix of a .npy file in C order, read where and when it is asked for."""
+
+    path: Path
+    shape: tuple[int, int]
+    dtype: np.dtype[np.generic]
+    offset: int  # bytes before the first number
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """Some rows as float32; not through a memory map, whose pages would stay with the process."""
+        start, stop, _ = part.indices(len(self))
+        width = self.shape[1]
+        place = self.offset + start * width * self.dtype.itemsize
+        numbers = np.fromfile(self.path, self.dtype, (stop - start) * width, offset=place)
+        return torch.from_numpy(numbers.reshape(-1, width).astype(np.float32, copy=False))
+
+
+@dataclass(frozen=True)
 class VectorBlocks:
     """Embeddings (G, D) that are handed out in blocks of finite float32 rows."""
 
     name: str  # for messages
-    rows: Tensor | np.memmap[tuple[int, ...], np.dtype[np.generic]]
+    rows: Tensor | NpyRows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,7 +55,7 @@ class VectorBlocks:
     def blocks(self, n_rows: int = ROWS) -> Iterator[Tensor]:
         """(B, D) float32, B at most n_rows, in order. Raises DatasetError where one is not finite."""
         for start in range(0, len(self.rows), n_rows):
-            block = _as_floats(self.rows[start : start + n_rows])
+            block = self.rows[start : start + n_rows].float()
             bad = ~block.isfinite().all(1)
             if bad.any():
                 raise DatasetError(
@@ -59,12 +80,7 @@ def open_vectors(path: str | Path) -> VectorBlocks:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return VectorBlocks(str(path), read_vectors(path))  # which says what is wrong
-        if isinstance(mapped, np.memmap) and mapped.ndim == 2 and mapped.size and mapped.dtype.kind in "iuf":
-            return VectorBlocks(str(path), mapped)
+        is_matrix = isinstance(mapped, np.memmap) and mapped.ndim == 2 and mapped.size
+        if is_matrix and mapped.dtype.kind in "iuf" and mapped.flags.c_contiguous:
+            return VectorBlocks(str(path), NpyRows(path, mapped.shape, mapped.dtype, mapped.offset))
     return VectorBlocks(str(path), read_vectors(path))
-
-
-def _as_floats(rows: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
-    if isinstance(rows, Tensor):
-        return rows.float()
-    return torch.from_numpy(np.array(rows, dtype=np.float32))
