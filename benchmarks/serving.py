@@ -70,11 +70,11 @@ class Client:
                 f"{path}/search/upload", files={"file": self._upload}
             ),
             "search by box": lambda: self._http.post(
-                f"{path}/search", json={**search, "box": [10, 10, 90, 90]}
+                f"{path}/search", json={**search, "box": [5, 5, 50, 50]}
             ),
             "why": lambda: self._http.get(f"{path}/explanation", params={"query": here, "match": there}),
             "places": lambda: self._http.get(
-                f"{path}/places", params={"here": here, "there": there, "x": 60, "y": 60}
+                f"{path}/places", params={"here": here, "there": there, "x": 30, "y": 30}
             ),
         }
         return asks[kind]()

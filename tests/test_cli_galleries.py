@@ -112,6 +112,10 @@ def test_describe_calibrate_optimize_remove(rooms, tmp_path):
     curve = answer("gallery", "calibrate", "-g", place)
     assert curve["n_positive"] == 8
     assert answer("search", one_of(rooms), "-g", place)["good_match"] is True
+    page = tmp_path / "part.html"
+    part = run("search", one_of(rooms), "-g", place, "--box", "20,10,120,90", "-k", 2, "--report", page)
+    assert "not for parts" in part.stdout and "not for parts" in page.read_text()
+    assert "not for parts" not in run("search", one_of(rooms), "-g", place).stdout
     assert answer("gallery", "optimize", "-g", place)["vectors"] == 8
     assert answer("gallery", "remove", "-g", place, one_of(rooms).parent) == {"removed": 2, "images": 6}
     assert run("gallery", "remove", "-g", place).exit_code == 2

@@ -39,9 +39,7 @@ def search_report(hits: Sequence[Hit], gallery: Gallery, *, parameters: Mapping[
         **parameters,
         "gallery": f"{description.place}, {description.n_images:,} pictures",
         "model": f"{description.model}, fingerprint {description.fingerprint[:_SHORT_HASH]}",
-        "probabilities": "none: the gallery is not calibrated"
-        if gallery.calibration is None
-        else f"calibrated on {gallery.calibration.source}",
+        "probabilities": _calibrated(hits, gallery),
         "made": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",
         **{f"SHA-256 of {hit.path.name}": hit.record.hash for hit in hits},
     }
@@ -58,6 +56,14 @@ def hits_csv(hits: Sequence[Hit]) -> str:
         numbers = hit.as_numbers()
         writer.writerow({**numbers, "metadata": json.dumps(numbers["metadata"], ensure_ascii=False)})
     return text.getvalue()
+
+
+def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
+    if gallery.calibration is None:
+        return "none: the gallery is not calibrated"
+    if any(hit.probability is None for hit in hits):
+        return "none: they are calibrated for whole pictures, not for parts"
+    return f"calibrated on {gallery.calibration.source}"
 
 
 def _remark(hit: Hit) -> str:

@@ -20,6 +20,7 @@ from lookalike.store import (
     record_id,
     write_manifest,
 )
+from lookalike.store.manifest import has_manifest
 
 D = 7
 
@@ -175,14 +176,6 @@ def test_a_table_of_another_width_is_refused(tmp_path):
         LanceStore(tmp_path, 8)
 
 
-def test_a_uri_of_a_file_system_is_a_place_too(tmp_path):
-    place = (tmp_path / "g").as_uri()
-    write_manifest(place, MANIFEST)
-    store = LanceStore(place, D)
-    store.add([entry(1)])
-    assert read_manifest(tmp_path / "g") == MANIFEST and len(LanceStore(tmp_path / "g", D)) == 1
-
-
 def test_two_processes_that_add_the_same_add_it_once(tmp_path):
     store = LanceStore(tmp_path, D)
     code = (
@@ -223,3 +216,21 @@ def test_what_is_no_gallery_is_one_sentence(tmp_path):
     for place in (tmp_path, tmp_path / "missing", tmp_path / "file"):
         with pytest.raises(GalleryError, match="no gallery"):
             read_manifest(place)
+
+
+@pytest.mark.parametrize("place", ["memory://g", "nosuch://g/x", "file://elsewhere/x"])
+def test_a_place_that_can_not_be_reached_is_one_sentence(place):
+    for ask in (has_manifest, read_manifest):
+        with pytest.raises(GalleryError, match=r"give a folder|check the path") as refused:
+            ask(place)
+        assert "\n" not in str(refused.value)
+
+
+def test_an_address_is_a_place_like_a_folder(tmp_path):
+    folder = tmp_path / "a b"
+    place = folder.as_uri()
+    assert not has_manifest(place)
+    write_manifest(place, MANIFEST)
+    LanceStore(place, D).add([entry(1), entry(2)])
+    assert has_manifest(folder) and read_manifest(folder) == MANIFEST
+    assert len(LanceStore(folder, D)) == 2 and (folder / ".writing.lock").exists()

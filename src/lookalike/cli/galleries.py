@@ -142,6 +142,8 @@ def search(
             print_json({**answer, "good_match": _is_good(hits), "hits": [hit.as_numbers() for hit in hits]})
         else:
             _print_hits(hits, [path for path in (report, csv) if path is not None])
+            if gallery.calibration is not None and (box or polygon):
+                typer.echo("no probabilities: they are calibrated for whole pictures, not for parts")
 
 
 def _is_good(hits: list[Hit]) -> bool | None:

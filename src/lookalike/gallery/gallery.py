@@ -51,6 +51,7 @@ from lookalike.store import (
     MemoryStore,
     Record,
     VectorStore,
+    plain_place,
     read_manifest,
     write_manifest,
 )
@@ -104,13 +105,14 @@ class Gallery:
         ``why()`` of a hit runs no model on it. ``precision`` (fp32, bf16, auto) is for models by name and
         is kept. Raises GalleryError where there is a gallery already.
         """
+        place = plain_place(place)
         if has_manifest(place):
             raise GalleryError(f"{place} is a gallery already; open it, or choose another place")
         embedder = load_embedder(model, precision)
         manifest = manifest_of(embedder, model, keep_shares)
         write_manifest(place, manifest)  # first: a table without it would belong to nobody
         store = LanceStore(place, manifest.width)
-        return cls(store, embedder, manifest, place=str(place), memory_budget=memory_budget)
+        return cls(store, embedder, manifest, place=place, memory_budget=memory_budget)
 
     @classmethod
     def open(
@@ -125,10 +127,11 @@ class Gallery:
         Name the model only where it moved: it must be the same one. Raises GalleryError where there
         is no gallery and ModelMismatchError for another model.
         """
+        place = plain_place(place)
         manifest = read_manifest(place)
         embedder = embedder_for(manifest, model, place)
         store = LanceStore(place, manifest.width)
-        return cls(store, embedder, manifest, place=str(place), memory_budget=memory_budget)
+        return cls(store, embedder, manifest, place=place, memory_budget=memory_budget)
 
     @classmethod
     def open_or_create(

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, final, overload
-from urllib.parse import unquote, urlsplit
 
 import lancedb
 import numpy as np
@@ -20,6 +19,7 @@ from filelock import FileLock
 from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError
+from lookalike.store.places import plain_place
 from lookalike.store.records import Copy, Entry, Record, Snapshot
 from lookalike.types import FloatArray
 
@@ -48,8 +48,9 @@ class LanceStore:
 
     def __init__(self, place: str | Path, width: int) -> None:
         self._width = width
+        place = plain_place(place)
         try:
-            self._table: Any = lancedb.connect(str(place)).create_table(
+            self._table: Any = lancedb.connect(place).create_table(
                 TABLE, schema=_schema(width), exist_ok=True
             )
         except (RuntimeError, ValueError, OSError) as error:
@@ -261,7 +262,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _one_writer(place: str | Path) -> AbstractContextManager[object]:
+def _one_writer(place: str) -> AbstractContextManager[object]:
     """A lock among the processes of one machine; on an object store there is none."""
-    path = urlsplit(place).path if isinstance(place, str) and place.startswith("file:") else str(place)
-    return nullcontext() if "://" in path else FileLock(Path(unquote(path)) / ".writing.lock")
+    return nullcontext() if "://" in place else FileLock(Path(place) / ".writing.lock")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pyarrow import fs
 
 from lookalike.errors import GalleryError
+from lookalike.store.places import plain_place
 
 MANIFEST = "gallery.json"
 FORMAT = 1
@@ -52,9 +53,14 @@ def read_manifest(place: str | Path) -> Manifest:
 
 
 def has_manifest(place: str | Path) -> bool:
-    """Whether a gallery lies at the place."""
-    filesystem, path = _filesystem(place)
-    return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
+    """Whether a gallery lies at the place. Raises GalleryError where one can't look."""
+    try:
+        filesystem, path = _filesystem(place)
+        return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
+    except (OSError, ValueError) as error:
+        raise GalleryError(
+            f"{place} can't be reached: {error}; give a folder, or a URI such as s3://bucket/photos"
+        ) from error
 
 
 def write_manifest(place: str | Path, manifest: Manifest) -> None:
@@ -86,7 +92,8 @@ def _read(place: str | Path) -> bytes:
 
 def _filesystem(place: str | Path) -> tuple[fs.FileSystem, str]:
     """The file system that a local path or a URI such as s3://bucket/photos lies on."""
-    if "://" in str(place):
-        filesystem, path = fs.FileSystem.from_uri(str(place))
+    text = plain_place(place)
+    if "://" in text:
+        filesystem, path = fs.FileSystem.from_uri(text)
         return filesystem, path
-    return fs.LocalFileSystem(), str(Path(place).absolute())
+    return fs.LocalFileSystem(), str(Path(text).absolute())
