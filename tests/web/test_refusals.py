@@ -107,6 +107,45 @@ def test_ids_that_are_none_are_refused(client, id):
     assert response.status_code in (404, 422) and "root:" not in response.text
 
 
+@pytest.mark.parametrize(
+    "id", ["../../etc/passwd", "a' OR '1'='1", "A" * 20, "0" * 21, "0" * 20 + "\n", "é" * 20, ""]
+)
+def test_ids_that_are_none_are_refused_in_every_question(client, records, id):
+    for name in ("explanation", "explanation/query.png", "explanation/match.png"):
+        for asked in ({"query": id, "match": records[0].id}, {"query": records[0].id, "match": id}):
+            refused(client.get(f"/api/galleries/rooms/{name}", params=asked), 422)
+    for asked in ({"here": id, "there": records[0].id}, {"here": records[0].id, "there": id}):
+        refused(client.get("/api/galleries/rooms/places", params={**asked, "x": 5, "y": 5}), 422)
+    refused(client.post(SEARCH, json={"query": id}), 422)
+    refused(client.post("/api/galleries/rooms/report", json={"query": id}), 422)
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "..%2frooms", "rooms%00", "/etc/passwd", "%2fetc%2fpasswd"])
+def test_names_of_galleries_that_are_none_are_refused(client, name):
+    for path in ("", "/pictures", f"/pictures/{RECORD}"):
+        response = client.get(f"/api/galleries/{name}{path}")
+        assert response.status_code == 404 and "root:" not in response.text
+
+
+@pytest.mark.usefixtures("nothing_written")
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"%PDF-1.7\n",
+        b"PK\3\4",
+        b"\x7fELF",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"<?php ?>",
+        b"GIF89a",
+        b"\0" * 4096,
+    ],
+    ids=["pdf", "zip", "elf", "eps", "php", "gif head", "zeros"],
+)
+def test_other_kinds_of_files_are_refused(client, data):
+    for path in ("/api/queries", "/api/galleries/rooms/search/upload"):
+        refused(upload(client, data, "photo.jpg", path), 422)
+
+
 @pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fschemas.py"])
 def test_static_files_end_at_their_folder(client, path):
     assert client.get(path).status_code == 404
