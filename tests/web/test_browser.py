@@ -193,10 +193,25 @@ def test_the_report_is_downloaded(searched):
     assert "SHA-256" in Path(download.value.path()).read_text()
 
 
+def test_no_map_of_a_hit_that_is_gone_stays_on_the_query(searched):
+    searched.locator(".hit").first.hover()
+    wait_until_painted(searched, "#query-heat")
+    with searched.expect_response(re.compile("/search$")):
+        searched.locator("#where").evaluate(
+            "field => { field.value = \"label == 'nowhere'\";"
+            " field.dispatchEvent(new Event('change', {bubbles: true})); }"
+        )
+    searched.get_by_text("No good match").wait_for()
+    assert painted(searched, "#query-heat") == 0
+
+
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_folder):
     page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     search_with(page, room_folder)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not page.locator("#rerank").is_visible()
+    page.get_by_text("How to search").tap()
+    assert page.locator("#rerank").is_visible()
     page.locator(".hit").first.get_by_text("Compare").tap()
     wait_until_painted(page, "#right canvas")
     assert page.locator("#compare").evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
@@ -210,3 +225,4 @@ def test_a_file_that_is_no_picture_is_told(open_page, tmp_path):
     bad.write_bytes(b"nothing of the kind")
     page.set_input_files("#file", bad)
     assert "not an image" in page.locator("#message.error").text_content()
+    assert page.locator(".browse").count() == 10  # what was there stays
