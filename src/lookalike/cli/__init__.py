@@ -6,6 +6,7 @@ torch and timm are imported inside the commands, so that ``lookalike --help`` an
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from lookalike.cli.arrays import commands as array_commands
 from lookalike.cli.comparing import commands as comparing_commands
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import commands as explaining_commands
+from lookalike.cli.figures import before_after
 from lookalike.cli.galleries import commands as gallery_commands
 from lookalike.cli.galleries import upkeep
 from lookalike.cli.models import models
@@ -38,6 +40,7 @@ app.add_typer(training_commands)
 app.add_typer(reranker_training_commands)
 app.add_typer(serving_commands)
 evaluations.command("revisited")(evaluate_revisited)
+evaluations.command("before-after")(before_after)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(comparing_commands)
 app.add_typer(upkeep, name="gallery")
@@ -46,6 +49,8 @@ app.add_typer(models, name="models")
 
 def main() -> None:
     """Entry point of the ``lookalike`` command."""
+    # threads that wait by spinning take the cores from decoding and from every other process
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries are not news, their end is
     app()
 
