@@ -12,7 +12,7 @@ from PIL import Image
 
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
-from lookalike.explainers import EXPLAINERS, make_explainer
+from lookalike.explainers import EXPLAINERS, Avsl, make_explainer
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,13 @@ def survey(embedder: Embedder) -> Survey:
         width=int(embedder.embed([query]).shape[1]),
         n_parameters=sum(p.numel() for p in embedder.network.parameters()),
         completeness_error=error,
-        methods={method: _answer(embedder, method, query, match) for method in EXPLAINERS},
+        methods={method: _answer(embedder, method, query, match) for method in _methods(embedder)},
     )
+
+
+def _methods(embedder: Embedder) -> list[str]:
+    """Those that ask something of the model; a graph of nodes is only asked of a model that has one."""
+    return [name for name in EXPLAINERS if name != Avsl.name or embedder.network.graph is not None]
 
 
 def _grid_and_error(embedder: Embedder, image: Image.Image) -> tuple[tuple[int, int] | None, float | None]:

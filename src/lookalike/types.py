@@ -159,6 +159,57 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class NodePath:
+    """A higher node by way of which a lower one counts."""
+
+    node: int  # of the level above
+    amount: float  # of the lower node's share of the distance
+
+
+@dataclass(frozen=True)
+class NodeReason:
+    """What one node of a graph says of a pair, and where it looks on both images.
+
+    ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b.
+    """
+
+    level: int  # 0 is the lowest
+    node: int
+    weight: float  # 0 or more; how much the node counts, directly and by way of the nodes above
+    share: float  # of the distance, 0 or more
+    common: float  # of what both have in common, signed
+    query_value: float
+    match_value: float
+    query_map: FloatArray  # (h, w) of the level's grid, sums to query_value
+    match_map: FloatArray  # (h, w), sums to match_value
+    paths: tuple[NodePath, ...]  # strongest first; empty at the highest level, which counts directly
+
+
+@dataclass(frozen=True)
+class LevelReason:
+    """One level's part of a distance."""
+
+    share: float  # of the distance, 0 or more: the sum over the level's nodes
+    query_map: FloatArray  # (h, w) signed, sums to share; negative places bring the images nearer
+    match_map: FloatArray  # (h, w) signed, sums to share
+    together: tuple[NodeReason, ...]  # nodes with most in common, largest first
+    apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
+
+
+@dataclass(frozen=True)
+class GraphExplanation(Explanation):
+    """Why a graph of nodes finds two images similar: an Explanation with its levels.
+
+    Its similarity is one minus half the distance, which is the cosine where every node of the highest
+    level is believed. The maps hold what both images have in common; the residual is what the length
+    of the believed nodes adds to that.
+    """
+
+    distance: float  # inferred by the graph, 0 or more; the sum of the levels' shares
+    levels: tuple[LevelReason, ...]  # low to high
+
+
+@dataclass(frozen=True)
 class Difference:
     """Why the query is closer to one match than to another: a signed map on the query."""
 

@@ -15,7 +15,7 @@ from lookalike import render
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.explainers import EmbedsImages, difference, place_matches
-from lookalike.types import Explanation
+from lookalike.types import Explanation, GraphExplanation, LevelReason, NodeReason
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ def write_outputs(
     if outputs.overlays is not None:
         for name, single in render.overlays(explanation, colours=outputs.colours).items():
             written += _save(outputs.overlays / name, single.save)
+        if isinstance(explanation, GraphExplanation):
+            for name, single in node_pictures(explanation, colours=outputs.colours).items():
+                written += _save(outputs.overlays / name, single.save)
     if outputs.lines is not None:
         matches = place_matches(_with_shares(model, "--lines"), query, match)
         written += _save(outputs.lines, render.match_lines(matches).save)
@@ -75,9 +78,34 @@ def save_maps(explanation: Explanation, path: Path) -> None:
         )
 
 
+def node_pictures(explanation: GraphExplanation, *, colours: str = "lookalike") -> dict[str, Image.Image]:
+    """For each level the node that both images have most in common, and the one that parts them most,
+    by file name: where it looks on either."""
+    pictures = {}
+    for number, level in enumerate(explanation.levels):
+        for side, nodes in (("together", level.together), ("apart", level.apart)):
+            node = nodes[0]
+            of_node = dataclasses.replace(
+                explanation,
+                query_map=node.query_map,
+                match_map=node.match_map,
+                method=f"avsl, level {number} {side}: node {node.node}, {node.share:.4f} of distance "
+                f"{explanation.distance:.4f}",
+                additive=False,
+            )
+            pictures[f"level{number}_{side}_node{node.node}.png"] = render.side_by_side(
+                of_node, colours=colours
+            )
+    return pictures
+
+
 def as_numbers(explanation: Explanation) -> dict[str, Any]:
     """An explanation as plain numbers and names, for JSON."""
     additive = explanation.additive
+    of_graph: dict[str, Any] = {}
+    if isinstance(explanation, GraphExplanation):
+        levels = [_level_numbers(level) for level in explanation.levels]
+        of_graph = {"distance": explanation.distance, "levels": levels}
     return {
         "similarity": explanation.similarity,
         "method": explanation.method,
@@ -91,7 +119,23 @@ def as_numbers(explanation: Explanation) -> dict[str, Any]:
         "match_map": explanation.match_map.tolist(),
         "query_geometry": dataclasses.asdict(explanation.query_geometry),
         "match_geometry": dataclasses.asdict(explanation.match_geometry),
+        **of_graph,
     }
+
+
+def _level_numbers(level: LevelReason) -> dict[str, Any]:
+    return {
+        "share": level.share,
+        "query_map": level.query_map.tolist(),
+        "match_map": level.match_map.tolist(),
+        "together": [_node_numbers(node) for node in level.together],
+        "apart": [_node_numbers(node) for node in level.apart],
+    }
+
+
+def _node_numbers(node: NodeReason) -> dict[str, Any]:
+    maps = {"query_map": node.query_map.tolist(), "match_map": node.match_map.tolist()}
+    return {**dataclasses.asdict(node), **maps}
 
 
 def _with_shares(model: Embedder | EmbedsImages, wanted_by: str) -> Embedder:

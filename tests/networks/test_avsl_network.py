@@ -11,25 +11,14 @@ from lookalike.avsl import AvslModel
 from lookalike.backbones import level_maps, level_widths
 from lookalike.embedder import Embedder
 from lookalike.errors import CheckpointError, UnsupportedMethodError
-from lookalike.images import Preprocessing
 from lookalike.networks.avsl import AvslNetwork, Gates, GraphSettings
 from lookalike.ops.avsl import final_distances, level_distances
-from lookalike.saved import LoadedModel
-
-SIZE = (64, 96)  # not square
+from made_avsl import SIZE, avsl_embedder
 
 
 @pytest.fixture
-def model(tiny_backbone):
-    return avsl_embedder(tiny_backbone)
-
-
-def avsl_embedder(tiny_backbone, architecture="mobilenetv2_050", width=24):
-    network = AvslNetwork.new(tiny_backbone(architecture), width, GraphSettings(top_k=5), seed=3)
-    generator = torch.Generator().manual_seed(7)
-    network.gates.update([torch.randn(width, width, generator=generator) for _ in range(2)])
-    loaded = LoadedModel(network.embedder_network(), Preprocessing("squash", SIZE), "tiny-avsl")
-    return Embedder.of(loaded, device="cpu", precision="fp32")
+def model():
+    return avsl_embedder()
 
 
 @pytest.mark.parametrize(("architecture", "widths"), [
@@ -113,8 +102,8 @@ def test_a_saved_folder_is_an_embedder_and_an_avsl_model(half, model, pictures, 
         assert again.fingerprint() == model.fingerprint()
 
 
-def test_the_fingerprint_knows_the_graph(tiny_backbone, model):
-    other = avsl_embedder(tiny_backbone)
+def test_the_fingerprint_knows_the_graph(model):
+    other = avsl_embedder()
     assert other.fingerprint() == model.fingerprint()
     other.network.graph.gates.links[0, 2, 3] += 0.1
     assert other.fingerprint() != model.fingerprint()
@@ -139,6 +128,6 @@ def test_a_damaged_graph_is_refused(damage, model, tmp_path):
         Embedder.load(tmp_path)
 
 
-def test_a_model_without_a_graph_says_so(tiny_backbone):
+def test_a_model_without_a_graph_says_so():
     with pytest.raises(UnsupportedMethodError, match="no graph of nodes"):
         AvslModel(Embedder.load("mini", device="cpu"))

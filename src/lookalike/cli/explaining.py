@@ -24,7 +24,7 @@ def explain(
     match: Annotated[Path, typer.Argument(help="The image it is said to match.")],
     model: Model = "mini",
     method: Annotated[
-        str, typer.Option(help="shares, rollout, rollout-conserving, gradcam or occlusion.")
+        str, typer.Option(help="shares, rollout, rollout-conserving, gradcam, occlusion or avsl.")
     ] = "shares",
     pooling: Pooling = None,
     input_size: InputSize = None,
@@ -131,4 +131,7 @@ def _print_demo(result: DemoResult) -> None:
             f"The whole room's map has its peak {where} the painting; a pixel there holds "
             f"{result.density_ratio:.1f} times what one elsewhere holds."
         )
+    box = ",".join(str(side) for side in result.box)
+    room = result.gallery.parent / "rooms" / result.query
+    typer.echo(f"Ask yourself: lookalike search {room} -g {result.gallery} --box {box}")
     typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")

@@ -7,6 +7,7 @@ from typing import Any
 
 from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.decomposition import Decomposition, difference, explain_shares, place_matches
 from lookalike.explainers.gradcam import GradCam
@@ -17,6 +18,7 @@ from lookalike.types import Explanation
 
 __all__ = [
     "EXPLAINERS",
+    "Avsl",
     "ConservingRollout",
     "Decomposition",
     "EmbedsImages",
@@ -33,7 +35,8 @@ __all__ = [
 ]
 
 EXPLAINERS = {
-    explainer.name: explainer for explainer in (Decomposition, Rollout, ConservingRollout, GradCam, Occlusion)
+    explainer.name: explainer
+    for explainer in (Decomposition, Rollout, ConservingRollout, GradCam, Occlusion, Avsl)
 }
 
 

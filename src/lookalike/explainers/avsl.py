@@ -1,0 +1,142 @@
+"""Why an AVSL model finds two images similar: levels, nodes and places of its distance.
+
+Zhang et al., *Attributable Visual Similarity Learning*, CVPR 2022. Read backwards (``ops.avsl``)
+the inferred distance is an exact sum over nodes, directly and by way of the nodes above, and each
+node's part an exact sum over places.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lookalike.avsl import AvslModel, NodeShares
+from lookalike.embedder import Embedder, ImageSource
+from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers.base import picture_of, to_map
+from lookalike.ops import avsl as ops
+from lookalike.ops.multiscale import regrid
+from lookalike.types import FloatArray, GraphExplanation, LevelReason, NodePath, NodeReason
+
+
+@final
+class Avsl:
+    """Method ``avsl``: what the nodes that count have in common, on the finest level's grid.
+
+    ``n_nodes`` of each level are listed for either side. Raises UnsupportedMethodError for a model
+    without a graph of nodes.
+    """
+
+    name = "avsl"
+    promise = "sums to the similarity; needs an AVSL model"
+
+    def __init__(self, embedder: Embedder, *, n_nodes: int = 5) -> None:
+        if n_nodes < 1:
+            raise ValueError(f"n_nodes is 1 or more, got {n_nodes}")
+        self.model, self.n_nodes = AvslModel(embedder), n_nodes
+        if self.model.graph.power != 2:
+            raise UnsupportedMethodError(
+                f"what nodes have in common is known for p = 2, and this model has p = "
+                f"{self.model.graph.power:g}; use method 'shares'"
+            )
+
+    def __call__(self, query: ImageSource, match: ImageSource) -> GraphExplanation:
+        """Explain two images by one forward pass each."""
+        a, b = self.model.shares(query), self.model.shares(match)
+        pair = _Pair(a, b, self.model.graph_on_cpu)
+        finest = a.grids[0], b.grids[0]
+        return GraphExplanation(
+            similarity=1 - pair.distance / 2,
+            query_map=_summed(pair.common_maps(0), a.grids, finest[0]),
+            match_map=_summed(pair.common_maps(1), b.grids, finest[1]),
+            method=self.name,
+            additive=True,
+            model=self.model.embedder.name,
+            query=picture_of(query),
+            match=picture_of(match),
+            query_geometry=a.geometry,
+            match_geometry=b.geometry,
+            distance=pair.distance,
+            levels=tuple(pair.level(i, self.n_nodes) for i in range(len(a.grids))),
+        )
+
+
+class _Pair:
+    """Two images' nodes and what each gives to their distance, in float64."""
+
+    def __init__(self, query: NodeShares, match: NodeShares, graph: ops.Graph) -> None:
+        self._sides = (query, match)
+        self._graph = ops.Graph(
+            tuple(link.double() for link in graph.links),
+            tuple(c.double() for c in graph.coefficients),
+            tuple(b.double() for b in graph.biases),
+            graph.sharpness,
+            graph.power,
+        )
+        self._nodes = ops.node_shares(_exact(query), _exact(match), self._graph)
+        self.distance = float(self._nodes.distance)
+
+    def common_maps(self, side: int) -> list[Tensor]:
+        """Of one image, each level's shares of what both have in common: (N,) each."""
+        weights = self._nodes.weights
+        return [
+            self._places(side, level) @ (weights[level] * self._nodes.units[level][1 - side])
+            for level in range(len(weights))
+        ]
+
+    def level(self, level: int, n_nodes: int) -> LevelReason:
+        """One level's part of the distance, with its first nodes on either side."""
+        shares = self._nodes.of_level(level)
+        a, b = self._nodes.units[level]
+        common = self._nodes.weights[level] * a * b
+        n_nodes = min(n_nodes, len(shares))
+        return LevelReason(
+            share=float(shares.sum()),
+            query_map=self._distance_map(0, level),
+            match_map=self._distance_map(1, level),
+            together=tuple(self._node(level, i, common) for i in common.topk(n_nodes).indices.tolist()),
+            apart=tuple(self._node(level, i, common) for i in shares.topk(n_nodes).indices.tolist()),
+        )
+
+    def _node(self, level: int, node: int, common: Tensor) -> NodeReason:
+        parents = ops.strongest_parents(self._nodes, self._graph, level, node)
+        a, b = self._nodes.units[level]
+        return NodeReason(
+            level=level,
+            node=node,
+            weight=float(self._nodes.weights[level][node]),
+            share=float(self._nodes.of_level(level)[node]),
+            common=float(common[node]),
+            query_value=float(a[node]),
+            match_value=float(b[node]),
+            query_map=to_map(self._places(0, level)[:, node], self._sides[0].grids[level]),
+            match_map=to_map(self._places(1, level)[:, node], self._sides[1].grids[level]),
+            paths=tuple(
+                NodePath(*path) for path in zip(parents.nodes.tolist(), parents.amounts.tolist(), strict=True)
+            ),
+        )
+
+    def _distance_map(self, side: int, level: int) -> FloatArray:
+        other = self._nodes.units[level][1 - side]
+        values = ops.distance_map(self._places(side, level), other, self._nodes.weights[level])
+        return to_map(values, self._sides[side].grids[level])
+
+    def _places(self, side: int, level: int) -> Tensor:
+        """What each place gives to the unit nodes: (N, D)."""
+        shares = self._sides[side].shares[level]
+        norm: Tensor = shares.sum(0).norm()
+        return shares / norm.clamp(min=1e-12)
+
+
+def _exact(image: NodeShares) -> ops.Nodes:
+    """The nodes as the sums of their shares, in float64."""
+    embeddings = tuple(shares.sum(0)[None] for shares in image.shares)
+    return ops.Nodes(embeddings, tuple(c.double() for c in image.nodes.certainties))
+
+
+def _summed(maps: list[Tensor], grids: tuple[tuple[int, int], ...], target: tuple[int, int]) -> FloatArray:
+    """The sum of maps of several grids on one; each keeps its sum."""
+    on_target = [regrid(m[:, None], grid, target)[:, 0] for m, grid in zip(maps, grids, strict=True)]
+    return to_map(torch.stack(on_target).sum(0), target)
