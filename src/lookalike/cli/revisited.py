@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.cli.figures import Show, import_figures, parse_numbers
 from lookalike.cli.options import AsJson, Model, Pooling
 from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
 
@@ -90,6 +91,14 @@ def evaluate_revisited(
         Path | None, typer.Option(metavar="FILE", help="Other ranks, to compare --ranks with.")
     ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A line for the protocol card.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write curves, AP per query and, with --images, framed results."),
+    ] = None,
+    show: Show = None,
+    difficulty: Annotated[
+        str, typer.Option(help="Of frames and AP per query: easy, medium, hard.")
+    ] = "medium",
     as_json: AsJson = False,
 ) -> None:
     """Judge a ranking by the revisited Oxford and Paris protocol: easy, medium, hard.
@@ -130,7 +139,12 @@ def evaluate_revisited(
                 truth, images, embedder, settings,
                 crop=crop, keep=save_descriptors, notes=notes, progress=progress_bar,
             )  # fmt: skip
-        _print(run, as_json)
+        written = []
+        if figures is not None:
+            drawing = import_figures()
+            story = drawing.story_of(run, images, difficulty=difficulty, crop=crop)
+            written = drawing.write_figures(story, figures, shown=parse_numbers(show))
+        _print(run, written, as_json)
 
 
 def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None, n_distractors: int) -> None:
@@ -156,13 +170,14 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
     return values
 
 
-def _print(run: RevisitedRun, as_json: bool) -> None:
+def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
     from lookalike.evaluation.revisited import as_numbers
     from lookalike.evaluation.revisited_card import card_lines
 
     if as_json:
         before = {} if run.before is None else {"before": as_numbers(run.before)}
-        print_json({**as_numbers(run.figures), **before, "protocol": dataclasses.asdict(run.card)})
+        print_json({**as_numbers(run.figures), **before, "protocol": dataclasses.asdict(run.card),
+                    "figures": written})  # fmt: skip
         return
     header = ("", "mAP", "mP@1", "mP@5", "mP@10", "queries")
     if run.before is not None:
@@ -171,6 +186,8 @@ def _print(run: RevisitedRun, as_json: bool) -> None:
     typer.echo()
     for name, text in card_lines(run.card):
         typer.echo(f"{name:<12} {text}")
+    for path in written:
+        typer.echo(f"wrote        {path}")
 
 
 def _rows(figures: RevisitedFigures) -> list[tuple[str, ...]]:
