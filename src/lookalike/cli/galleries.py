@@ -94,7 +94,8 @@ def search(
         str | None, typer.Option(metavar="X,Y,X,Y,...", help="Ask about the inside of these corners.")
     ] = None,
     rerank: Annotated[
-        str | None, typer.Option(help="aqe, dba, k-reciprocal, diffusion, shares, or several joined by +.")
+        str | None,
+        typer.Option(help="aqe, dba, k-reciprocal, diffusion, csa, shares, avsl, or several by +."),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="How many hits are re-ranked.")] = 200,
     where: Annotated[

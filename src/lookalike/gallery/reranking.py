@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+from lookalike.avsl import AvslModel
 from lookalike.embedder import Embedder
 from lookalike.errors import UnsupportedMethodError
 from lookalike.gallery.nearest import Shortlist
@@ -16,7 +17,7 @@ from lookalike.store import Record, VectorStore
 from lookalike.types import Ranking, Shares
 
 Rerank = str | Callable[[Ranking], Ranking]  # a name as in make_reranker, or anything called like one
-_BY_PLACES = "shares"
+_BY_PLACES, _BY_NODES = "shares", "avsl"
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,19 @@ def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Sha
 
 
 def _made(name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore) -> Reranker:
-    if _BY_PLACES not in [step.strip() for step in name.split("+")]:
-        return make_reranker(name)
-    return make_reranker(
-        name,
-        query_shares=lambda _index: query.shares,
-        gallery_shares=lambda row: record_shares(found.records[row], embedder, store),
-    )
+    steps = [step.strip() for step in name.split("+")]
+    options: dict[str, Any] = {}
+    if _BY_PLACES in steps:
+        options["query_shares"] = lambda _index: query.shares
+        options["gallery_shares"] = lambda row: record_shares(found.records[row], embedder, store)
+    if _BY_NODES in steps:
+        source = query.source
+        if source is None or query.is_region:
+            raise UnsupportedMethodError(
+                "re-ranker avsl compares whole images; ask with one image, no region"
+            )
+        model = AvslModel(embedder)
+        options["graph"] = model.graph_on_cpu
+        options["query_nodes"] = lambda _index: model.nodes([source])
+        options["gallery_nodes"] = lambda rows: model.nodes([existing_file(found.records[r]) for r in rows])
+    return make_reranker(name, **options)

@@ -1,5 +1,6 @@
 """Re-ranking: a new order for an existing ranking; one final class per method."""
 
+from lookalike.rerankers.avsl import AvslReranking
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
 from lookalike.rerankers.csa import ContextualReranking
@@ -13,6 +14,7 @@ from lookalike.rerankers.places import SharesReranking
 
 __all__ = [
     "RERANKERS",
+    "AvslReranking",
     "Chain",
     "ContextualReranking",
     "DatabaseAugmentation",

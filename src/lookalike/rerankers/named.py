@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lookalike.errors import UnsupportedMethodError
+from lookalike.rerankers.avsl import AvslReranking
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
 from lookalike.rerankers.csa import ContextualReranking
@@ -22,6 +23,7 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
     "diffusion": Diffusion,
     "csa": ContextualReranking,
     "shares": SharesReranking,
+    "avsl": AvslReranking,
 }
 
 
@@ -46,7 +48,7 @@ def make_reranker(name: str, **options: Any) -> Reranker:
     for step, parameters in taken.items():
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
         if missing:
-            raise ValueError(f"re-ranker {step} looks at places and needs {' and '.join(missing)}")
+            raise ValueError(f"re-ranker {step} looks into pictures and needs {' and '.join(missing)}")
     made = [
         RERANKERS[step](**{key: value for key, value in options.items() if key in taken[step]})
         for step in steps

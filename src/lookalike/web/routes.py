@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lookalike import __version__, render
 from lookalike.render.colours import palette
 from lookalike.render.overlay import explanation_limit
-from lookalike.rerankers import RERANKERS
+from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LeastRecent
 from lookalike.web.desk import Desk, picture_out
 from lookalike.web.drawing import colours, jpeg, picture_response, png_response
@@ -50,6 +50,11 @@ class Served:
     jobs: Jobs
     limits: WebLimits
     thumbnails: LeastRecent[tuple[str, str, int], bytes]
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether a gallery's model has a graph of nodes to re-rank by."""
+        return any(desk.gallery.embedder.network.graph is not None for desk in self.desks.values())
 
 
 def served(request: Request) -> Served:
@@ -101,7 +106,7 @@ def health(here: AServed) -> Health:
     return Health(
         version=__version__,
         galleries=list(here.desks),
-        rerankers=list(RERANKERS),
+        rerankers=[name for name in RERANKERS if name != AvslReranking.name or here.has_graph],
         max_upload_bytes=here.limits.max_upload_bytes,
         may_add=here.jobs.folder is not None,
     )
