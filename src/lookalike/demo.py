@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike import render, scenes
@@ -54,6 +53,7 @@ class DemoResult:
     gallery: Path
     n_rooms: int
     query: str  # file name
+    box: tuple[int, int, int, int]  # of its painting: left, top, right, bottom in pixels
     searches: tuple[DemoSearch, ...]  # by the whole room, by its painting, and that re-ranked
     chance: float  # recall_at_1 of a random order
     peak_in_shared_painting: bool | None  # of the whole room's map; None where its best match is no true one
@@ -98,6 +98,7 @@ def run_demo(
         gallery=_place(folder),
         n_rooms=len(rooms.rooms),
         query=_name(_QUERY),
+        box=asked.box,
         searches=searches,
         chance=(rooms_per_painting - 1) / (len(rooms.rooms) - 1),
         peak_in_shared_painting=peak,
@@ -150,11 +151,13 @@ class _Asked:
         n = len(rooms.rooms)
         self.whole: list[list[Hit]] = []
         self.part: list[list[Hit]] = []
+        self.box = _box(rooms, _QUERY)
         for i in progress(range(n), "asking each room", n):
-            box = _box(rooms.rooms[i].masks[rooms.labels[i]])
             file = folder / "rooms" / _name(i)
             self.whole.append(gallery.search(file, k=n, leave_self_out=True))
-            self.part.append(gallery.search(file, k=n, leave_self_out=True, box=box, rerank=_RERANK))
+            self.part.append(
+                gallery.search(file, k=n, leave_self_out=True, box=_box(rooms, i), rerank=_RERANK)
+            )
 
     def searches(self) -> tuple[DemoSearch, ...]:
         """The three ways of asking, from the least to the most."""
@@ -185,8 +188,9 @@ def index_of(hit: Hit) -> int:
     return int(hit.path.stem.removeprefix("room-"))
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what the mask holds."""
+def _box(rooms: RoomGallery, index: int) -> tuple[int, int, int, int]:
+    """Around a room's own painting: left, top, right, bottom in pixels."""
+    mask = rooms.rooms[index].masks[rooms.labels[index]]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -206,7 +210,8 @@ def _against_the_mask(
 def _report(asked: _Asked, searches: Sequence[DemoSearch], model: str) -> str:
     n = len(asked.rooms.rooms)
     facts = {
-        "query": f"{_name(_QUERY)}, the box around painting {asked.rooms.labels[_QUERY]}",
+        "query": f"{_name(_QUERY)}, which shows painting {asked.rooms.labels[_QUERY]}",
+        "box": ",".join(str(side) for side in asked.box),
         "re-ranked by": _RERANK,
         "rooms.model": f"{model}, without what {_OTHERS} other generated rooms have in common",
         **{

@@ -1,0 +1,130 @@
+"""Take the pictures of the web app: uv run python docs/make_screenshots.py
+
+They show the gallery of ``lookalike demo``, with the query and the box that it asks by. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from lookalike.demo import DemoResult, run_demo
+from lookalike.gallery import Gallery
+from lookalike.web import create_app
+
+IMAGES = Path(__file__).parent / "images"
+CHROMIUM = Path("/usr/bin/chromium")
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PATIENCE = 120_000  # ms
+
+
+@contextmanager
+def served(gallery: Path) -> Iterator[str]:
+    """The address of a server of the gallery."""
+    config = uvicorn.Config(create_app({"rooms": Gallery.open(gallery)}), port=0, log_level="warning")
+    server, listening = uvicorn.Server(config), config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def searched(browser: Browser, address: str, query: Path, *, scheme: str, size: dict[str, int]) -> Page:
+    """A page with the hits of the query, all their pictures there."""
+    page = browser.new_page(viewport=size, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.set_input_files("#file", query)
+    settle(page)
+    return page
+
+
+def settle(page: Page) -> None:
+    """Wait for hits, for the pictures in sight, and for maps that are on their way."""
+    page.wait_for_selector("#grid:not([aria-busy]) .hit")
+    page.wait_for_selector(".why[aria-busy]", state="detached")
+    page.locator(".hit .frame.loaded").nth(5).wait_for(state="attached")
+    page.wait_for_timeout(500)
+
+
+def shoot(page: Page, name: str) -> None:
+    page.screenshot(path=IMAGES / f"web-{name}.jpg", type="jpeg", quality=86)
+    print(f"wrote {IMAGES / f'web-{name}.jpg'}", flush=True)
+
+
+def show_maps(page: Page, count: int) -> None:
+    for i in range(count):
+        page.locator(".hit .why").nth(i).click()
+    settle(page)
+    page.locator(".hit").first.hover()  # the query then shows its own map
+    page.wait_for_timeout(300)
+
+
+def drag_box(page: Page, box: tuple[int, int, int, int]) -> None:
+    """Draw a box, in pixels of the query, on the query as it is shown."""
+    area = page.locator("#query-frame").bounding_box()
+    assert area is not None
+    scale = page.locator("#query-image").evaluate("image => image.clientWidth / image.naturalWidth")
+    left, top, right, bottom = (side * scale for side in box)
+    corners = [(area["x"] + left, area["y"] + top), (area["x"] + right, area["y"] + bottom)]
+    with page.expect_response(lambda answer: answer.url.endswith("/search")):
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        page.mouse.move(*corners[1], steps=5)
+        page.mouse.up()
+    settle(page)
+
+
+def compare(page: Page, hit: int) -> None:
+    page.locator(".hit").nth(hit).get_by_text("Compare").click()
+    painted = "() => ['#left', '#right'].every(s => document.querySelector(s + ' canvas').width > 300)"
+    page.wait_for_function(painted)
+    page.wait_for_timeout(1000)
+
+
+def take(browser: Browser, address: str, demo: DemoResult) -> None:
+    query = demo.gallery.parent / "rooms" / demo.query
+    page = searched(browser, address, query, scheme="light", size=DESK)
+    show_maps(page, 5)
+    shoot(page, "search")
+    compare(page, 0)
+    shoot(page, "compare")
+    page.keyboard.press("Escape")
+    drag_box(page, demo.box)
+    show_maps(page, 3)
+    shoot(page, "region")
+
+    page = searched(browser, address, query, scheme="dark", size=DESK)
+    with page.expect_response(lambda answer: answer.url.endswith("/search")):
+        page.select_option("#rerank", "k-reciprocal")
+    settle(page)
+    show_maps(page, 2)
+    shoot(page, "dark")
+
+    page = searched(browser, address, query, scheme="light", size=PHONE)
+    show_maps(page, 4)
+    page.evaluate("scrollTo(0, 160)")
+    shoot(page, "phone")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+        demo = run_demo(Path(folder))
+        browser = started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        with served(demo.gallery) as address:
+            take(browser, address, demo)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
