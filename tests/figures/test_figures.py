@@ -59,7 +59,7 @@ def test_arrows_say_how_many_queries_gain_lose_and_stay():
     after = np.array([0.7, 0.8, np.nan, 0.2, 0.6])
     axes = average_precision_figure(list("abcde"), after, before, title="t").axes[0]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert words == ["before", "gains: 2 queries", "loses: 1 queries", "as before: 1 queries"]
+    assert words == ["before", "2 gain", "1 lose", "1 stay"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["b", "a", "e", "d"]
 
 

@@ -98,11 +98,11 @@ def _arrows(axes: Any, columns: NDArray[np.intp], before: FloatRow, after: Float
     same = ~gain & ~loss
     axes.vlines(columns, before, after, color="#B8BCC4", linewidth=1.6, zorder=1)
     axes.plot(columns, before, "o", color=_SAME, markerfacecolor="white", markersize=5, label="before")
-    for chosen, marker, colour, word in ((gain, "^", _GAIN, "gains"), (loss, "v", _LOSS, "loses")):
-        label = f"{word}: {int(chosen.sum())} queries"
+    for chosen, marker, colour, word in ((gain, "^", _GAIN, "gain"), (loss, "v", _LOSS, "lose")):
+        label = f"{int(chosen.sum())} {word}"
         axes.plot(columns[chosen], after[chosen], marker, color=colour, markersize=6.5, label=label)
     if same.any():
-        axes.plot(columns[same], after[same], ".", color=_SAME, label=f"as before: {int(same.sum())} queries")
+        axes.plot(columns[same], after[same], ".", color=_SAME, label=f"{int(same.sum())} stay")
 
 
 def _cloud(before: FloatRow, after: FloatRow, title: str) -> Figure:
