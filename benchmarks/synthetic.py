@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -47,10 +48,10 @@ def filled(store: VectorStore, units: np.ndarray) -> VectorStore:
     return store
 
 
-def gallery_on(store: VectorStore, embedder: Embedder, *, place: str | None = None) -> Gallery:
+def gallery_on(store: VectorStore, embedder: Embedder, **options: Any) -> Gallery:
     """A gallery that searches a store; its embedder may be of another width, then ask with vectors."""
     manifest = replace(manifest_of(embedder, embedder, keep_shares=False), width=store.width)
-    return Gallery(store, embedder, manifest, place=place)
+    return Gallery(store, embedder, manifest, **options)
 
 
 def gallery_in_memory(embedder: Embedder, rows: int) -> Gallery:

@@ -148,12 +148,13 @@ class Searcher:
     def _scan(self, unit: Tensor, n: int, keep: Callable[[str], bool]) -> list[str]:
         """Ids of the n nearest that may be shown, exactly."""
         best_ids: list[str] = []
-        best = torch.empty(0)
+        best, query = torch.empty(0), unit.numpy()
         for ids, embeddings in self._store.batches():
-            rows = [row for row, id in enumerate(ids) if keep(id)]
-            cosines = (torch.from_numpy(embeddings) @ unit)[rows]
+            cosines = embeddings @ query
+            worst = float(best[-1]) if len(best) == n else -np.inf
+            rows = [row for row in np.flatnonzero(cosines > worst) if keep(ids[row])]
             names = best_ids + [ids[row] for row in rows]
-            top = torch.cat([best, cosines]).topk(min(n, len(names)))
+            top = torch.cat([best, torch.from_numpy(cosines[rows])]).topk(min(n, len(names)))
             best, best_ids = top.values, [names[i] for i in top.indices.tolist()]
         return best_ids
 

@@ -198,6 +198,7 @@ class _RecordRows(Sequence[Record]):
 
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows.combine_chunks()
+        self._columns = dict(zip(rows.column_names, self._rows.columns, strict=True))
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
@@ -213,7 +214,8 @@ class _RecordRows(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        return _record(self._rows.slice(index % len(self), 1).to_pylist()[0])
+        row = index % len(self)
+        return _record({name: column[row].as_py() for name, column in self._columns.items()})
 
     def __iter__(self) -> Iterator[Record]:
         for batch in self._rows.to_batches(_PIECE):
