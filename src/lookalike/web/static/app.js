@@ -123,22 +123,27 @@ function explanationPath(gallery, { query, box }, hit) {
 
 function show(found) {
   state.search = found;
+  Object.assign(found, { drawn: new Map(), onLimit: (limit) => state.search === found && showLimit(limit) });
   panel.size = found.query;
   panel.clearMap();
-  const { hits, seconds, limit } = found;
+  const { hits, seconds } = found;
   const handlers = {
     onCompare: (hit) => compare.open(found, hit),
     onChoose: choose,
-    onHover: (hit) => (hit ? panel.showMap(hit.query_map, found.query_geometry, limit) : panel.clearMap()),
+    onHover: (hit) => (hit ? panel.showMap(hit.query_map, found.query_geometry, found.limit) : panel.clearMap()),
   };
   at("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
   setBar(state.box ? "Matches of this part" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
   for (const id of ["legend", "all-heat", "report"]) at(id).hidden = !hits.length;
-  at("legend-low").textContent = `−${limit.toFixed(3)}`;
-  at("legend-high").textContent = `+${limit.toFixed(3)} per 1 %`;
+  showLimit(found.limit);
   at("all-heat").setAttribute("aria-pressed", "false");
   at("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
   if (!hits.length) say("No good match. Lower the least similarity, or loosen the filter.");
+}
+
+function showLimit(limit) {
+  at("legend-low").textContent = `−${limit.toFixed(3)}`;
+  at("legend-high").textContent = `+${limit.toFixed(3)} per 1 %`;
 }
 
 async function exportReport() {

@@ -101,17 +101,29 @@ async function toggle(card, search, hit, frame) {
   const why = card.querySelector(".why"), canvas = frame.querySelector("canvas");
   const isOn = why.getAttribute("aria-pressed") !== "true";
   why.setAttribute("aria-pressed", String(isOn));
-  if (!isOn) return clearMap(canvas);
+  if (!isOn) {
+    search.drawn.delete(canvas);
+    return clearMap(canvas);
+  }
   why.setAttribute("aria-busy", "true"); // disabled it would lose the focus
   try {
     const found = await getJson(search.explanationPath(hit));
-    drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit);
+    search.drawn.set(canvas, () => drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit));
+    if (found.limit > search.limit) widen(search, found.limit);
+    else search.drawn.get(canvas)();
   } catch (error) {
     why.setAttribute("aria-pressed", "false");
     why.title = error.message;
   } finally {
     why.removeAttribute("aria-busy");
   }
+}
+
+// All maps share one range; one that needs a wider range widens it for all that are shown.
+function widen(search, limit) {
+  search.limit = limit;
+  search.onLimit(limit);
+  for (const draw of search.drawn.values()) draw();
 }
 
 export function skeletons(count) {
