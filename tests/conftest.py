@@ -62,6 +62,14 @@ def tiny_backbone():
     return make
 
 
+@pytest.fixture(scope="session")
+def mini():
+    """The bundled model, in fp32."""
+    from lookalike.embedder import Embedder  # later than the hook that checks the shapes of ops
+
+    return Embedder.load("mini", precision="fp32", device="cpu")
+
+
 @pytest.fixture
 def noise():
     """Seeded normal numbers: noise(*shape, seed=0, dtype=torch.float32)."""

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from lookalike import scenes
 from lookalike.cli import app
+from made_rooms import save_rooms
 
 
 def run(*arguments):
@@ -25,10 +26,7 @@ def answer(*arguments):
 def rooms(tmp_path_factory):
     """Eight rooms in the folders of their paintings."""
     folder = tmp_path_factory.mktemp("rooms")
-    made = scenes.gallery_of_rooms(11, n_paintings=4, rooms_per_painting=2, size=(120, 160))
-    for i, (room, label) in enumerate(zip(made.rooms, made.labels, strict=True)):
-        (folder / f"p{label}").mkdir(exist_ok=True)
-        room.image.save(folder / f"p{label}" / f"room-{i}.png")
+    save_rooms(scenes.gallery_of_rooms(11, n_paintings=4, rooms_per_painting=2, size=(120, 160)), folder)
     return folder
 
 
@@ -66,7 +64,7 @@ def test_metadata_and_ignored_patterns(rooms, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text(f"path,year\n{one_of(rooms)},1999\n")
     other = one_of(rooms).parent.name
-    answer("index", rooms, "-g", tmp_path / "g", "--metadata", table, "--ignore", f"{other}/room-7*")
+    answer("index", rooms, "-g", tmp_path / "g", "--metadata", table, "--ignore", f"{other}/room-07*")
     found = answer("search", one_of(rooms), "-g", tmp_path / "g", "--where", "year == 1999")
     assert [hit["path"] for hit in found["hits"]] == [str(one_of(rooms))]
 

@@ -7,11 +7,7 @@ from PIL import Image
 from lookalike import scenes
 from lookalike.embedder import Embedder
 from lookalike.gallery import Gallery
-
-
-@pytest.fixture(scope="session")
-def mini():
-    return Embedder.load("mini", precision="fp32", device="cpu")
+from made_rooms import save_rooms
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +31,7 @@ def rooms():
 def room_files(rooms, tmp_path_factory):
     """Twelve rooms in the folders of their paintings; read-only, tests that write copy them."""
     folder = tmp_path_factory.mktemp("rooms")
-    files = []
-    for i, (room, label) in enumerate(zip(rooms.rooms, rooms.labels, strict=True)):
-        (folder / f"painting {label}").mkdir(exist_ok=True)
-        files.append(folder / f"painting {label}" / f"room-{i:02}.png")
-        room.image.save(files[-1])
-    return folder, files
+    return folder, save_rooms(rooms, folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,25 +10,17 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from lookalike import scenes
-from lookalike.embedder import Embedder
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import WebLimits, create_app
+from made_rooms import save_rooms
 
 LIMITS = WebLimits(max_upload_bytes=2**20, max_pixels=2_000_000, max_queries=4)
 
 
 @pytest.fixture(scope="session")
-def mini():
-    return Embedder.load("mini", precision="fp32", device="cpu")
-
-
-@pytest.fixture(scope="session")
 def room_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rooms")
-    rooms = scenes.gallery_of_rooms(3, n_paintings=5, rooms_per_painting=2, size=(150, 200))
-    for i, (room, label) in enumerate(zip(rooms.rooms, rooms.labels, strict=True)):
-        (folder / f"painting {label}").mkdir(exist_ok=True)
-        room.image.save(folder / f"painting {label}" / f"room-{i:02}.png")
+    save_rooms(scenes.gallery_of_rooms(3, n_paintings=5, rooms_per_painting=2, size=(150, 200)), folder)
     return folder
 
 
