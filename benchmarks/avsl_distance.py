@@ -130,8 +130,8 @@ def report(n: int, direct_rows: int, threads: int, sop: int) -> None:
     if sop:
         found = apart("nearest", sop, threads, rows=16)
         print(
-            f"\nThe 10 nearest of {sop:,} images without the whole matrix: {found['cpu'] / 16:.2f} CPU seconds "
-            f"a query, {found['peak'] / 1024:.1f} GiB resident in all, images included"
+            f"\nThe 10 nearest of {sop:,} images without the whole matrix: {found['cpu'] / 16:.2f} "
+            f"CPU seconds a query, {found['peak'] / 1024:.1f} GiB resident in all, images included"
         )
 
 
