@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from lookalike.training import Subject, TrainSettings
+
+
+def test_settings_come_back_from_json():
+    settings = TrainSettings(frozen=("blocks.0",), input_size=(32, 48), crop_area=(0.2, 0.9), epochs=3)
+    assert TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs is 1 or more, got 0"),
+        ({"optimiser": "lamb"}, "optimiser is adamw, adam, sgd"),
+        ({"schedule": "rising"}, "schedule is constant, step, cosine"),
+        ({"precision": "int8"}, "precision is fp32, bf16, fp16"),
+        ({"head_rate": float("nan")}, "head_rate is 0 or more, got nan"),
+        ({"batch_size": 10, "images_per_class": 4}, "a multiple of images_per_class, got 10 and 4"),
+        ({"crop_area": (0.5, 0.2)}, "crop_area is two numbers"),
+        ({"flip": 1.5}, "flip is a probability"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings(**change)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="unknown settings of training: momentum"):
+        TrainSettings.from_dict({"momentum": 0.9})
+    with pytest.raises(ValueError, match="unknown parts of a training: network"):
+        Subject.from_dict({"network": "mini"})
