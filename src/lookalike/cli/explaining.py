@@ -126,12 +126,12 @@ def _print_demo(result: DemoResult) -> None:
     print_table(("asked by", "best match", "true ones at", "right over all rooms"), rows)
     typer.echo(f"\nA random order is right for {result.chance * n:.0f} of {n}.")
     if result.density_ratio is not None:
-        where = "in" if result.peak_in_shared_painting else "not in"
+        where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
         typer.echo(
-            f"The whole room's map has its peak {where} the painting; a pixel there holds "
+            f"The whole room's map {where} the painting; a pixel there holds "
             f"{result.density_ratio:.1f} times what one elsewhere holds."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
-    typer.echo(f"Ask yourself: lookalike search {room} -g {result.gallery} --box {box}")
+    typer.echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
     typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")
