@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lookalike.training import fit
+from lookalike.saved import LoadedModel
+from lookalike.training import AvslObjective, AvslSettings, EmbeddingLoss, TrainableAvsl, fit
 from lookalike.training.log import CsvLog
 
 
@@ -53,3 +54,31 @@ def test_a_resumed_training_has_the_same_losses_and_weights_bit_for_bit(
     assert len(losses(tmp_path / "whole")) == 9
     whole, killed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def avsl(tiny_model, seed=0):
+    """Nodes at three levels on the same backbone: links and gates are state of the objective."""
+    start = tiny_model(dims=None, seed=seed)
+    loaded = LoadedModel(start.network, start.preprocessing, "tiny")
+    settings = AvslSettings(top_k=4)
+    model = TrainableAvsl.of(loaded, settings, dims=6, seed=seed)
+    return model, AvslObjective(model.network.gates, settings, n_classes=4, seed=seed)
+
+
+def with_memory(tiny_model, seed=0):
+    """Pairs with past batches, and negatives drawn at random."""
+    return tiny_model(seed=seed), EmbeddingLoss("margin", n_classes=4, dims=6, memory=18, seed=seed)
+
+
+@pytest.mark.parametrize("make", [avsl, with_memory])
+def test_what_an_objective_remembers_is_resumed_too(
+    tmp_path, make, tiny_model, settings, running, train_data
+):
+    chosen = settings(epochs=2, warm_up_epochs=0)
+    fit(*make(tiny_model), train_data, chosen, out=tmp_path / "whole", running=running())
+    interrupted = running(on_progress=killed_at(5), checkpoint_every=4)
+    with pytest.raises(Killed):
+        fit(*make(tiny_model), train_data, chosen, out=tmp_path / "killed", running=interrupted)
+    again = make(tiny_model, seed=5)
+    fit(*again, train_data, chosen, out=tmp_path / "killed", resume=True, running=running())
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
