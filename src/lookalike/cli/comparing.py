@@ -51,14 +51,14 @@ def compare(
 
     Example: lookalike compare grocery/test --model mini --model mini-vit --report compare.html
     """
+    models, files = model or [], embeddings or []
+    if (data is None) == (not files) or len(models) != 2 * (not files) or len(files) not in (0, 2):
+        raise typer.BadParameter("name DATA and --model twice, or --embeddings twice")
     with friendly_errors():
         from lookalike.comparison import Settings, compare
         from lookalike.comparison_report import comparison_report
         from lookalike.evaluation import Data, embeddings_of_files, load_for_evaluation, open_data
 
-        models, files = model or [], embeddings or []
-        if (data is None) == (not files) or len(models) != 2 * (not files) or len(files) not in (0, 2):
-            raise typer.BadParameter("name DATA and --model twice, or --embeddings twice")
         settings = Settings(n_pairs=pairs, n_cases=cases, seed=seed)
         if data is None:
             sides = [embeddings_of_files(file, labels) for file in files]

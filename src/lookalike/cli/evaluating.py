@@ -78,6 +78,7 @@ def evaluate(
     """
     if (data is None) == (embeddings is None):
         raise typer.BadParameter("name either DATA (images or a gallery) or --embeddings")
+    wanted = _ks(ks)
     with friendly_errors():
         from lookalike.evaluation import (
             Data,
@@ -106,7 +107,7 @@ def evaluate(
             if query_split is not None:
                 queries = opened(Data(data, query_split, layout, field))
         sides = (queries, gallery) if queries else (gallery, None)
-        retrieved = retrieve(*sides, ks=_ks(ks), progress=progress_bar)
+        retrieved = retrieve(*sides, ks=wanted, progress=progress_bar)
         clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
         evaluation = summarise(retrieved, clusters=clusters, seed=seed)
         if report is not None:

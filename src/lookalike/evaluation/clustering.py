@@ -11,7 +11,8 @@ from importlib.util import find_spec
 
 from lookalike.evaluation.labelled import LabelledEmbeddings
 
-_STARTS = 3
+_STARTS = 3  # of which the tightest counts
+_MANY = 1000  # classes from which one start has to do: each step costs images x classes
 _MAX_STEPS = 100
 
 
@@ -42,7 +43,8 @@ def cluster_agreement(embeddings: LabelledEmbeddings, *, seed: int = 0) -> Clust
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
     n_clusters = len(embeddings.classes)
-    k_means = KMeans(n_clusters, n_init=_STARTS, max_iter=_MAX_STEPS, random_state=seed)
+    n_starts = _STARTS if n_clusters < _MANY else 1
+    k_means = KMeans(n_clusters, n_init=n_starts, max_iter=_MAX_STEPS, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", ConvergenceWarning
@@ -52,6 +54,6 @@ def cluster_agreement(embeddings: LabelledEmbeddings, *, seed: int = 0) -> Clust
         nmi=float(normalized_mutual_info_score(embeddings.labels, clusters)),
         ami=float(adjusted_mutual_info_score(embeddings.labels, clusters)),
         n_clusters=n_clusters,
-        n_starts=_STARTS,
+        n_starts=n_starts,
         seed=seed,
     )
