@@ -10,44 +10,42 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-MEAN = STD = (0.5, 0.5, 0.5)
+import lookalike.backbones  # noqa: F401  (registers the architecture)
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A timm vision transformer by name, its size, and where it is told what the teacher sees half-way."""
 
-    name: str = "vit_tiny_patch16_224"
-    kwargs: dict[str, Any] = field(
-        default_factory=lambda: {
-            "img_size": 160,
-            "embed_dim": 192,
-            "depth": 6,
-            "num_heads": 3,
-            "class_token": False,
-            "global_pool": "avg",
-            "fc_norm": False,
-        }
-    )
+    name: str = "vit_mobile_s16"
+    kwargs: dict[str, Any] = field(default_factory=lambda: {"img_size": 160, "depth": 4})
     input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 places
     dims: int = 256
-    hints: tuple[tuple[int, int], ...] = ((1, 96), (3, 192))  # block, and channels of the teacher it learns
+    hints: tuple[tuple[int, int], ...] = ((1, 192),)  # block, and channels of the teacher it learns
 
 
 class Student(nn.Module):
-    """Backbone and head; ``head`` commutes with the mean over tokens, so every place has its own share."""
+    """Backbone and head; ``head`` commutes with the mean over tokens, so every place has its own share.
+
+    The convolutional stem is that of ``mini``, and stands still.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, mini: Path) -> None:
         super().__init__()
         self.backbone = timm.create_model(
             architecture.name, pretrained=False, num_classes=0, **architecture.kwargs
         )
+        self.stem = self.backbone.patch_embed.backbone.requires_grad_(False)
+        tensors = load_file(mini / "model.safetensors")
+        self.stem.load_state_dict({key: tensors[f"backbone.{key}"] for key in self.stem.state_dict()})
         width = self.backbone.embed_dim
         self.grid = tuple(self.backbone.patch_embed.grid_size)
         self.hint_blocks = [block for block, _ in architecture.hints]
@@ -57,9 +55,15 @@ class Student(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
 
+    def train(self, mode: bool = True) -> Student:
+        """As usual, but for the statistics of the stem."""
+        super().train(mode)
+        self.stem.eval()
+        return self
+
     def channels(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1], (B, 3, H, W), to what the head is given: (B, C, h, w)."""
-        return self._map(self.backbone.forward_features((pictures - self.mean) / self.std))
+        return self._map(self.backbone.forward_features(self._normalised(pictures)))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1] to local features (B, D, h, w); their mean is the embedding."""
@@ -68,7 +72,7 @@ class Student(nn.Module):
     def with_hints(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
         """What the blocks in the middle say in the teacher's words, and local features."""
         middle: list[Tensor] = self.backbone.forward_intermediates(
-            (pictures - self.mean) / self.std,
+            self._normalised(pictures),
             indices=[*self.hint_blocks, len(self.backbone.blocks) - 1],
             intermediates_only=True,
             norm=False,
@@ -79,6 +83,9 @@ class Student(nn.Module):
         said = [hint(tokens) for hint, tokens in zip(self.hints, even, strict=True)]
         last = self.backbone.norm(middle[-1].movedim(1, -1)).movedim(-1, 1)
         return said, self.head(last)
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _map(self, tokens: Tensor) -> Tensor:
         return tokens.mT.unflatten(2, self.grid)
@@ -91,7 +98,10 @@ def export(student: Student, architecture: Architecture, folder: Path) -> None:
     tensors["head.0.weight"] = student.head.weight.flatten(1)
     tensors["head.0.bias"] = student.head.bias
     save_file(
-        {key: value.half().detach().contiguous() for key, value in tensors.items()},
+        {
+            key: (value.half() if value.is_floating_point() else value).detach().contiguous()
+            for key, value in tensors.items()
+        },
         folder / "model.safetensors",
     )
     config = {

@@ -30,16 +30,17 @@ from refit import pooled_channels, refit_head
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from validation import Validation
 
-HINT_WEIGHT = 0.5
+MINI = Path(__file__).parents[2] / "src/lookalike/models/mini"
+HINT_WEIGHT = 0.3
 TEACHER_CHANNELS = (16, 24, 32, 64, 96, 160, 192)  # kept of its stages; the last has 320
-TOLD_STAGES = (4, 6)  # of the teacher: 96 channels at stride 16, 192 of 320 at stride 32
+TOLD_STAGES = (6,)  # of the teacher: its last
 
 
 @dataclass(frozen=True)
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 1200
+    steps: int = 800
     warm_up: int = 60  # steps of rising learning rate
     decay: float = 0.6  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
@@ -111,14 +112,15 @@ def prepare(shared: Path, out: Path, architecture: Architecture, settings: Setti
 class Run:
     """The state that a checkpoint holds: network, averaged network, optimiser, step."""
 
-    def __init__(self, out: Path, architecture: Architecture, settings: Settings) -> None:
+    def __init__(self, out: Path, architecture: Architecture, settings: Settings, mini: Path) -> None:
         torch.manual_seed(settings.seed)
         self.out, self.architecture, self.settings = out, architecture, settings
-        self.network = Student(architecture)
-        self.averaged = Student(architecture).requires_grad_(False)
+        self.network = Student(architecture, mini).train()
+        self.averaged = Student(architecture, mini).requires_grad_(False)
         self.averaged.load_state_dict(self.network.state_dict())
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        matrices = [p for p in learning if p.ndim > 1]
+        vectors = [p for p in learning if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
@@ -164,12 +166,12 @@ class Run:
         return {name: float(part.detach()) for name, part in parts.items()}
 
 
-def train(shared: Path, out: Path, settings: Settings) -> None:
+def train(shared: Path, out: Path, settings: Settings, mini: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     architecture = Architecture()
     (out / "settings.json").write_text(json.dumps(asdict(settings) | asdict(architecture), indent=2) + "\n")
     course = prepare(shared, out, architecture, settings)
-    run = Run(out, architecture, settings)
+    run = Run(out, architecture, settings, mini)
     learn(run, prepared_ahead(course.lessons.from_step(run.step)), course.validation)
     channels = pooled_channels(run.averaged, (batch.float() / 255 for batch in course.whole.split(64)))
     refit_head(run.averaged, channels, course.target)
@@ -219,9 +221,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=shared_default(), help="data and teacher weights")
     parser.add_argument("--out", type=Path, default=Path("runs/mini-vit"))
     parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--mini", type=Path, default=MINI, help="the saved model whose stem is taken")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    train(arguments.shared, arguments.out, Settings(steps=arguments.steps))
+    train(arguments.shared, arguments.out, Settings(steps=arguments.steps), arguments.mini)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from lookalike.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.backbones.hybrid import vit_mobile_s16
 from lookalike.backbones.levels import level_maps, level_widths
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "preprocessing_of",
     "recorded_attention",
     "resize_backbone",
+    "vit_mobile_s16",
 ]
