@@ -137,3 +137,19 @@ def test_one_class_and_unjudgeable_evaluation_data_are_refused(train, tmp_path, 
     with pytest.raises(DatasetError, match="a class with two images"):
         train(validation=singles)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_image_leaves_the_folder_free_for_another_start(train, tmp_path, train_data):
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    data = LabelledImages((*train_data.paths, broken), (*train_data.labels, train_data.labels[0]))
+    with pytest.raises(DatasetError, match=r"1 of 21 images can't be read, the first is .*broken\.png"):
+        train(data=data)
+    train()
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_device_that_is_not_there_is_said_before_the_start(train, tmp_path, running):
+    with pytest.raises(TrainingError, match="1 x tpuu can't be trained on"):
+        train(running=running(accelerator="tpuu"))
+    assert not (tmp_path / "out").exists()

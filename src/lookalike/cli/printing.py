@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +38,13 @@ class Counted(Protocol):
     def remaining(self) -> float | None:
         """Seconds; None while unknown."""
         ...
+
+
+class ShowCounted(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, progress: Counted, label: str = ...) -> None:
+        """To where the work is; the label stands before the bar."""
 
 
 @contextmanager
@@ -79,17 +86,19 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def counting_bar(what: str) -> Iterator[Callable[[Counted], None]]:
-    """A progress bar on stderr for work that reports itself."""
+def counting_bar(what: str) -> Iterator[ShowCounted]:
+    """A progress bar on stderr for work that reports itself, and may say what it is at."""
     from rich.progress import TextColumn
 
     with _bar(TextColumn("{task.fields[left]}")) as bar:
         task = bar.add_task(what, total=None, rate="", left="")
 
-        def show(progress: Counted) -> None:
+        def show(progress: Counted, label: str = what) -> None:
             left = "" if progress.remaining is None else f"{progress.remaining:,.0f} s left"
             rate = f"{progress.rate:.0f}/s" if progress.rate else ""
-            bar.update(task, total=progress.total, completed=progress.done, rate=rate, left=left)
+            bar.update(
+                task, description=label, total=progress.total, completed=progress.done, rate=rate, left=left
+            )
 
         yield show
 

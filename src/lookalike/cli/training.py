@@ -16,6 +16,7 @@ from lookalike.cli.printing import counting_bar, friendly_errors, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lookalike.cli.printing import ShowCounted
     from lookalike.datasets import LabelledImages
     from lookalike.training import Subject, TrainProgress, TrainSettings
 
@@ -154,6 +155,7 @@ def train(
                     keep_pictures=keep_images,
                     checkpoint_every=checkpoint_every,
                     on_progress=_shown(show),
+                    on_reading=lambda done, total: show(_Read(done, total), "reading images"),
                 ),
             )
         if as_json:
@@ -207,7 +209,17 @@ def _read(
     return train, read_dataset(evaluate_on)
 
 
-def _shown(show: Callable[[TrainProgress], None]) -> Callable[[TrainProgress], None]:
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """How many images are read."""
+
+    done: int
+    total: int
+    rate: float = 0.0
+    remaining: float | None = None
+
+
+def _shown(show: ShowCounted) -> Callable[[TrainProgress], None]:
     """Move the bar, and print figures when there are some."""
 
     def report(progress: TrainProgress) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lookalike.datasets import LabelledImages
@@ -95,12 +96,12 @@ def fit(
     pictures = TrainingPictures(train, preprocessing, settings, keep=running.keep_pictures)
     loop = TrainingLoop(model, objective, settings, pictures, workers=running.workers)
     place = Workplace(out)
-    if is_first():
-        place.check(settings, description or {}, train, resume=resume)
-    pictures.read_all(running.on_reading)
     watch = _Watch(place, loop, preprocessing, validation, running)
     with quiet_lightning():
         trainer = _trainer(settings, running, loop, watch, place)
+        if is_first():
+            place.check(settings, description or {}, train, resume=resume)
+        pictures.read_all(running.on_reading)
         try:
             if is_first():
                 place.begin(after_step=place.step())
@@ -115,6 +116,17 @@ def fit(
 
 
 def _trainer(
+    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, place: Workplace
+) -> L.Trainer:
+    try:
+        return _made_trainer(settings, running, loop, watch, place)
+    except (MisconfigurationException, ValueError) as error:
+        raise TrainingError(
+            f"{running.devices} x {running.accelerator} can't be trained on: {error}; choose another device"
+        ) from error
+
+
+def _made_trainer(
     settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, place: Workplace
 ) -> L.Trainer:
     return L.Trainer(

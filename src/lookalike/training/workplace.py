@@ -30,6 +30,7 @@ class Workplace:
         self.checkpoint = folder / "checkpoint.ckpt"
         self.steps = CsvLog(folder / "log.csv")
         self.evaluations = CsvLog(folder / "evaluation.csv")
+        self._record: dict[str, Any] = {}
 
     @property
     def resumable(self) -> Path | None:
@@ -39,11 +40,11 @@ class Workplace:
     def check(
         self, settings: TrainSettings, description: Mapping[str, Any], train: LabelledImages, *, resume: bool
     ) -> None:
-        """Make a new folder, or see that it is that of the same training.
+        """See that the folder is new and can be written, or that it is that of the same training.
 
-        Raises TrainingError; nothing is overwritten.
+        Raises TrainingError; nothing is overwritten, and nothing written yet but an empty folder.
         """
-        record = {
+        self._record = {
             "settings": settings.to_dict(),
             "description": json.loads(json.dumps(description)),
             "data": {
@@ -53,9 +54,11 @@ class Workplace:
             },
         }
         if resume:
-            _check_same(self.folder, record)
+            _check_same(self.folder, self._record)
         else:
-            _create(self.folder, record)
+            _make_empty(self.folder)
+        if not os.access(self.folder, os.W_OK):
+            raise TrainingError(f"nothing can be written to {self.folder}; check its permissions")
 
     def step(self) -> int:
         """Steps that the checkpoint has behind it; 0 without one.
@@ -73,7 +76,8 @@ class Workplace:
             ) from error
 
     def begin(self, *, after_step: int) -> None:
-        """Let the curves go on after a step."""
+        """Write down what the training is, and let the curves go on after a step."""
+        (self.folder / RECORD).write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
 
@@ -87,15 +91,13 @@ def recorded(folder: Path) -> tuple[Subject, TrainSettings]:
         raise TrainingError(f"{folder / RECORD} is not as this version writes it: {error}") from error
 
 
-def _create(folder: Path, record: Mapping[str, Any]) -> None:
+def _make_empty(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
-        if not occupied:
-            (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"nothing can be written to {folder}: {error}; choose another folder") from error
-    if (folder / RECORD).exists() and occupied:
+    if (folder / RECORD).exists():
         raise TrainingError(f"{folder} holds a training; resume it, or choose another folder")
     if occupied:
         raise TrainingError(f"{folder} is not empty; choose a new folder, nothing is overwritten")
@@ -103,8 +105,6 @@ def _create(folder: Path, record: Mapping[str, Any]) -> None:
 
 def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
     before = _record(folder)
-    if not os.access(folder, os.W_OK):
-        raise TrainingError(f"nothing can be written to {folder}; check its permissions")
     if differing := _differences(before, record):
         raise TrainingError(
             f"the training in {folder} was started otherwise: {'; '.join(differing)}; "
