@@ -42,7 +42,7 @@ from lookalike.gallery.queries import (
     is_one_image,
 )
 from lookalike.gallery.regions import Box, Polygon, ask_region
-from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.reranking import Rerank, Reranking, explained_by
 from lookalike.images import list_images
 from lookalike.ops.attribution import similarity_maps
 from lookalike.store import (
@@ -265,7 +265,7 @@ class Gallery:
         maps = _query_maps(asked, found.ranking.gallery[rows]) if explain else [None] * len(rows)
         place_before = {row: place for place, row in enumerate(before, start=1)}
         curve = None if asked.is_region else self.calibration  # a part's cosines are of another kind
-        explainer = RecordExplainer(asked, self.embedder, self._store)
+        explainer = RecordExplainer(asked, self.embedder, self._store, explained_by(rerank))
         hits = [
             Hit(
                 rank=rank,

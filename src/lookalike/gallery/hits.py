@@ -19,8 +19,8 @@ from lookalike.types import Explanation, FloatArray
 class ExplainsRecords(Protocol):
     """Says why a record matches the query that was asked."""
 
-    def __call__(self, record: Record, method: str, **options: Any) -> Explanation:
-        """The explanation by that method."""
+    def __call__(self, record: Record, method: str | None, **options: Any) -> Explanation:
+        """The explanation by that method, or by the one that fits the search."""
         ...
 
 
@@ -53,8 +53,9 @@ class Hit:
         """What the gallery knows of the picture."""
         return self.record.metadata
 
-    def why(self, method: str = "shares", **options: Any) -> Explanation:
-        """Maps of query and match, by a method of ``lookalike.explain``.
+    def why(self, method: str | None = None, **options: Any) -> Explanation:
+        """Maps of query and match, by a method of ``lookalike.explain``: ``shares`` unless named, and
+        ``avsl`` where the search was re-ranked by it.
 
         Raises UnreadableImageError where the file is gone, and ValueError where the query was no
         single image.
@@ -86,11 +87,14 @@ class Hit:
 class RecordExplainer:
     """Explains records for one query; stored shares of a record save its forward pass."""
 
-    def __init__(self, query: Query, embedder: Embedder, store: VectorStore) -> None:
-        self._query, self._embedder, self._store = query, embedder, store
+    def __init__(
+        self, query: Query, embedder: Embedder, store: VectorStore, usual: str = Decomposition.name
+    ) -> None:
+        self._query, self._embedder, self._store, self._usual = query, embedder, store, usual
 
-    def __call__(self, record: Record, method: str, **options: Any) -> Explanation:
-        """The explanation by that method."""
+    def __call__(self, record: Record, method: str | None, **options: Any) -> Explanation:
+        """The explanation by that method, or by the usual one."""
+        method = method or self._usual
         query_shares = self._query.shares  # ValueError without an image
         source = self._query.source
         assert source is not None

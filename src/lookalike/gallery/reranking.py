@@ -54,6 +54,12 @@ class Reranking:
         return tuple(Lift(self._found.records[lift.row], lift.amount) for lift in move.influences)
 
 
+def explained_by(rerank: Rerank | None) -> str:
+    """The method that explains an order: that of the last re-ranker where it has one of its own."""
+    last = rerank.split("+")[-1].strip() if isinstance(rerank, str) else ""
+    return last if last == _BY_NODES else "shares"
+
+
 def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Shares:
     """The shares of a record: those kept, or else from its file."""
     packed = store.shares(record.id)

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import HTTPException
 
 from lookalike import images
-from lookalike.explainers import explain_shares
+from lookalike.explainers import Decomposition, explain_shares, make_explainer
 from lookalike.gallery import Gallery, Hit
 from lookalike.gallery.queries import ask_region, existing_file
 from lookalike.ops.attribution import affinity
@@ -87,8 +87,12 @@ class Desk:
 
     # --- explaining ---------------------------------------------------------------------------
 
-    def explanation(self, query: str, match: str, box: Box | None) -> Explanation:
+    def explanation(
+        self, query: str, match: str, box: Box | None, method: str = Decomposition.name
+    ) -> Explanation:
         """Why two pictures match, or a part of the first and the second."""
+        if method != Decomposition.name:
+            return self._explanation_by(method, query, match, box)
         return explain_shares(
             self.shares(query, box),
             self.shares(match),
@@ -96,6 +100,14 @@ class Desk:
             self.picture(match),
             model=self.gallery.embedder.name,
         )
+
+    def _explanation_by(self, method: str, query: str, match: str, box: Box | None) -> Explanation:
+        if box is not None:
+            raise HTTPException(422, f"method {method} explains whole pictures; ask without a box")
+        sources = self.source(query), self.source(match)
+        with self._lock:
+            found = make_explainer(self.gallery.embedder, method)(*sources)
+        return replace(found, query=self.picture(query), match=self.picture(match))
 
     def why(self, query: str, hit: Hit) -> Explanation:
         """Why a search found a hit, whatever part of the query it asked about."""

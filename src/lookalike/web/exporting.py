@@ -21,7 +21,8 @@ def report_html(desk: Desk, request: SearchRequest) -> str:
     if not matches:
         raise HTTPException(422, "there is nothing to report: no hit, or none whose file is still there")
     title = f"What matches {desk.title(request.query)}?"
-    return pair_report(matches, title=title, facts=_facts(desk, request, hits))
+    facts = _facts(desk, request, hits) | {"method": matches[0].explanation.method}
+    return pair_report(matches, title=title, facts=facts)
 
 
 def _remark(hit: Hit) -> str:
@@ -34,7 +35,6 @@ def _facts(desk: Desk, request: SearchRequest, hits: list[Hit]) -> dict[str, str
     return {
         "gallery": f"{desk.name}, {len(desk.gallery)} pictures",
         "model": desk.gallery.embedder.name,
-        "method": "shares",
         "search": ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture",
         "found": f"{len(hits)} matches",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

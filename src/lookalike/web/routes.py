@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import ValidationError
@@ -85,6 +85,7 @@ def box_of(box: BoxText | None = None) -> Box | None:
 AServed = Annotated[Served, Depends(served)]
 ADesk = Annotated[Desk, Depends(desk_of)]
 ABox = Annotated[Box | None, Depends(box_of)]
+AMethod = Literal["shares", "avsl"]  # those whose maps sum to the similarity, whatever the network
 Side = Annotated[int, Query(ge=16, le=2048, description="Pixels of the longer side, at most.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False)]
 _FILE = {"type": "string", "format": "binary"}
@@ -171,22 +172,28 @@ async def search_by_upload(request: Request, desk: ADesk, here: AServed) -> Sear
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explanation(desk: ADesk, query: PictureId, match: PictureId, box: ABox) -> ExplanationOut:
+def explanation(
+    desk: ADesk, query: PictureId, match: PictureId, box: ABox, method: AMethod = "shares"
+) -> ExplanationOut:
     """Why two pictures match, as maps of numbers; with a box, a part of the first and the second."""
-    found = desk.explanation(query, match, box)
+    found = desk.explanation(query, match, box, method)
     return ExplanationOut.of(found, explanation_limit([found], palette("lookalike")))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
-def query_overlay(desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024) -> Response:
+def query_overlay(
+    desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024, method: AMethod = "shares"
+) -> Response:
     """The query under its map."""
-    return png_response(render.query_overlay(desk.explanation(query, match, box), max_side=side))
+    return png_response(render.query_overlay(desk.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
-def match_overlay(desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024) -> Response:
+def match_overlay(
+    desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024, method: AMethod = "shares"
+) -> Response:
     """The match under its map."""
-    return png_response(render.match_overlay(desk.explanation(query, match, box), max_side=side))
+    return png_response(render.match_overlay(desk.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/places")

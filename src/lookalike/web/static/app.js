@@ -116,8 +116,9 @@ async function search() {
   if (!signal.aborted) at("grid").removeAttribute("aria-busy");
 }
 
-function explanationPath(gallery, { query, box }, hit) {
-  const parameters = new URLSearchParams({ query, match: hit.id, ...(box && { box: box.join(",") }) });
+function explanationPath(gallery, { query, box, rerank }, hit) {
+  const method = rerank === "avsl" ? "avsl" : "shares"; // what made the order says why
+  const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }) });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
 
