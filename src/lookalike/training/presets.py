@@ -27,9 +27,7 @@ _RESNET, _INCEPTION = "resnet50.tv_in1k", "inception_v3.tv_in1k"
 _CUB = Preset(
     "Zhang et al., CVPR 2022, CUB-200-2011",
     _RESNET,
-    replace(
-        _COMMON, backbone_rate=1e-5, head_rate=5.5e-4, loss_rate=1.1e-4, step_epochs=10, step_factor=0.5
-    ),
+    replace(_COMMON, backbone_rate=1e-5, head_rate=5.5e-4, loss_rate=1.1e-4, step_epochs=10, step_factor=0.5),
     AvslSettings(level_weights=(0.5, 1.0, 0.5)),
 )
 _CARS = Preset(
