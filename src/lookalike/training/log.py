@@ -17,16 +17,18 @@ class CsvLog:
 
     def begin(self, after_step: int) -> None:
         """Go on after a step: rows of later ones, of a run that was killed, are dropped."""
-        rows = [row for row in self.rows() if row["step"] <= after_step]
-        self._path.unlink(missing_ok=True)
-        for row in rows:
-            self.add(row)
+        n_kept = sum(row["step"] <= after_step for row in self.rows())
+        if not n_kept:
+            self._path.unlink(missing_ok=True)
+            return
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        self._path.write_text("".join(lines[: 1 + n_kept]), encoding="utf-8")
 
     def add(self, row: Mapping[str, float]) -> None:
         """Append a row and write it out."""
         is_new = not self._path.exists()
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
+        with self._path.open("a", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
             if is_new:
                 writer.writeheader()
             writer.writerow(row)
