@@ -48,6 +48,13 @@ def test_ranks_equal_a_loop(noise, levels):
     torch.testing.assert_close(relevant_ranks(similarities, relevant), naive_ranks(similarities, relevant))
 
 
+def test_copies_among_the_relevant_each_have_a_rank_of_their_own():
+    similarities = torch.tensor([[0.9, 0.2, 0.9, 0.9, 0.5]])
+    ranks = relevant_ranks(similarities, torch.tensor([[3, 0, 2, -1]]))
+    assert ranks.tolist() == [[1.0, 2.0, 3.0, NONE]]
+    assert average_precisions_at_r(ranks).item() == 1
+
+
 def test_what_is_left_out_ranks_last_and_moves_nobody(noise):
     similarities = noise(4, 9)
     relevant = torch.tensor([[1, 3]]).expand(4, 2).contiguous()

@@ -41,11 +41,12 @@ def _has_ties(
     places: Int[Tensor, "Q G"],
     n_relevant: Int[Tensor, " Q"],
 ) -> Tensor:
-    """Rows (Q,) where more items than the relevant ones have a relevant item's similarity."""
+    """Rows (Q,) where a relevant item shares its similarity with any other item, relevant or not."""
     if not values.shape[1]:
         return torch.zeros(len(values), dtype=torch.bool, device=values.device)
     reached = values.gather(1, places.clamp(max=values.shape[1] - 1))
-    return (reached == similarities).sum(1) > n_relevant
+    among_relevant = ((values[:, 1:] == values[:, :-1]) & values[:, 1:].isfinite()).any(1)
+    return among_relevant | ((reached == similarities).sum(1) > n_relevant)
 
 
 def _ranks_by_sorting(

@@ -1,0 +1,68 @@
+"""Museum paintings found by photographs of them: whole, by a box, and with each re-ranker.
+
+    uv run python benchmarks/paintings.py [--model mini --model FOLDER] [--shared ../shared]
+
+287 pictures; 30 plain photographs (qsd1) and 30 on a wall (qsd2), these also asked by the box of their
+mask. Printed: Recall@1 and Recall@5 in per cent, the share of queries with a right picture there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from environment import describe_run
+from PIL import Image
+
+from lookalike import Gallery
+from lookalike.gallery.regions import Box
+
+K = 5
+RERANKERS = (None, "aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares", "csa")
+
+
+def box_of_mask(path: Path) -> Box:
+    """Left, top, right, bottom of what the mask shows."""
+    with Image.open(path) as mask:
+        y, x = np.nonzero(np.array(mask.convert("L")) > 127)
+    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+
+
+def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
+    """Recall@1 and @5 of qsd1, qsd2 and qsd2 by the box."""
+    relevant = json.loads((folder / "relevant.json").read_text())
+    cells = []
+    for name, by_box in (("qsd1", False), ("qsd2", False), ("qsd2", True)):
+        right = []
+        for query in sorted(q for q in relevant if q.startswith(name)):
+            box = box_of_mask(folder / "masks" / f"{Path(query).stem}.png") if by_box else None
+            hits = gallery.search(folder / "queries" / query, k=K, box=box, rerank=rerank)
+            right.append([hit.path.name in relevant[query] for hit in hits])
+        found = np.array(right)
+        cells.append(f"{found[:, 0].mean():.0%} / {found.any(1).mean():.0%}")
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", action="append", help="may be given several times; default mini")
+    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
+    options = parser.parse_args()
+    folder = options.shared / "data" / "paintings"
+    print(describe_run())
+    print("| model | re-ranker | qsd1 | qsd2 | qsd2, box |")
+    print("|---|---|---|---|---|")
+    for model in options.model or ["mini"]:
+        gallery = Gallery.in_memory(model)
+        gallery.add(folder / "gallery")
+        for rerank in RERANKERS:
+            cells = " | ".join(recalls(gallery, folder, rerank))
+            print(f"| {gallery.embedder.name} | {rerank or 'none'} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
