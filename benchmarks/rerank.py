@@ -1,6 +1,7 @@
 """What each re-ranker does to real rankings: mAP and Recall@1 before and after.
 
     uv run python benchmarks/rerank.py [--model mini] [--images 600] [--tuning]
+    uv run python benchmarks/rerank.py --speed [--queries 70]     # of csa, see csa_speed.py
 
 Class folders (birds_cropped/test, grocery/test) and butterflies: in each class every third picture is
 a query and the others are the gallery; relevant is the same class. Paintings: photographs of paintings
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import csa_speed
 import numpy as np
 import torch
 from environment import describe_run
@@ -32,7 +34,7 @@ from lookalike.types import Ranking
 
 SETS = ("paintings", "birds_cropped/test", "grocery/test", "butterflies")
 TUNING = ("birds_cropped/train", "caltech101", "clothing", "grocery/train")
-METHODS = ("aqe", "dba", "dba+aqe", "k-reciprocal", "diffusion", "shares")
+METHODS = ("aqe", "dba", "dba+aqe", "k-reciprocal", "diffusion", "csa", "shares")
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,12 @@ def main() -> None:
     parser.add_argument("--set", action="append", help="may be given several times; default all four")
     parser.add_argument("--tuning", action="store_true", help="the sets on which defaults were chosen")
     parser.add_argument("--method", action="append", help="may be given several times; default all")
+    parser.add_argument("--speed", action="store_true", help="time csa instead")
+    parser.add_argument("--queries", type=int, default=70, help="for --speed")
     arguments = parser.parse_args()
+    if arguments.speed:
+        csa_speed.main(arguments.queries)
+        return
     embedder = Embedder.load(arguments.model)
     print(describe_run())
     print(f"model {embedder.name}, input {embedder.preprocessing.input_size}")

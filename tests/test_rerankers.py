@@ -9,6 +9,7 @@ from lookalike.errors import UnsupportedMethodError
 from lookalike.ops.reranking import augment_database, expand
 from lookalike.rerankers import (
     Chain,
+    ContextualReranking,
     DatabaseAugmentation,
     Diffusion,
     KReciprocal,
@@ -49,6 +50,8 @@ ALL = [
     KReciprocal(k1=20, k2=6),
     Diffusion(),
     Diffusion(n=100, n_seeds=100),
+    ContextualReranking(),
+    ContextualReranking(n_explained=3),
     places_reranker(),
     Chain([DatabaseAugmentation(), QueryExpansion(), KReciprocal(k1=5)]),
 ]

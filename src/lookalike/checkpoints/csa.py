@@ -1,7 +1,7 @@
 """Checkpoints of CSA: the published layout (``epoch``, ``state_dict``) and ours (safetensors).
 
-All sizes are read off the tensors but the number of heads, which leaves no trace in them: ours has it
-in the file's metadata. Ours may hold an ``ExpandedScorer`` too, whose weighted sum is named ``direct``.
+All sizes are read off the tensors but the number of heads, which leaves no trace in them: ours has it in
+the file's metadata. Ours may hold an ``ExpandedScorer``, with ``direct`` and ``gate.weight`` besides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lookalike.networks.csa import ContextNetwork, ContextSizes, usual_heads
 from lookalike.networks.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 
 BUNDLED = Path(__file__).parents[1] / "models" / "csa-mini" / "model.safetensors"
-_DIRECT, _METADATA = "direct", "lookalike"
+_DIRECT, _GATE, _METADATA = "direct", "gate.weight", "lookalike"
 _EXPECTED = "topk_proj, feature_align.layers.0 and blocks.N.{norm1,attn,norm2,mlp}"
 
 
@@ -40,22 +40,27 @@ def load_scorer(path: Path, *, heads: int | None = None) -> ShortlistScorer:
         raise CheckpointError(f"there is no checkpoint {path}; check the path")
     tensors = dict(read_checkpoint(path).tensors)
     settings = _settings(path)
-    direct = tensors.pop(_DIRECT, None)
+    own = {name: tensors.pop(name) for name in (_DIRECT, _GATE) if name in tensors}
     network = context_network(tensors, str(path), heads=heads or settings.get("heads"))
-    if direct is None:
+    if not own:
         return PublishedScorer(network).eval()
-    if direct.shape != (network.sizes.n_anchors,) or len(direct) % 2:
+    n_anchors, width = network.sizes.n_anchors, network.sizes.width
+    if {name: tuple(t.shape) for name, t in own.items()} != {
+        _DIRECT: (n_anchors,),
+        _GATE: (n_anchors, width),
+    }:
         raise CheckpointError(
-            f"{path} should hold {_DIRECT} of shape ({network.sizes.n_anchors},), an even number, "
-            f"got {tuple(direct.shape)}; give the file that the training wrote"
+            f"{path} should hold {_DIRECT} and {_GATE} for {n_anchors} anchors and width {width}, "
+            f"got {', '.join(f'{name} {tuple(t.shape)}' for name, t in own.items())}; "
+            "give the file that the training wrote"
         )
     try:
         scorer = ExpandedScorer(network, ExpansionView(**settings["view"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} should say in its metadata how items are expanded; give the file that the training wrote"
         ) from error
-    scorer.load_state_dict({_DIRECT: direct}, strict=False)
+    scorer.load_state_dict(own, strict=False)
     return scorer.eval().requires_grad_(False)
 
 
@@ -70,7 +75,7 @@ def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> N
     tensors = dict(scorer.network.state_dict())
     settings: dict[str, Any] = {"heads": scorer.network.sizes.heads}
     if isinstance(scorer, ExpandedScorer):
-        tensors[_DIRECT] = scorer.direct.detach()
+        tensors |= {_DIRECT: scorer.direct.detach(), _GATE: scorer.gate.weight.detach()}
         settings["view"] = asdict(scorer.view)
     stored = {name: t.to("cpu", torch.float16 if half else None).contiguous() for name, t in tensors.items()}
     try:

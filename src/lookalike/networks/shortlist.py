@@ -7,10 +7,18 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lookalike.networks.csa import ContextNetwork
 from lookalike.ops.affinity import affinity_features, refined_similarities
-from lookalike.ops.context import expanded_cosines, shortlist_cosines, standardised_columns
+from lookalike.ops.context import (
+    expanded_cosines,
+    mutual_cosines,
+    shortlist_cosines,
+    standardised_columns,
+)
+
+DIRECT_UNIT = 0.1  # of the weighted sum's weights: one learning rate then suits all parameters
 
 
 @final
@@ -37,41 +45,55 @@ class PublishedScorer(nn.Module):
 
 @dataclass(frozen=True)
 class ExpansionView:
-    """How items are expanded before they are compared; see ``ops.context.expanded_cosines``."""
+    """How items are compared beside their cosines; see ``ops.context``."""
 
-    neighbours: int = 5
-    alpha: float = 3.0
+    neighbours: int = 5  # of an item's expansion
+    alpha: float = 3.0  # and their weights' power
+    mutual: int = 10  # nearest items among which mutual neighbours are sought
+    smooth: int = 4  # items whose mutual neighbours are averaged
+
+
+N_VIEWS = 3
 
 
 @final
 class ExpandedScorer(nn.Module):
-    """CSA on two standardised views of a shortlist, plus a weighted sum of those views.
+    """CSA on three standardised views of a shortlist, plus a weighted sum of those views.
 
-    The views are the cosines and the cosines after expansion (aQE of every item), L / 2 anchors each.
-    The sum keeps what the first stage and the expansion know; the refined features correct it. It
-    starts as the expanded cosine with the query alone.
+    The views are the cosines, the cosines after expansion (aQE of every item) and the likeness of
+    mutual neighbours (k-reciprocal), L / 3 anchors each. The sum keeps what those know; the refined
+    query decides how much of each counts, and the refined features correct it. It starts as the sum of
+    the three with the query alone.
     """
 
     def __init__(self, network: ContextNetwork, view: ExpansionView) -> None:
         super().__init__()
-        if network.sizes.n_anchors % 2:
-            raise ValueError(f"two views need an even number of columns, got {network.sizes.n_anchors}")
+        if network.sizes.n_anchors % N_VIEWS:
+            raise ValueError(
+                f"{N_VIEWS} views need as many anchors each, got {network.sizes.n_anchors} columns together"
+            )
         self.network = network
         self.view = view
         self.direct = nn.Parameter(torch.zeros(network.sizes.n_anchors))
+        self.gate = nn.Linear(network.sizes.width, network.sizes.n_anchors, bias=False)
         with torch.no_grad():
-            self.direct[network.sizes.n_anchors // 2] = 0.2
+            self.direct[:: network.sizes.n_anchors // N_VIEWS] = 0.7
+            self.gate.weight.zero_()
 
     def inputs(self, queries: Tensor, candidates: Tensor) -> Tensor:
-        """Both views side by side (B, 1 + K, L)."""
-        n_anchors = self.network.sizes.n_anchors // 2
+        """All views side by side (B, 1 + K, L)."""
+        n_anchors = self.network.sizes.n_anchors // N_VIEWS
         cosines = shortlist_cosines(queries, candidates)
         expanded = expanded_cosines(cosines, self.view.neighbours, self.view.alpha)
-        return torch.cat([standardised_columns(view, n_anchors) for view in (cosines, expanded)], dim=2)
+        mutual = mutual_cosines(cosines, self.view.mutual, self.view.smooth)
+        return torch.cat([standardised_columns(v, n_anchors) for v in (cosines, expanded, mutual)], dim=2)
 
     def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
         """Refined cosine plus the weighted sum of the candidate's row: (B, K)."""
-        return refined_similarities(tokens)[:, 1:] + inputs[:, 1:] @ self.direct
+        query = F.layer_norm(tokens[:, 0], tokens.shape[2:])
+        weights = (self.direct + self.gate(query))[:, :, None]  # (B, L, 1)
+        known: Tensor = (inputs[:, 1:] @ weights).squeeze(2)
+        return refined_similarities(tokens)[:, 1:] + DIRECT_UNIT * known
 
     def forward(self, queries: Tensor, candidates: Tensor) -> Tensor:
         """Scores (B, K)."""

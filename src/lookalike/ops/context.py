@@ -39,6 +39,24 @@ def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> F
     return products / lengths[:, :, None] / lengths[:, None]
 
 
+def mutual_cosines(cosines: Float[Tensor, "Q T T"], n: int, smooth: int) -> Float[Tensor, "Q T T"]:
+    """How alike the mutual neighbours of two items are, in [0, 1].
+
+    Each item is described by its weights ``exp(cosine)`` over those of its n nearest items that have it
+    among theirs, mean over its ``smooth`` nearest, itself included; the answer is the cosine of two
+    descriptions. The k-reciprocal encoding of Zhong et al. (CVPR 2017) without its expansion of
+    neighbourhoods, and with a cosine, which is a matrix product, for Jaccard's minimum and maximum.
+    """
+    n_items = cosines.shape[1]
+    nearest = cosines.topk(min(n + 1, n_items), dim=2).indices
+    is_near = torch.zeros_like(cosines).scatter_(2, nearest, 1.0)
+    weights = is_near * is_near.transpose(1, 2) * cosines.exp()
+    weights = weights / weights.sum(2, keepdim=True).clamp(min=SMALLEST)
+    closest = torch.zeros_like(cosines).scatter_(2, nearest[:, :, :smooth], 1.0)
+    described = F.normalize(closest @ weights, dim=2)
+    return described @ described.transpose(1, 2)
+
+
 def standardised_columns(cosines: Float[Tensor, "Q T T"], n: int) -> Float[Tensor, "Q T n"]:
     """The first n columns, less their mean and over their standard deviation, each shortlist for itself.
 

@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.ops.neighbours import nearest
-from lookalike.training.reranking_variation import varied
+from lookalike.training.reranking_variation import estranged, varied
 
 # Of drawn lists: classes at least, images of a class, and images in all.
 FEWEST_CLASSES, IMAGES_PER_CLASS, LARGEST_GALLERY = 5, (2, 40), 1200
 SHORTEST = 64  # candidates of a drawn list at least, if there are so many
+FEW, P_FEW = (2, 3), 0.4  # so often a class has so many images: one or two are relevant to a query
+P_ESTRANGED = 0.4
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,25 @@ class DrawnLists:
         n = min(max(self._batch_size // n_processes, 1), len(rows) // 2)
         longest = min(self._k, len(rows) - n)
         k = _draw(min(SHORTEST, longest), longest, generator)
-        found = nearest(units[:n], units[n:], k)[1]  # (n, k)
+        queries, gallery = units[:n], units[n:]
+        if self._variation and _chance(P_ESTRANGED, generator):
+            queries = estranged(queries, gallery, generator)
+        found = nearest(queries, gallery, k)[1]  # (n, k)
         labels = of_set.labels[rows]
-        return ShortlistBatch(units[:n], units[n:][found], labels[n:][found] == labels[:n, None])
+        return ShortlistBatch(queries, gallery[found], labels[n:][found] == labels[:n, None])
 
     def _drawn(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Rows of some images of some classes, in random order."""
         order = torch.randperm(len(labels), generator=generator)
         classes = torch.as_tensor(np.unique(labels.numpy()))
-        n_classes = _draw(min(FEWEST_CLASSES, len(classes)), len(classes), generator)
+        few, many = IMAGES_PER_CLASS
+        if _chance(P_FEW, generator):
+            n_classes, most = len(classes), _draw(*FEW, generator)
+        else:
+            n_classes = _draw(min(FEWEST_CLASSES, len(classes)), len(classes), generator)
+            most = int(few * (many / few) ** float(torch.rand((), generator=generator)))
         kept = classes[torch.randperm(len(classes), generator=generator)[:n_classes]]
         order = order[torch.isin(labels[order], kept)]
-        few, many = IMAGES_PER_CLASS
-        most = int(few * (many / few) ** float(torch.rand((), generator=generator)))  # few as often as many
         chosen = torch.tensor(list(_first_of_each(labels[order].tolist(), most)))
         return order[chosen][:LARGEST_GALLERY]
 
@@ -161,6 +169,10 @@ def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
         seen[label] = seen.get(label, 0) + 1
         if seen[label] <= n:
             yield place
+
+
+def _chance(p: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < p
 
 
 def _draw(low: int, high: int, generator: torch.Generator) -> int:

@@ -21,12 +21,12 @@ class RerankerSettings:
     Raises ValueError, naming the field, for values that make no sense.
     """
 
-    method: Method = "published"  # what the network sees: cosines, or two standardised views of them
+    method: Method = "published"  # what the network sees: cosines, or standardised views of them
     lists: Lists = "whole"  # each image against all others, or against freshly drawn parts of them
     steps: int = 2000
     batch_size: int = 64  # queries a step, over all processes together
     candidates: int = 511  # K, of a query's list
-    n_anchors: int = 512  # L, the query among them; half of it in each view of method expanded
+    n_anchors: int = 512  # L, the query among them; a third of it in each view of method expanded
     width: int = 768
     depth: int = 2
     heads: int = 12

@@ -39,6 +39,18 @@ def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
     return F.normalize(vectors, dim=1)
 
 
+def estranged(queries: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+    """Queries as from other circumstances than the gallery, such as photographs of reproductions.
+
+    To each (B, D) something of another image (N, D) is added, as by clutter, and to all the same
+    direction, as by another camera; unit rows again.
+    """
+    strange = others[torch.randint(len(others), (len(queries),), generator=generator)]
+    common = F.normalize(others[:2].sum(0) - others[2:4].sum(0), dim=0)
+    clutter, shift = 0.8 * torch.rand(2, generator=generator)
+    return F.normalize(queries + clutter * strange + shift * common, dim=1)
+
+
 def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Generator) -> Tensor:
     """The first principal components, divided by their deviation to the power of strength."""
     some = vectors[torch.randperm(len(vectors), generator=generator)[:WHITENED_FROM]]
