@@ -29,6 +29,7 @@ NORMALISATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, floa
 
 RECOMMENDED: Mapping[str, str] = {
     "mini": "first looks, tests, weak machines; bundled, works offline",
+    "mini-vit": "a small transformer beside it, to compare; bundled",
     "vit_small_patch16_dinov3.lvd1689m": "a general choice: instances, places, products",
     "vit_base_patch14_reg4_dinov2.lvd142m": "more accurate and slower; fine grid",
     "convnext_tiny.in12k_ft_in1k": "convolutional, exact maps, any input size",
