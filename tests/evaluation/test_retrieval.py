@@ -1,6 +1,5 @@
 """Figures of retrieval: against pytorch-metric-learning, naive loops, and planted answers."""
 
-
 import pytest
 import torch
 
