@@ -49,7 +49,8 @@ def rank_biased_overlap(overlaps: Int[Tensor, "Q K"], p: float = 0.9) -> Float[T
     depths = torch.arange(1, overlaps.shape[1] + 1, dtype=torch.float64, device=overlaps.device)
     agreement = overlaps / depths  # (Q, K)
     last = agreement[:, -1] * p ** float(depths[-1])
-    return (1 - p) / p * (agreement * p**depths).sum(1) + last
+    within: Tensor = (agreement * p**depths).sum(1)
+    return (1 - p) / p * within + last
 
 
 def regrid_sum(
