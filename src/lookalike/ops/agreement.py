@@ -48,9 +48,8 @@ def rank_biased_overlap(overlaps: Int[Tensor, "Q K"], p: float = 0.9) -> Float[T
     _check_depth(overlaps, 1)
     depths = torch.arange(1, overlaps.shape[1] + 1, dtype=torch.float64, device=overlaps.device)
     agreement = overlaps / depths  # (Q, K)
-    last = agreement[:, -1] * p ** float(depths[-1])
-    within: Tensor = (agreement * p**depths).sum(1)
-    return (1 - p) / p * within + last
+    last = agreement[:, -1] * p ** depths[-1]
+    return (1 - p) / p * (agreement * p**depths).sum(1) + last
 
 
 def regrid_sum(
