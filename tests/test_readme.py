@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from lookalike import scenes
@@ -53,6 +54,23 @@ def test_the_command_lines_run(photos):
         assert result.exit_code == 0, f"{line}\n{result.output}"
         named = re.findall(r"\S+\.(?:png|npz|html)", line)
         assert all((photos / name).stat().st_size > 0 for name in named)
+
+
+def test_lines_of_training_are_understood(tmp_path, monkeypatch):
+    """Their options exist; what they do is tested with small data elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "embeddings.safetensors").touch()
+    group = typer.main.get_command(app)
+    for line in block_after("Train, evaluate, compare").split("\n")[:-1]:
+        name, *arguments = shlex.split(line.split("#")[0].split("lookalike ")[1])
+        command = group.commands[name]
+        context = command.make_context(name, arguments)
+        if hasattr(command, "resolve_command"):  # a group: `evaluate`
+            rest = [*context._protected_args, *context.args]
+            name, command, arguments = command.resolve_command(context, rest)
+            context = command.make_context(name, arguments, parent=context)
+        assert context.params
 
 
 def test_the_two_commands_name_what_exists():
