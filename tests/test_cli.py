@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lookalike import demo, scenes
 from lookalike.cli import app
+from lookalike.cli.evaluating import evaluations
 from lookalike.embedder import Embedder
 from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery
@@ -236,6 +237,25 @@ def test_help_shows_an_example(command):
     assert result.exit_code == 0
     if command not in ((), ("models",)):
         assert "Example: lookalike" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("group", [(), ("gallery",), ("models",)])
+def test_no_summary_of_a_command_is_cut_at_80_columns(group):
+    output = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).invoke(app, [*group, "--help"]).output
+    summaries = output.split("Commands:")[1].strip().splitlines()
+    assert len(summaries) >= 3
+    assert [line for line in summaries if line.endswith("...")] == []
+
+
+def test_help_of_evaluate_names_every_other_evaluation():
+    output = " ".join(run("evaluate", "--help").output.split())
+    assert all(f"`evaluate {name}`" in output for name in evaluations_besides_the_default())
+
+
+def evaluations_besides_the_default():
+    names = [command.name for command in evaluations.registered_commands]
+    assert len(names) > 1
+    return names[1:]
 
 
 def check_sentence(result, words):

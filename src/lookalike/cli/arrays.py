@@ -42,10 +42,11 @@ def rerank(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rank and re-rank your own embeddings; cosines, so rows need no unit length.
+    """Rank and re-rank your own embeddings.
 
-    Of each column of ranks the first K are re-ranked, the rest keep the order of their cosines.
-    Ranks of more than 268 million numbers are left out. A query that is in the gallery finds itself.
+    The order before is by cosine, so rows need no unit length. Of each column of ranks the first K are
+    re-ranked, the rest keep the order of their cosines. Ranks of more than 268 million numbers are left
+    out. A query that is in the gallery finds itself.
 
     Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
     """

@@ -44,10 +44,11 @@ def compare(
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Set two models side by side: figures, lists, the queries on which they part, and their maps.
+    """Set two models side by side: figures, lists and maps.
 
     The study of Black et al. (WACV 2022), a transformer against a convolutional network, as one
-    command. Both answer the same queries, so differences are tested in pairs.
+    command, down to the queries on which the models part. Both answer the same queries, so differences
+    are tested in pairs.
 
     Example: lookalike compare grocery/test --model mini --model mini-vit --report compare.html
     """

@@ -69,10 +69,13 @@ def evaluate(
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say how well an embedding finds what has the same label: recall, precision, intervals, classes.
+    """Say how well an embedding finds what has the same label.
 
-    Images asked with a model, a gallery by its labels, or your own arrays. The rules that held are
-    printed. Other protocols: lookalike evaluate revisited --help
+    Recall, precision, intervals and classes, of images asked with a model, a gallery by its labels, or
+    your own arrays. The rules that held are printed.
+
+    Other sub-commands, each with a --help of its own: `evaluate revisited` judges by the revisited
+    Oxford/Paris protocol, `evaluate before-after` draws what re-ranking changes.
 
     Example: lookalike evaluate birds/ --split test --model mini
     """

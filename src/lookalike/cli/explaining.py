@@ -53,7 +53,7 @@ def explain(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Say why two images match: how similar they are, and which places make it so.
+    """Say how similar two images are, and which places make it.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
@@ -91,7 +91,9 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0 takes any free one.")] = 8000,
     as_json: AsJson = False,
 ) -> None:
-    """Make a gallery of rooms, search it, re-rank, and say why: the whole tool in one command, offline.
+    """Show the whole tool in one command, offline.
+
+    Makes a gallery of drawn rooms, searches it, re-ranks, and says why.
 
     Example: lookalike demo --serve
     """

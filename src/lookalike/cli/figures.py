@@ -57,8 +57,10 @@ def before_after(
     show: Show = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what re-ranking changes on labelled images or a gallery: results framed by right and wrong,
-    precision-recall curves, average precision of each query before and after.
+    """Draw what re-ranking changes, query by query.
+
+    On labelled images or a gallery: results framed by right and wrong, precision-recall curves,
+    average precision of each query before and after.
 
     Example: lookalike evaluate before-after birds/ --split test --rerank aqe --figures figures/
     """

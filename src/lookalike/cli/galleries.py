@@ -49,9 +49,9 @@ def index(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode images.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a gallery of a folder, or bring it up to date: only what is new is embedded.
+    """Make a gallery of a folder, or bring it up to date.
 
-    Files that can't be read are listed; they don't change the exit code.
+    Only what is new is embedded. Files that can't be read are listed; they don't change the exit code.
 
     Example: lookalike index photos/ -g photos.gallery
     """
@@ -111,7 +111,7 @@ def search(
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the pictures of a gallery that are most similar to an image.
+    """Find the pictures of a gallery most similar to an image.
 
     Example: lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html
     """
@@ -199,7 +199,7 @@ def remove(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget pictures by id, file or folder; the files themselves stay.
+    """Forget pictures by id, file or folder; the files stay.
 
     Example: lookalike gallery remove -g photos.gallery photos/private
     """
@@ -214,9 +214,11 @@ def remove(
 
 @upkeep.command()
 def optimize(place: Place, as_json: AsJson = False) -> None:
-    """Build the accelerator for a large gallery (needs the extra: pip install 'lookalike[scale]').
+    """Make searches of a large gallery faster.
 
-    Searches are then approximate until the gallery changes; what they find is scored exactly.
+    Builds the accelerator, which needs the extra: pip install 'lookalike[scale]'. A gallery beyond the
+    memory budget (4 GiB of vectors) needs no extra: without it, it gets the store's own index. Searches
+    are then approximate until the gallery changes; what they find is scored exactly.
 
     Example: lookalike gallery optimize -g photos.gallery
     """
@@ -239,7 +241,9 @@ def calibrate(
     count: Annotated[int, typer.Option(min=5, help="How many pictures to learn from.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Learn which similarity means a match; without pairs or field from altered copies of pictures.
+    """Learn which similarity means a match.
+
+    From labelled pairs or a field; without either from altered copies of the gallery's pictures.
 
     Example: lookalike gallery calibrate -g photos.gallery
     """

@@ -13,7 +13,7 @@ from lookalike.cli.options import AsJson, InputSize, Normalisation, Pooling, par
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 models = typer.Typer(
-    help="Which models there are, what they support, and making one of your own.",
+    help="List models, show what they support, make your own.",
     invoke_without_command=True,
 )
 
@@ -29,7 +29,7 @@ def list_models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the bundled models, those we recommend, and timm's.
+    """List the bundled models, the recommended, and timm's.
 
     Example: lookalike models list dinov3
     """
@@ -66,7 +66,7 @@ def show_model(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's grid and pooling, and which methods explain it.
+    """Show a model's grid, its pooling, and what explains it.
 
     Example: lookalike models show resnet50 --random-weights
     """
@@ -114,7 +114,9 @@ def make_model(
     ] = None,
     whiten_on: Annotated[Path | None, typer.Option(metavar="DIR", help="Whiten by the images there.")] = None,
 ) -> None:
-    """Make an embedder of your own and save it: other weights, pooling, input, whitening.
+    """Make an embedder of your own and save it.
+
+    With other weights, pooling, input or whitening.
 
     Example: lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same
     """

@@ -101,10 +101,11 @@ def evaluate_revisited(
     ] = "medium",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a ranking by the revisited Oxford and Paris protocol: easy, medium, hard.
+    """Judge a ranking by the revisited Oxford/Paris protocol.
 
-    From ranks, scores, descriptors, or the images themselves. A card of what the figures depend on
-    is printed with them: boxes, resolution, scales, whitening, rules, hashes of files.
+    Easy, medium and hard, from ranks, scores, descriptors, or the images themselves. A card of what
+    the figures depend on is printed with them: boxes, resolution, scales, whitening, rules, hashes of
+    files.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
     """

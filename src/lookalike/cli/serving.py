@@ -38,7 +38,9 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Open galleries in the browser: search, search by a region, compare, and see why.
+    """Open galleries in the browser.
+
+    Search, search by a region, compare, and see why.
 
     Example: lookalike serve -g photos.gallery
     """

@@ -110,9 +110,10 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Learn a similarity from labelled images, and write a model that every command takes.
+    """Learn a similarity from labelled images.
 
-    Killed or interrupted, it goes on with --resume from its last checkpoint as if nothing had been.
+    Writes a model that every command takes. Killed or interrupted, it goes on with --resume from its
+    last checkpoint as if nothing had been.
 
     Example: lookalike train birds/ --model mini --loss proxy-anchor -o trained/
 

@@ -62,10 +62,11 @@ def train_reranker(
     half: Annotated[bool, typer.Option("--half", help="Write the weights as fp16.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the re-ranker csa (NeurIPS 2021) on your own embeddings and classes.
+    """Train the re-ranker csa on your own embeddings.
 
-    DATA is a .safetensors or .npz with `labels` and one or several matrices of the same images, a
-    folder of such, a .npy with --labels, or a folder of the authors' layout (annotations, train).
+    The method is that of NeurIPS 2021. DATA is a .safetensors or .npz with `labels` and one or several
+    matrices of the same images, a folder of such, a .npy with --labels, or a folder of the authors'
+    layout (annotations, train).
     Killed or interrupted, it goes on with --resume from its last checkpoint as if nothing had been.
 
     Example: lookalike train-reranker birds.safetensors --steps 2000 -o csa-birds/
