@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.ops.neighbours import nearest
-from lookalike.training.reranking_variation import estranged, varied
+from lookalike.training.reranking_variation import chance, estranged, varied
 
 # Of drawn lists: classes at least, images of a class, and images in all.
 FEWEST_CLASSES, IMAGES_PER_CLASS, LARGEST_GALLERY = 5, (2, 40), 1200
@@ -140,7 +140,7 @@ class DrawnLists:
         longest = min(self._k, len(rows) - n)
         k = _draw(min(SHORTEST, longest), longest, generator)
         queries, gallery = units[:n], units[n:]
-        if self._variation and _chance(P_ESTRANGED, generator):
+        if self._variation and chance(P_ESTRANGED, generator):
             queries = estranged(queries, gallery, generator)
         found = nearest(queries, gallery, k)[1]  # (n, k)
         labels = of_set.labels[rows]
@@ -151,7 +151,7 @@ class DrawnLists:
         order = torch.randperm(len(labels), generator=generator)
         classes = torch.as_tensor(np.unique(labels.numpy()))
         few, many = IMAGES_PER_CLASS
-        if _chance(P_FEW, generator):
+        if chance(P_FEW, generator):
             n_classes, most = len(classes), _draw(*FEW, generator)
         else:
             n_classes = _draw(min(FEWEST_CLASSES, len(classes)), len(classes), generator)
@@ -169,10 +169,6 @@ def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
         seen[label] = seen.get(label, 0) + 1
         if seen[label] <= n:
             yield place
-
-
-def _chance(p: float, generator: torch.Generator) -> bool:
-    return float(torch.rand((), generator=generator)) < p
 
 
 def _draw(low: int, high: int, generator: torch.Generator) -> int:

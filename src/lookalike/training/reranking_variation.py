@@ -16,16 +16,13 @@ def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
     a partial whitening to fewer dimensions, noise.
     """
 
-    def chance(p: float) -> bool:
-        return float(torch.rand((), generator=generator)) < p
-
     def between(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    if chance(0.3):
+    if chance(0.3, generator):
         vectors = vectors.sign() * vectors.abs().pow(between(0.4, 1.0))
     vectors = F.normalize(vectors, dim=1)
-    if chance(0.5):
+    if chance(0.5, generator):
         vectors = vectors - between(0, 1) * vectors.mean(0)
     kind = between(0, 1)
     if kind < 0.3:
@@ -33,7 +30,7 @@ def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
         vectors = vectors @ torch.randn(vectors.shape[1], width, generator=generator)
     elif kind < 0.6:
         vectors = _whitened(vectors, int(between(32, 256)), between(0, 0.9), generator)
-    if chance(0.3):
+    if chance(0.3, generator):
         noise = torch.randn(vectors.shape, generator=generator)
         vectors = vectors + between(0.2, 0.8) * vectors.std() * noise
     return F.normalize(vectors, dim=1)
@@ -61,3 +58,8 @@ def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Gen
     deviations = (values / values[-1]).sqrt().clamp(min=1e-3)
     result: Tensor = (vectors - mean) @ (components / deviations.pow(strength))
     return result
+
+
+def chance(p: float, generator: torch.Generator) -> bool:
+    """True with probability p."""
+    return float(torch.rand((), generator=generator)) < p
