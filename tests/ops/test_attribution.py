@@ -8,7 +8,6 @@ from lookalike.ops.attribution import (
     affinity,
     mutual_best_matches,
     pair_maps,
-    region_embedding,
     similarity_maps,
 )
 
@@ -131,16 +130,6 @@ def test_places_that_pull_apart_do_not_match():
 
 def test_equal_affinities_go_to_the_first_places():
     assert mutual_best_matches(torch.ones(3, 4)).tolist() == [[0, 0]]
-
-
-def test_the_region_of_everything_is_the_whole_embedding(shares):
-    assert_close(region_embedding(shares, torch.ones(N)), F.normalize(shares.sum(0), dim=0))
-
-
-def test_a_region_is_its_places_weighted(shares):
-    weights = torch.zeros(N)
-    weights[3], weights[9] = 1.0, 0.25
-    assert_close(region_embedding(shares, weights), F.normalize(shares[3] + shares[9] / 4, dim=0))
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

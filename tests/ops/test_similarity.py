@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from lookalike.ops.similarity import cosine_similarity, paired_cosine_similarity
+from lookalike.ops.similarity import cosine_similarity
 
 
 def test_cosine_by_hand():
@@ -13,11 +13,6 @@ def test_all_pairs_equal_torch_one_by_one(noise):
     query, gallery = noise(3, 7), noise(5, 7, seed=1)
     expected = [[torch.cosine_similarity(q, g, dim=0) for g in gallery] for q in query]
     assert_close(cosine_similarity(query, gallery), torch.tensor(expected))
-
-
-def test_paired_cosine_is_the_diagonal_of_all_pairs(noise):
-    a, b = noise(4, 7), noise(4, 7, seed=1)
-    assert_close(paired_cosine_similarity(a, b), cosine_similarity(a, b).diagonal())
 
 
 def test_length_does_not_change_the_cosine(noise):

@@ -73,13 +73,5 @@ def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
     return pairs[order]
 
 
-def region_embedding(shares: Float[Tensor, "N D"], weights: Float[Tensor, " N"]) -> Float[Tensor, " D"]:
-    """Unit embedding of a part of the image: the weighted sum of its places' shares.
-
-    Weights are in [0, 1]: how much of each place lies inside the region.
-    """
-    return torch.nn.functional.normalize(weights @ shares, dim=0)
-
-
 def _not_zero(norm: Float[Tensor, ""]) -> Float[Tensor, ""]:
     return norm.clamp(min=torch.finfo(norm.dtype).tiny)

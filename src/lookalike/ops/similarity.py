@@ -1,4 +1,4 @@
-"""Cosine similarity, all pairs and row by row."""
+"""Cosine similarity, all pairs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,3 @@ def cosine_similarity(query: Float[Tensor, "Q D"], gallery: Float[Tensor, "G D"]
     tensor([[1., 0.]])
     """
     return F.normalize(query, dim=1) @ F.normalize(gallery, dim=1).T
-
-
-def paired_cosine_similarity(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
-    """Cosine of row i of a with row i of b, in [-1, 1]."""
-    return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(1)
