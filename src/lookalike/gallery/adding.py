@@ -26,7 +26,7 @@ _BATCH = 32  # pictures that the model sees at once
 _COMMIT_ROWS = 128  # a killed process loses at most these
 _COMMIT_SECONDS = 10.0
 _FEW = 24  # files that are decoded here: starting a process takes longer
-_MANY_COMMITS = 32  # after these the pieces of the table are joined
+_MANY_COMMITS = 32  # after these the pieces of the table are joined: each commit looks into all of them
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,8 @@ class _Run:
         apply_edits(self._store, self._edits)
         self._edits = defaultdict(Edit)
         self._commits += 1
+        if self._commits % _MANY_COMMITS == 0:
+            self._store.optimize()
         self._last_commit = time.monotonic()
 
     def finish(self) -> AddReport:
