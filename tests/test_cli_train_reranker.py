@@ -34,6 +34,7 @@ def test_a_trained_network_re_ranks(data, tmp_path, noise):
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     assert answer["settings"]["n_anchors"] == 6 and answer["settings"]["width"] == 16
+    assert (tmp_path / "o" / "curve.png").stat().st_size > 5_000
     np.save(tmp_path / "q.npy", noise(2, 6).numpy())
     np.save(tmp_path / "g.npy", noise(12, 6, seed=2).numpy())
     files = ("--queries", tmp_path / "q.npy", "--gallery", tmp_path / "g.npy", "-o", tmp_path / "r.npz")

@@ -121,6 +121,7 @@ def train(
     """
     with friendly_errors():
         _check_extra()
+        from lookalike.figures.training import training_curve
         from lookalike.training import Running, TrainSettings, fit, recorded
 
         subject, settings = recorded(out) if resume else _beginning(preset, avsl)
@@ -159,6 +160,7 @@ def train(
                     on_reading=lambda done, total: show(_Read(done, total), "reading images"),
                 ),
             )
+        training_curve(out / "log.csv", out / "curve.png")
         if as_json:
             print_json({"model": str(out), "figures": figures, "settings": settings.to_dict()})
         else:

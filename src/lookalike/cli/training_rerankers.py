@@ -75,6 +75,7 @@ def train_reranker(
         if find_spec("lightning") is None:
             raise errors.LookalikeError("training needs Lightning; install lookalike[train]")
         from lookalike.datasets.descriptors import read_descriptors
+        from lookalike.figures.training import training_curve
         from lookalike.training.reranking import RerankerRunning, fit_reranker, recorded_settings
         from lookalike.training.reranking_settings import RerankerSettings
 
@@ -95,6 +96,7 @@ def train_reranker(
                 resume=resume,
                 running=RerankerRunning(devices, device, half, _shown(show)),
             )
+        training_curve(out / "log.csv", out / "curve.png")
         if as_json:
             print_json({"checkpoint": str(written), "settings": settings.to_dict()})
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,21 @@ def average_precision_figure(
     axes.set_xticks(columns, [names[i] for i in order], rotation=90, fontsize=7)
     axes.set(xlim=(-0.8, len(order) - 0.2), ylim=(0, 1.02), ylabel="average precision", title=_wrapped(title))
     axes.legend(frameon=False, loc="lower left")
+    return drawing
+
+
+def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) -> Figure:
+    """Losses by name over the steps of a training, on a logarithmic scale where none is zero or below."""
+    drawing, axes = _axes(7.0, 4.2)
+    for place, (name, values) in enumerate(losses.items()):
+        axes.plot(
+            steps, values, label=name, color=_COLOURS[place % len(_COLOURS)], linewidth=1.6,
+            linestyle="-" if place < len(_COLOURS) else "--",
+        )  # fmt: skip
+    if all((values > 0).all() for values in losses.values()):
+        axes.set_yscale("log")
+    axes.set(xlabel="step", ylabel="loss", title=_wrapped(title))
+    axes.legend(frameon=False)
     return drawing
 
 
