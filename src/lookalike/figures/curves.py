@@ -93,8 +93,10 @@ def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) 
         )  # fmt: skip
     if all((values > 0).all() for values in losses.values()):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel="step", ylabel="loss", title=_wrapped(title))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return drawing
 
 
