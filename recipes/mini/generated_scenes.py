@@ -18,7 +18,7 @@ from PIL import Image
 
 from lookalike.scenes import paint, room
 
-ROOMS, PAINTINGS = 3000, 1000
+ROOMS, PAINTINGS = 1500, 1000
 FIRST_PAINTING, FIRST_SEED = 1_000_000, 500_000
 ROOM_SIZE, PAINTING_SIZE = (240, 320), 224
 

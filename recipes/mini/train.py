@@ -46,7 +46,7 @@ class Settings:
 
     steps: int = 2400  # with teacher and student at the same size
     apart: int = 1000  # first steps, in which each stage is given what the teacher says before it
-    fine_steps: int = 1600  # after them: student at the size of use, teacher at its own
+    fine_steps: int = 0  # after them, if wanted: student at the size of use, teacher at its own
     warm_up: int = 100  # steps of rising learning rate
     decay: float = 0.375  # share of the steps, at the end, over which the learning rate falls to zero
     n_fresh: int = 32  # new pictures a step; as many are seen again
