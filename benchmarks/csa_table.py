@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 FIGURES = Path(__file__).parents[1] / "recipes/csa-mini/figures.json"
-METHODS = ("csa", "k-reciprocal", "dba+aqe", "dba", "diffusion", "aqe")
+METHODS = ("csa", "k-reciprocal", "dba+aqe", "dba", "diffusion", "aqe", "shares")
 
 
 def main() -> None:
@@ -19,8 +19,10 @@ def main() -> None:
     print(f"| set | embedding | mAP | {' | '.join(METHODS)} | Recall@1 with csa |")
     print("|" + "---|" * (len(METHODS) + 4))
     for name, embedding in dict.fromkeys((r["set"], r["embedding"]) for r in results):
-        rows = [found[name, embedding, method] for method in METHODS]
-        changes = [f"{r['map_after'] - r['map_before']:+.1%} ± {r['interval']:.1%}" for r in rows]
+        rows = [found.get((name, embedding, method)) for method in METHODS]
+        changes = [
+            f"{r['map_after'] - r['map_before']:+.1%} ± {r['interval']:.1%}" if r else "" for r in rows
+        ]
         recall = f"{rows[0]['recall_before']:.1%} → {rows[0]['recall_after']:.1%}"
         print(f"| {name} | {embedding} | {rows[0]['map_before']:.1%} | {' | '.join(changes)} | {recall} |")
 
