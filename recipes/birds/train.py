@@ -84,9 +84,17 @@ def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Obje
     return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
 
 
+def avsl_last(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
+    """Levels that each rank birds: the last two stages and the last convolution."""
+    settings = AvslSettings(levels="last")
+    model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
+    return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
+
+
 METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]]] = {
     "proxy-anchor": proxy_anchor,
     "avsl": avsl,
+    "avsl-last": avsl_last,
 }
 
 

@@ -81,11 +81,7 @@ def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
     homography[:, 1, 0] = angle.sin() * scale + 0.2 * (torch.rand(n, generator=generator) - 0.5)
     homography[:, 2, :2] = 0.4 * (torch.rand(n, 2, generator=generator) - 0.5)
     homography[:, 2, 2] = 1
-    line = (torch.arange(SIZE) + 0.5) * (2 / SIZE) - 1
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    points = torch.stack((x, y, torch.ones_like(x)), -1).view(1, -1, 3) @ homography.mT
-    grid = (points[..., :2] / points[..., 2:]).view(n, SIZE, SIZE, 2)
-    batch[chosen] = F.grid_sample(batch[chosen], grid, padding_mode="reflection", align_corners=False)
+    batch[chosen] = _seen_through(batch[chosen], homography)
     return batch
 
 
@@ -123,3 +119,56 @@ def _mixed(batch: Tensor, generator: torch.Generator) -> Tensor:
         box = (slice(None), slice(top, top + height), slice(left, left + width))
         mixed[i][box] = other[i][box]
     return mixed
+
+
+def framed(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture hung in a frame on a wall, somewhere and aslant: (n, 3, H, W), RGB in [0, 1]."""
+    n, _, height, width = pictures.shape
+    walls = _walls(n, (height, width), generator)
+    for wall, picture in zip(walls, pictures, strict=True):
+        share = _uniform(generator, 0.3, 0.85)  # of the wall's sides
+        h = int(height * share * math.exp(_uniform(generator, -0.15, 0.15)))
+        w = int(width * share * math.exp(_uniform(generator, -0.15, 0.15)))
+        h, w = min(h, height - 2), min(w, width - 2)
+        border = int(_uniform(generator, 0.0, 0.12) * min(h, w))
+        top, left = _integer(generator, height - h + 1), _integer(generator, width - w + 1)
+        rim = torch.rand(3, 1, 1, generator=generator) * _uniform(generator, 0.2, 1.0)
+        wall[:, top : top + h, left : left + w] = rim
+        inner_h, inner_w = h - 2 * border, w - 2 * border
+        small = F.interpolate(picture[None], (inner_h, inner_w), mode="bilinear", antialias=True)[0]
+        wall[:, top + border : top + border + inner_h, left + border : left + border + inner_w] = small
+    slanted = _slanted(walls, generator)
+    light = torch.rand(n, 1, 1, 1, generator=generator) * 0.5 + 0.7
+    return (slanted * light).clamp_(0, 1)
+
+
+def _walls(n: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Plain colours with a gradient and some grain: (n, 3, *size)."""
+    grey = torch.rand(n, 1, 1, 1, generator=generator)
+    colour = (grey + 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) - 0.5)).clamp(0, 1)
+    corners = 0.35 * (torch.rand(n, 1, 2, 2, generator=generator) - 0.5)
+    light = F.interpolate(corners, size, mode="bilinear", align_corners=True)
+    coarse = (
+        0.15 * torch.rand(n, 1, 1, 1, generator=generator) * torch.randn(n, 3, 20, 20, generator=generator)
+    )
+    return (colour + light + F.interpolate(coarse, size, mode="bilinear")).clamp(0, 1)
+
+
+def _slanted(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Seen a little from the side."""
+    n = len(batch)
+    homography = torch.eye(3).repeat(n, 1, 1)
+    homography[:, :2, :2] += 0.16 * (torch.rand(n, 2, 2, generator=generator) - 0.5)
+    homography[:, 2, :2] = 0.3 * (torch.rand(n, 2, generator=generator) - 0.5)
+    return _seen_through(batch, homography)
+
+
+def _seen_through(batch: Tensor, homography: Tensor) -> Tensor:
+    """Pictures (n, 3, H, W) through homographies (n, 3, 3) of coordinates in [-1, 1], borders mirrored."""
+    height, width = batch.shape[2:]
+    y, x = torch.meshgrid(
+        *((torch.arange(side) + 0.5) * (2 / side) - 1 for side in (height, width)), indexing="ij"
+    )
+    points = torch.stack((x, y, torch.ones_like(x)), -1).view(1, -1, 3) @ homography.mT
+    grid = (points[..., :2] / points[..., 2:]).view(len(batch), height, width, 2)
+    return F.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Architecture:
     """A timm network by name, and the size of its input and embedding."""
 
-    name: str = "mobilenetv2_075"
+    name: str = "mobilenetv2_100"
     kwargs: dict[str, Any] = field(default_factory=lambda: {"output_stride": 16, "pad_type": "same"})
     input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 places at stride 16
     dims: int = 256
@@ -56,36 +55,13 @@ class Student(nn.Module):
         """RGB in [0, 1] to local features (B, D, h, w); their mean is the embedding."""
         return self.head(self.channels(pictures))
 
-    def first_stages(self, pictures: Tensor) -> Tensor:
-        """From pictures to what the second stage says."""
-        x = self.backbone.bn1(self.backbone.conv_stem(self.normalised(pictures)))
-        return self.backbone.blocks[1](self.backbone.blocks[0](x))
-
-    def last_stage(self, x: Tensor) -> Tensor:
-        """From what the seventh stage says to local features."""
-        return self.head(self.backbone.bn2(self.backbone.conv_head(x)))
-
-    def stages_apart(self, pictures: Tensor, given: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """What each stage says if it is given what the teacher says before it; local features."""
-        said = [self.first_stages(pictures)]
-        said += [block(x) for block, x in zip(self.backbone.blocks[2:], given, strict=False)]
-        return said, self.last_stage(given[-1])
-
     def stages_together(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What each stage says after the student's own stages before it; local features."""
-        said = [self.first_stages(pictures)]
-        for block in self.backbone.blocks[2:]:
-            said.append(block(said[-1]))
-        return said, self.last_stage(said[-1])
-
-    @property
-    def widths(self) -> list[int]:
-        """Channels after each stage."""
-        convolutions = (
-            [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
-            for block in self.backbone.blocks
-        )
-        return [layers[-1].out_channels for layers in convolutions]
+        """What each stage says, and local features."""
+        x, said = self.backbone.bn1(self.backbone.conv_stem(self.normalised(pictures))), []
+        for stage in self.backbone.blocks:
+            x = stage(x)
+            said.append(x)
+        return said, self.head(self.backbone.bn2(self.backbone.conv_head(x)))
 
 
 def export(student: Student, architecture: Architecture, folder: Path) -> None:

@@ -2,8 +2,9 @@
 
     uv run python recipes/mini/train.py --shared ../shared --out runs/mini
 
-Run the same command again after an interruption: it goes on from the last checkpoint. The last line
-of ``log.jsonl`` tells how far it is; the exported model lies in OUT/export.
+Two parts: the student's blocks one after the other (``blocks.py``), then the whole (``distillation.py``,
+``rooms.py``). Run the same command again after an interruption: it goes on from the last block or
+checkpoint. The last line of the logs tells how far it is; the exported model lies in OUT/export.
 """
 
 from __future__ import annotations
@@ -14,65 +15,70 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from distillation import (
-    STAGE_WEIGHT_APART,
-    STAGE_WEIGHT_TOGETHER,
-    Lesson,
-    Lessons,
-    losses,
-    parted,
-    prepared_ahead,
-)
+import torch.nn.functional as F
+from augmentation import augmented_batch
+from blocks import BlockSettings, learn_blocks
+from distillation import Lesson, Lessons, losses, parted, prepared_ahead
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
 from refit import pooled_channels, refit_head
-from rooms import Memory, RoomPairs, contrast
+from rooms import Memory, RoomPairs, Rooms, contrast, elsewhere
 from student import Architecture, Student, export
-from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
+from teacher import INPUT_SIZE, Projection, Teacher
 from torch import Tensor, nn
 from validation import Validation, recall_at_1
 
 WORKERS = 2  # threads that learn, each on its part of the batch: they wait for each other once a step
+STAGE_WEIGHT, FRAMED_WEIGHT, CONTRAST_WEIGHT, ELSEWHERE_WEIGHT = 0.05, 0.5, 0.15, 0.15
 
 
 @dataclass(frozen=True)
 class Settings:
     """The whole recipe in numbers; saved beside the model."""
 
-    steps: int = 2400  # with teacher and student at the same size
-    apart: int = 1000  # first steps, in which each stage is given what the teacher says before it
-    fine_steps: int = 0  # after them, if wanted: student at the size of use, teacher at its own
+    blocks: BlockSettings = field(default_factory=BlockSettings)
+    n_augmented: int = 10_000  # pictures for the blocks, beside the photographs as they are
+    steps: int = 2400  # of the whole
     warm_up: int = 100  # steps of rising learning rate
-    decay: float = 0.375  # share of the steps, at the end, over which the learning rate falls to zero
-    n_fresh: int = 32  # new pictures a step; as many are seen again
-    n_room_pairs: int = 12  # a step, in the fine steps
-    room_weight: float = 0.15  # of finding the other room with the same painting
-    picture_size: tuple[int, int] = (128, 128)  # in training, for teacher and student
-    learning_rate: float = 3e-3
+    n_fresh: int = 24  # new pictures a step; as many are seen again
+    n_framed: int = 12  # of the new ones, shown on a wall as well
+    n_room_pairs: int = 8  # a step
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     averaging: float = 0.995  # of the weights that are exported
     whitening: float = 0.25  # of the target: principal components are divided by deviation ** whitening
     seed: int = 0
-    check_every: int = 250  # steps between validation, export and checkpoint
-
-    @property
-    def all_steps(self) -> int:
-        return self.steps + self.fine_steps
+    check_every: int = 200  # steps between validation, export and checkpoint
 
     def rate(self, step: int) -> float:
-        """Learning rate: rise, stay, fall; once more, half as high, in the fine steps."""
-        if step >= self.steps:
-            return 0.5 * self._rate(step - self.steps, self.fine_steps)
-        return self._rate(step, self.steps)
+        """Learning rate: rise, then fall to zero."""
+        return self.learning_rate * min((step + 1) / self.warm_up, (self.steps - step) / self.steps)
 
-    def _rate(self, step: int, steps: int) -> float:
-        falling = (steps - step) / (self.decay * steps)
-        return self.learning_rate * min(1.0, (step + 1) / self.warm_up, max(falling, 1e-3))
+
+@dataclass(frozen=True)
+class Material:
+    """What both parts learn from."""
+
+    teacher: Teacher
+    projection: Projection
+    train: LabelledFiles
+    photographs: list[Tensor]  # uint8 (3, H, W) each
+    held_out: Tensor  # uint8 (B, 3, h, w) at the student's input size
+    validation: Validation
+
+    @classmethod
+    def read(cls, shared: Path, out: Path, architecture: Architecture, settings: Settings) -> Material:
+        teacher = Teacher(shared)
+        train, held_out = split_training(shared)
+        projection = fitted_projection(teacher, train, settings, out / "teacher_pooled.pt")
+        validation = validation_set(teacher, projection, held_out, architecture.input_size)
+        photographs = read_all(train.paths)
+        return cls(teacher, projection, train, photographs, validation.pictures, validation)
 
 
 def fitted_projection(teacher: Teacher, files: LabelledFiles, settings: Settings, path: Path) -> Projection:
@@ -96,61 +102,63 @@ def validation_set(
     return Validation(read_all_squashed(files.paths, size), labels, target)
 
 
-def prepare_lessons(
-    shared: Path, out: Path, architecture: Architecture, settings: Settings
-) -> tuple[Lessons, Validation]:
-    """Read all pictures, generate the scenes, ask the teacher for the target's statistics."""
-    teacher = Teacher(shared)
-    train, held_out = split_training(shared)
-    projection = fitted_projection(teacher, train, settings, out / "teacher_pooled.pt")
-    validation = validation_set(teacher, projection, held_out, architecture.input_size)
+def bank_of_pictures(material: Material, size: tuple[int, int], settings: Settings) -> Tensor:
+    """The photographs as they are, and augmented ones: uint8 (B, 3, *size), in random order."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    batches = [read_all_squashed(material.train.paths, size)]
+    for _ in range(settings.n_augmented // 64):
+        batch = augmented_batch(material.photographs, 64, generator)
+        small = F.interpolate(batch, size, mode="bilinear", antialias=True)
+        batches.append(small.mul(255).round().byte())
+    pictures = torch.cat(batches)
+    return pictures[torch.randperm(len(pictures), generator=generator)]
+
+
+def lessons_of(material: Material, out: Path, architecture: Architecture, settings: Settings) -> Lessons:
+    """The course of the second part: photographs, and rooms that are generated for it."""
     scenes = generate(out / "scenes")
     pictures: dict[str, list[Tensor]] = {"scenes": read_all(scenes)}
-    for picture, label in zip(read_all(train.paths), train.labels, strict=True):
+    for picture, label in zip(material.photographs, material.train.labels, strict=True):
         pictures.setdefault(label.split("/")[0], []).append(picture)
     print({name: len(row) for name, row in pictures.items()}, flush=True)
-    sample = read_all_squashed(train.paths[:: len(train.paths) // 512], settings.picture_size)
-    interfaces = Interfaces(
-        teacher, Student(architecture).widths, (batch.float() / 255 for batch in sample.split(64))
-    )
-    lessons = Lessons(
+    size = architecture.input_size
+    return Lessons(
         pictures,
-        teacher,
-        projection,
-        interfaces,
-        size=settings.picture_size,
-        fine_size=architecture.input_size,
-        fine_from=settings.steps,
-        grid=tuple(-(-side // 32) for side in architecture.input_size),
+        material.teacher,
+        material.projection,
+        told=tuple,
+        teacher_size=size,
+        size=size,
+        grid=(-(-size[0] // 32), -(-size[1] // 32)),
         n_fresh=settings.n_fresh,
         seed=settings.seed,
-        room_pairs=RoomPairs.read(scenes, architecture.input_size),
+        n_framed=settings.n_framed,
+        room_pairs=RoomPairs.read(scenes, size, (size[0] // 16, size[1] // 16)),
         n_room_pairs=settings.n_room_pairs,
     )
-    return lessons, validation
 
 
 class Run:
     """The state that a checkpoint holds: network, averaged network, optimiser, step."""
 
-    def __init__(self, out: Path, architecture: Architecture, settings: Settings) -> None:
-        torch.manual_seed(settings.seed)
+    def __init__(self, out: Path, architecture: Architecture, settings: Settings, start: Student) -> None:
         self.out, self.architecture, self.settings = out, architecture, settings
-        self.network = Student(architecture, output_stride=32)
+        self.network = start
         self.averaged = Student(architecture).requires_grad_(False)  # with the fine grid
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.99))
-        # each worker has its own gradients; the weights are the same memory
-        self.replicas = [self.network, *(copy.deepcopy(self.network) for _ in range(WORKERS - 1))]
         self.memory = Memory(architecture.dims)
         self.pool = ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,))
         self.step = 0
         self.seconds = 0.0
         if (out / "checkpoint.pt").exists():
             self._resume(torch.load(out / "checkpoint.pt", weights_only=True))
+        # each worker has its own gradients; the weights are the same memory
+        self.replicas = [self.network, *(copy.deepcopy(self.network) for _ in range(WORKERS - 1))]
         for replica in self.replicas[1:]:
             for own, shared in zip(replica.parameters(), self.network.parameters(), strict=True):
                 own.data = shared.data
+        self.fine = [fine_twin(replica, architecture) for replica in self.replicas]
 
     def _groups(self) -> list[dict[str, Any]]:
         """Weight decay for matrices and kernels only."""
@@ -184,19 +192,13 @@ class Run:
         """One step; the parts of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(self.step)
+        lesson = next(lessons)
         studied_parts = list(
-            self.pool.map(
-                studied,
-                self.replicas,
-                parted(next(lessons), WORKERS),
-                [self.step < self.settings.apart] * WORKERS,
-                [self.memory] * WORKERS,
-                [self.settings.room_weight] * WORKERS,
-            )
+            self.pool.map(studied, self.replicas, self.fine, parted(lesson, WORKERS), [self.memory] * WORKERS)
         )
-        for _, rooms in studied_parts:
-            if rooms is not None:
-                self.memory.add(*rooms)
+        for (_, unit), part in zip(studied_parts, parted(lesson, WORKERS), strict=True):
+            if part.rooms is not None:
+                self.memory.add(unit.flatten(0, 1), part.rooms.numbers.repeat_interleave(2))
         parts = [part for part, _ in studied_parts]
         for shared, *others in zip(*(replica.parameters() for replica in self.replicas), strict=True):
             shared.grad = sum((other.grad for other in others), shared.grad) / WORKERS
@@ -218,58 +220,97 @@ class Run:
                 value.copy_(current[name])
 
 
+def fine_twin(student: Student, architecture: Architecture) -> Student:
+    """The same weights and gradients with the grid of use: twice as fine as in training."""
+    twin = Student(architecture)
+    for own, shared in zip(twin.modules(), student.modules(), strict=True):
+        own._parameters, own._buffers = shared._parameters, shared._buffers
+    return twin
+
+
 def studied(
-    network: Student, lesson: Lesson, apart: bool, memory: Memory, room_weight: float
-) -> tuple[dict[str, float], tuple[Tensor, Tensor] | None]:
-    """The gradients of a part of a batch, left in the network; its losses, and rooms to remember."""
-    network.train()
-    network.zero_grad()
-    rooms = None
-    if apart:
-        said, local = network.stages_apart(lesson.pictures, lesson.stages)
-        parts = losses(said, local, lesson, STAGE_WEIGHT_APART)
-    elif lesson.rooms is None:
-        said, local = network.stages_together(lesson.pictures)
-        parts = losses(said, local, lesson, STAGE_WEIGHT_TOGETHER)
-    else:
-        pairs, numbers = lesson.rooms
-        local = network(torch.cat((lesson.pictures, pairs.flatten(0, 1))))
-        local, of_rooms = local.split((len(lesson.pictures), 2 * len(pairs)))
-        parts = losses([], local, lesson, 0.0)
-        loss, unit = contrast(of_rooms.mean((2, 3)).unflatten(0, (-1, 2)), numbers, memory)
-        parts["rooms"] = room_weight * loss
-        rooms = unit.flatten(0, 1), numbers.repeat_interleave(2)
+    network: Student, fine: Student, lesson: Lesson, memory: Memory
+) -> tuple[dict[str, float], Tensor]:
+    """The gradients of a part of a batch, left in the network; its losses, and its rooms' embeddings.
+
+    Statistics of BatchNorm stand still: the blocks brought them along.
+    """
+    network.eval().zero_grad()
+    fine.eval()
+    said, local = network.stages_together(lesson.pictures)
+    parts = losses(said, local, lesson, STAGE_WEIGHT)
+    if lesson.framed is not None:
+        hung = network(lesson.framed).mean((2, 3))
+        wanted = lesson.pooled[: len(hung)]
+        parts["framed"] = FRAMED_WEIGHT * (1 - F.cosine_similarity(hung, wanted).mean())
+    unit = torch.zeros(0, 2, local.shape[1])
+    if lesson.rooms is not None:
+        more, unit = room_losses(fine, lesson.rooms, memory)
+        parts |= more
     sum(parts.values()).backward()
-    return {name: float(part.detach()) for name, part in parts.items()}, rooms
+    return {name: float(part.detach()) for name, part in parts.items()}, unit.detach()
+
+
+def room_losses(fine: Student, rooms: Rooms, memory: Memory) -> tuple[dict[str, Tensor], Tensor]:
+    local = fine(rooms.pictures.flatten(0, 1)).unflatten(0, (-1, 2))  # (n, 2, D, h, w)
+    unit = F.normalize(local.mean((3, 4)), dim=-1)
+    parts = {
+        "rooms": CONTRAST_WEIGHT * contrast(unit, rooms.numbers, memory),
+        "elsewhere": ELSEWHERE_WEIGHT * elsewhere(local, rooms.covered),
+    }
+    return parts, unit
 
 
 def train(shared: Path, out: Path, settings: Settings) -> None:
     out.mkdir(parents=True, exist_ok=True)
     architecture = Architecture()
     (out / "settings.json").write_text(json.dumps(asdict(settings) | asdict(architecture), indent=2) + "\n")
-    course, validation = prepare_lessons(shared, out, architecture, settings)
-    run = Run(out, architecture, settings)
-    lessons = prepared_ahead(course.from_step(run.step))
+    material = Material.read(shared, out, architecture, settings)
+    torch.manual_seed(settings.seed)
+    student = Student(architecture, output_stride=32)
+    if not (out / "checkpoint.pt").exists():
+        learn_blocks(
+            student,
+            material.teacher,
+            material.projection,
+            bank_of_pictures(material, architecture.input_size, settings),
+            material.held_out,
+            settings.blocks,
+            out / "blocks",
+            settings.seed,
+        )
+        report({"step": 0} | rounded(material.validation.check(student)), out / "log.jsonl")
+    course = lessons_of(material, out, architecture, settings)
+    run = Run(out, architecture, settings, student)
+    learn(run, prepared_ahead(course.from_step(run.step)), material.validation)
+    finish(run.averaged, course.projection, shared, out)
+    export(run.averaged, architecture, out / "export-refitted")
+    report({"step": run.step} | rounded(material.validation.check(run.averaged)), out / "refit.jsonl")
+
+
+def learn(run: Run, lessons: Iterator[Lesson], validation: Validation) -> None:
+    """All steps that are left; figures to log.jsonl."""
     sums: dict[str, float] = {}
     begun, n = time.perf_counter(), 0
-    while run.step < settings.all_steps:
+    while run.step < run.settings.steps:
         for name, value in run.learn(lessons).items():
             sums[name] = sums.get(name, 0.0) + value
         n += 1
-        if run.step % 50 and run.step < settings.all_steps:
+        if run.step % 50 and run.step < run.settings.steps:
             continue
         run.seconds += time.perf_counter() - begun
         begun = time.perf_counter()
-        row: dict[str, float] = {"step": run.step, "steps": settings.all_steps, "seconds": round(run.seconds)}
+        row: dict[str, float] = {
+            "step": run.step,
+            "steps": run.settings.steps,
+            "seconds": round(run.seconds),
+        }
         row |= rounded({name: value / n for name, value in sums.items()})
         sums, n = {}, 0
-        if run.step % settings.check_every == 0 or run.step == settings.all_steps:
+        if run.step % run.settings.check_every == 0 or run.step == run.settings.steps:
             row |= rounded(validation.check(run.averaged))
             run.save()
-        report(row, out / "log.jsonl")
-    finish(run.averaged, course.projection, shared, out)
-    export(run.averaged, architecture, out / "export")
-    report({"step": run.step} | rounded(validation.check(run.averaged)), out / "refit.jsonl")
+        report(row, run.out / "log.jsonl")
 
 
 def finish(student: Student, projection: Projection, shared: Path, out: Path) -> None:
@@ -297,11 +338,11 @@ def main() -> None:
     )
     parser.add_argument("--shared", type=Path, default=shared_default(), help="data and teacher weights")
     parser.add_argument("--out", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--steps", type=int, default=Settings().steps)
-    parser.add_argument("--fine-steps", type=int, default=Settings().fine_steps)
+    parser.add_argument("--steps", type=int, default=Settings().steps, help="of the second part")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the workers are threads
     torch.set_flush_denormal(True)
-    train(arguments.shared, arguments.out, Settings(steps=arguments.steps, fine_steps=arguments.fine_steps))
+    train(arguments.shared, arguments.out, Settings(steps=arguments.steps))
 
 
 if __name__ == "__main__":

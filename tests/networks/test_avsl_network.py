@@ -44,6 +44,48 @@ def test_a_backbone_without_three_levels_is_refused(architecture, tiny_backbone)
         AvslNetwork.new(tiny_backbone(architecture), 8)
 
 
+def test_the_last_levels_are_the_last_stages_and_what_follows_them(tiny_backbone, noise):
+    backbone = tiny_backbone("mobilenetv2_100")
+    images = noise(2, 3, *SIZE)
+    with torch.no_grad():
+        maps = level_maps(backbone, images, "last")
+        model = backbone.model
+        stages = [model.bn1(model.conv_stem(images))]
+        for block in model.blocks:
+            stages.append(block(stages[-1]))
+        top = backbone(images)
+    assert level_widths(backbone, "last") == (96, 320, 1280)
+    assert [m.shape[1:] for m in maps] == [(96, 4, 6), (320, 2, 3), (1280, 2, 3)]
+    assert_close(maps[0], stages[5])
+    assert_close(maps[1], stages[7])
+    assert_close(maps[2].flatten(2).transpose(1, 2), top.places)
+
+
+def test_a_backbone_that_ends_with_its_last_stage_has_no_level_after_it(tiny_backbone):
+    with pytest.raises(UnsupportedMethodError, match="resnet50 ends with that stage"):
+        AvslNetwork.new(tiny_backbone("resnet50"), 8, GraphSettings(levels="last"))
+
+
+def test_the_choice_of_levels_is_saved_and_explained(pictures, tmp_path):
+    model = avsl_embedder(levels="last")
+    model.save(tmp_path / "m")
+    again = AvslModel(Embedder.load(tmp_path / "m", device="cpu", precision="fp32"))
+    assert again.network.gates.settings.levels == "last"
+    before = AvslModel(model)
+    assert_close(again.distances(again.nodes(pictures)), before.distances(before.nodes(pictures)))
+    shares = again.shares(pictures[1])
+    assert shares.grids == ((4, 6), (2, 3), (2, 3))
+    for level in range(3):
+        assert_close(
+            shares.shares[level].sum(0).float(), shares.nodes.embeddings[level][0], atol=1e-4, rtol=1e-5
+        )
+
+
+def test_other_levels_are_refused():
+    with pytest.raises(ValueError, match="levels are resolutions or last, got 'all'"):
+        GraphSettings(levels="all")
+
+
 def test_the_embedder_is_the_highest_level(model, pictures):
     nodes = AvslModel(model).nodes(pictures)
     assert_close(torch.nn.functional.normalize(nodes.embeddings[2], dim=1), model.embed(pictures))

@@ -10,10 +10,11 @@ from lookalike.backbones.backbone import (
     resize_backbone,
 )
 from lookalike.backbones.hybrid import vit_mobile_s16
-from lookalike.backbones.levels import level_maps, level_widths
+from lookalike.backbones.levels import LevelChoice, level_maps, level_widths
 
 __all__ = [
     "Backbone",
+    "LevelChoice",
     "create_backbone",
     "level_maps",
     "level_widths",

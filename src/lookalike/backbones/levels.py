@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -12,21 +12,25 @@ from lookalike.errors import UnsupportedMethodError
 N_LEVELS = 3
 
 
-def level_widths(backbone: Backbone) -> tuple[int, ...]:
+LevelChoice = Literal["resolutions", "last"]
+
+
+def level_widths(backbone: Backbone, choice: LevelChoice = "resolutions") -> tuple[int, ...]:
     """Channels of the three levels. Raises UnsupportedMethodError for a backbone without them."""
     info: Any = backbone.model.feature_info
-    below = [int(info[stage]["num_chs"]) for stage in _stages(backbone)]
+    below = [int(info[stage]["num_chs"]) for stage in _stages(backbone, choice)]
     return *below, int(backbone.model.num_features)  # type: ignore[arg-type]
 
 
-def level_maps(backbone: Backbone, images: Tensor) -> tuple[Tensor, ...]:
-    """Feature maps (B, C, h, w) of images (B, 3, H, W) at the three coarsest resolutions, low to high.
+def level_maps(backbone: Backbone, images: Tensor, choice: LevelChoice = "resolutions") -> tuple[Tensor, ...]:
+    """Feature maps (B, C, h, w) of images (B, 3, H, W) at three levels, low to high.
 
     The last is what the backbone ends with, so the levels of a ResNet are those of the AVSL paper
-    and the highest of a MobileNet is the one that its classifier sees. Raises
-    UnsupportedMethodError for a backbone without three resolutions.
+    and the highest of a MobileNet is the one that its classifier sees. Below it are the last stages at
+    the next finer ``resolutions``, as published, or the ``last`` two stages, where a convolution follows
+    them. Raises UnsupportedMethodError for a backbone without such levels.
     """
-    stages = _stages(backbone)
+    stages = _stages(backbone, choice)
     model: Any = backbone.model
     last, below = model.forward_intermediates(images, indices=stages, output_fmt="NCHW")
     if is_channels_last(model, last):
@@ -34,8 +38,8 @@ def level_maps(backbone: Backbone, images: Tensor) -> tuple[Tensor, ...]:
     return *below, last
 
 
-def _stages(backbone: Backbone) -> list[int]:
-    """The last stages at the second and third coarsest resolution."""
+def _stages(backbone: Backbone, choice: LevelChoice) -> list[int]:
+    """The stages of the two lower levels."""
     model: Any = backbone.model
     info = getattr(model, "feature_info", None)
     info = info if isinstance(info, list) and hasattr(model, "forward_intermediates") else []
@@ -45,4 +49,11 @@ def _stages(backbone: Backbone) -> list[int]:
             f"AVSL needs feature maps at {N_LEVELS} resolutions and {backbone.architecture} has "
             f"{len(last_of)}; choose a convolutional network such as resnet50 or mobilenetv2_100"
         )
-    return [last_of[reduction] for reduction in sorted(last_of)[-N_LEVELS:-1]]
+    if choice == "resolutions":
+        return [last_of[reduction] for reduction in sorted(last_of)[-N_LEVELS:-1]]
+    if int(info[-1]["num_chs"]) == int(model.num_features):
+        raise UnsupportedMethodError(
+            f"levels=last needs a convolution after the last stage, and {backbone.architecture} ends with "
+            "that stage; choose levels=resolutions"
+        )
+    return [len(info) - 2, len(info) - 1]

@@ -29,7 +29,7 @@ OTHER_SETTINGS = (
 )  # fmt: skip
 AVSL_SETTINGS = (
     "level_weights", "positive_margin", "negative_margin", "final_positive_margin", "final_negative_margin",
-    "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum",
+    "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum", "levels",
 )  # fmt: skip
 PRESET_HELP = (
     "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50. Their other backbone, "

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, final, get_args
 
 import torch
 from torch import Tensor, nn
 
-from lookalike.backbones import Backbone, level_maps, level_widths
+from lookalike.backbones import Backbone, LevelChoice, level_maps, level_widths
 from lookalike.errors import UnsupportedMethodError
 from lookalike.network import EmbeddingNetwork
 from lookalike.ops.avsl import (
@@ -36,10 +36,13 @@ class GraphSettings:
     sharpness: float = 10.0  # of the gates
     power: float = 2.0  # p of norm and differences
     momentum: float = 0.5  # of the links' moving average
+    levels: LevelChoice = "resolutions"  # which stages of the backbone the lower levels are
 
     def __post_init__(self) -> None:
         if self.top_k < 1 or not self.power >= 1 or not 0 <= self.momentum <= 1:
             raise ValueError(f"a graph has top_k and power of 1 or more and a momentum in [0, 1], got {self}")
+        if self.levels not in get_args(LevelChoice):
+            raise ValueError(f"levels are {' or '.join(get_args(LevelChoice))}, got {self.levels!r}")
 
 
 @final
@@ -122,7 +125,7 @@ class AvslNetwork(nn.Module):
         """
         generator = torch.Generator().manual_seed(seed)
         projections = []
-        for channels in level_widths(backbone):
+        for channels in level_widths(backbone, settings.levels):
             layer = nn.Linear(channels, width)
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", generator=generator)
             nn.init.zeros_(layer.bias)
@@ -158,7 +161,7 @@ class AvslNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Levels:
         """Nodes and their maps of normalised images (B, 3, H, W); only the embeddings have gradients."""
-        features = level_maps(self.backbone, images)
+        features = level_maps(self.backbone, images, self.gates.settings.levels)
         weights = [(layer.weight, layer.bias) for layer in self.layers]  # (D, C) and (D,)
         with torch.autocast(images.device.type, enabled=False):
             features = tuple(feature.float() for feature in features)
@@ -179,8 +182,9 @@ def build_graph(
     options = {**spec}
     if (kind := options.pop("kind", None)) != "avsl":
         raise ValueError(f"a graph of nodes is of kind avsl, the file says {kind!r}")
-    channels = level_widths(backbone)
+    settings = GraphSettings(**options)
+    channels = level_widths(backbone, settings.levels)
     projections = [nn.Linear(c, width) for c in channels[:-1]]
-    graph = NodeGraph(projections, Gates(width, len(channels), GraphSettings(**options)))
+    graph = NodeGraph(projections, Gates(width, len(channels), settings))
     graph.load_state_dict(dict(weights))
     return graph

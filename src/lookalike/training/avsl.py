@@ -15,6 +15,7 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
+from lookalike.backbones import LevelChoice
 from lookalike.images import Preprocessing
 from lookalike.networks.avsl import AvslNetwork, Gates, GraphSettings, NodeGraph
 from lookalike.ops.avsl import (
@@ -58,6 +59,7 @@ class AvslSettings:
     sharpness: float = 10.0  # of the gates
     power: float = 2.0
     momentum: float = 0.5  # of the links
+    levels: LevelChoice = "resolutions"  # as published; last: the last two stages and the head's convolution
 
     def __post_init__(self) -> None:
         if self.base not in get_args(BaseLoss):
@@ -69,7 +71,7 @@ class AvslSettings:
     @property
     def graph(self) -> GraphSettings:
         """What the model keeps of them."""
-        return GraphSettings(self.top_k, self.sharpness, self.power, self.momentum)
+        return GraphSettings(self.top_k, self.sharpness, self.power, self.momentum, self.levels)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AvslSettings:
