@@ -32,20 +32,21 @@ class Architecture:
 class Student(nn.Module):
     """Backbone and head; ``head`` commutes with the mean over tokens, so every place has its own share.
 
-    The convolutional stem is that of ``mini``, and stands still.
+    The convolutional stem is that of the first ``mini``, and stands still; it is read from a saved
+    ``mini-vit``.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, architecture: Architecture, mini: Path) -> None:
+    def __init__(self, architecture: Architecture, saved: Path) -> None:
         super().__init__()
         self.backbone = timm.create_model(
             architecture.name, pretrained=False, num_classes=0, **architecture.kwargs
         )
         self.stem = self.backbone.patch_embed.backbone.requires_grad_(False)
-        tensors = load_file(mini / "model.safetensors")
-        self.stem.load_state_dict({key: tensors[f"backbone.{key}"] for key in self.stem.state_dict()})
+        tensors, prefix = load_file(saved / "model.safetensors"), "backbone.patch_embed.backbone."
+        self.stem.load_state_dict({key: tensors[prefix + key] for key in self.stem.state_dict()})
         width = self.backbone.embed_dim
         self.grid = tuple(self.backbone.patch_embed.grid_size)
         self.hint_blocks = [block for block, _ in architecture.hints]

@@ -12,12 +12,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from student import Architecture, Student, export
 from torch import Tensor, nn
 
@@ -30,10 +31,10 @@ from refit import pooled_channels, refit_head
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from validation import Validation
 
-MINI = Path(__file__).parents[2] / "src/lookalike/models/mini"
+SAVED = Path(__file__).parents[2] / "src/lookalike/models/mini-vit"
 HINT_WEIGHT = 0.3
 TEACHER_CHANNELS = (16, 24, 32, 64, 96, 160, 192)  # kept of its stages; the last has 320
-TOLD_STAGES = (6,)  # of the teacher: its last
+TOLD_STAGE = 6  # of the teacher: its last
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,28 @@ def prepare(shared: Path, out: Path, architecture: Architecture, settings: Setti
     train, held_out = split_training(shared)
     pooled = pooled_features(teacher, train, out / "teacher_pooled.pt")
     projection = Projection(pooled, architecture.dims, settings.whitening)
-    pictures: dict[str, list[Tensor]] = {"scenes": read_all(generate(out / "scenes"))}
+    paintings = [path for path in generate(out / "scenes") if path.name.startswith("painting_")]
+    pictures: dict[str, list[Tensor]] = {"paintings": read_all(paintings)}
     for picture, label in zip(read_all(train.paths), train.labels, strict=True):
         pictures.setdefault(label.split("/")[0], []).append(picture)
     sample = read_all_squashed(train.paths[:: len(train.paths) // 512], INPUT_SIZE)
     interfaces = Interfaces(teacher, TEACHER_CHANNELS, (batch.float() / 255 for batch in sample.split(64)))
+    grid = (architecture.input_size[0] // 16, architecture.input_size[1] // 16)
+
+    def told(stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        kept = interfaces(stages)[TOLD_STAGE - interfaces.first]
+        return (F.interpolate(kept, grid, mode="bilinear", antialias=True),)
+
     lessons = Lessons(
         pictures,
         teacher,
         projection,
-        interfaces,
+        told,
+        teacher_size=INPUT_SIZE,
         size=architecture.input_size,
-        fine_size=architecture.input_size,
-        fine_from=0,
-        grid=(architecture.input_size[0] // 16, architecture.input_size[1] // 16),
+        grid=grid,
         n_fresh=settings.n_fresh,
         seed=settings.seed,
-        hints=TOLD_STAGES,
     )
     names = sorted(set(held_out.labels))
     validation = Validation(
@@ -112,11 +118,11 @@ def prepare(shared: Path, out: Path, architecture: Architecture, settings: Setti
 class Run:
     """The state that a checkpoint holds: network, averaged network, optimiser, step."""
 
-    def __init__(self, out: Path, architecture: Architecture, settings: Settings, mini: Path) -> None:
+    def __init__(self, out: Path, architecture: Architecture, settings: Settings, saved: Path) -> None:
         torch.manual_seed(settings.seed)
         self.out, self.architecture, self.settings = out, architecture, settings
-        self.network = Student(architecture, mini).train()
-        self.averaged = Student(architecture, mini).requires_grad_(False)
+        self.network = Student(architecture, saved).train()
+        self.averaged = Student(architecture, saved).requires_grad_(False)
         self.averaged.load_state_dict(self.network.state_dict())
         learning = [p for p in self.network.parameters() if p.requires_grad]
         matrices = [p for p in learning if p.ndim > 1]
@@ -166,12 +172,12 @@ class Run:
         return {name: float(part.detach()) for name, part in parts.items()}
 
 
-def train(shared: Path, out: Path, settings: Settings, mini: Path) -> None:
+def train(shared: Path, out: Path, settings: Settings, saved: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     architecture = Architecture()
     (out / "settings.json").write_text(json.dumps(asdict(settings) | asdict(architecture), indent=2) + "\n")
     course = prepare(shared, out, architecture, settings)
-    run = Run(out, architecture, settings, mini)
+    run = Run(out, architecture, settings, saved)
     learn(run, prepared_ahead(course.lessons.from_step(run.step)), course.validation)
     channels = pooled_channels(run.averaged, (batch.float() / 255 for batch in course.whole.split(64)))
     refit_head(run.averaged, channels, course.target)
@@ -221,10 +227,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=shared_default(), help="data and teacher weights")
     parser.add_argument("--out", type=Path, default=Path("runs/mini-vit"))
     parser.add_argument("--steps", type=int, default=Settings().steps)
-    parser.add_argument("--mini", type=Path, default=MINI, help="the saved model whose stem is taken")
+    parser.add_argument("--stem", type=Path, default=SAVED, help="the saved model whose stem is taken")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    train(arguments.shared, arguments.out, Settings(steps=arguments.steps), arguments.mini)
+    train(arguments.shared, arguments.out, Settings(steps=arguments.steps), arguments.stem)
 
 
 if __name__ == "__main__":

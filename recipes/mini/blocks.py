@@ -165,6 +165,11 @@ def learn_blocks(
             )
 
 
+def recall_blocks(student: Student, teacher: Teacher, projection: Projection, out: Path) -> bool:
+    """Whether an earlier run had finished all blocks; their weights are then taken."""
+    return all(_recalled(block, out) for block in blocks_of(student, teacher, projection))
+
+
 def _recalled(block: Block, out: Path) -> bool:
     """Whether an earlier run had finished this block; its weights are then taken."""
     file = out / f"{block.name}.pt"

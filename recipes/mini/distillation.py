@@ -18,7 +18,7 @@ from torch import Tensor
 
 AHEAD = 4  # lessons prepared while the student learns
 AGAIN_AFTER = 16  # steps after which pictures are seen a second time
-SOURCE_SHARES = {"caltech101": 0.48, "grocery": 0.28, "clothing": 0.16, "scenes": 0.08}
+SOURCE_SHARES = {"caltech101": 0.48, "grocery": 0.28, "clothing": 0.16, "paintings": 0.08}
 RELATION_WEIGHT = 0.25
 
 Told = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]

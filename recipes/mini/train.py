@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from augmentation import augmented_batch
-from blocks import BlockSettings, learn_blocks
+from blocks import BlockSettings, learn_blocks, recall_blocks
 from distillation import Lesson, Lessons, losses, parted, prepared_ahead
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
@@ -43,12 +43,12 @@ class Settings:
 
     blocks: BlockSettings = field(default_factory=BlockSettings)
     n_augmented: int = 10_000  # pictures for the blocks, beside the photographs as they are
-    steps: int = 2400  # of the whole
+    steps: int = 2000  # of the whole
     warm_up: int = 100  # steps of rising learning rate
     n_fresh: int = 24  # new pictures a step; as many are seen again
     n_framed: int = 12  # of the new ones, shown on a wall as well
     n_room_pairs: int = 8  # a step
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 0.01
     averaging: float = 0.995  # of the weights that are exported
     whitening: float = 0.25  # of the target: principal components are divided by deviation ** whitening
@@ -117,7 +117,8 @@ def bank_of_pictures(material: Material, size: tuple[int, int], settings: Settin
 def lessons_of(material: Material, out: Path, architecture: Architecture, settings: Settings) -> Lessons:
     """The course of the second part: photographs, and rooms that are generated for it."""
     scenes = generate(out / "scenes")
-    pictures: dict[str, list[Tensor]] = {"scenes": read_all(scenes)}
+    paintings = [path for path in scenes if path.name.startswith("painting_")]
+    pictures: dict[str, list[Tensor]] = {"paintings": read_all(paintings)}
     for picture, label in zip(material.photographs, material.train.labels, strict=True):
         pictures.setdefault(label.split("/")[0], []).append(picture)
     print({name: len(row) for name, row in pictures.items()}, flush=True)
@@ -268,17 +269,17 @@ def train(shared: Path, out: Path, settings: Settings) -> None:
     material = Material.read(shared, out, architecture, settings)
     torch.manual_seed(settings.seed)
     student = Student(architecture, output_stride=32)
-    if not (out / "checkpoint.pt").exists():
+    taught = (student, material.teacher, material.projection)
+    if not recall_blocks(*taught, out / "blocks"):
         learn_blocks(
-            student,
-            material.teacher,
-            material.projection,
+            *taught,
             bank_of_pictures(material, architecture.input_size, settings),
             material.held_out,
             settings.blocks,
             out / "blocks",
             settings.seed,
         )
+    if not (out / "checkpoint.pt").exists():
         report({"step": 0} | rounded(material.validation.check(student)), out / "log.jsonl")
     course = lessons_of(material, out, architecture, settings)
     run = Run(out, architecture, settings, student)

@@ -104,6 +104,8 @@ def test_wrong_tag_and_wrong_option_are_refused():
         create_backbone("resnet18.nonsense")
     with pytest.raises(UnknownModelError, match=r"could not be made: .*colour"):
         create_backbone("resnet18", colour="red")
+    with pytest.raises(UnknownModelError, match="num_classes can't be set .* has no classifier; leave it out"):
+        create_backbone("resnet18", num_classes=7)
 
 
 def test_pretrained_weights_offline_fail_in_one_sentence(monkeypatch, tmp_path):

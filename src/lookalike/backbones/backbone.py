@@ -227,6 +227,10 @@ def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> 
             f"no model is called {architecture!r}{hint}; a model is 'mini', a timm name, hf-hub:owner/name, "
             "a folder saved by Embedder.save, or a checkpoint file; see 'lookalike models'"
         )
+    if "num_classes" in options:
+        raise UnknownModelError(
+            f"num_classes can't be set for {architecture!r}: an embedder has no classifier; leave it out"
+        )
     try:
         model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:

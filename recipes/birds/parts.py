@@ -1,0 +1,76 @@
+"""Where an AVSL model's figures come from: each level alone, all joined, and through the graph.
+
+    uv run python recipes/birds/parts.py runs/birds/avsl-0 runs/birds/avsl-last-0 --shared ../shared
+
+For each folder that ``train.py`` left: Recall@1 and MAP@R on the test classes, every image among all
+others, and how much the certainties vary over images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lookalike.avsl import AvslModel
+from lookalike.datasets import LabelledImages, read_dataset
+from lookalike.embedder import Embedder
+from lookalike.ops.avsl import Nodes
+from lookalike.ops.metrics_per_query import average_precisions_at_r, is_recalled_at_k
+from lookalike.ops.relevant_ranks import relevant_ranks
+
+
+def figures(similarity: Tensor, codes: Tensor) -> str:
+    """Recall@1 and MAP@R in percent, of a (G, G) similarity without its diagonal."""
+    similarity = similarity.clone().fill_diagonal_(-torch.inf)
+    ranks = relevant_ranks(similarity, same_class(codes))
+    values = (is_recalled_at_k(ranks, 1), average_precisions_at_r(ranks))
+    return " | ".join(f"{100 * float(value.mean()):.1f}" for value in values)
+
+
+def same_class(codes: Tensor) -> Tensor:
+    """Columns of the others of each row's class, -1 where there are fewer than R: (G, R)."""
+    same = (codes[:, None] == codes).fill_diagonal_(False)
+    columns = torch.arange(len(codes)).expand(len(codes), -1).masked_fill(~same, -1)
+    return columns.sort(dim=1, descending=True).values[:, : int(same.sum(1).max())]
+
+
+def parts(folder: Path, test: LabelledImages) -> list[str]:
+    """Rows of a table in Markdown."""
+    model = AvslModel(Embedder.load(folder, device="cpu", precision="fp32"))
+    nodes = model.nodes(test.paths)
+    codes = torch.tensor(test.codes)
+    units = [F.normalize(e, dim=1) for e in nodes.embeddings]
+    rows = [
+        f"| {folder.name}: level {i + 1} alone ({layer.in_features} channels) | {figures(u @ u.T, codes)} |"
+        for i, (u, layer) in enumerate(zip(units, model.network.layers, strict=True))
+    ]
+    joined = sum(u @ u.T for u in units)
+    rows.append(f"| {folder.name}: all joined, without the graph | {figures(joined, codes)} |")
+    rows.append(f"| {folder.name}: through the graph | {figures(-model.distances(nodes), codes)} |")
+    return [*rows, f"| {folder.name}: certainties, mean and deviation | {spread(nodes)} | |"]
+
+
+def spread(nodes: Nodes) -> str:
+    """How much a node's certainty varies over images, at each level."""
+    return ", ".join(f"{float(c.mean()):.3f} ± {float(c.std(0).mean()):.3f}" for c in nodes.certainties)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    arguments = parser.parse_args()
+    test = read_dataset(arguments.shared / "data/birds_cropped", "test")
+    print("| part | Recall@1 | MAP@R |\n|---|---|---|")
+    for folder in arguments.folders:
+        print("\n".join(parts(folder, test)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
