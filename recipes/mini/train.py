@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from validation import Validation, recall_at_1
 
 WORKERS = 2  # threads that learn, each on its part of the batch: they wait for each other once a step
-STAGE_WEIGHT, FRAMED_WEIGHT, CONTRAST_WEIGHT, ELSEWHERE_WEIGHT = 0.05, 0.5, 0.15, 0.15
+STAGE_WEIGHT, FRAMED_WEIGHT, CONTRAST_WEIGHT, ELSEWHERE_WEIGHT = 0.05, 0.5, 0.15, 0.4
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Settings:
 
     blocks: BlockSettings = field(default_factory=BlockSettings)
     n_augmented: int = 10_000  # pictures for the blocks, beside the photographs as they are
-    steps: int = 2000  # of the whole
+    steps: int = 1300  # of the whole
     warm_up: int = 100  # steps of rising learning rate
     n_fresh: int = 24  # new pictures a step; as many are seen again
     n_framed: int = 12  # of the new ones, shown on a wall as well
