@@ -1,58 +1,87 @@
-"""The training curve as an SVG, from the log of a run.
+"""The training as an SVG, from the logs of a run.
 
-    uv run python recipes/mini/curve.py runs/mini/log.jsonl recipes/mini/curve.svg
+    uv run python recipes/mini/curve.py runs/mini/blocks/log.jsonl runs/mini/log.jsonl recipes/mini/curve.svg
 
-Falling: how far the student is from the teacher on the augmented pictures (1 - cosine). Rising:
-Recall@1 of the averaged student on the held-out classes, and its cosine with the teacher there.
+Left, the blocks: the part of the variance of the teacher's answer that is missed on the held-out
+classes, by the student's blocks up to this one. Right, the whole: how far the student is from the teacher
+on the augmented pictures (1 - cosine), Recall@1 of the averaged student on the held-out classes, and its
+cosine with the teacher there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 360, 50, 20, 20, 50
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 1040, 360, 50, 20, 20, 62
+MIDDLE, GAP = 420, 50  # where the left panel ends, and the space between the two
 LINES = (  # key of the log, label, colour
     ("cosine", "training: 1 - cosine with the teacher", "#c2410c"),
     ("val_cosine", "held-out classes: cosine with the teacher", "#0f766e"),
     ("val_recall_at_1", "held-out classes: Recall@1", "#1d4ed8"),
 )
 
+Row = dict[str, float]
 
-def read_log(path: Path) -> list[dict[str, float]]:
-    """Rows by step; of a step that a resumed run repeated, the later row."""
+
+def read_log(path: Path, key: str) -> list[Row]:
+    """Rows by step or block; of one that a resumed run repeated, the later row."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [row for _, row in sorted({row["step"]: row for row in rows}.items())]
+    return list({row[key]: row for row in rows}.values())
 
 
-def svg(rows: Sequence[dict[str, float]]) -> str:
-    """All lines on one axis from 0 to 1 over the steps."""
-    last = rows[-1]["step"]
+def svg(blocks: Sequence[Row], steps: Sequence[Row]) -> str:
+    """Two panels, each on an axis from 0 to 1."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        *_axis(LEFT, MIDDLE, "blocks, one after the other: variance missed"),
+        *_bars(blocks),
+        *_axis(MIDDLE + GAP, WIDTH - RIGHT, "the whole: step"),
+        *_curves(steps),
     ]
-    for tenth in range(0, 11, 2):
-        y = _y(tenth / 10)
-        parts.append(f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{tenth / 10:.1f}</text>')
-    for quarter in range(5):
-        step = last * quarter / 4
-        parts.append(f'<text x="{_x(step, last)}" y="{_y(0) + 18}" text-anchor="middle">{step:.0f}</text>')
-    parts.append(f'<text x="{WIDTH // 2}" y="{_y(0) + 38}" text-anchor="middle">step</text>')
-    for place, (key, label, colour) in enumerate(LINES):
-        points = [(_x(row["step"], last), _y(row[key])) for row in rows if key in row]
-        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.62) + 18 * place}" fill="{colour}">{label}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _x(step: float, last: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * step / last
+def _axis(left: int, right: int, label: str) -> list[str]:
+    parts = [_text((left + right) // 2, _y(0) + 52, label)]
+    for tenth in range(0, 11, 2):
+        y = _y(tenth / 10)
+        parts.append(f'<path d="M{left} {y}H{right}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{tenth / 10:.1f}</text>')
+    return parts
+
+
+def _bars(blocks: Sequence[Row]) -> list[str]:
+    step = (MIDDLE - LEFT) / len(blocks)
+    parts = []
+    for i, row in enumerate(blocks):
+        x, y = LEFT + i * step, _y(row["error"])
+        size = f'width="{step - 4:.1f}" height="{_y(0) - y:.1f}"'
+        parts.append(f'<rect x="{x + 2:.1f}" y="{y:.1f}" {size} fill="#0f766e"/>')
+        parts.append(
+            f'<text transform="translate({x + step / 2 + 4:.1f} {_y(0) + 6}) rotate(-90)" '
+            f'text-anchor="end">{row["block"]}</text>'
+        )
+    return parts
+
+
+def _curves(rows: Sequence[Row]) -> list[str]:
+    last, left, right = rows[-1]["step"], MIDDLE + GAP, WIDTH - RIGHT
+    x: Callable[[float], float] = lambda step: left + (right - left) * step / last  # noqa: E731
+    parts = [_text(x(last * quarter / 4), _y(0) + 18, f"{last * quarter / 4:.0f}") for quarter in range(5)]
+    for place, (key, label, colour) in enumerate(LINES):
+        points = " ".join(f"{x(row['step']):.1f},{_y(row[key]):.1f}" for row in rows if key in row)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * place}" fill="{colour}">{label}</text>')
+    return parts
+
+
+def _text(x: float, y: float, words: str) -> str:
+    return f'<text x="{x:.0f}" y="{y}" text-anchor="middle">{words}</text>'
 
 
 def _y(value: float) -> float:
@@ -63,7 +92,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("blocks", type=Path)
     parser.add_argument("log", type=Path)
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
-    arguments.picture.write_text(svg(read_log(arguments.log)))
+    blocks, steps = read_log(arguments.blocks, "block"), read_log(arguments.log, "step")
+    arguments.picture.write_text(svg(blocks, sorted(steps, key=lambda row: row["step"])))
