@@ -150,7 +150,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=shared)
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings")
     parser.add_argument("--without", action="append", default=[], help="a method to leave out")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--embedding", action="append", help="one instead of all; may be given several times")
+    parser.add_argument("--json", type=Path, help="file for all figures; keeps those of other embeddings")
     arguments = parser.parse_args()
     print(describe_run())
     methods = [method for method in METHODS if method not in arguments.without]
@@ -161,9 +162,16 @@ def main() -> None:
     for name in SETS:
         task = load_task(arguments.shared / "data", name, arguments.images)
         for embedding, make in embedders(arguments.shared / "weights").items():
+            if arguments.embedding and embedding not in arguments.embedding:
+                continue
             rows = list(results(task, embedding, cache(make), methods, arguments.cache))
             print_rows(rows)
             found += rows
+    if arguments.json and arguments.json.exists():
+        new = {(r.set, r.embedding) for r in found}
+        kept = (Result(**row) for row in json.loads(arguments.json.read_text()))
+        found = [r for r in kept if (r.set, r.embedding) not in new] + found
+        found.sort(key=lambda r: list(SETS).index(r.set))
     print_means(found, UNSEEN, "Embeddings that csa-mini never saw, on sets that it never saw:")
     print_means(found, ("mini",), "`mini`, on the same sets:")
     if arguments.json:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from lookalike import demo, scenes
 from lookalike.cli import app
 from lookalike.cli.evaluating import evaluations
+from lookalike.cli.printing import print_table
 from lookalike.embedder import Embedder
 from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery
@@ -194,10 +195,28 @@ def test_a_bad_image_is_one_sentence_and_exit_code_1(name, words, bad, pair):
     check_sentence(run("explain", pair[0], bad / name), words)
 
 
-def test_an_image_of_one_pixel_is_explained(tmp_path, pair):
-    Image.new("RGB", (1, 1), (200, 30, 30)).save(tmp_path / "one.png")
-    result = run("explain", tmp_path / "one.png", pair[1], "-o", tmp_path / "why.png")
+def test_an_image_of_one_pixel_is_refused_and_of_two_explained(tmp_path, pair):
+    for name, width in (("one.png", 1), ("two.png", 2)):
+        Image.new("RGB", (width, 1), (200, 30, 30)).save(tmp_path / name)
+    check_sentence(run("explain", tmp_path / "one.png", pair[1]), "a single pixel")
+    result = run("explain", tmp_path / "two.png", pair[1], "-o", tmp_path / "why.png")
     assert result.exit_code == 0, result.output
+
+
+def test_versus_needs_a_picture_to_draw_to(pair):
+    result = run("explain", *pair, "--versus", pair[0])
+    assert result.exit_code == 2 and "-o" in result.output
+
+
+def test_an_option_of_another_method_is_refused(pair):
+    check_sentence(run("explain", *pair, "--fusion", "max"), "method 'shares' has no option fusion")
+
+
+@pytest.mark.parametrize("name", ["x[red]y.png", "IMG :dog: [/d].png"])
+def test_file_names_are_printed_as_they_are(name, capsys):
+    print_table(("file", "n"), [(name, "1"), ("a" * 200, "2")])
+    printed = capsys.readouterr().out
+    assert name in printed and "a" * 200 in printed
 
 
 @pytest.mark.parametrize(

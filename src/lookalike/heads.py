@@ -197,7 +197,8 @@ def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -> nn.Linear:
     """PCA whitening learnt on embeddings (B, C): an affine layer C → width of unit variances.
 
-    Raises ValueError where width is more than the number of directions that B samples span.
+    Raises ValueError where width is more than the number of directions that B samples span, copies
+    counted once.
     """
     n, channels = embeddings.shape
     width = width or min(channels, n - 1)
@@ -206,6 +207,12 @@ def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -
                          f"directions, got {width}")  # fmt: skip
     mean = embeddings.double().mean(0)
     _, spread, directions = torch.linalg.svd(embeddings.double() - mean, full_matrices=False)
+    n_spanned = int((spread > 1e-5 * max(float(spread[0]), float(mean.norm()))).sum())
+    if width > n_spanned:
+        raise ValueError(
+            f"the {n} embeddings differ in {n_spanned} directions only, so whitening can't keep {width}; "
+            "give more images, without copies, or a smaller width"
+        )
     projection = directions[:width] / (spread[:width, None] / (n - 1) ** 0.5 + eps)
     return affine(projection.to(embeddings.dtype), (-projection @ mean).to(embeddings.dtype))
 

@@ -292,10 +292,10 @@ def _build(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
             return AveragePlusMaxPooling(spec.get("factor", 1.0))
         case "rmac":
             return RmacPooling()
-        case "regional":
+        case "regional" if "inner" in spec:
             inner = _build(dict(spec["inner"]), _below("inner.", weights))
             return RegionalPooling(inner, _linear(weights, "head.1.") if spec["whitened"] else None)
-        case "local":
+        case "local" if "inner" in spec:
             inner = _build(dict(spec["inner"]), _below("inner.", weights))
             return LocalHeadPooling(_linear(weights, "layer."), inner)
         case other:

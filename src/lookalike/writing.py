@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lookalike import render
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.explainers import EmbedsImages, difference, place_matches
+from lookalike.render.colours import palette
 from lookalike.types import Explanation, GraphExplanation, LevelReason, NodeReason
 
 
@@ -43,6 +44,7 @@ def write_outputs(
     has no shares for lines or a difference.
     """
     written: list[Path] = []
+    palette(outputs.colours)  # refuses an unknown name whatever is drawn
     if outputs.versus is not None and outputs.picture is not None:
         preference = difference(_with_shares(model, "--versus"), query, match, outputs.versus)
         written += _save(outputs.picture, render.difference(preference).save)
@@ -59,7 +61,7 @@ def write_outputs(
         matches = place_matches(_with_shares(model, "--lines"), query, match)
         written += _save(outputs.lines, render.match_lines(matches).save)
     if outputs.maps is not None:
-        written += _save(outputs.maps, lambda path: save_maps(explanation, path))
+        written += _save(outputs.maps, lambda path: save_maps(explanation, path), [".npz"])
     return written
 
 
@@ -147,8 +149,10 @@ def _with_shares(model: Embedder | EmbedsImages, wanted_by: str) -> Embedder:
     return model
 
 
-def _save(path: Path, save: Callable[[Path], object]) -> list[Path]:
-    if path.suffix.lower() not in (".npz", *Image.registered_extensions()):
+def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:
+    if suffixes is None:
+        suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
+    if path.suffix.lower() not in suffixes:
         raise LookalikeError(f"{path} has no known ending; end it in .png, .jpg or .webp (maps: .npz)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

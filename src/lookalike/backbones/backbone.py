@@ -127,6 +127,10 @@ class Backbone(nn.Module):
         return -(-size[0] // int(reduction)), -(-size[1] // int(reduction))
 
 
+_HEADS = ("head", "head_dist", "fc", "classifier", "last_linear", "pre_logits")
+_REMADE = ("relative_position_index", "attn_mask", "num_batches_tracked")
+
+
 def create_backbone(architecture: str, *, pretrained: bool = False, **options: Any) -> Backbone:
     """A backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
 
@@ -148,6 +152,7 @@ def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
     """
     wanted = backbone.model.state_dict()
     missing = sorted(set(wanted) - set(weights))
+    unknown = sorted(name for name in set(weights) - set(wanted) if not _is_left_out(name, backbone))
     wrong = sorted(k for k in wanted if k in weights and weights[k].shape != wanted[k].shape)
     if missing or wrong:
         example = f"{missing[0]} is missing" if missing else (
@@ -157,7 +162,20 @@ def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
             f"the weights are not those of {backbone.architecture}: {len(missing)} of {len(wanted)} tensors "
             f"are missing and {len(wrong)} have another size, e.g. {example}; check architecture and options"
         )
+    if unknown:
+        raise CheckpointError(
+            f"the weights are not those of {backbone.architecture}: they have {len(unknown)} more tensors, "
+            f"e.g. {unknown[0]}; check architecture and options"
+        )
     backbone.model.load_state_dict({k: weights[k].to(wanted[k].dtype) for k in wanted})
+
+
+def _is_left_out(name: str, backbone: Backbone) -> bool:
+    """Whether a tensor is a classifier's, or a buffer that timm makes again from the sizes."""
+    named = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    classifiers = {named} if isinstance(named, str) else set(named)
+    heads = tuple(f"{head}." for head in {*classifiers, *_HEADS})
+    return name.startswith(heads) or name.endswith(_REMADE)
 
 
 def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
@@ -201,7 +219,7 @@ def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
 def preprocessing_of(backbone: Backbone) -> Preprocessing:
     """The preprocessing that timm gives for evaluation with this model."""
     config = resolve_data_config({}, model=backbone.model)
-    mode = "squash" if config["crop_mode"] == "squash" else "crop"
+    mode = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
     return Preprocessing(
         mode=mode,  # type: ignore[arg-type]
         input_size=tuple(config["input_size"][1:]),

@@ -102,7 +102,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     is_jax = any("kernel" in name for name in contents.tensors)
     tensors = _translated(contents)
     sizes = _sizes(contents, tensors)
-    head = _head(tensors)
+    head = _head(tensors, sizes.width)
     mode = _mode(contents, sizes, pooling, is_original=is_jax and not len(head))
     backbone = create_backbone(
         f"vit_base_patch{32 if sizes.patch == 32 else 16}_224",
@@ -198,7 +198,13 @@ def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
             "and a square number of positions of width D, with or without one more for the CLS token"
         )
     n_heads = _n_heads(contents, width)
-    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    numbers = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+    depth = len(numbers)
+    if numbers != set(range(depth)):
+        raise CheckpointError(
+            f"{contents.path}: expected blocks numbered from 0 without gaps, found {depth} numbered up to "
+            f"{max(numbers)}"
+        )
     return _Sizes(width, depth, n_heads, hidden, patch, n_patches, has_cls)
 
 
@@ -244,7 +250,7 @@ def _mode(contents: Contents, sizes: _Sizes, pooling: str | None, *, is_original
     return "cls" if is_original else "mean"
 
 
-def _head(tensors: dict[str, Tensor]) -> nn.Sequential:
+def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
     """The head on tokens as a head on their mean: an affine layer commutes with the mean.
 
     No layer where there is none, an identity, or a classifier of ImageNet.
@@ -252,6 +258,11 @@ def _head(tensors: dict[str, Tensor]) -> nn.Sequential:
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     if weight is None or weight.shape[0] in _CLASSIFIERS:
         return nn.Sequential()
+    if weight.ndim != 2 or weight.shape[1] != width or (bias is not None and bias.shape != weight.shape[:1]):
+        raise CheckpointError(
+            f"expected a head of weight (D, {width}) and bias (D,), found {tuple(weight.shape)} and "
+            f"{None if bias is None else tuple(bias.shape)}"
+        )
     is_identity = weight.shape[0] == weight.shape[1] and torch.equal(weight, torch.eye(weight.shape[0]))
     if is_identity and (bias is None or not bias.any()):
         return nn.Sequential()

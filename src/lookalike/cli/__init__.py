@@ -5,7 +5,6 @@ torch and timm are imported inside the commands, so that ``lookalike --help`` an
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Annotated
 
@@ -51,7 +50,7 @@ def main() -> None:
     """Entry point of the ``lookalike`` command."""
     # threads that wait by spinning take the cores from decoding and from every other process
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # retries are not news, their end is
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # retries are not news, their end is
     app()
 
 

@@ -57,6 +57,8 @@ def explain(
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
+    if versus is not None and output is None:
+        raise typer.BadParameter("it is drawn to a picture: add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
         from lookalike.writing import Outputs, as_numbers, write_outputs

@@ -15,6 +15,8 @@ import lookalike.errors as errors
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+_PIPED_WIDTH = 10_000  # columns of a table that goes to a file: no line is broken
+
 
 class Counted(Protocol):
     """Work that says how far it is."""
@@ -70,14 +72,17 @@ def progress_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows under a header, aligned."""
+    """Print rows under a header, aligned; a file name is printed as it is, and whole where it is piped."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
+    console.print(table)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

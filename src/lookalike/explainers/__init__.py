@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def explain(
 
 
 def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
-    """An embedder by name, or an ONNX file as a black box; ``changes`` as in ``Embedder.load``."""
+    """An embedder by name, in fp32, or an ONNX file as a black box; ``changes`` as in ``Embedder.load``."""
     if not str(model).endswith(".onnx"):
-        return Embedder.load(model, **changes)
+        return Embedder.load(model, **{"precision": "fp32", **changes})
     normalisation = changes.pop("normalisation", None)
     if any(value is not None for value in changes.values()):
         raise UnsupportedMethodError(
@@ -75,6 +76,8 @@ def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) 
     """The explainer of that name, ready for any number of pairs."""
     if method not in EXPLAINERS:
         raise UnsupportedMethodError(f"the method is one of {', '.join(EXPLAINERS)}; got {method!r}")
+    if unknown := sorted(set(options) - set(inspect.signature(EXPLAINERS[method]).parameters)):
+        raise UnsupportedMethodError(f"method {method!r} has no option {', '.join(unknown)}; leave it out")
     if method == Occlusion.name:
         return Occlusion(model, **options)
     if not isinstance(model, Embedder):

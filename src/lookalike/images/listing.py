@@ -44,17 +44,16 @@ def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as scan:
                 entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
+            paths = [current / entry.name for entry in entries]
+            folders = [path for path in paths if recursive and path.is_dir()]
+            found += [p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file()]
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error
             _logger.warning("%s: folder skipped: %s", current, error)
             continue
-        for entry in entries:
-            path = current / entry.name
-            if recursive and path.is_dir():
-                (links if path.is_symlink() else pending).append(path)
-            elif path.suffix.lower() in SUFFIXES and path.is_file():
-                found.append(path)
+        for folder_below in folders:
+            (links if folder_below.is_symlink() else pending).append(folder_below)
     return sorted(found)
 
 

@@ -136,6 +136,8 @@ def _check_pixels(size: tuple[int, int], label: str, limits: Limits) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise UnreadableImageError(f"{label}: the picture has no pixels ({height} x {width})")
+    if width == height == 1:
+        raise UnreadableImageError(f"{label}: the picture is a single pixel, which shows nothing to compare")
     if width * height > limits.max_pixels:
         raise UnreadableImageError(
             f"{label}: {height:,} x {width:,} pixels is more than the limit of {limits.max_pixels:,}; "

@@ -21,6 +21,7 @@ from lookalike.scenes.paintings import paint
 from lookalike.scenes.palettes import Colour, mix, shade
 
 _SUPERSAMPLING = 2
+_LARGEST_TEXTURE = 2**22  # pixels of a wall; reached by pictures many times as long as wide
 _SEAM = 3  # texture pixels repeated at the edge of a wall, so that no gap shows in the corner
 _TEXTURE_SIZES = (64, 128, 256, 512, 1024)
 
@@ -123,6 +124,7 @@ def _empty_room(plan: Plan, rng: np.random.Generator) -> Image.Image:
     camera, (left, right), top = plan.camera, plan.walls, plan.ceiling
     back = float(camera.position[2]) - 0.5  # the room ends behind the camera
     scale = 0.6 * max(camera.size) / (-back)  # texture pixels a metre
+    scale = min(scale, (_LARGEST_TEXTURE / ((right - left) * max(top, -back))) ** 0.5)
     paper = surfaces.wall(rng, (top, right - left), scale)
     boards = surfaces.floor(rng, (-back, right - left), scale)
     ceiling = mix((246, 244, 240), surfaces.wall_colour(rng), rng.uniform(0, 0.25))
