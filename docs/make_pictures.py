@@ -24,8 +24,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--seed", type=int, default=9)
     arguments = parser.parse_args()
-    others = [scenes.room(10**6 + i, paintings=[10**6 + i]).image for i in range(150)]
-    embedder = Embedder.load(arguments.model).setting_aside(others)
+    embedder = Embedder.load(arguments.model, precision="fp32")
     why = Decomposition(embedder)(*room_pictures(arguments.seed))
     IMAGES.mkdir(exist_ok=True)
     picture = IMAGES / "why.jpg"

@@ -26,7 +26,6 @@ from blocks import BlockSettings, learn_blocks, recall_blocks
 from distillation import Lesson, Lessons, losses, parted, prepared_ahead
 from generated_scenes import generate
 from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
-from refit import pooled_channels, refit_head
 from rooms import Memory, RoomPairs, Rooms, contrast, elsewhere
 from student import Architecture, Student, export
 from teacher import INPUT_SIZE, Projection, Teacher
@@ -284,9 +283,6 @@ def train(shared: Path, out: Path, settings: Settings) -> None:
     course = lessons_of(material, out, architecture, settings)
     run = Run(out, architecture, settings, student)
     learn(run, prepared_ahead(course.from_step(run.step)), material.validation)
-    finish(run.averaged, course.projection, shared, out)
-    export(run.averaged, architecture, out / "export-refitted")
-    report({"step": run.step} | rounded(material.validation.check(run.averaged)), out / "refit.jsonl")
 
 
 def learn(run: Run, lessons: Iterator[Lesson], validation: Validation) -> None:
@@ -312,15 +308,6 @@ def learn(run: Run, lessons: Iterator[Lesson], validation: Validation) -> None:
             row |= rounded(validation.check(run.averaged))
             run.save()
         report(row, run.out / "log.jsonl")
-
-
-def finish(student: Student, projection: Projection, shared: Path, out: Path) -> None:
-    """Fit the head to what the teacher says of the whole training photographs at its own size."""
-    train, _ = split_training(shared)
-    pictures = read_all_squashed(train.paths, Architecture().input_size)
-    target = projection(torch.load(out / "teacher_pooled.pt", weights_only=True))
-    channels = pooled_channels(student, (batch.float() / 255 for batch in pictures.split(64)))
-    refit_head(student, channels, target)
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
