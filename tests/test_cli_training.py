@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from lookalike.cli import app
 from lookalike.cli import training as command
 from lookalike.embedder import Embedder
-from lookalike.training import TrainSettings, recorded
+from lookalike.training import AvslSettings, Subject, TrainSettings, recorded
 
 FAST = ("--epochs", 2, "--batch-size", 4, "--input-size", 32, "--dims", 0, "--device", "cpu",
         "--evaluate-every", 2, "--set", "crop_pct=1.0")  # fmt: skip
@@ -63,6 +63,28 @@ def test_resuming_takes_the_settings_from_the_folder(trained, photos):
     assert (subject.model, subject.dims, settings.epochs) == ("mini", 0, 2)
     result = run(photos, "-o", out, "--resume", "--device", "cpu")
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("flags", [("--avsl",), ("--preset", "cub200-resnet50")])
+def test_what_begins_a_training_is_refused_with_resume(trained, photos, flags):
+    result = run(photos, "-o", trained[0], "--resume", *flags)
+    assert result.exit_code == 1 and "leave them out with --resume" in result.output
+
+
+def test_an_earlier_versions_record_is_resumed(photos, tmp_path):
+    """It has not the settings that came later."""
+    begun = run(photos, "-o", tmp_path / "m", "--avsl", *FAST, "--dims", 8, "--set", "top_k=4")
+    assert begun.exit_code == 0, begun.output
+    record = json.loads((tmp_path / "m/training.json").read_text())
+    del record["description"]["avsl"]["levels"]
+    (tmp_path / "m/training.json").write_text(json.dumps(record))
+    result = run(photos, "-o", tmp_path / "m", "--resume", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+
+
+def test_losses_of_pairs_draw_images_of_each_class():
+    assert Subject(loss="triplet").compares_images and not Subject(loss="arcface").compares_images
+    assert Subject(avsl=AvslSettings(base="margin")).compares_images
 
 
 def test_resuming_with_other_settings_names_them(trained, photos):

@@ -125,6 +125,18 @@ def as_numbers(explanation: Explanation) -> dict[str, Any]:
     }
 
 
+def level_lines(explanation: Explanation) -> list[str]:
+    """For a graph of nodes one line a level: its part of the distance, and the nodes that tell most."""
+    if not isinstance(explanation, GraphExplanation):
+        return []
+    lines = [f"distance {explanation.distance:.4f}, level by level:"]
+    for number, level in enumerate(explanation.levels, start=1):
+        together = ", ".join(f"{node.node} ({node.common:+.4f})" for node in level.together[:3])
+        apart = ", ".join(f"{node.node} ({node.share:.4f})" for node in level.apart[:3])
+        lines.append(f"  {number}: {level.share:.4f}; nodes together {together}; apart {apart}")
+    return lines
+
+
 def _level_numbers(level: LevelReason) -> dict[str, Any]:
     return {
         "share": level.share,

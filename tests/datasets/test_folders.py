@@ -43,6 +43,13 @@ def test_splits_are_never_taken_for_classes(tmp_path):
         read_dataset(tmp_path)
 
 
+def test_splits_beside_other_folders_are_no_classes(tmp_path):
+    for name in ("train", "test", "valid"):
+        (tmp_path / name / "a").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"has splits \(test, train\) beside other folders \(valid\)"):
+        read_dataset(tmp_path, "train")
+
+
 def test_a_class_without_images_is_named(folders):
     (folders / "owl").mkdir()
     with pytest.raises(DatasetError, match=r"1 of 3 classes.*owl"):

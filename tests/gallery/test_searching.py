@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from lookalike import scenes
+from lookalike.embedder import Embedder
 from lookalike.errors import FilterError, GalleryError, UnreadableImageError, UnsupportedMethodError
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
+from lookalike.gallery.regions import ask_region
 
 
 def paths(hits):
@@ -114,18 +116,16 @@ def test_queries_that_make_no_sense_are_refused(indexed, room_files):
 # --- a part of the query --------------------------------------------------------------------------
 
 
-def test_the_box_of_the_painting_finds_its_room_better_than_the_whole(mini):
-    gallery, whole, boxed = Gallery.in_memory(mini), [], []
+def test_the_box_of_the_painting_finds_its_room_better_than_the_whole():
+    """By a model that was not taught to look at paintings, as mini was."""
+    model, whole, boxed = Embedder.load("mini-vit", precision="fp32", device="cpu"), [], []
     rooms = scenes.gallery_of_rooms(5, n_paintings=10, rooms_per_painting=2, size=(180, 240))
-    units = mini.embed([room.image for room in rooms.rooms])
-    assert len(gallery) == 0
-    from lookalike.gallery.regions import ask_region
-
+    units = model.embed([room.image for room in rooms.rooms])
     for i, room in enumerate(rooms.rooms):
         y, x = np.nonzero(room.masks[rooms.labels[i]])
         box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
         (right,) = rooms.matches(i)
-        for ranks, query in ((whole, units[i]), (boxed, ask_region(room.image, mini, box=box).unit)):
+        for ranks, query in ((whole, units[i]), (boxed, ask_region(room.image, model, box=box).unit)):
             cosines = units @ query
             cosines[i] = -2
             ranks.append(int((cosines > cosines[right]).sum()) + 1)
@@ -268,8 +268,8 @@ def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_fi
     after = indexed.search(room_files[1][3], k=12, rerank=name)
     assert set(paths(after)) == set(paths(before))
     assert {h.path: h.similarity for h in after} == pytest.approx({h.path: h.similarity for h in before})
-    lifts = after[1].lifted_by()
-    assert (lifts == ()) == (name == "shares")
+    lifts = [lift for hit in after for lift in hit.lifted_by()]
+    assert (lifts == []) == (name == "shares")
     assert all(lift.record.path in map(str, room_files[1]) for lift in lifts) and before[0].lifted_by() == ()
 
 

@@ -1,8 +1,9 @@
 import json
+import re
 
 import pytest
 
-from lookalike.training import Subject, TrainSettings
+from lookalike.training import AvslSettings, Subject, TrainSettings
 
 
 def test_settings_come_back_from_json():
@@ -26,6 +27,33 @@ def test_settings_come_back_from_json():
 def test_values_that_make_no_sense_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"freeze_batch_norm": "False"}, "freeze_batch_norm is true or false, such as True; got 'False'"),
+        ({"clip": "abc"}, "clip is a number"),
+        ({"epochs": 2.5}, "epochs is a whole number"),
+        ({"seed": True}, "seed is a whole number"),
+        ({"crop_area": 5}, "crop_area is 2 numbers"),
+        ({"crop_area": [1.0]}, "crop_area is 2 numbers"),
+        ({"step_factor": -1.0}, "step_factor is 0 or more"),
+    ],
+)
+def test_values_of_another_type_are_refused(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TrainSettings.from_dict(change)
+
+
+def test_one_frozen_part_may_be_a_word():
+    assert TrainSettings.from_dict({"frozen": "blocks.0"}).frozen == ("blocks.0",)
+
+
+@pytest.mark.parametrize("change", [{"top_k": 2.5}, {"level_weights": 1}, {"levels": 3}])
+def test_values_of_another_type_are_refused_by_avsl(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        AvslSettings.from_dict(change)
 
 
 def test_unknown_names_are_refused():

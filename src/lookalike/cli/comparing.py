@@ -71,13 +71,13 @@ def compare(
             compared = compare(
                 sides[0], sides[1], embedders=embedders, settings=settings, progress=progress_bar
             )
-        if report is not None:
-            write_text(report, comparison_report(compared))
         if as_json:
             print_json(dataclasses.asdict(compared.comparison))
         else:
             _print_comparison(compared.comparison)
-            if report is not None:
+        if report is not None:  # last: a page that can't be written costs no figure
+            write_text(report, comparison_report(compared))
+            if not as_json:
                 typer.echo(f"wrote {report}")
 
 

@@ -113,19 +113,19 @@ def evaluate(
         retrieved = retrieve(*sides, ks=wanted, progress=progress_bar)
         clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
         evaluation = summarise(retrieved, clusters=clusters, seed=seed)
-        if report is not None:
-            write_text(report, evaluation_report(evaluation, retrieved))
         if as_json:
             print_json(dataclasses.asdict(evaluation))
         else:
             _print_evaluation(evaluation, worst)
-            if report is not None:
+        if report is not None:  # last: a page that can't be written costs no figure
+            write_text(report, evaluation_report(evaluation, retrieved))
+            if not as_json:
                 typer.echo(f"wrote {report}")
 
 
 def _ks(text: str) -> list[int]:
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise typer.BadParameter(f"-k takes whole numbers of 1 or more, such as 1,2,4,8; got {text!r}")
     return [int(part) for part in parts]
 

@@ -61,7 +61,7 @@ def explain(
         raise typer.BadParameter("it is drawn to a picture: add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
-        from lookalike.writing import Outputs, as_numbers, write_outputs
+        from lookalike.writing import Outputs, as_numbers, level_lines, write_outputs
 
         options = {"fusion": fusion, "first_layer": first_layer}
         embedder = load_any(
@@ -78,6 +78,8 @@ def explain(
             return
         residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
         typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}")
+        for line in level_lines(result):
+            typer.echo(line)
         for path in written:
             typer.echo(f"wrote {path}")
 

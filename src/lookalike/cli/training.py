@@ -125,6 +125,8 @@ def train(
         from lookalike.training import Running, TrainSettings, fit, recorded
 
         subject, settings = recorded(out) if resume else _beginning(preset, avsl)
+        if resume and (preset is not None or (avsl and subject.avsl is None)):
+            raise ValueError("--preset and --avsl begin a training; leave them out with --resume")
         named = parse_assignments(others or [])
         names = {"model": model, "loss": loss, "dims": dims, "pooling": pooling}
         subject = _changed(subject, _given(names), named)
@@ -135,8 +137,8 @@ def train(
             "input_size": parse_size(input_size), "evaluate_every": evaluate_every, "seed": seed,
         }  # fmt: skip
         changes = {k: v for k, v in named.items() if k not in AVSL_SETTINGS} | _given(options)
-        if subject.avsl is not None and subject.avsl.base == "margin" and not resume:
-            changes = {"images_per_class": 4} | changes  # it compares images, so it needs some of each class
+        if subject.compares_images and not resume:
+            changes = {"images_per_class": 4} | changes  # so it needs some of each class
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
         images, validation = _read(data, split, evaluate_on, layout)
         network, objective = subject.build(len(images.classes), settings)

@@ -19,6 +19,7 @@ from lookalike.comparison.results import (
 )
 from lookalike.evaluation import LabelledEmbeddings, Retrieved, retrieve
 from lookalike.evaluation.sources import AnyEmbedder, Progress, without_bar
+from lookalike.evaluation.summary import graph_rule
 from lookalike.explainers import Explainer
 from lookalike.types import Explanation
 
@@ -89,7 +90,10 @@ def compare(
         n_pairs=len(pairs) if maps else 0,
         maps=maps,
         faithfulness=faithful,
-        rules=tuple(_rules(a, settings, has_maps=bool(maps))),
+        rules=(
+            *_rules(a, settings, has_maps=bool(maps)),
+            *(rule for side in (a, b) for rule in graph_rule(side.gallery)),
+        ),
     )
     return Compared(comparison, cases)
 

@@ -14,12 +14,21 @@ from lookalike.images import list_images
 def read_folders(source: Path) -> Parts:
     """The class folders below a folder, or below its splits; a class is called by its folder.
 
-    Raises DatasetError for a missing folder, and on reading for a class folder without images.
+    Raises DatasetError for a missing folder, for splits beside other folders, and on reading for a
+    class folder without images.
     """
     folders = _folders(source)
     splits = [folder for folder in folders if folder.name in SPLITS]
     if splits and len(splits) == len(folders):
         return {folder.name: partial(_classes_of, folder) for folder in splits}
+    names = {folder.name for folder in folders}
+    if "train" in names and names & {"test", "val", "valid", "validation"}:
+        others = ", ".join(sorted(names - set(SPLITS)))
+        raise DatasetError(
+            f"{source} has splits ({', '.join(folder.name for folder in splits)}) beside other folders "
+            f"({others}); splits are {', '.join(SPLITS)}: rename or move the others, or name one split's "
+            "folder"
+        )
     return {WHOLE: partial(_classes_of, source)}
 
 

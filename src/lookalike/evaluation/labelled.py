@@ -23,6 +23,7 @@ class LabelledEmbeddings:
     source: str  # where they came from, for messages and reports
     model: str = ""  # name of the model that made them; empty where nobody said
     left_out: tuple[tuple[str, str], ...] = ()  # files that are not among the rows, and why
+    has_graph: bool = False  # the model infers similarity from more than these: an AVSL model
 
     def __len__(self) -> int:
         return len(self.labels)

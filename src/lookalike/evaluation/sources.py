@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def embed_images(
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
         )
-    return labelled(
+    found = labelled(
         torch.cat(batches),
         [images.labels[i] for i in kept],
         source=source,
@@ -135,6 +135,7 @@ def embed_images(
         model=embedder.name,
         left_out=left_out,
     )
+    return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
 
 
 def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lookalike.evaluation.clustering import ClusterAgreement
+from lookalike.evaluation.labelled import LabelledEmbeddings
 from lookalike.evaluation.retrieval import Retrieved
 from lookalike.ops.resampling import bootstrap_intervals
 
@@ -115,6 +116,16 @@ def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: flo
     return ClassFigures(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
 
 
+def graph_rule(judged: LabelledEmbeddings) -> list[str]:
+    """What must be said of an AVSL model: not all that it knows is judged."""
+    if not judged.has_graph:
+        return []
+    return [
+        f"{judged.model or 'The model'} has a graph (AVSL): this is the cosine of its highest level, "
+        "as a search without --rerank avsl uses it; 'lookalike train' reports the inferred distance."
+    ]
+
+
 def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples: int, seed: int) -> list[str]:
     n_queries, n_gallery = len(retrieved.queries), len(retrieved.gallery)
     rules = [
@@ -123,6 +134,7 @@ def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples:
         else f"{n_queries:,} queries ask {n_gallery:,} gallery images; one that is among them finds itself.",
         f"{retrieved.n_without_match:,} queries without a match are left out of every figure.",
         "Similarity is the cosine; equal similarities rank in the order of the rows.",
+        *graph_rule(retrieved.gallery),
         f"Intervals: {CONFIDENCE:.0%}, percentile bootstrap over queries, {n_resamples:,} resamples, seed "
         f"{seed}; they speak of other queries like these, not of other classes.",
     ]

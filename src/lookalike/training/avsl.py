@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, final, get_args
@@ -29,8 +29,9 @@ from lookalike.ops.avsl import (
     proxy_anchor_loss,
 )
 from lookalike.saved import LoadedModel, save_folder
+from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
-from lookalike.training.trainable import Trainable, cosine_neighbours
+from lookalike.training.trainable import Trainable, cosine_neighbours, refuse_nan
 
 N_LEVELS = 3
 MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
@@ -76,10 +77,7 @@ class AvslSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AvslSettings:
         """From JSON types; ValueError for unknown keys."""
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise ValueError(f"unknown settings of AVSL: {', '.join(unknown)}")
-        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**known)
+        return cls(**checked_values(cls, values, "AVSL"))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -119,6 +117,11 @@ class TrainableAvsl(Trainable):
         """
         if isinstance(start.network.graph, NodeGraph):
             network = AvslNetwork.of(start.network)
+            if network.gates.settings != settings.graph:
+                raise ValueError(
+                    f"{start.name} is an AVSL model with {network.gates.settings}; it can't go on with "
+                    f"{settings.graph}; name the same settings"
+                )
         else:
             network = AvslNetwork.new(start.network.backbone, dims, settings.graph, seed=seed)
         return cls(network, start.preprocessing, start.name)
@@ -138,6 +141,7 @@ class TrainableAvsl(Trainable):
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
         """(G, k), by the inferred distance within each image's shortlist."""
         nodes = Nodes.joined([nodes_of(tuple(t.cpu() for t in self(batch))) for batch in batches])
+        refuse_nan(nodes.embeddings[-1])
         # longer where more are asked for, and never longer than there are others
         n = min(max(self.shortlist, k), len(nodes) - 1)
         rows = cosine_neighbours(nodes.embeddings[-1].float(), n)

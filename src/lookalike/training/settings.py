@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+from lookalike.training.checked import checked_values
 
 Optimiser = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["constant", "step", "cosine"]
@@ -53,7 +55,7 @@ class TrainSettings:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
         for name in (
             "images_per_class", "backbone_rate", "head_rate", "loss_rate", "weight_decay",
-            "warm_up_epochs", "clip", "memory", "evaluate_every",
+            "warm_up_epochs", "clip", "memory", "evaluate_every", "step_factor", "seed",
         ):  # fmt: skip
             if not getattr(self, name) >= 0:  # also refuses NaN
                 raise ValueError(f"{name} is 0 or more, got {getattr(self, name)}")
@@ -76,7 +78,4 @@ class TrainSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
         """What ``to_dict`` wrote; ValueError for unknown keys and values that make no sense."""
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise ValueError(f"unknown settings of training: {', '.join(unknown)}")
-        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**known)
+        return cls(**checked_values(cls, values, "training"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike.loading import load_model
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
-from lookalike.training.losses import EmbeddingLoss
+from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.objective import Objective
 from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable, TrainableEmbedding
@@ -29,6 +29,13 @@ class Subject:
             raise ValueError(f"dims is 1 or more, or 0 for the model's own; got {self.dims}")
         if self.avsl is not None and not self.dims:
             raise ValueError("AVSL makes nodes of its own, so dims is 1 or more; got 0")
+
+    @property
+    def compares_images(self) -> bool:
+        """Whether the loss is of pairs of images, not of images and proxies."""
+        if self.avsl is not None:
+            return self.avsl.base == "margin"
+        return self.loss in LOSSES and LOSSES[self.loss].takes_memory
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

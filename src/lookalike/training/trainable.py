@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
 from lookalike.network import EmbeddingNetwork
 from lookalike.saved import LoadedModel, save_folder
@@ -88,7 +89,11 @@ class TrainableEmbedding(Trainable):
 
 
 def cosine_neighbours(embeddings: Tensor, k: int) -> Tensor:
-    """Of each embedding (G, D) the k nearest others by cosine, best first: (G, k) on the CPU."""
+    """Of each embedding (G, D) the k nearest others by cosine, best first: (G, k) on the CPU.
+
+    Raises TrainingError for embeddings that are not numbers any more.
+    """
+    refuse_nan(embeddings)
     units = F.normalize(embeddings, dim=1)
     nearest = []
     for start in range(0, len(units), _BLOCK):
@@ -97,6 +102,15 @@ def cosine_neighbours(embeddings: Tensor, k: int) -> Tensor:
         similarity[rows, rows + start] = -torch.inf  # an image is no neighbour of itself
         nearest.append(similarity.topk(k).indices.cpu())
     return torch.cat(nearest)
+
+
+def refuse_nan(embeddings: Tensor) -> None:
+    """Raise TrainingError where a training has diverged: no figure of such embeddings means anything."""
+    if not embeddings.isfinite().all():
+        raise TrainingError(
+            "the embeddings are NaN or infinite, so the training diverged; start it anew with lower "
+            "learning rates"
+        )
 
 
 def _new_layer(channels: int, dims: int, seed: int) -> nn.Linear:

@@ -104,7 +104,7 @@ def _make_empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
-    before = _record(folder)
+    before = _as_written_now(_record(folder))
     if differing := _differences(before, record):
         raise TrainingError(
             f"the training in {folder} was started otherwise: {'; '.join(differing)}; "
@@ -120,6 +120,18 @@ def _record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder / RECORD} can't be read: {error}; is this a training?") from error
     return record
+
+
+def _as_written_now(record: dict[str, Any]) -> dict[str, Any]:
+    """An earlier version's record with the settings that have come since, at their defaults."""
+    try:
+        subject = Subject.from_dict(record["description"]).to_dict()
+        settings = TrainSettings.from_dict(record["settings"]).to_dict()
+    except (KeyError, TypeError, ValueError):
+        return record
+    if subject.keys() != record["description"].keys():  # described by a recipe, not by a command
+        return record
+    return {**record, "description": subject, "settings": settings}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,44 @@
+"""Values of settings that come from JSON or a command line, held against the types of the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+
+def checked_values(settings: Any, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The values as the fields of a settings class take them; lists become tuples.
+
+    Raises ValueError for an unknown name, and for a value of another type than the field's default.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    if unknown := sorted(set(values) - set(defaults)):
+        raise ValueError(f"unknown settings of {kind}: {', '.join(unknown)}")
+    return {name: _checked(name, value, defaults[name]) for name, value in values.items()}
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, tuple):
+        return _sequence(name, value, default)
+    if isinstance(default, bool):
+        fits, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, float):
+        fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    else:
+        fits, expected = isinstance(value, str), "a word"
+    if not fits:
+        raise ValueError(f"{name} is {expected}, such as {default!r}; got {value!r}")
+    return value
+
+
+def _sequence(name: str, value: Any, default: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As many numbers as the default has; any number of words where it has none."""
+    if not default and isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, list | tuple) or (default and len(value) != len(default)):
+        expected = f"{len(default)} numbers, such as {list(default)}" if default else "a list of words"
+        raise ValueError(f"{name} is {expected}; got {value!r}")
+    return tuple(_checked(name, part, default[i] if default else "") for i, part in enumerate(value))
