@@ -22,5 +22,5 @@ def test_an_avsl_model_goes_on_with_its_own_graph_only(tiny_backbone):
     network = AvslNetwork.new(tiny_backbone("mobilenetv2_050"), 6, GraphSettings(top_k=3))
     start = LoadedModel(network.embedder_network(), Preprocessing("squash", (64, 96)), "small")
     assert TrainableAvsl.of(start, AvslSettings(top_k=3)).network.gates is network.gates
-    with pytest.raises(ValueError, match="small is an AVSL model with .*top_k=3"):
+    with pytest.raises(ValueError, match=r"small is an AVSL model with .*top_k=3"):
         TrainableAvsl.of(start, AvslSettings())
