@@ -74,8 +74,8 @@ def main() -> None:
     print("pair by `shares`.\n")
     print(
         "A place of a convolutional grid is drawn on its own cell. Where stride-2 layers pad on both sides\n"
-        "(ResNet, MobileNetV3), what it sees lies up to half a cell further up and left, as in the published\n"
-        "codes; layers that pad as TensorFlow does, ConvNeXt and transformers see the cell itself.\n"
+        "(ResNet, MobileNetV3), what it sees lies up to half a cell further up and left, as in the\n"
+        "published codes; layers that pad as TensorFlow does, ConvNeXt and transformers see it.\n"
     )
     print(f"{describe_run()}\n")
     print("| architecture | input | pooling | grid | completeness error | residual | time | methods |")

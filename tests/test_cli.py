@@ -124,8 +124,7 @@ def test_demo_finds_and_explains(tmp_path):
     assert json.loads(found.stdout)["hits"][1]["path"].endswith(whole["best_match"])
 
 
-def test_demo_again_replaces_its_own_gallery_and_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "_OTHERS", 4)
+def test_demo_again_replaces_its_own_gallery_and_no_other(tmp_path):
     for seed in (0, 1):
         result = demo.run_demo(tmp_path, n_paintings=2, rooms_per_painting=2, seed=seed)
         assert len(Gallery.open(result.gallery)) == 4

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from lookalike import render, scenes
 from lookalike.embedder import Embedder
@@ -24,7 +23,6 @@ from lookalike.store.manifest import has_manifest
 from lookalike.types import Explanation
 
 _SIZE = (360, 480)  # (H, W) pixels of a room
-_OTHERS, _OTHER_SIZE = 80, (180, 240)  # rooms that show what rooms have in common
 _QUERY = 0  # index of the room that is asked about
 _SHOWN = 4  # matches in the report: the best and three runners-up
 _RERANK = "aqe"
@@ -72,8 +70,7 @@ def run_demo(
 ) -> DemoResult:
     """Make rooms, index them, search by one of them, by its painting, re-rank, and say why.
 
-    What rooms have in common is learnt from others and set aside first, since the paintings are a
-    small part of a room. Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole
+    Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole
     room and its best match) and ``report.html`` (the search by the painting) into the folder, in place
     of those of an earlier demo. Raises LookalikeError where the folder can't be written.
     """
@@ -82,7 +79,7 @@ def run_demo(
         seed, n_paintings=n_paintings, rooms_per_painting=rooms_per_painting, size=_SIZE
     )
     try:
-        gallery = _indexed(folder, rooms, Embedder.load(model, precision="fp32"), seed)
+        gallery = _indexed(folder, rooms, Embedder.load(model, precision="fp32"))
         asked = _Asked(gallery, folder, rooms, progress)
         best = asked.whole[_QUERY][0].why()
         peak, ratio = _against_the_mask(best, rooms, asked.whole[_QUERY][0])
@@ -110,7 +107,7 @@ def run_demo(
 # --- the gallery ------------------------------------------------------------------------------
 
 
-def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder, seed: int) -> Gallery:
+def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder) -> Gallery:
     """A new gallery of the rooms, by a model that lies beside it, so that other commands open it."""
     place, model = _place(folder), (folder / "rooms.model").absolute()
     if has_manifest(place) and read_manifest(place).model == str(model):
@@ -119,7 +116,7 @@ def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder, seed: int) ->
     files = [folder / "rooms" / _name(i) for i in range(len(rooms.rooms))]
     for room, file in zip(rooms.rooms, files, strict=True):
         room.image.save(file, quality=92)
-    embedder.setting_aside(_other_rooms(seed)).save(model)
+    embedder.save(model)
     gallery = Gallery.create(place, model, keep_shares=True)
     shown = {file.name: f"painting {label}" for file, label in zip(files, rooms.labels, strict=True)}
     gallery.add(files, metadata=lambda path: {"shows": shown[path.name]}, workers=0)
@@ -132,12 +129,6 @@ def _place(folder: Path) -> Path:
 
 def _name(index: int) -> str:
     return f"room-{index:03}.jpg"
-
-
-def _other_rooms(seed: int) -> list[Image.Image]:
-    """Rooms that are not in the gallery, with paintings that are not in it either."""
-    first = 10**6 * (seed + 1)
-    return [scenes.room(first + i, paintings=[first + i], size=_OTHER_SIZE).image for i in range(_OTHERS)]
 
 
 # --- the searches -----------------------------------------------------------------------------
@@ -213,7 +204,7 @@ def _report(asked: _Asked, searches: Sequence[DemoSearch], model: str) -> str:
         "query": f"{_name(_QUERY)}, which shows painting {asked.rooms.labels[_QUERY]}",
         "box": ",".join(str(side) for side in asked.box),
         "re-ranked by": _RERANK,
-        "rooms.model": f"{model}, without what {_OTHERS} other generated rooms have in common",
+        "rooms.model": model,
         **{
             f"best match right: {search.asked}": f"{round(search.recall_at_1 * n)} of {n} rooms"
             for search in searches
