@@ -70,9 +70,9 @@ def run_demo(
 ) -> DemoResult:
     """Make rooms, index them, search by one of them, by its painting, re-rank, and say why.
 
-    Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole
-    room and its best match) and ``report.html`` (the search by the painting) into the folder, in place
-    of those of an earlier demo. Raises LookalikeError where the folder can't be written.
+    Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole room and its best match)
+    and ``report.html`` (the search by the painting) into the folder, in place of those of an earlier
+    demo. Raises LookalikeError where the folder can't be written.
     """
     start = time.perf_counter()
     rooms = scenes.gallery_of_rooms(

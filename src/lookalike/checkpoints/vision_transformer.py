@@ -203,7 +203,7 @@ def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
     if numbers != set(range(depth)):
         raise CheckpointError(
             f"{contents.path}: expected blocks numbered from 0 without gaps, found {depth} numbered up to "
-            f"{max(numbers)}"
+            f"{max(numbers)}; the file is damaged or only a part of a model"
         )
     return _Sizes(width, depth, n_heads, hidden, patch, n_patches, has_cls)
 
@@ -261,7 +261,7 @@ def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
     if weight.ndim != 2 or weight.shape[1] != width or (bias is not None and bias.shape != weight.shape[:1]):
         raise CheckpointError(
             f"expected a head of weight (D, {width}) and bias (D,), found {tuple(weight.shape)} and "
-            f"{None if bias is None else tuple(bias.shape)}"
+            f"{None if bias is None else tuple(bias.shape)}; the file is damaged or of another layout"
         )
     is_identity = weight.shape[0] == weight.shape[1] and torch.equal(weight, torch.eye(weight.shape[0]))
     if is_identity and (bias is None or not bias.any()):
