@@ -11,9 +11,9 @@ import warnings
 
 from environment import describe_run
 
-from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
-from lookalike.survey import Survey, survey
+from lookalike.explainers.capabilities import Survey, survey
+from lookalike.models.embedder import Embedder
 
 # name, input size (None: the model's own), pooling
 MODELS = (

@@ -25,9 +25,9 @@ from rerank import SETS, Task, half_interval, load_task, precisions
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lookalike.embedder import Embedder
 from lookalike.images import Preprocessing
-from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.models.embedder import Embedder
+from lookalike.models.onnx import OnnxEmbedder
 from lookalike.rerankers import first_stage, make_reranker
 
 METHODS = ("csa", "aqe", "dba", "dba+aqe", "k-reciprocal", "diffusion", "shares")

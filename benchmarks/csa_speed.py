@@ -19,9 +19,9 @@ from environment import describe_run
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.checkpoints.csa import save_scorer
-from lookalike.networks.csa import ContextNetwork, ContextSizes
-from lookalike.networks.shortlist import PublishedScorer
+from lookalike.models.csa.checkpoint import save_scorer
+from lookalike.models.csa.network import ContextNetwork, ContextSizes
+from lookalike.models.csa.shortlist import PublishedScorer
 from lookalike.rerankers import ContextualReranking
 from lookalike.types import Ranking
 

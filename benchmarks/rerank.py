@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from environment import describe_run
 
-from lookalike.embedder import Embedder
 from lookalike.images import list_images
+from lookalike.models.embedder import Embedder
 from lookalike.ops.metrics import average_precision, recall_at_k
 from lookalike.rerankers import first_stage, make_reranker
 from lookalike.types import Ranking

@@ -21,8 +21,8 @@ import torch
 from environment import describe_run
 
 from lookalike import scenes
-from lookalike.embedder import Embedder
 from lookalike.explainers import make_explainer
+from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lookalike import Gallery
-from lookalike.embedder import Embedder
 from lookalike.gallery.opening import manifest_of
+from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, MemoryStore, Record, VectorStore, record_id
 
 BATCH = 100_000

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from lookalike import render, scenes
-from lookalike.embedder import Embedder
 from lookalike.explainers import Decomposition
+from lookalike.models.embedder import Embedder
 from lookalike.types import Picture
 
 IMAGES = Path(__file__).parent / "images"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lookalike.backbones import create_backbone, resize_backbone
+from lookalike.models.backbones import create_backbone, resize_backbone
 
 TESTS = Path(__file__).parent
 
@@ -65,7 +65,7 @@ def tiny_backbone():
 @pytest.fixture(scope="session")
 def mini():
     """The bundled model, in fp32."""
-    from lookalike.embedder import Embedder  # later than the hook that checks the shapes of ops
+    from lookalike.models.embedder import Embedder  # later than the hook that checks the shapes of ops
 
     return Embedder.load("mini", precision="fp32", device="cpu")
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from lookalike.backbones import create_backbone
-from lookalike.embedder import Embedder
 from lookalike.images import Preprocessing
-from lookalike.networks.avsl import AvslNetwork, GraphSettings
-from lookalike.saved import LoadedModel
+from lookalike.models.avsl_network import AvslNetwork, GraphSettings
+from lookalike.models.backbones import create_backbone
+from lookalike.models.embedder import Embedder
+from lookalike.models.saving import LoadedModel
 
 SIZE = (64, 96)  # not square
 

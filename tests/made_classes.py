@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lookalike.embedder import Embedder
+from lookalike.models.embedder import Embedder
 
 
 def class_folders(folder, n_classes=3, n_images=4):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lookalike.heads import L2Norm, whitening
+from lookalike.models.heads import L2Norm, whitening
 
 
 def linear(c, d, bias=True):

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lookalike.avsl import AvslModel
 from lookalike.datasets import LabelledImages, read_dataset
-from lookalike.embedder import Embedder
+from lookalike.models.avsl import AvslModel
+from lookalike.models.embedder import Embedder
 from lookalike.ops.avsl import Nodes
 from lookalike.ops.metrics_per_query import average_precisions_at_r, is_recalled_at_k
 from lookalike.ops.relevant_ranks import relevant_ranks

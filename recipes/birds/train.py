@@ -23,9 +23,9 @@ import torch
 
 from lookalike.datasets import LabelledImages, read_dataset
 from lookalike.images import Preprocessing
-from lookalike.loading import from_timm
+from lookalike.models.loading import from_timm
+from lookalike.models.saving import LoadedModel
 from lookalike.ops.resampling import bootstrap_intervals
-from lookalike.saved import LoadedModel
 from lookalike.training import (
     AvslObjective,
     AvslSettings,

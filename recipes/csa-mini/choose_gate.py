@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from csa import mobilenet
 from rerank import TUNING, load_task, precisions
 
-from lookalike.checkpoints.csa import load_scorer, save_scorer
-from lookalike.networks.shortlist import ExpandedScorer
+from lookalike.models.csa.checkpoint import load_scorer, save_scorer
+from lookalike.models.csa.shortlist import ExpandedScorer
 from lookalike.rerankers import first_stage
 from lookalike.rerankers.base import reordered
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
-from lookalike.embedder import Embedder
+from lookalike.models.embedder import Embedder
 from lookalike.scenes.pairs import gallery_of_rooms
 
 WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"

@@ -3,7 +3,7 @@
     uv run python recipes/csa-mini/train.py --shared ../shared --out runs/csa-mini
 
 About 25 minutes for the embeddings and as long for the training, on one core of two busy ones. Killed, it
-goes on where it was. OUT/model.safetensors is src/lookalike/models/csa-mini/model.safetensors.
+goes on where it was. OUT/model.safetensors is src/lookalike/models/bundled/csa-mini/model.safetensors.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import lookalike.backbones  # noqa: F401  (registers the architecture)
+import lookalike.models.backbones  # noqa: F401  (registers the architecture)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

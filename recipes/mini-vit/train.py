@@ -31,7 +31,7 @@ from refit import pooled_channels, refit_head
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from validation import Validation
 
-SAVED = Path(__file__).parents[2] / "src/lookalike/models/mini-vit"
+SAVED = Path(__file__).parents[2] / "src/lookalike/models/bundled/mini-vit"
 HINT_WEIGHT = 0.3
 TEACHER_CHANNELS = (16, 24, 32, 64, 96, 160, 192)  # kept of its stages; the last has 320
 TOLD_STAGE = 6  # of the teacher: its last

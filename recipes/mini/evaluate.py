@@ -30,7 +30,7 @@ from torch import Tensor
 
 from lookalike.scenes import room_pair
 
-MODEL = Path(__file__).parents[2] / "src/lookalike/models/mini"
+MODEL = Path(__file__).parents[2] / "src/lookalike/models/bundled/mini"
 CLASS_SETS = ("birds_cropped/test", "butterflies", "grocery/test")
 PAINTING_SETS = ("qsd1", "qsd2")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookalike import render, scenes
-    from lookalike.embedder import Embedder
     from lookalike.errors import LookalikeError
     from lookalike.explainers import difference, explain, place_matches
     from lookalike.gallery import Gallery, Hit
+    from lookalike.models.embedder import Embedder
     from lookalike.types import Affinity, Difference, Explanation, Geometry, Picture, Shares
 
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Affinity": "lookalike.types",
     "Difference": "lookalike.types",
-    "Embedder": "lookalike.embedder",
+    "Embedder": "lookalike.models.embedder",
     "Explanation": "lookalike.types",
     "Gallery": "lookalike.gallery",
     "Geometry": "lookalike.types",

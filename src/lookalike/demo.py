@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from lookalike import render, scenes
-from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery, Hit
+from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.reports.search import search_report
 from lookalike.scenes import RoomGallery
-from lookalike.search_report import search_report
 from lookalike.store import read_manifest
 from lookalike.store.manifest import has_manifest
 from lookalike.types import Explanation

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import lookalike
-from lookalike.embedder import Embedder
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers import EXPLAINERS, make_explainer
 from lookalike.images import Preprocessing
-from lookalike.network import assemble
+from lookalike.models.embedder import Embedder
+from lookalike.models.network import assemble
 
 ADDITIVE = {"shares", "rollout-conserving"}
 ON_ANY_MODEL = set(EXPLAINERS) - {"avsl"}  # which asks for a graph of nodes: see test_avsl_explainer

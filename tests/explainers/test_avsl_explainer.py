@@ -8,11 +8,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import lookalike
-from lookalike.avsl import AvslModel
 from lookalike.cli import app
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers import explain, make_explainer
-from lookalike.survey import survey
+from lookalike.explainers.capabilities import survey
+from lookalike.models.avsl import AvslModel
 from made_avsl import avsl_embedder
 
 

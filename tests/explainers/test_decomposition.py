@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lookalike.embedder import Embedder
 from lookalike.explainers import difference, place_matches
 from lookalike.explainers.decomposition import Decomposition
 from lookalike.images import Preprocessing
-from lookalike.network import EmbeddingNetwork
-from lookalike.poolings import MeanPooling
+from lookalike.models.embedder import Embedder
+from lookalike.models.network import EmbeddingNetwork
+from lookalike.models.poolings import MeanPooling
 from lookalike.types import Features
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 import lookalike
 from lookalike.errors import CheckpointError, UnsupportedMethodError
 from lookalike.explainers import Occlusion
-from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.models.onnx import OnnxEmbedder
 
 
 def mean_colours(pictures):

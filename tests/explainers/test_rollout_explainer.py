@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lookalike.embedder import Embedder
 from lookalike.explainers import ConservingRollout, Rollout
 from lookalike.images import Preprocessing
-from lookalike.network import assemble
+from lookalike.models.embedder import Embedder
+from lookalike.models.network import assemble
 
 SIZE = (48, 80)  # a 3 x 5 grid of patches
 

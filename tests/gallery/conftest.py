@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from lookalike import scenes
-from lookalike.embedder import Embedder
 from lookalike.gallery import Gallery
+from lookalike.models.embedder import Embedder
 from made_rooms import save_rooms
 
 

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from lookalike import scenes
-from lookalike.embedder import Embedder
 from lookalike.errors import FilterError, GalleryError, UnreadableImageError, UnsupportedMethodError
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
 from lookalike.gallery.regions import ask_region
+from lookalike.models.embedder import Embedder
 
 
 def paths(hits):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from lookalike.datasets import read_dataset
-from lookalike.loading import from_timm
+from lookalike.models.loading import from_timm
 from lookalike.training import EmbeddingLoss, Running, TrainableEmbedding, TrainSettings
 
 

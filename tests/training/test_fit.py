@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from lookalike.datasets import LabelledImages
-from lookalike.embedder import Embedder
 from lookalike.errors import DatasetError, TrainingError
+from lookalike.models.embedder import Embedder
 from lookalike.training import Objective, fit
 from lookalike.training.log import CsvLog
 

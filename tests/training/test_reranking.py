@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lookalike.checkpoints.csa import load_scorer
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
+from lookalike.models.csa.checkpoint import load_scorer
 from lookalike.training.log import CsvLog
 from lookalike.training.reranking import RerankerRunning, _Loop, fit_reranker, make_scorer, shortlist_losses
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, WholeLists

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lookalike.saved import LoadedModel
+from lookalike.models.saving import LoadedModel
 from lookalike.training import AvslObjective, AvslSettings, EmbeddingLoss, TrainableAvsl, fit
 from lookalike.training.log import CsvLog
 

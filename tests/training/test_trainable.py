@@ -5,8 +5,8 @@ import torch
 
 from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
-from lookalike.networks.avsl import AvslNetwork, GraphSettings
-from lookalike.saved import LoadedModel
+from lookalike.models.avsl_network import AvslNetwork, GraphSettings
+from lookalike.models.saving import LoadedModel
 from lookalike.training import AvslSettings, TrainableAvsl
 from lookalike.training.trainable import cosine_neighbours
 

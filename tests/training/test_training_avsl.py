@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.avsl import AvslModel
-from lookalike.embedder import Embedder
 from lookalike.errors import UnsupportedMethodError
-from lookalike.loading import from_timm
-from lookalike.networks.avsl import Gates, GraphSettings
+from lookalike.models.avsl import AvslModel
+from lookalike.models.avsl_network import Gates, GraphSettings
+from lookalike.models.embedder import Embedder
+from lookalike.models.loading import from_timm
 from lookalike.ops.avsl import final_distances
 from lookalike.training import fit
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
@@ -140,7 +140,7 @@ def test_an_avsl_model_goes_on_from_its_own_graph(tiny_avsl, tmp_path):
     model, objective = tiny_avsl()
     objective(model.train()(torch.randn(4, 3, 64, 96)), torch.arange(4))
     model.save(tmp_path, model.preprocessing)
-    from lookalike.loading import load_model
+    from lookalike.models.loading import load_model
 
     again = TrainableAvsl.of(load_model(tmp_path), SETTINGS, dims=99)
     assert_close(again.network.gates.links, model.network.gates.links)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from lookalike.datasets import read_dataset
-from lookalike.loading import from_timm
+from lookalike.models.loading import from_timm
 from lookalike.training import EmbeddingLoss, Running, TrainableEmbedding, TrainSettings, fit
 
 LOSSES = ("proxy-anchor", "margin")  # margin: what is drawn at random must be the same everywhere

@@ -14,7 +14,7 @@ from lookalike.cli.options import AsJson
 from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar, write_text
 
 if TYPE_CHECKING:
-    from lookalike.comparison import Comparison
+    from lookalike.evaluation.comparison import Comparison
 
 commands = typer.Typer()
 
@@ -56,9 +56,9 @@ def compare(
     if (data is None) == (not files) or len(models) != 2 * (not files) or len(files) not in (0, 2):
         raise typer.BadParameter("name DATA and --model twice, or --embeddings twice")
     with friendly_errors():
-        from lookalike.comparison import Settings, compare
-        from lookalike.comparison_report import comparison_report
         from lookalike.evaluation import Data, embeddings_of_files, load_for_evaluation, open_data
+        from lookalike.evaluation.comparison import Settings, compare
+        from lookalike.reports.comparison import comparison_report
 
         settings = Settings(n_pairs=pairs, n_cases=cases, seed=seed)
         if data is None:
@@ -83,7 +83,7 @@ def compare(
 
 def _print_comparison(found: Comparison) -> None:
     typer.echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
-    from lookalike.evaluation_report import metric_title
+    from lookalike.reports.evaluation import metric_title
 
     rows = [
         (

@@ -93,7 +93,7 @@ def evaluate(
             retrieve,
             summarise,
         )
-        from lookalike.evaluation_report import evaluation_report
+        from lookalike.reports.evaluation import evaluation_report
 
         queries = None
         if embeddings is not None:
@@ -136,7 +136,7 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
         f"{evaluation.source}{model}: {evaluation.n_queries:,} queries, {evaluation.n_gallery:,} images "
         f"of {evaluation.n_classes:,} classes, {evaluation.width} dimensions"
     )
-    from lookalike.evaluation_report import metric_title
+    from lookalike.reports.evaluation import metric_title
 
     rows = [
         (metric_title(each.metric), f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}")

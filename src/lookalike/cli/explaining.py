@@ -61,7 +61,7 @@ def explain(
         raise typer.BadParameter("it is drawn to a picture: add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
-        from lookalike.writing import Outputs, as_numbers, level_lines, write_outputs
+        from lookalike.reports.explanation_files import Outputs, as_numbers, level_lines, write_outputs
 
         options = {"fusion": fusion, "first_layer": first_layer}
         embedder = load_any(

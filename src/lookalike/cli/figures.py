@@ -23,7 +23,7 @@ def import_figures() -> ModuleType:
     """The package of figures. Raises LookalikeError where matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise LookalikeError("figures need matplotlib: pip install 'lookalike[train]'")
-    import lookalike.figures.stories as stories
+    import lookalike.reports.plots.stories as stories
 
     return stories
 

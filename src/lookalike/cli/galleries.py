@@ -117,7 +117,7 @@ def search(
     """
     with friendly_errors():
         from lookalike.gallery import Gallery
-        from lookalike.search_report import hits_csv, search_report
+        from lookalike.reports.search import hits_csv, search_report
 
         gallery = Gallery.open(place)
         hits = gallery.search(

@@ -34,8 +34,8 @@ def list_models(
     Example: lookalike models list dinov3
     """
     with friendly_errors():
-        from lookalike.backbones import model_names
-        from lookalike.loading import RECOMMENDED, bundled_names
+        from lookalike.models.backbones import model_names
+        from lookalike.models.loading import RECOMMENDED, bundled_names
 
         timm_names = model_names(pattern, pretrained=True)
         if as_json:
@@ -71,8 +71,8 @@ def show_model(
     Example: lookalike models show resnet50 --random-weights
     """
     with friendly_errors():
-        from lookalike.embedder import Embedder
-        from lookalike.survey import survey
+        from lookalike.explainers.capabilities import survey
+        from lookalike.models.embedder import Embedder
 
         if random_weights:
             size = parse_size(input_size)
@@ -121,9 +121,9 @@ def make_model(
     Example: lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same
     """
     with friendly_errors():
-        from lookalike.embedder import Embedder
         from lookalike.images import list_images
-        from lookalike.loading import from_timm, load_model, with_preprocessing
+        from lookalike.models.embedder import Embedder
+        from lookalike.models.loading import from_timm, load_model, with_preprocessing
 
         size = parse_size(input_size)
         if weights or option or random_weights:

@@ -131,8 +131,8 @@ def evaluate_revisited(
             )
         else:
             assert images is not None
-            from lookalike.embedder import Embedder
             from lookalike.evaluation.revisited_images import for_protocol
+            from lookalike.models.embedder import Embedder
 
             loaded = Embedder.load(model, pooling=pooling, precision="fp32")  # alike on every machine
             embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)

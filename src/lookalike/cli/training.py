@@ -121,7 +121,7 @@ def train(
     """
     with friendly_errors():
         _check_extra()
-        from lookalike.figures.training import training_curve
+        from lookalike.reports.plots.training import training_curve
         from lookalike.training import Running, TrainSettings, fit, recorded
 
         subject, settings = recorded(out) if resume else _beginning(preset, avsl)

@@ -75,7 +75,7 @@ def train_reranker(
         if find_spec("lightning") is None:
             raise errors.LookalikeError("training needs Lightning; install lookalike[train]")
         from lookalike.datasets.descriptors import read_descriptors
-        from lookalike.figures.training import training_curve
+        from lookalike.reports.plots.training import training_curve
         from lookalike.training.reranking import RerankerRunning, fit_reranker, recorded_settings
         from lookalike.training.reranking_settings import RerankerSettings
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.checkpoints.restricted import read_pickle
+from lookalike.datasets.arrays import read_arrays, read_labels, read_vectors
+from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError
-from lookalike.vectors import read_arrays, read_labels, read_vectors
 
 LABELS = "labels"
 _CACHED = "topk"  # in the names of the authors' own cached lists, beside their descriptors

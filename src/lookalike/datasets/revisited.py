@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.checkpoints.restricted import read_pickle
+from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from lookalike import images
 from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
-from lookalike.embedder import Embedder
 from lookalike.errors import DatasetError
 from lookalike.evaluation.revisited_card import Making
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.images import Preprocessing
+from lookalike.models.embedder import Embedder
 
 PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
 _BATCH = 8

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.embedder import Embedder
 from lookalike.errors import DatasetError
 from lookalike.evaluation.revisited import RevisitedFigures, figures_of_ranks, figures_of_scores
 from lookalike.evaluation.revisited_card import Making, ProtocolCard, file_hash, protocol_card
 from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, making_of
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
-from lookalike.heads import whitening
+from lookalike.models.embedder import Embedder
+from lookalike.models.heads import whitening
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
-from lookalike.vectors import read_vectors
 
 N_BEST = 100  # results a query that figures may show
 

@@ -15,15 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from lookalike.datasets import LabelledImages, read_dataset
-from lookalike.embedder import Embedder
+from lookalike.datasets.arrays import read_labels, read_vectors
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labelled import LabelledEmbeddings, labelled
 from lookalike.explainers import load_any
 from lookalike.images import DecodedFile, Decoders
-from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.models.embedder import Embedder
+from lookalike.models.onnx import OnnxEmbedder
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.vectors import read_labels, read_vectors
 
 AnyEmbedder = Embedder | OnnxEmbedder
 Progress = Callable[[Iterable[int], str, int], Iterator[int]]

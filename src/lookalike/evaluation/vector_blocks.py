@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lookalike.datasets.arrays import read_vectors
 from lookalike.errors import DatasetError
-from lookalike.vectors import read_vectors
 
 ROWS = 8192
 

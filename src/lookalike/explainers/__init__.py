@@ -6,7 +6,6 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
@@ -14,7 +13,8 @@ from lookalike.explainers.decomposition import Decomposition, difference, explai
 from lookalike.explainers.gradcam import GradCam
 from lookalike.explainers.occlusion import EmbedsImages, Occlusion
 from lookalike.explainers.rollout import ConservingRollout, Rollout
-from lookalike.onnx_embedder import OnnxEmbedder
+from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.onnx import OnnxEmbedder
 from lookalike.types import Explanation
 
 __all__ = [

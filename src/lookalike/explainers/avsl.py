@@ -12,10 +12,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lookalike.avsl import AvslModel, NodeShares
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import picture_of, to_map
+from lookalike.models.avsl import AvslModel, NodeShares
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops import avsl as ops
 from lookalike.ops.multiscale import regrid
 from lookalike.types import FloatArray, GraphExplanation, LevelReason, NodePath, NodeReason

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lookalike import images
-from lookalike.embedder import ImageSource
+from lookalike.models.embedder import ImageSource
 from lookalike.types import Explanation, FloatArray, Geometry, Picture
 
 

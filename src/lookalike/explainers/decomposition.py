@@ -11,8 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.explainers.base import picture_of, to_map
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.attribution import affinity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Affinity, Difference, Explanation, PlaceMatch, Shares

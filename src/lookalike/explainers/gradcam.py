@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import picture_of, to_map
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation, Features, Geometry
 
 

@@ -16,8 +16,8 @@ from PIL import Image, ImageStat
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.embedder import ImageSource
 from lookalike.explainers.base import picture_of, whole_image
+from lookalike.models.embedder import ImageSource
 from lookalike.types import Explanation, FloatArray, Geometry, Picture
 
 _LARGEST_SIDE = 640  # pixels; larger pictures are scaled down before they are covered again and again

@@ -14,11 +14,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import picture_of, to_map
+from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.poolings import ClsPooling
 from lookalike.ops.rollout import HeadFusion, roll_out, roll_out_conserving
-from lookalike.poolings import ClsPooling
 from lookalike.types import Explanation, FloatArray, Geometry, Trace
 
 

@@ -14,11 +14,11 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from lookalike.embedder import Embedder
 from lookalike.errors import UnreadableImageError
 from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
+from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, Record, VectorStore, record_id
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]

@@ -14,9 +14,9 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from lookalike import images
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery.queries import existing_file
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.calibration import fit_logistic
 from lookalike.store import Snapshot
 

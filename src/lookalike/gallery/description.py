@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike.accelerator import accelerated_version
 from lookalike.store import Manifest, VectorStore
+from lookalike.store.hnsw import accelerated_version
 
 
 @dataclass(frozen=True)

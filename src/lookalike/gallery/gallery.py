@@ -12,8 +12,6 @@ from typing import Any, final
 import numpy as np
 from torch import Tensor
 
-from lookalike.accelerator import build_accelerator, can_accelerate
-from lookalike.embedder import Embedder, Precision
 from lookalike.errors import GalleryError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.adding import (
@@ -44,6 +42,7 @@ from lookalike.gallery.queries import (
 from lookalike.gallery.regions import Box, Polygon, ask_region
 from lookalike.gallery.reranking import Rerank, Reranking, explained_by
 from lookalike.images import list_images
+from lookalike.models.embedder import Embedder, Precision
 from lookalike.ops.attribution import similarity_maps
 from lookalike.store import (
     LanceStore,
@@ -55,6 +54,7 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
+from lookalike.store.hnsw import build_accelerator, can_accelerate
 from lookalike.store.manifest import has_manifest
 from lookalike.types import FloatArray
 

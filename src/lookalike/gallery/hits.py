@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from lookalike.embedder import Embedder
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers import Decomposition, explain_shares, make_explainer
 from lookalike.gallery.queries import Query, existing_file
 from lookalike.gallery.reranking import Lift, record_shares
+from lookalike.models.embedder import Embedder
 from lookalike.store import Record, VectorStore
 from lookalike.types import Explanation, FloatArray
 

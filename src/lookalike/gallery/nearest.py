@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.accelerator import Accelerator, load_accelerator
 from lookalike.gallery.filters import Where, parse_filter
 from lookalike.store import Record, Snapshot, VectorStore
+from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import Ranking
 
 _LEAST = 64  # candidates that an approximate search is asked for, at least

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lookalike import __version__
-from lookalike.embedder import Embedder, Precision
 from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
+from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import Manifest
 
 

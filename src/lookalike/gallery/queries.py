@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.gallery.query import Query, content_id
 from lookalike.gallery.regions import Box, Polygon, ask_region
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.store import Record
 from lookalike.types import FloatArray, Picture
 

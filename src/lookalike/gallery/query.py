@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from lookalike import images
-from lookalike.embedder import Embedder, ImageSource
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.store import record_id
 from lookalike.types import Shares
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike import images
-from lookalike.embedder import Embedder, ImageSource
 from lookalike.gallery.query import Query, content_id
+from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Geometry, Shares
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-from lookalike.avsl import AvslModel
-from lookalike.embedder import Embedder
 from lookalike.errors import UnsupportedMethodError
 from lookalike.gallery.nearest import Shortlist
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.queries import Query, existing_file
+from lookalike.models.avsl import AvslModel
+from lookalike.models.embedder import Embedder
 from lookalike.rerankers import Reranker, make_reranker
 from lookalike.store import Record, VectorStore
 from lookalike.types import Ranking, Shares

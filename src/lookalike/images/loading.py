@@ -22,7 +22,7 @@ from PIL import WebPImagePlugin as _webp  # noqa: F401
 
 from lookalike.errors import UnreadableImageError
 from lookalike.images.colours import to_rgb
-from lookalike.images.quiet import quiet_pillow
+from lookalike.images.pillow_warnings import quiet_pillow
 from lookalike.types import Picture
 
 # Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see a stranger's file.

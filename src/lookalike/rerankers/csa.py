@@ -8,8 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lookalike.checkpoints.csa import bundled_scorer, load_scorer
-from lookalike.networks.shortlist import ShortlistScorer
+from lookalike.models.csa.checkpoint import bundled_scorer, load_scorer
+from lookalike.models.csa.shortlist import ShortlistScorer
 from lookalike.rerankers.base import move_of, one_query, rank_of, reordered
 from lookalike.rerankers.options import at_least_one
 from lookalike.types import Move, Ranking

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lookalike.datasets.arrays import read_vectors, write_ranks
 from lookalike.datasets.descriptors import read_published_test
 from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.named import make_reranker
-from lookalike.vectors import read_vectors, write_ranks
 
 MAX_RANKS = 2**28  # numbers in ``ranks``, 2 GiB; beyond, only the shortlist is written
 

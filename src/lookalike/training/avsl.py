@@ -15,9 +15,10 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
-from lookalike.backbones import LevelChoice
 from lookalike.images import Preprocessing
-from lookalike.networks.avsl import AvslNetwork, Gates, GraphSettings, NodeGraph
+from lookalike.models.avsl_network import AvslNetwork, Gates, GraphSettings, NodeGraph
+from lookalike.models.backbones import LevelChoice
+from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.ops.avsl import (
     Nodes,
     final_distances,
@@ -28,7 +29,6 @@ from lookalike.ops.avsl import (
     margin_loss,
     proxy_anchor_loss,
 )
-from lookalike.saved import LoadedModel, save_folder
 from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
 from lookalike.training.trainable import Trainable, cosine_neighbours, refuse_nan

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 
-from lookalike.checkpoints.csa import save_scorer
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import TrainingError
-from lookalike.networks.csa import ContextNetwork, ContextSizes
-from lookalike.networks.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
+from lookalike.models.csa.checkpoint import save_scorer
+from lookalike.models.csa.network import ContextNetwork, ContextSizes
+from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 from lookalike.ops.affinity import contrastive_loss, exp_similarities, ranking_loss, reconstruction_loss
 from lookalike.training.lightning_runs import PRECISIONS, is_first, quiet_lightning
 from lookalike.training.log import CsvLog

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from lookalike.loading import load_model
+from lookalike.models.loading import load_model
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
 from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.objective import Objective

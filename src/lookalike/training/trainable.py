@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
-from lookalike.network import EmbeddingNetwork
-from lookalike.saved import LoadedModel, save_folder
+from lookalike.models.network import EmbeddingNetwork
+from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.training.objective import Output
 
 _BLOCK = 512  # queries whose similarities are in memory at a time

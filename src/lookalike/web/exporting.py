@@ -7,7 +7,7 @@ import datetime
 from fastapi import HTTPException
 
 from lookalike.gallery import Hit
-from lookalike.report import ReportedMatch, pair_report
+from lookalike.reports.page import ReportedMatch, pair_report
 from lookalike.web.desk import Desk
 from lookalike.web.schemas import SearchRequest
 

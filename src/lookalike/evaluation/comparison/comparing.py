@@ -1,0 +1,202 @@
+"""Two models on the same images: the whole comparison, from figures to explained cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from lookalike.evaluation import LabelledEmbeddings, Retrieved, retrieve
+from lookalike.evaluation.comparison.explaining import explainers_of, map_agreement, true_pairs
+from lookalike.evaluation.comparison.figures import (
+    check_same_images,
+    list_agreement,
+    outcomes,
+    paired_figures,
+)
+from lookalike.evaluation.comparison.hiding import faithfulness
+from lookalike.evaluation.comparison.results import (
+    Case,
+    Comparison,
+    ExplainedHit,
+    MapAgreement,
+    MapFaithfulness,
+)
+from lookalike.evaluation.sources import AnyEmbedder, Progress, without_bar
+from lookalike.evaluation.summary import graph_rule
+from lookalike.explainers import Explainer
+from lookalike.types import Explanation
+
+_DEPTH = 50  # ranks of the lists that are compared
+_JACCARD_KS = (1, 5, 10, 50)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is looked at; the same seed looks at the same."""
+
+    ks: tuple[int, ...] = (1, 2, 4, 8)  # of recall
+    n_pairs: int = 40  # pairs whose maps are compared
+    n_cases: int = 4  # cases of each kind that are explained
+    n_resamples: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison, and the cases on which the models part."""
+
+    comparison: Comparison
+    cases: tuple[Case, ...]  # first those that the first model finds, then those of the second
+
+
+def compare(
+    first: LabelledEmbeddings,
+    second: LabelledEmbeddings,
+    *,
+    embedders: tuple[AnyEmbedder, AnyEmbedder] | None = None,
+    settings: Settings | None = None,
+    progress: Progress = without_bar,
+) -> Compared:
+    """Compare two embeddings of the same images, each image asking all others.
+
+    With the ``embedders`` that made them their maps are compared as well, and cases explained. Raises
+    DatasetError for different images and where nothing can be judged.
+    """
+    settings, names = settings or Settings(), _names(first, second)
+    check_same_images(first, second)
+    a, b = (retrieve(side, ks=settings.ks, depth=_DEPTH, progress=progress) for side in (first, second))
+    maps: tuple[MapAgreement, ...] = ()
+    faithful: tuple[MapFaithfulness, ...] = ()
+    cases: tuple[Case, ...] = ()
+    pairs = true_pairs(a, b, settings.n_pairs, seed=settings.seed)
+    if embedders is not None and first.paths is not None and len(pairs) > 1:
+        files = [(first.paths[query], first.paths[match]) for query, match in pairs]
+        explainers = [explainers_of(embedder, files[0]) for embedder in embedders]
+        ways = [
+            _Way(name, method, embedder, explainer)
+            for name, embedder, methods in zip(names, embedders, explainers, strict=True)
+            for method, explainer in methods.items()
+        ]
+        maps, faithful = _maps(ways, files, settings.seed, progress)
+        cases = _cases((a, b), names, explainers, settings.n_cases, progress)
+    comparison = Comparison(
+        first=names[0],
+        second=names[1],
+        source=first.source,
+        n_queries=len(a.asked),
+        n_without_match=a.n_without_match,
+        n_gallery=len(first),
+        n_classes=len(first.classes),
+        figures=paired_figures(a, b, n_resamples=settings.n_resamples, seed=settings.seed),
+        outcomes=outcomes(a, b),
+        lists=list_agreement(a, b, _JACCARD_KS),
+        n_pairs=len(pairs) if maps else 0,
+        maps=maps,
+        faithfulness=faithful,
+        rules=(
+            *_rules(a, settings, has_maps=bool(maps)),
+            *(rule for side in (a, b) for rule in graph_rule(side.gallery)),
+        ),
+    )
+    return Compared(comparison, cases)
+
+
+def _names(first: LabelledEmbeddings, second: LabelledEmbeddings) -> tuple[str, str]:
+    """The models' names, or the files that the embeddings came from."""
+    names = (first.model or first.source, second.model or second.source)
+    return names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One model asked by one method."""
+
+    model: str  # its name in this comparison
+    method: str
+    embedder: AnyEmbedder
+    explainer: Explainer
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}, {self.method}"
+
+
+def _maps(
+    ways: Sequence[_Way], files: Sequence[tuple[Path, Path]], seed: int, progress: Progress
+) -> tuple[tuple[MapAgreement, ...], tuple[MapFaithfulness, ...]]:
+    """Every way of explaining against every other, and how faithful each is."""
+    explained: list[list[Explanation]] = [[] for _ in ways]
+    for i in progress(range(len(files)), "explaining", len(files)):
+        for found, way in zip(explained, ways, strict=True):
+            found.append(way.explainer(*files[i]))
+    agreements = [
+        map_agreement(explained[i], explained[j], names=(ways[i].name, ways[j].name), seed=seed)
+        for i, j in combinations(range(len(ways)), 2)
+    ]
+    faithful = [
+        faithfulness(ways[i].embedder, explained[i], files, model=ways[i].model, seed=seed)
+        for i in progress(range(len(ways)), "hiding places", len(ways))
+    ]
+    return tuple(agreements), tuple(faithful)
+
+
+def _cases(
+    sides: tuple[Retrieved, Retrieved],
+    names: tuple[str, str],
+    explainers: Sequence[dict[str, Explainer]],
+    n: int,
+    progress: Progress,
+) -> tuple[Case, ...]:
+    """The queries that one model finds and the other misses by most, of each kind the first n."""
+    first, second = sides
+    chosen = [(i, 0) for i in _parted(first, second, n)] + [(i, 1) for i in _parted(second, first, n)]
+    labels, paths = first.queries.labels, first.queries.paths
+    assert paths is not None
+    cases = []
+    for number in progress(range(len(chosen)), "explaining cases", len(chosen)):
+        i, right = chosen[number]
+        winner, loser = sides[right], sides[1 - right]
+        query = int(winner.asked[i])
+        hits = [
+            ExplainedHit(
+                labels[row],
+                str(paths[row]),
+                *(tuple(way(paths[query], paths[row]) for way in ways.values()) for ways in explainers),
+            )
+            for row in (int(winner.nearest[i, 0]), int(loser.nearest[i, 0]))
+        ]
+        rank = round(1 / float(loser.values[i, loser.metrics.index("mean_reciprocal_rank")]))
+        cases.append(Case(labels[query], str(paths[query]), names[right], rank, hits[0], hits[1]))
+    return tuple(cases)
+
+
+def _parted(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
+    """Queries, by their place among those asked, that only the winner finds; one of each class at most."""
+    is_won = winner.is_right()[:, 0] & ~loser.is_right()[:, 0]
+    found_late = loser.values[:, loser.metrics.index("mean_reciprocal_rank")]
+    chosen: dict[str, int] = {}
+    for i in found_late.argsort(stable=True).tolist():
+        if is_won[i] and len(chosen) < n:
+            chosen.setdefault(winner.queries.labels[int(winner.asked[i])], i)
+    return list(chosen.values())
+
+
+def _rules(retrieved: Retrieved, settings: Settings, *, has_maps: bool) -> list[str]:
+    rules = [
+        f"Each of {len(retrieved.gallery):,} images asks all others, both models with the same queries; "
+        f"{retrieved.n_without_match:,} queries without a match are left out.",
+        f"Differences: 95% paired bootstrap over queries; p-values: two-sided sign-flip test, "
+        f"{settings.n_resamples:,} resamples each, seed {settings.seed}, not corrected for the number of "
+        "metrics. They speak of other queries like these, not of other classes.",
+    ]
+    if has_maps:
+        rules += [
+            f"Maps: {settings.n_pairs} random queries at most, each with the image of its class that is "
+            "nearest by the sum of both cosines; on the coarser of both grids, over what both models saw.",
+            "By chance: the second's maps of another pair laid on the same grid.",
+            "Faithfulness: area between the curves of the cosine when the least and when the most important "
+            "eighths of the query are hidden first, in units of the cosine; 0 is a random order.",
+        ]
+    return rules

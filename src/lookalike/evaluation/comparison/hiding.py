@@ -1,0 +1,92 @@
+"""Whether maps tell what matters: hide places of the query in the order that a map gives.
+
+The measure is the area between two curves of the cosine: least important places hidden first, and
+most important first, as in Samek et al., *Evaluating the visualization of what a deep neural network has
+learned*, TNNLS 2017, with the similarity in the place of a class score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookalike import images
+from lookalike.evaluation.comparison.results import MapFaithfulness
+from lookalike.evaluation.sources import AnyEmbedder, embed_pixels
+from lookalike.ops.resampling import bootstrap_intervals
+from lookalike.types import Explanation, FloatArray
+
+_STEPS = 8  # parts of the picture that are hidden one after the other
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def faithfulness(
+    embedder: AnyEmbedder,
+    explanations: Sequence[Explanation],
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    model: str,
+    seed: int = 0,
+) -> MapFaithfulness:
+    """How much better the query maps order places than none would, over pairs.
+
+    ``pairs`` are the images (query, match) that were explained. The gain is the area between the two
+    curves, in units of the cosine: 0 for a random order, at most the drop when all is hidden.
+    """
+    measured = [
+        _of_pair(embedder, explanation, *pair) for explanation, pair in zip(explanations, pairs, strict=True)
+    ]
+    areas, drops = torch.tensor(measured, dtype=torch.float64).T
+    generator = torch.Generator().manual_seed(seed)
+    low, high = bootstrap_intervals(areas[:, None], generator=generator)[0]
+    gain, drop = float(areas.mean()), float(drops.mean())
+    return MapFaithfulness(model, explanations[0].method, gain, float(low), float(high), drop)
+
+
+def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], steps: int) -> list[Pixels]:
+    """The picture (H, W, 3) with more and more cells of a grid (h, w) in its mean colour.
+
+    ``order`` names the cells, row-major, as they are hidden; after the last step all are.
+    """
+    height, width = pixels.shape[:2]
+    rows = np.arange(height) * grid[0] // height
+    columns = np.arange(width) * grid[1] // width
+    cells = rows[:, None] * grid[1] + columns[None]  # (H, W) the cell of each pixel
+    place = np.empty(grid[0] * grid[1], np.int64)
+    place[np.asarray(order)] = np.arange(len(place))
+    mean = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
+    return [
+        np.where((place < len(place) * step / steps)[cells][..., None], mean, pixels)
+        for step in range(1, steps + 1)
+    ]
+
+
+def _of_pair(
+    embedder: AnyEmbedder, explanation: Explanation, query: Path, match: Path
+) -> tuple[float, float]:
+    """Area between the two curves, and by how much the cosine falls when all is hidden."""
+    target = embedder.embed([match])[0]
+    pixels, grid = _seen(embedder, query), _grid(explanation.query_map)
+    most_first = np.argsort(-explanation.query_map, axis=None, kind="stable").tolist()
+    series = [
+        pixels,
+        *hidden_series(pixels, most_first, grid, _STEPS),
+        *hidden_series(pixels, most_first[::-1], grid, _STEPS),
+    ]
+    cosines = embed_pixels(embedder, series) @ target  # (1 + 2 S,)
+    whole, most, least = cosines[:1], cosines[1 : 1 + _STEPS], cosines[1 + _STEPS :]
+    curves = torch.stack([torch.cat([whole, least]), torch.cat([whole, most])])
+    areas = torch.trapezoid(curves, dx=1 / _STEPS, dim=1)
+    return float(areas[0] - areas[1]), float(whole[0] - most[-1])
+
+
+def _grid(values: FloatArray) -> tuple[int, int]:
+    return values.shape[0], values.shape[1]
+
+
+def _seen(embedder: AnyEmbedder, source: Path) -> Pixels:
+    return images.read(source, embedder.preprocessing)[0]

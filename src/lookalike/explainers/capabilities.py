@@ -1,0 +1,92 @@
+"""What a model supports: its grid, its pooling, and which methods explain it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lookalike.errors import LookalikeError
+from lookalike.explainers import EXPLAINERS, Avsl, make_explainer
+from lookalike.models.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class MethodAnswer:
+    """What one method says of a pair of generated pictures."""
+
+    seconds: float
+    refusal: str | None  # the reason, where the method does not fit the model
+    residual: float | None  # of the query map; None for heat maps and refusals
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A model at a glance."""
+
+    model: str
+    input_size: tuple[int, int]  # (H, W)
+    grid: tuple[int, int] | None  # (h, w); None where the shares are refused
+    pooling: str
+    width: int  # D
+    n_parameters: int
+    completeness_error: float | None  # |sum of shares + residual - embedding| / |embedding|, fp32
+    methods: Mapping[str, MethodAnswer]
+
+
+def survey(embedder: Embedder) -> Survey:
+    """Try every method on two generated pictures; takes a few forward passes."""
+    query, match = _pictures()
+    grid, error = _grid_and_error(embedder, query)
+    return Survey(
+        model=embedder.name,
+        input_size=embedder.preprocessing.input_size,
+        grid=grid,
+        pooling=getattr(embedder.network.pooling, "name", "not understood"),
+        width=int(embedder.embed([query]).shape[1]),
+        n_parameters=sum(p.numel() for p in embedder.network.parameters()),
+        completeness_error=error,
+        methods={method: _answer(embedder, method, query, match) for method in _methods(embedder)},
+    )
+
+
+def _methods(embedder: Embedder) -> list[str]:
+    """Those that ask something of the model; a graph of nodes is only asked of a model that has one."""
+    return [name for name in EXPLAINERS if name != Avsl.name or embedder.network.graph is not None]
+
+
+def _grid_and_error(embedder: Embedder, image: Image.Image) -> tuple[tuple[int, int] | None, float | None]:
+    try:
+        shares = embedder.shares(image)
+    except LookalikeError:
+        return None, None
+    tensor, _ = embedder.tensor(image)
+    with torch.inference_mode():
+        embedding = embedder.network(tensor)[0].float().cpu()
+    if len(embedder.scales) > 1:  # shares of several scales are those of the merged embedding
+        return shares.grid, None
+    return shares.grid, float((shares.total - embedding).norm() / embedding.norm())
+
+
+def _answer(embedder: Embedder, method: str, query: Image.Image, match: Image.Image) -> MethodAnswer:
+    options = {"cells": 3} if method == "occlusion" else {}
+    start = time.perf_counter()
+    try:
+        explanation = make_explainer(embedder, method, **options)(query, match)
+    except LookalikeError as error:
+        return MethodAnswer(time.perf_counter() - start, str(error), None)
+    residual = explanation.residual if explanation.additive else None
+    return MethodAnswer(time.perf_counter() - start, None, residual)
+
+
+def _pictures() -> tuple[Image.Image, Image.Image]:
+    """Two pictures of coloured noise, neither square nor of one size."""
+    rng = np.random.default_rng(0)
+    return tuple(  # type: ignore[return-value]
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        for shape, size in (((9, 13, 3), (331, 240)), ((12, 8, 3), (250, 377)))
+    )

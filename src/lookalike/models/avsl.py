@@ -1,0 +1,95 @@
+"""An AVSL model at work: images to nodes, nodes to distances and to where each node looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lookalike.models.avsl_network import AvslNetwork
+from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.ops.avsl import Graph, Nodes, all_pairs
+from lookalike.types import Geometry
+
+_BATCH = 16  # images; maps of their nodes take some 2 MiB an image
+
+
+@dataclass(frozen=True)
+class NodeShares:
+    """One image's nodes as sums over the places of three grids."""
+
+    nodes: Nodes  # of one image
+    shares: tuple[Tensor, ...]  # each (N, D) float64, low to high; sums to the level's embedding
+    grids: tuple[tuple[int, int], ...]  # (h, w) of each level
+    geometry: Geometry
+
+
+@final
+class AvslModel:
+    """The graph of nodes that an embedder carries, and what it says of images.
+
+    Runs in fp32 on the embedder's device. Raises UnsupportedMethodError for an embedder without one.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self.network = AvslNetwork.of(embedder.network)
+        with torch.no_grad():
+            self.graph: Graph = self.network.gates.graph()
+
+    @classmethod
+    def load(cls, model: str, *, device: str | torch.device = "auto") -> AvslModel:
+        """By folder or checkpoint, as in ``Embedder.load``."""
+        return cls(Embedder.load(model, device=device, precision="fp32"))
+
+    @torch.inference_mode()
+    def nodes(self, sources: Sequence[ImageSource]) -> Nodes:
+        """Embeddings and certainties of B images at three levels, on the CPU.
+
+        Raises UnreadableImageError, naming the file, at the first that can't be read.
+        """
+        parts = []
+        for start in range(0, len(sources), _BATCH):
+            tensors = [self.embedder.tensor(source)[0] for source in sources[start : start + _BATCH]]
+            if len({tensor.shape for tensor in tensors}) == 1:
+                tensors = [torch.cat(tensors)]
+            parts += [self.network(tensor).nodes for tensor in tensors]
+        joined = Nodes.joined(parts)
+        return Nodes(tuple(e.cpu() for e in joined.embeddings), tuple(c.cpu() for c in joined.certainties))
+
+    def distances(self, query: Nodes, gallery: Nodes | None = None) -> Tensor:
+        """Inferred distances (Q, G), 0 or more, smaller is closer; of the queries among themselves
+        where no gallery is given."""
+        return all_pairs(query, gallery, graph=self.graph_on_cpu)
+
+    @property
+    def graph_on_cpu(self) -> Graph:
+        """The graph beside nodes that are on the CPU."""
+        graph = self.graph
+        return Graph(
+            tuple(link.cpu() for link in graph.links),
+            tuple(c.detach().cpu() for c in graph.coefficients),
+            tuple(b.detach().cpu() for b in graph.biases),
+            graph.sharpness,
+            graph.power,
+        )
+
+    @torch.inference_mode()
+    def shares(self, source: ImageSource) -> NodeShares:
+        """One image's nodes and what each place gives to them."""
+        tensor, geometry = self.embedder.tensor(source)
+        levels = self.network(tensor)
+        maps = [m[0].double().cpu() for m in levels.maps]  # each (D, h, w)
+        nodes = Nodes(
+            tuple(e.cpu() for e in levels.nodes.embeddings),
+            tuple(c.cpu() for c in levels.nodes.certainties),
+        )
+        return NodeShares(
+            nodes=nodes,
+            shares=tuple(m.flatten(1).T / m[0].numel() for m in maps),
+            grids=tuple((m.shape[1], m.shape[2]) for m in maps),
+            geometry=geometry,
+        )

@@ -1,0 +1,27 @@
+"""timm models behind one face; the only importer of timm."""
+
+from lookalike.models.backbones.attention import recorded_attention
+from lookalike.models.backbones.backbone import (
+    Backbone,
+    create_backbone,
+    load_weights,
+    model_names,
+    preprocessing_of,
+    resize_backbone,
+)
+from lookalike.models.backbones.hybrid import vit_mobile_s16
+from lookalike.models.backbones.levels import LevelChoice, level_maps, level_widths
+
+__all__ = [
+    "Backbone",
+    "LevelChoice",
+    "create_backbone",
+    "level_maps",
+    "level_widths",
+    "load_weights",
+    "model_names",
+    "preprocessing_of",
+    "recorded_attention",
+    "resize_backbone",
+    "vit_mobile_s16",
+]

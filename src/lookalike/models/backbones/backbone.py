@@ -1,0 +1,281 @@
+"""timm models as feature grids: images in, ``Features`` out, whatever the architecture."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from timm import layers as timm_layers
+from timm.data import resolve_data_config
+from timm.models import load_model_config_from_hf
+from torch import Tensor, nn
+
+from lookalike.errors import CheckpointError, LookalikeError, UnknownModelError, UnsupportedMethodError
+from lookalike.images import Preprocessing
+from lookalike.models.backbones.attention import recorded_attention, recorded_input
+from lookalike.models.backbones.timm_heads import last_block_rest, own_head
+from lookalike.models.poolings import ClsPooling
+from lookalike.types import Features, Trace
+
+
+class Backbone(nn.Module):
+    """A timm model without its classifier."""
+
+    def __init__(self, model: nn.Module, architecture: str, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.architecture = architecture
+        self.options = dict(options)  # what timm.create_model needs besides the name, JSON-ready
+
+    @property
+    def n_prefix_tokens(self) -> int:
+        """CLS and register tokens before the patch tokens; 0 for convolutional networks."""
+        return int(getattr(self.model, "num_prefix_tokens", 0))
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether channels-last memory format pays."""
+        return not hasattr(self.model, "patch_embed")
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of images (B, 3, H, W), normalised.
+
+        Raises UnsupportedMethodError where the model's output is no grid that fits the input.
+        """
+        output = self.model.forward_features(images)  # type: ignore[operator]
+        size = (images.shape[2], images.shape[3])
+        if not isinstance(output, Tensor):
+            raise UnsupportedMethodError(
+                f"{self.architecture} returns {type(output).__name__} instead of one feature tensor, "
+                "so it has no single grid; choose another model"
+            )
+        if output.ndim == 4:
+            return self._from_map(output)
+        if output.ndim == 3:
+            return self._from_tokens(output, size)
+        raise UnsupportedMethodError(
+            f"{self.architecture} returns features of shape {tuple(output.shape)}, not a grid; "
+            "choose another model"
+        )
+
+    def trace(self, images: Tensor) -> Trace:
+        """Features together with every layer's attention and the last block's input."""
+        blocks = getattr(self.model, "blocks", None)
+        last = blocks[-1] if blocks is not None and len(blocks) and hasattr(blocks[-1], "attn") else None
+        with recorded_attention() as calls, recorded_input(last) as inputs:
+            features = self(images)
+            pool = getattr(self.model, "attn_pool", None)
+            if pool is not None:  # heard as one more call, after those of the layers
+                pool(self._pool_tokens(features))
+        return Trace(features, tuple(calls), inputs[0] if inputs else None)
+
+    def own_pooling(self) -> tuple[nn.Module, nn.Sequential]:
+        """The model's own pooling and the layers after it, checked against the model itself."""
+        return own_head(self.model)
+
+    def cls_pooling(self) -> ClsPooling:
+        """The CLS token as pooling, for transformers that have one."""
+        if self.n_prefix_tokens == 0:
+            raise UnsupportedMethodError(
+                f"pooling 'cls' needs a CLS token; {self.architecture} has none, use 'mean'"
+            )
+        return ClsPooling(*last_block_rest(self.model))
+
+    def own_embedding(self, images: Tensor) -> Tensor:
+        """What timm itself returns before the classifier: (B, D)."""
+        features = self.model.forward_features(images)  # type: ignore[operator]
+        result: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return result
+
+    def _pool_tokens(self, features: Features) -> Tensor:
+        include_prefix = bool(getattr(self.model, "pool_include_prefix", True))
+        return torch.cat([features.prefix, features.places], 1) if include_prefix else features.places
+
+    def _from_map(self, output: Tensor) -> Features:
+        if is_channels_last(self.model, output):
+            grid = (output.shape[1], output.shape[2])
+            places = output.flatten(1, 2)
+        else:
+            grid = (output.shape[2], output.shape[3])
+            places = output.flatten(2).transpose(1, 2)
+        return Features(places, places[:, :0], grid)
+
+    def _from_tokens(self, output: Tensor, size: tuple[int, int]) -> Features:
+        prefix, places = output[:, : self.n_prefix_tokens], output[:, self.n_prefix_tokens :]
+        grid = self._token_grid(size)
+        if grid[0] * grid[1] != places.shape[1]:
+            raise UnsupportedMethodError(
+                f"{places.shape[1]} patch tokens of {self.architecture} do not fill a {grid[0]}x{grid[1]} "
+                f"grid for input {size}; its tokens are not laid out as a grid, choose another model"
+            )
+        return Features(places, prefix, grid)
+
+    def _token_grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        patch_embed = getattr(self.model, "patch_embed", None)
+        if patch_embed is not None and hasattr(patch_embed, "dynamic_feat_size"):
+            h, w = patch_embed.dynamic_feat_size(size)
+            return int(h), int(w)
+        info = getattr(self.model, "feature_info", None)
+        reduction = info[-1]["reduction"] if isinstance(info, list) and info else None
+        if not reduction:
+            raise UnsupportedMethodError(
+                f"the grid of {self.architecture}'s tokens is unknown; choose another model"
+            )
+        return -(-size[0] // int(reduction)), -(-size[1] // int(reduction))
+
+
+_HEADS = ("head", "head_dist", "fc", "classifier", "last_linear", "pre_logits")
+_REMADE = ("relative_position_index", "attn_mask", "num_batches_tracked")
+
+
+def create_backbone(architecture: str, *, pretrained: bool = False, **options: Any) -> Backbone:
+    """A backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
+
+    Options go to ``timm.create_model``; one is our own: ``std_conv_eps``, the epsilon of weight-
+    standardised convolutions. Raises UnknownModelError: no such name, or weights that can't be had.
+    """
+    timm_options = {key: value for key, value in options.items() if key != "std_conv_eps"}
+    model = _create(architecture, pretrained, timm_options)
+    for module in model.modules():
+        if "std_conv_eps" in options and isinstance(module, timm_layers.StdConv2d):
+            module.eps = options["std_conv_eps"]
+    return Backbone(model.eval(), *_without_hub(architecture, options))
+
+
+def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
+    """Load all of the backbone's tensors; a classifier that the mapping has besides is left out.
+
+    Raises CheckpointError where tensors are missing or of another size.
+    """
+    wanted = backbone.model.state_dict()
+    missing = sorted(set(wanted) - set(weights))
+    unknown = sorted(name for name in set(weights) - set(wanted) if not _is_left_out(name, backbone))
+    wrong = sorted(k for k in wanted if k in weights and weights[k].shape != wanted[k].shape)
+    if missing or wrong:
+        example = f"{missing[0]} is missing" if missing else (
+            f"{wrong[0]} is {tuple(weights[wrong[0]].shape)} instead of {tuple(wanted[wrong[0]].shape)}"
+        )  # fmt: skip
+        raise CheckpointError(
+            f"the weights are not those of {backbone.architecture}: {len(missing)} of {len(wanted)} tensors "
+            f"are missing and {len(wrong)} have another size, e.g. {example}; check architecture and options"
+        )
+    if unknown:
+        raise CheckpointError(
+            f"the weights are not those of {backbone.architecture}: they have {len(unknown)} more tensors, "
+            f"e.g. {unknown[0]}; check architecture and options"
+        )
+    backbone.model.load_state_dict({k: weights[k].to(wanted[k].dtype) for k in wanted})
+
+
+def _is_left_out(name: str, backbone: Backbone) -> bool:
+    """Whether a tensor is a classifier's, or a buffer that timm makes again from the sizes."""
+    named = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    classifiers = {named} if isinstance(named, str) else set(named)
+    heads = tuple(f"{head}." for head in {*classifiers, *_HEADS})
+    return name.startswith(heads) or name.endswith(_REMADE)
+
+
+def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Let the backbone take images of this size (H, W), positions resampled by timm.
+
+    Raises LookalikeError where patches or windows do not fit the size. Convolutional networks
+    take any size and are left as they are.
+    """
+    resize = getattr(backbone.model, "set_input_size", None)
+    _check_size(backbone, size)
+    if resize is None:
+        return
+    try:
+        resize(img_size=size)
+    except (AssertionError, ValueError, RuntimeError, TypeError) as error:
+        raise LookalikeError(
+            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {_first_line(error)}; "
+            "choose a size that its patches and windows divide"
+        ) from error
+
+
+def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Raise LookalikeError where the size isn't the model's own and can't be: pixels would be lost."""
+    patch_embed = getattr(backbone.model, "patch_embed", None)
+    if not isinstance(patch_embed, timm_layers.PatchEmbed) or patch_embed.img_size is None:
+        return
+    own, (height, width) = tuple(patch_embed.img_size), patch_embed.patch_size
+    if tuple(size) == own:
+        return
+    if patch_embed.strict_img_size and not hasattr(backbone.model, "set_input_size"):
+        raise LookalikeError(
+            f"{backbone.architecture} takes input of {own[0]}x{own[1]} only, got {size[0]}x{size[1]}"
+        )
+    if (size[0] % height or size[1] % width) and not patch_embed.dynamic_img_pad:
+        raise LookalikeError(
+            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: its patches are "
+            f"{height}x{width} pixels; choose multiples of them"
+        )
+
+
+def preprocessing_of(backbone: Backbone) -> Preprocessing:
+    """The preprocessing that timm gives for evaluation with this model."""
+    config = resolve_data_config({}, model=backbone.model)
+    mode = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
+    return Preprocessing(
+        mode=mode,  # type: ignore[arg-type]
+        input_size=tuple(config["input_size"][1:]),
+        crop_pct=float(config["crop_pct"]),
+        interpolation=config["interpolation"] if config["interpolation"] != "random" else "bicubic",
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def model_names(pattern: str = "", *, pretrained: bool = False) -> list[str]:
+    """timm's model names that contain the pattern (or match it, with ``*``)."""
+    wildcard = pattern if "*" in pattern else f"*{pattern}*"
+    names: list[str] = timm.list_models(wildcard, pretrained=pretrained)
+    return names
+
+
+def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+    if ":" not in architecture and not timm.is_model(architecture.split(".")[0]):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f" (did you mean {', '.join(near)}?)" if near else ""
+        raise UnknownModelError(
+            f"no model is called {architecture!r}{hint}; a model is 'mini', a timm name, hf-hub:owner/name, "
+            "a folder saved by Embedder.save, or a checkpoint file; see 'lookalike models'"
+        )
+    if "num_classes" in options:
+        raise UnknownModelError(
+            f"num_classes can't be set for {architecture!r}: an embedder has no classifier; leave it out"
+        )
+    try:
+        model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise UnknownModelError(
+            f"model {architecture!r} could not be made{' with its pretrained weights' * pretrained}: "
+            f"{_first_line(error)}; check the name, the options and the network"
+        ) from error
+    return model
+
+
+def _without_hub(architecture: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The timm name and all options that make a hub model's architecture without asking the hub."""
+    if not architecture.startswith(("hf-hub:", "hf_hub:")):
+        return architecture, options
+    _, name, of_hub = load_model_config_from_hf(architecture.partition(":")[2])
+    of_hub = {key: value for key, value in (of_hub or {}).items() if key != "num_classes"}
+    return str(name), {**of_hub, **options}
+
+
+def is_channels_last(model: nn.Module, output: Tensor) -> bool:
+    """Whether a map that the model returned is (B, h, w, C)."""
+    declared = str(getattr(model, "output_fmt", "") or "")
+    if declared:
+        return "NHWC" in declared
+    width = getattr(model, "num_features", None)
+    return bool(output.shape[1] != width and output.shape[-1] == width)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

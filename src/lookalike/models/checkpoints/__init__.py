@@ -1,0 +1,45 @@
+"""The sources' checkpoints as networks on timm backbones; called by ``loading``.
+
+One module a layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), the retrieval
+networks of Radenović et al. (TPAMI 2019), and AVSL (Zhang et al., CVPR 2022). Sizes are read off
+the tensors. What a layout does not explain is refused: weights are never loaded by guess.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.errors import CheckpointError
+from lookalike.models.checkpoints import avsl, image_retrieval, resnet_v2, vision_transformer
+from lookalike.models.checkpoints.files import Contents, read_checkpoint
+from lookalike.models.saving import LoadedModel
+
+__all__ = ["SUFFIXES", "load_checkpoint"]
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
+
+_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
+
+
+def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
+    """The network of a checkpoint file, named after the file.
+
+    ``pooling`` ("cls" or "mean") decides what a vision transformer's file leaves open, see
+    ``vision_transformer``; the other layouts say it themselves. Raises CheckpointError for a file
+    that can't be read, an unknown layout, and tensors that are missing, left over or of odd sizes.
+    """
+    contents = read_checkpoint(path)
+    for layout in _LAYOUTS:
+        if layout.matches(contents):
+            loaded: LoadedModel = layout.build(contents, pooling)
+            return loaded
+    raise _unknown(contents)
+
+
+def _unknown(contents: Contents) -> CheckpointError:
+    known = "; ".join(f"{layout.NAME} ({layout.EXPECTED})" for layout in _LAYOUTS)
+    return CheckpointError(
+        f"{contents.path} has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
+        f"Known are {known}. Weights of a timm model, as safetensors, are loaded with "
+        "Embedder.from_timm(name, weights=...) or 'lookalike models make'"
+    )

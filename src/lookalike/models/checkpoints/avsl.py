@@ -1,0 +1,126 @@
+"""AVSL checkpoints of Zhang et al., CVPR 2022: a ResNet-50, its nodes, and the graph between them.
+
+Their code saves three files, ``models_trunk_*.ckpt``, ``models_embedder_*.ckpt`` and
+``collectors_collector_*.ckpt``; name any of them, the others are looked for beside it. One file
+with the three state dicts under ``trunk``, ``embedder`` and ``collector`` is read too. What a file
+does not say is as published: 128 links a node, sharpness 10, p = 2, a resize to 256 pixels and a
+centre of 224. The proxies were for training and are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.errors import CheckpointError
+from lookalike.images import Preprocessing
+from lookalike.models.avsl_network import AvslNetwork, Gates
+from lookalike.models.backbones import create_backbone, level_widths, load_weights
+from lookalike.models.checkpoints.files import Contents, read_checkpoint
+from lookalike.models.heads import affine
+from lookalike.models.saving import LoadedModel
+
+NAME = "AVSL of Zhang et al., CVPR 2022"
+EXPECTED = "files of trunk, embedder and collector with model.conv1.weight, conv1x1_0.weight, link_0to1, ..."
+
+N_LEVELS = 3
+_PARTS = ("trunk", "embedder", "collector")
+_FILES = ("models_trunk", "models_embedder", "collectors_collector")
+_WITNESSES = ("model.layer4.0.conv1.weight", "conv1x1_0.weight", "prob_coef_0")  # of each part
+_BN_INCEPTION = "conv1_7x7_s2.weight"
+
+
+def matches(contents: Contents) -> bool:
+    """Whether the file holds a part of the layout, or all of them."""
+    names = contents.tensors.keys()
+    parts = [*_WITNESSES, *(f"{part}.{name}" for part, name in zip(_PARTS, _WITNESSES, strict=True))]
+    inception = {_BN_INCEPTION, f"trunk.{_BN_INCEPTION}"}
+    return bool(names & {*parts, *inception})
+
+
+def build(contents: Contents, pooling: str | None) -> LoadedModel:
+    """The network on timm's ResNet-50. Raises CheckpointError for parts that are missing or odd."""
+    trunk, embedder, collector = _parts(contents)
+    if _BN_INCEPTION in trunk:
+        raise CheckpointError(
+            f"{contents.path} has a BN-Inception trunk, which timm does not have; the ResNet-50 "
+            "checkpoints load, or train on inception_v3"
+        )
+    backbone = create_backbone("resnet50")
+    load_weights(backbone, {n.removeprefix("model."): t for n, t in trunk.items()})
+    projections = _projections(contents.path, embedder, level_widths(backbone))
+    gates = _gates(contents.path, collector, projections[0].out_features)
+    network = AvslNetwork(backbone, projections, gates).embedder_network()
+    preprocessing = Preprocessing("crop", (224, 224), crop_pct=0.875, interpolation="bilinear")
+    return LoadedModel(network, preprocessing, contents.path.stem)
+
+
+def _parts(contents: Contents) -> list[dict[str, Tensor]]:
+    """The tensors of trunk, embedder and collector, from one file or from three."""
+    joined = [_without_wrapper(contents.below(f"{part}.")) for part in _PARTS]
+    if any(joined):
+        missing = [part for part, tensors in zip(_PARTS, joined, strict=True) if not tensors]
+        if missing:
+            raise CheckpointError(f"{contents.path} has no {' and no '.join(missing)}; give all three parts")
+        return joined
+    return [
+        _without_wrapper(contents.tensors if path == contents.path else read_checkpoint(path).tensors)
+        for path in _siblings(contents.path)
+    ]
+
+
+def _siblings(path: Path) -> list[Path]:
+    named = re.fullmatch(rf"({'|'.join(_FILES)})(.*)", path.name)
+    if named is None:
+        raise CheckpointError(
+            f"{path} is one of three files of an AVSL model; name it as its code does "
+            f"({', '.join(f'{name}_best.ckpt' for name in _FILES)}), so that the others are found"
+        )
+    files = [path.with_name(f"{name}{named[2]}") for name in _FILES]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise CheckpointError(f"beside {path} there is no {' and no '.join(missing)}; put all three there")
+    return files
+
+
+def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def _projections(path: Path, embedder: Mapping[str, Tensor], channels: tuple[int, ...]) -> list[nn.Linear]:
+    width = len(_expected(path, embedder, "conv1x1_0.bias"))
+    return [
+        affine(
+            _expected(path, embedder, f"conv1x1_{i}.weight", (width, c, 1, 1)).flatten(1),
+            _expected(path, embedder, f"conv1x1_{i}.bias", (width,)),
+        )
+        for i, c in enumerate(channels)
+    ]
+
+
+def _gates(path: Path, collector: Mapping[str, Tensor], width: int) -> Gates:
+    gates = Gates(width, N_LEVELS)
+    names = [f"link_{i}to{i + 1}" for i in range(N_LEVELS - 1)]
+    links = torch.stack([_expected(path, collector, name, (width, width)) for name in names])
+    weights = {"links": links, "n_updates": (links != 0).any().long()}
+    for i in range(N_LEVELS):
+        weights[f"coefficients.{i}"] = _expected(path, collector, f"prob_coef_{i}", (width,))
+        weights[f"biases.{i}"] = _expected(path, collector, f"prob_bias_{i}", (width,))
+    gates.load_state_dict(weights)
+    return gates
+
+
+def _expected(
+    path: Path, tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or (shape is not None and tensor.shape != shape):
+        found = "nothing" if tensor is None else str(tuple(tensor.shape))
+        raise CheckpointError(
+            f"the AVSL model of {path} should have {name}{'' if shape is None else f' {shape}'}, "
+            f"found {found}"
+        )
+    return tensor

@@ -1,0 +1,122 @@
+"""Checkpoint files as named tensors: torch, NumPy and safetensors containers, without running code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.errors import CheckpointError
+from lookalike.models.saving import load_safetensors
+
+# Where the tensors of a training checkpoint lie, beside the epoch, the optimiser and the rest.
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint file holds."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]  # floating ones as fp32; names without DataParallel's "module."
+    meta: Mapping[str, Any]  # what the file says of the network beside its tensors; mostly empty
+
+    def some_names(self, n: int = 4) -> str:
+        """The first tensor names, for messages."""
+        names = sorted(self.tensors)
+        return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with the prefix, without it."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+def read_checkpoint(path: Path) -> Contents:
+    """Read a file by its suffix: ``.npz``, ``.safetensors``, and torch's format for all others.
+
+    Raises CheckpointError: unreadable, damaged, no tensors, or objects that only code could make.
+    """
+    meta: Mapping[str, Any] = {}
+    match path.suffix.lower():
+        case ".npz":
+            tensors = _read_numpy(path)
+        case ".safetensors":
+            tensors = load_safetensors(path)
+        case _:
+            tensors, meta = _read_torch(path)
+    if not tensors:
+        raise CheckpointError(f"{path} holds no named tensors; give a state_dict saved with torch.save")
+    tensors = {name.removeprefix("module."): _plain(t) for name, t in tensors.items()}
+    return Contents(path, tensors, meta)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    content = _unpickle(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__} instead of a mapping from names to tensors; "
+            "give a state_dict saved with torch.save"
+        )
+    meta = content.get("meta")
+    inside = next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), content)
+    tensors = {str(name): value for name, value in inside.items() if isinstance(value, Tensor)}
+    if not tensors:  # several networks in one file, each under its name
+        parts = ((name, part) for name, part in inside.items() if isinstance(part, Mapping))
+        tensors = {f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)}
+    return tensors, meta if isinstance(meta, Mapping) else {}
+
+
+def _unpickle(path: Path) -> Any:
+    """torch.load that makes tensors, numbers, strings, containers and NumPy's numbers and arrays only."""
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files: remarks on storages that change nothing
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found is None:
+            raise _damaged(path, error) from error
+        raise CheckpointError(
+            f"{path} holds Python objects ({found[1]}) that are not loaded, because loading them can run "
+            "code; save the network's state_dict alone and give that file"
+        ) from error
+    except Exception as error:  # a file from outside can make the unpickler fail in any way
+        raise _damaged(path, error) from error
+
+
+def _numpy_globals() -> list[Any]:
+    """What pickles of NumPy numbers and arrays name; checkpoints often keep such beside the tensors."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]
+    return [
+        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in ("bool", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8", "U1")},
+    ]
+
+
+def _read_numpy(path: Path) -> dict[str, Tensor]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # a file from outside can make the zip reader fail in any way
+        raise _damaged(path, error) from error
+    return {name: torch.tensor(array) for name, array in arrays.items() if array.dtype.kind in "fiub"}
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return CheckpointError(f"{path} can't be read as a checkpoint, it may be damaged: {line[:200]}")

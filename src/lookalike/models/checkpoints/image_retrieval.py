@@ -1,0 +1,209 @@
+"""Retrieval networks of Radenović et al., *Fine-tuning CNN Image Retrieval with No Human
+Annotation*, TPAMI 2019, as their training code (cnnimageretrieval) saves them.
+
+A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet without its end, optional local
+whitening of every place, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
+L2, optional whitening and L2 again. As published, images are shrunk to 1,024 pixels at most,
+proportions kept, and their embeddings at three scales are merged. The whitening that some files
+carry in ``meta["Lw"]``, learnt after training, is not applied.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.errors import CheckpointError
+from lookalike.images import Preprocessing
+from lookalike.models.backbones import Backbone, create_backbone, load_weights
+from lookalike.models.checkpoints.files import Contents
+from lookalike.models.heads import L2Norm, affine
+from lookalike.models.network import assemble
+from lookalike.models.saving import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+NAME = "retrieval networks of Radenović et al., TPAMI 2019"
+EXPECTED = "a mapping with meta and state_dict, features.0.weight, pool.p, whiten.weight, ..."
+
+INPUT_SIZE = (1024, 1024)
+SCALES = (1.0, 2**-0.5, 0.5)  # of the published evaluation
+NORM_EPS = 1e-6
+_POOLINGS = {"gem": "gem", "mac": "max", "spoc": "mean", "rmac": "rmac"}
+_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {  # (blocks a stage, has bottlenecks): timm's name
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
+}
+_FEATURES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+_OTHERS = (
+    "pool.p",
+    "pool.rpool.p",
+    *(f"{layer}.{leaf}" for layer in ("lwhiten", "pool.whiten", "whiten") for leaf in ("weight", "bias")),
+)
+
+
+def matches(contents: Contents) -> bool:
+    """Whether the file holds ``features`` by number, and says how they are pooled."""
+    says_pooling = "pooling" in contents.meta or bool(contents.below("pool."))
+    return says_pooling and any(re.match(r"features\.\d+\.", name) for name in contents.tensors)
+
+
+def build(contents: Contents, pooling: str | None) -> LoadedModel:
+    """The network, on timm's ResNet. Raises CheckpointError for odd names and sizes."""
+    _refuse_strangers(contents)
+    backbone = _backbone(contents)
+    _check_sizes(contents, backbone)
+    preprocessing = _preprocessing(contents)
+    spec, weights = _pooling(contents)
+    network = assemble(backbone, spec, _head(contents), preprocessing, weights)
+    if "Lw" in contents.meta:
+        logger.info("%s: the whitening in meta['Lw'], learnt after training, is not applied", contents.path)
+    return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
+
+
+def _refuse_strangers(contents: Contents) -> None:
+    for name, tensor in contents.tensors.items():
+        if not name.startswith("features.") and name not in _OTHERS:
+            raise CheckpointError(
+                f"{contents.path} looks like a retrieval network, but {name} {tuple(tensor.shape)} is no "
+                f"part of the layout; beside features.* expected are {', '.join(_OTHERS)}"
+            )
+
+
+def _backbone(contents: Contents) -> Backbone:
+    weights = {}
+    for name, tensor in contents.below("features.").items():
+        number, _, rest = name.partition(".")
+        if number not in _FEATURES:
+            raise _no_resnet(contents)
+        weights[f"{_FEATURES[number]}.{rest}"] = tensor
+    for name in [name for name in weights if name.endswith("running_var")]:
+        # files of PyTorch before 0.4.1 do not count batches
+        weights.setdefault(name.replace("running_var", "num_batches_tracked"), torch.tensor(0))
+    units = {tuple(name.split(".")[:2]) for name in weights if name.startswith("layer")}
+    blocks = tuple(sum(layer == f"layer{i}" for layer, _ in units) for i in range(1, 5))
+    architecture = _RESNETS.get((blocks, "layer1.0.conv3.weight" in weights))
+    if architecture is None:
+        raise _no_resnet(contents)
+    backbone = create_backbone(architecture)
+    load_weights(backbone, weights)
+    return backbone
+
+
+def _check_sizes(contents: Contents, backbone: Backbone) -> None:
+    """Refuse affine layers and powers that do not follow on each other."""
+    width = pooled_width = int(backbone.model.num_features)  # type: ignore[arg-type]
+    for layer in ("lwhiten", "pool.whiten", "whiten"):
+        affine_layer = contents.below(f"{layer}.")
+        weight, bias = affine_layer.get("weight"), affine_layer.get("bias")
+        if weight is None and bias is None:
+            continue
+        if weight is None or weight.ndim != 2 or weight.shape[1] != width or bias is None:
+            raise _odd(contents, f"{layer} should have a weight (D, {width}) and a bias (D,)")
+        width = weight.shape[0]
+        if bias.shape != (width,):
+            raise _odd(contents, f"{layer}.bias should be ({width},)")
+        if layer == "lwhiten":
+            pooled_width = width
+    for name in ("pool.p", "pool.rpool.p"):
+        power = contents.tensors.get(name)
+        if power is not None and (power.numel() not in (1, pooled_width) or not bool((power > 0).all())):
+            raise _odd(contents, f"{name} should be one number above 0, or {pooled_width} of them")
+
+
+def _odd(contents: Contents, what: str) -> CheckpointError:
+    held = [name for name in _OTHERS if name in contents.tensors]
+    found = ", ".join(f"{name} {tuple(contents.tensors[name].shape)}" for name in held)
+    return CheckpointError(f"{contents.path}: {what}; found {found}")
+
+
+def _no_resnet(contents: Contents) -> CheckpointError:
+    named = f"{contents.meta.get('architecture', 'without a name')!s:.40}"
+    return CheckpointError(
+        f"{contents.path} has a backbone {named} that is not known; known are "
+        f"{', '.join(_RESNETS.values())}, found {contents.some_names()}"
+    )
+
+
+def _pooling(contents: Contents) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The pooling's description and weights, from the inside out."""
+    tensors = contents.tensors
+    name = _pooling_name(contents)
+    spec: dict[str, Any] = {"name": _POOLINGS[name]}
+    weights = {"power": _power(contents).reshape(-1)} if name == "gem" else {}
+    if _is_regional(contents):
+        whitening = contents.below("pool.whiten.")
+        spec = {"name": "regional", "inner": spec, "whitened": bool(whitening)}
+        weights = _inner(weights) | {f"head.1.{leaf}": t for leaf, t in whitening.items()}
+    if "lwhiten.weight" in tensors:
+        spec = {"name": "local", "inner": spec}
+        weights = _inner(weights) | {f"layer.{leaf}": t for leaf, t in contents.below("lwhiten.").items()}
+    return spec, weights
+
+
+def _inner(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"inner.{name}": tensor for name, tensor in weights.items()}
+
+
+def _pooling_name(contents: Contents) -> str:
+    has_power = bool(contents.tensors.keys() & {"pool.p", "pool.rpool.p"})
+    name = str(contents.meta.get("pooling", "gem" if has_power else "")).lower()
+    name = name.removesuffix("mp")  # gemmp: GeM with one power per channel
+    regional = _is_regional(contents)
+    if name not in _POOLINGS or (name == "gem") != has_power or (name == "rmac" and regional):
+        raise CheckpointError(
+            f"{contents.path} says pooling {contents.meta.get('pooling')!r}{' by region' * regional}, and "
+            f"has {'a' if has_power else 'no'} GeM power; known are gem (with pool.p), mac, spoc, and rmac "
+            "(not by region)"
+        )
+    return name
+
+
+def _is_regional(contents: Contents) -> bool:
+    return bool(contents.meta.get("regional")) or bool(
+        contents.tensors.keys() & {"pool.rpool.p", "pool.whiten.weight"}
+    )
+
+
+def _power(contents: Contents) -> Tensor:
+    powers = [contents.tensors[name] for name in ("pool.rpool.p", "pool.p") if name in contents.tensors]
+    return powers[0]
+
+
+def _head(contents: Contents) -> nn.Sequential:
+    layers: list[nn.Module] = [L2Norm(NORM_EPS)]
+    if _is_regional(contents):
+        layers.append(L2Norm(NORM_EPS))  # the sum over regions is normalised as well
+    if "whiten.weight" in contents.tensors:
+        whitening = affine(contents.tensors["whiten.weight"], contents.tensors.get("whiten.bias"))
+        layers += [whitening, L2Norm(NORM_EPS)]
+    return nn.Sequential(*layers)
+
+
+def _preprocessing(contents: Contents) -> Preprocessing:
+    standard = Preprocessing("fit", INPUT_SIZE, interpolation="lanczos")
+    try:
+        mean, std = (
+            tuple(float(value) for value in contents.meta.get(key, getattr(standard, key)))
+            for key in ("mean", "std")
+        )
+        return Preprocessing("fit", INPUT_SIZE, interpolation="lanczos", mean=mean, std=std)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{contents.path}: meta gives no usable mean and std: {error}") from error
+
+
+def _scale_power(contents: Contents) -> float:
+    """As published: GeM's own power, but 1 for whitened and regional networks (their embeddings
+    have signs) and where there is one power per channel."""
+    if _pooling_name(contents) != "gem" or _is_regional(contents) or "whiten.weight" in contents.tensors:
+        return 1.0
+    power = _power(contents)
+    return float(power) if power.numel() == 1 else 1.0

@@ -1,0 +1,104 @@
+"""From the vectors of shortlists to new scores: CSA as published, and with a view of any embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lookalike.models.csa.network import ContextNetwork
+from lookalike.ops.affinity import affinity_features, refined_similarities
+from lookalike.ops.context import (
+    expanded_cosines,
+    mutual_cosines,
+    shortlist_cosines,
+    standardised_columns,
+)
+
+DIRECT_UNIT = 0.1  # of the weighted sum's weights: one learning rate then suits all parameters
+
+
+@final
+class PublishedScorer(nn.Module):
+    """CSA as published: cosines with the anchors in, cosine of the refined features out."""
+
+    def __init__(self, network: ContextNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def inputs(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Affinity features (B, 1 + K, L)."""
+        return affinity_features(queries, candidates, self.network.sizes.n_anchors)
+
+    def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
+        """Cosine of every refined candidate with the refined query: (B, K) in [-1, 1]."""
+        return refined_similarities(tokens)[:, 1:]
+
+    def forward(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Scores (B, K)."""
+        inputs = self.inputs(queries, candidates)
+        return self.scores(inputs, self.network(inputs))
+
+
+@dataclass(frozen=True)
+class ExpansionView:
+    """How items are compared beside their cosines; see ``ops.context``."""
+
+    neighbours: int = 5  # of an item's expansion
+    alpha: float = 3.0  # and their weights' power
+    mutual: int = 10  # nearest items among which mutual neighbours are sought
+    smooth: int = 4  # items whose mutual neighbours are averaged
+
+
+N_VIEWS = 3
+
+
+@final
+class ExpandedScorer(nn.Module):
+    """CSA on three standardised views of a shortlist, plus a weighted sum of those views.
+
+    The views are the cosines, the cosines after expansion (aQE of every item) and the likeness of
+    mutual neighbours (k-reciprocal), L / 3 anchors each. The sum keeps what those know; the refined
+    query decides how much of each counts, and the refined features correct it. It starts as the sum of
+    the three with the query alone.
+    """
+
+    def __init__(self, network: ContextNetwork, view: ExpansionView) -> None:
+        super().__init__()
+        if network.sizes.n_anchors % N_VIEWS:
+            raise ValueError(
+                f"{N_VIEWS} views need as many anchors each, got {network.sizes.n_anchors} columns together"
+            )
+        self.network = network
+        self.view = view
+        self.direct = nn.Parameter(torch.zeros(network.sizes.n_anchors))
+        self.gate = nn.Linear(network.sizes.width, network.sizes.n_anchors, bias=False)
+        with torch.no_grad():
+            self.direct[:: network.sizes.n_anchors // N_VIEWS] = 0.7
+            self.gate.weight.zero_()
+
+    def inputs(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """All views side by side (B, 1 + K, L)."""
+        n_anchors = self.network.sizes.n_anchors // N_VIEWS
+        cosines = shortlist_cosines(queries, candidates)
+        expanded = expanded_cosines(cosines, self.view.neighbours, self.view.alpha)
+        mutual = mutual_cosines(cosines, self.view.mutual, self.view.smooth)
+        return torch.cat([standardised_columns(v, n_anchors) for v in (cosines, expanded, mutual)], dim=2)
+
+    def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
+        """Refined cosine plus the weighted sum of the candidate's row: (B, K)."""
+        query = F.layer_norm(tokens[:, 0], tokens.shape[2:])
+        weights = (self.direct + self.gate(query))[:, :, None]  # (B, L, 1)
+        known: Tensor = (inputs[:, 1:] @ weights).squeeze(2)
+        return refined_similarities(tokens)[:, 1:] + DIRECT_UNIT * known
+
+    def forward(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Scores (B, K)."""
+        inputs = self.inputs(queries, candidates)
+        return self.scores(inputs, self.network(inputs))
+
+
+ShortlistScorer = PublishedScorer | ExpandedScorer

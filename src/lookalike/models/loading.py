@@ -1,0 +1,167 @@
+"""Models by name: the bundled one, timm's, the hub's, saved folders and checkpoint files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from torch import nn
+
+from lookalike.errors import UnknownModelError
+from lookalike.images import Preprocessing
+from lookalike.models import checkpoints
+from lookalike.models.backbones import create_backbone, load_weights, preprocessing_of, resize_backbone
+from lookalike.models.network import EmbeddingNetwork, assemble
+from lookalike.models.saving import CONFIG, WEIGHTS, LoadedModel, load_folder, load_safetensors
+
+BUNDLED = Path(__file__).parent / "bundled"
+HUB = "hf-hub:"
+NORMALISATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
+}
+
+
+RECOMMENDED: Mapping[str, str] = {
+    "mini": "first looks, tests, weak machines; bundled, works offline",
+    "mini-vit": "a small transformer beside it, to compare; bundled",
+    "vit_small_patch16_dinov3.lvd1689m": "a general choice: instances, places, products",
+    "vit_base_patch14_reg4_dinov2.lvd142m": "more accurate and slower; fine grid",
+    "convnext_tiny.in12k_ft_in1k": "convolutional, exact maps, any input size",
+    "vit_base_patch16_siglip_224.v2_webli": "semantic likeness, text-trained",
+    "resnet50.a1_in1k": "the classic baseline of papers",
+}
+
+
+def bundled_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(config.parent.name for config in BUNDLED.glob(f"*/{CONFIG}"))
+
+
+def load_model(
+    model: str | Path,
+    *,
+    pooling: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    normalisation: str | None = None,
+) -> LoadedModel:
+    """The model that a name, folder or file stands for, with what the caller wants otherwise.
+
+    Raises UnknownModelError and CheckpointError.
+    """
+    return with_preprocessing(_find(str(model), pooling, input_size), normalisation=normalisation)
+
+
+def with_preprocessing(
+    model: LoadedModel, *, normalisation: str | None = None, squash: bool = False
+) -> LoadedModel:
+    """The model with another normalisation, or squashing images instead of cutting their centre."""
+    preprocessing = model.preprocessing
+    if normalisation is not None:
+        mean, std = parse_normalisation(normalisation)
+        preprocessing = replace(preprocessing, mean=mean, std=std)
+    if squash:
+        preprocessing = replace(preprocessing, mode="squash", crop_pct=1.0)
+    return replace(model, preprocessing=preprocessing)
+
+
+def from_timm(
+    architecture: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    pooling: str = "own",
+    head: nn.Sequential | None = None,
+    input_size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> LoadedModel:
+    """A timm backbone with a pooling and a head; see ``Embedder.from_timm``."""
+    backbone = create_backbone(architecture, pretrained=pretrained and weights is None, **options)
+    if weights is not None:
+        load_weights(backbone, load_safetensors(weights))
+    preprocessing = preprocessing or preprocessing_of(backbone)
+    if input_size is not None:
+        preprocessing = replace(preprocessing, input_size=input_size)
+    resize_backbone(backbone, preprocessing.input_size)
+    network = assemble(backbone, {"name": pooling}, head, preprocessing)
+    return LoadedModel(network, preprocessing, architecture)
+
+
+def parse_normalisation(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per channel: ``imagenet``, ``sop`` or ``R,G,B/R,G,B``."""
+    if text in NORMALISATIONS:
+        return NORMALISATIONS[text]
+    try:
+        mean, std = (tuple(float(v) for v in half.split(",")) for half in text.split("/"))
+        mean, std = (half * 3 if len(half) == 1 else half for half in (mean, std))
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError("three numbers each, deviations above 0")
+    except ValueError as error:
+        raise ValueError(
+            f"normalisation is imagenet, sop or MEAN/STD such as 0.5,0.5,0.5/0.5,0.5,0.5; got {text!r}"
+        ) from error
+    return mean, std
+
+
+def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
+    path = Path(model)
+    if model in bundled_names():
+        loaded = load_folder(BUNDLED / model)
+    elif path.is_dir():
+        loaded = replace(load_folder(path), name=path.resolve().name)
+    elif path.is_file():
+        loaded = checkpoints.load_checkpoint(path, pooling=pooling)
+    elif path.suffix in checkpoints.SUFFIXES or model.startswith((".", "/", "~")):
+        raise UnknownModelError(f"there is no file or folder {model}; check the path")
+    elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
+        loaded = replace(load_folder(folder), name=model)
+    else:
+        return from_timm(model, pooling=pooling or "own", input_size=input_size)
+    return _changed(loaded, pooling, input_size)
+
+
+def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
+    """The loaded model with another input size or pooling."""
+    if input_size is not None:
+        resize_backbone(loaded.network.backbone, input_size)
+        loaded = replace(loaded, preprocessing=replace(loaded.preprocessing, input_size=input_size))
+    if pooling is not None:
+        network = loaded.network
+        changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
+        _check_width(changed, pooling, loaded.preprocessing.input_size)
+        loaded = replace(loaded, network=changed)
+    return loaded
+
+
+@torch.inference_mode()
+def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int]) -> None:
+    """Raise ValueError where the pooled vector does not fit the head that the model brings."""
+    try:
+        network(torch.zeros(1, 3, *size))
+    except RuntimeError as error:
+        raise ValueError(
+            f"pooling {pooling!r} does not fit the head of this model ({str(error).splitlines()[0]}); "
+            "leave its pooling as it is"
+        ) from error
+
+
+def _saved_on_hub(repository: str) -> Path | None:
+    """Folder of an embedder saved by us on the hub; None where the repository holds something else."""
+    try:
+        config = Path(hf_hub_download(repository, CONFIG))
+        if '"format"' not in config.read_text(encoding="utf-8"):
+            return None  # one of timm's own repositories
+        hf_hub_download(repository, WEIGHTS)
+    except EntryNotFoundError:
+        return None
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise UnknownModelError(
+            f"{HUB}{repository} could not be fetched: {str(error).splitlines()[0]}; check name and network"
+        ) from error
+    return config.parent

@@ -1,0 +1,168 @@
+"""Backbone, pooling and head as one module: images to embeddings, and to their parts by place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.errors import LookalikeError, UnsupportedMethodError
+from lookalike.images import Preprocessing
+from lookalike.models.backbones import Backbone
+from lookalike.models.heads import carry
+from lookalike.models.poolings import AttentionPooling, ClsPooling, build_pooling, describe_pooling
+from lookalike.types import Features, Trace
+
+logger = logging.getLogger(__name__)
+
+# Largest difference between the sum of the parts and the embedding, relative to its length.
+COMPLETENESS = 1e-4
+
+_BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose parts need more than the features
+
+
+@dataclass(frozen=True)
+class PartsByPlace:
+    """Embeddings of a batch, before the last L2 normalisation, as sums over places."""
+
+    values: Tensor  # (B, N + 1, D) float32; the last row is the residual
+    grid: tuple[int, int]  # (h, w), h * w == N
+
+
+class EmbeddingNetwork(nn.Module):
+    """What an embedder runs: backbone, pooling, the backbone's own layers after it, a head.
+
+    ``pooling`` is None where the backbone's own end is used without being understood.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pooling: nn.Module | None,
+        head: nn.Sequential | None = None,
+        *,
+        own_layers: nn.Sequential | None = None,
+        is_own: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.head = head or nn.Sequential()
+        self._own_layers = (own_layers or nn.Sequential(),)  # a tuple: they belong to the backbone
+        self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
+        self.graph: nn.Module | None = (
+            None  # of nodes below the embedding, see networks.avsl; it embeds nothing
+        )
+
+    @property
+    def own_layers(self) -> nn.Sequential:
+        """The backbone's layers between its own pooling and its classifier; empty for others."""
+        return self._own_layers[0]
+
+    def describe_pooling(self) -> dict[str, Any]:
+        """The JSON description that ``assemble`` reads back."""
+        return {"name": "own"} if self.is_own or self.pooling is None else describe_pooling(self.pooling)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D), before the last L2 normalisation, of normalised images (B, 3, H, W)."""
+        if self.pooling is None:
+            vectors = self.backbone.own_embedding(images)
+            with torch.autocast(images.device.type, enabled=False):
+                return self._headed(_at_least_single(vectors))
+        features = self.backbone(images)
+        with torch.autocast(images.device.type, enabled=False):
+            places, prefix = _at_least_single(features.places), _at_least_single(features.prefix)
+            return self._headed(self.own_layers(self.pooling(Features(places, prefix, features.grid))))
+
+    def _headed(self, vectors: Tensor) -> Tensor:
+        """Through the head; never in bf16: a head may subtract most of what it is given."""
+        result: Tensor = self.head(vectors)
+        return result
+
+    def parts(self, images: Tensor) -> PartsByPlace:
+        """The same embeddings as sums over places.
+
+        Raises UnsupportedMethodError where they can't be had, and where they do not sum to the
+        embedding: an architecture whose inner workings are other than assumed is not explained.
+        """
+        if isinstance(self._understood_pooling(), _BY_ATTENTION):
+            return self.parts_of(self.backbone.trace(images))
+        # Listening to attention costs a convolutional network of 15 ms another 2.
+        return self.parts_of(Trace(self.backbone(images), (), None))
+
+    def parts_of(self, trace: Trace) -> PartsByPlace:
+        """The parts of a forward pass that the backbone has traced; raises as ``parts``."""
+        pooling = self._understood_pooling()
+        parts = carry(self.head, carry(self.own_layers, pooling.parts(trace)))  # type: ignore[operator]
+        expected = self.head(self.own_layers(pooling(trace.features)))
+        error = (parts.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
+        if not float(error.max()) <= COMPLETENESS:  # also true for NaN
+            raise UnsupportedMethodError(
+                f"the shares of {self.backbone.architecture} miss {float(error.max()):.1e} of its embedding "
+                f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"
+            )
+        return PartsByPlace(parts, trace.features.grid)
+
+    def _understood_pooling(self) -> nn.Module:
+        if self.pooling is None:
+            raise UnsupportedMethodError(
+                f"how {self.backbone.architecture} pools its features is not understood, so it has no "
+                "shares; use method 'occlusion', or load it with pooling 'mean'"
+            )
+        return self.pooling
+
+
+def assemble(
+    backbone: Backbone,
+    pooling: Mapping[str, Any],
+    head: nn.Sequential | None,
+    preprocessing: Preprocessing,
+    pooling_weights: Mapping[str, Tensor] | None = None,
+) -> EmbeddingNetwork:
+    """A network from a backbone and a pooling's description.
+
+    Names are those of ``build_pooling``, and two that belong to the backbone: ``own`` and ``cls``.
+    """
+    match pooling["name"]:
+        case "own":
+            return _with_own_pooling(backbone, head, preprocessing)
+        case "cls":
+            return EmbeddingNetwork(backbone, backbone.cls_pooling(), head)
+        case _:
+            return EmbeddingNetwork(backbone, build_pooling(pooling, pooling_weights), head)
+
+
+@torch.inference_mode()
+def _with_own_pooling(
+    backbone: Backbone, head: nn.Sequential | None, preprocessing: Preprocessing
+) -> EmbeddingNetwork:
+    """The backbone's own end, rewritten where our rewriting gives what the model itself gives."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, *preprocessing.input_size, generator=generator)
+    try:
+        pooling, layers = backbone.own_pooling()
+        own = backbone.own_embedding(image)
+        ours = layers(pooling(backbone(image)))
+        understood = own.shape == ours.shape and bool((own - ours).norm() <= COMPLETENESS * own.norm())
+    except UnsupportedMethodError as error:
+        logger.info("%s", error)
+        understood = False
+    except (RuntimeError, AssertionError, ValueError) as error:
+        height, width = preprocessing.input_size
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LookalikeError(
+            f"{backbone.architecture} can't take input of {height}x{width}: {reason}; "
+            "choose another input size"
+        ) from error
+    if not understood:
+        return EmbeddingNetwork(backbone, None, head, is_own=True)
+    return EmbeddingNetwork(backbone, pooling, head, own_layers=layers, is_own=True)
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    """fp32 instead of half precision; other numbers as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -1,0 +1,164 @@
+"""An embedder on disk: a folder with ``config.json`` and ``model.safetensors``, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lookalike.errors import CheckpointError, LookalikeError
+from lookalike.images import Preprocessing
+from lookalike.models.avsl_network import NodeGraph, build_graph
+from lookalike.models.backbones import create_backbone, load_weights, resize_backbone
+from lookalike.models.heads import build_head, describe_head
+from lookalike.models.network import EmbeddingNetwork, assemble
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+# What a file from a stranger makes json, torch and our own builders raise.
+_BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
+# Options of timm.create_model that read other files or the network; saved ones never need them.
+_FOREIGN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+
+
+MAX_SCALE = 4.0  # a settings file from a stranger must not ask for terabytes
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and all that an embedder needs to know beside it."""
+
+    network: EmbeddingNetwork
+    preprocessing: Preprocessing
+    name: str
+    scales: tuple[float, ...] = (1.0,)  # factors on the input size; their embeddings are merged
+    scale_power: float = 1.0  # of the generalised mean over scales
+
+
+def load_folder(folder: Path) -> LoadedModel:
+    """Read what ``save_folder`` wrote. Raises CheckpointError, naming what is wrong and where."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["format"] != 1:
+            raise CheckpointError(
+                f"{folder / CONFIG} has format {config['format']!r}; this version reads format 1, "
+                "update lookalike"
+            )
+        return _build(config, load_safetensors(folder / WEIGHTS))
+    except CheckpointError:
+        raise
+    except (*_BROKEN, LookalikeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = (what.strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{folder} is no saved embedder: {reason}; it should hold {CONFIG} and {WEIGHTS} as "
+            "Embedder.save writes them"
+        ) from error
+
+
+def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None:
+    """Write config.json and model.safetensors; ``half`` stores weight matrices and filters as fp16.
+
+    Raises LookalikeError where the folder can't be written, ValueError for what can't be stored.
+    """
+    tensors = {name: _stored(name, tensor, half) for name, tensor in _tensors(model.network).items()}
+    try:
+        config = json.dumps(describe(model), indent=2)
+    except TypeError as error:
+        raise ValueError(
+            f"options of timm.create_model that are saved must be plain values: {error}; got "
+            f"{model.network.backbone.options}"
+        ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / WEIGHTS)
+        (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise LookalikeError(
+            f"the embedder can't be saved to {folder}: {error}; choose another folder"
+        ) from error
+
+
+def describe(model: LoadedModel) -> dict[str, Any]:
+    """All that makes the model beside its weights: the content of config.json."""
+    backbone, graph = model.network.backbone, model.network.graph
+    of_graph = {"graph": graph.describe()} if isinstance(graph, NodeGraph) else {}
+    return {
+        "format": 1,
+        "name": model.name,
+        "backbone": {"architecture": backbone.architecture, "kwargs": backbone.options},
+        "preprocessing": model.preprocessing.to_dict(),
+        "pooling": model.network.describe_pooling(),
+        "head": describe_head(model.network.head),
+        "scales": list(model.scales),
+        "scale_power": model.scale_power,
+        **of_graph,
+    }
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, floating ones as fp32. Raises CheckpointError for anything else."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is no safetensors file: {error}; give a file of that format"
+        ) from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _tensors(network: EmbeddingNetwork) -> dict[str, Tensor]:
+    tensors = {f"backbone.{name}": t for name, t in network.backbone.model.state_dict().items()}
+    if network.pooling is not None:
+        tensors |= {f"pooling.{name}": t for name, t in network.pooling.state_dict().items()}
+    if network.graph is not None:
+        tensors |= {f"graph.{name}": t for name, t in network.graph.state_dict().items()}
+    return tensors | {f"head.{name}": t for name, t in network.head.state_dict().items()}
+
+
+def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedModel:
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    architecture, options = config["backbone"]["architecture"], config["backbone"]["kwargs"]
+    if ":" in architecture or _FOREIGN & set(options):
+        raise ValueError(
+            f"a saved backbone needs no other files, but {architecture!r} {options} asks for some"
+        )
+    backbone = create_backbone(architecture, **options)
+    resize_backbone(backbone, preprocessing.input_size)
+    load_weights(backbone, _below("backbone.", tensors))
+    head = build_head(config["head"], _below("head.", tensors))
+    network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
+    if "graph" in config:
+        width = len(tensors["head.0.weight"])
+        network.graph = build_graph(config["graph"], _below("graph.", tensors), backbone, width)
+    scales = tuple(float(scale) for scale in config.get("scales", (1.0,)))
+    if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
+        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {config['scales']!r}")
+    power = float(config.get("scale_power", 1.0))
+    if not 0 < power < float("inf"):
+        raise ValueError(f"scale_power is a number above 0, got {power}")
+    return LoadedModel(network, preprocessing, str(config["name"]), scales, power)
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    """On the CPU as fp32, matrices and filters as fp16 if half: vectors are few and may be large."""
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu().clone()
+    dtype = torch.float16 if half and tensor.ndim > 1 else torch.float32
+    stored = tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
+    if not bool(stored.isfinite().all()):
+        raise ValueError(
+            f"{name} has values that {dtype} can't hold; save without half, or repair the weights"
+        )
+    return stored
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

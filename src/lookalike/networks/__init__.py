@@ -1,1 +1,0 @@
-"""Networks of the source methods: modules only, built and run by others."""

@@ -1,0 +1,175 @@
+"""A comparison of two models for somebody else: one HTML file, the pairs side by side under both maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike import render
+from lookalike.evaluation.comparison import Case, Compared, Comparison, ExplainedHit
+from lookalike.reports.evaluation import made_by, metric_title, photo
+from lookalike.reports.page import data_uri, page
+from lookalike.types import Explanation
+
+_SIDE = 260  # pixels of the longer side of a picture
+_SIGNIFICANT = 0.05
+_COLOURS = ("#8f959e", "#d98a3d", "#4b87c5", "#d4d6da")  # both, first, second, neither
+
+
+def comparison_report(compared: Compared) -> str:
+    """The report as HTML; without maps where the embeddings came without models."""
+    found = compared.comparison
+    groups = [
+        {
+            "title": f"{name} is right, {other} is not",
+            "cases": [_case(case, found, other) for case in compared.cases if case.right == name],
+        }
+        for name, other in ((found.first, found.second), (found.second, found.first))
+    ]
+    return page(
+        "comparison.html",
+        title=f"{found.first} and {found.second} on {found.source}",
+        summary=verdict(found),
+        first=found.first,
+        second=found.second,
+        figures=_figures(found),
+        outcomes=_outcomes(found),
+        lists=_lists(found),
+        n_pairs=found.n_pairs,
+        maps=_maps(found),
+        faithfulness=_faithfulness(found),
+        groups=[group for group in groups if group["cases"]],
+        rules=found.rules,
+        made=made_by(),
+    )
+
+
+def verdict(found: Comparison) -> str:
+    """The first metric in a sentence: which model is ahead, and whether that is more than chance."""
+    first = found.figures[0]
+    better, other = (found.second, found.first) if first.difference > 0 else (found.first, found.second)
+    values = (
+        f"{metric_title(first.metric)} is {first.first:.1%} for {found.first} and {first.second:.1%} for "
+    )
+    values += f"{found.second} over {found.n_queries:,} queries"
+    if first.p_value > _SIGNIFICANT:
+        return f"{values}: on these queries neither is shown to be better (p = {_p(first.p_value)})."
+    return f"{values}: {better} is ahead of {other} by more than chance allows (p = {_p(first.p_value)})."
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0002 else "0.0001 or less"
+
+
+def _figures(found: Comparison) -> list[dict[str, str]]:
+    return [
+        {
+            "name": metric_title(each.metric),
+            "first": f"{each.first:.1%}",
+            "second": f"{each.second:.1%}",
+            "difference": f"{100 * each.difference:+.1f}",
+            "interval": f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            "p": _p(each.p_value),
+        }
+        for each in found.figures
+    ]
+
+
+def _outcomes(found: Comparison) -> list[dict[str, object]]:
+    counts = found.outcomes
+    parts = (
+        ("both", counts.both),
+        (f"only {found.first}", counts.only_first),
+        (f"only {found.second}", counts.only_second),
+        ("neither", counts.neither),
+    )
+    return [
+        {
+            "name": name,
+            "count": f"{count:,}",
+            "share": f"{count / found.n_queries:.1%}",
+            "percent": round(100 * count / found.n_queries, 2),
+            "colour": colour,
+        }
+        for (name, count), colour in zip(parts, _COLOURS, strict=True)
+    ]
+
+
+def _lists(found: Comparison) -> list[tuple[str, str]]:
+    lists = found.lists
+    rows = [
+        (f"Jaccard index of the first {k}" if k > 1 else "same first hit", f"{v:.2f}")
+        for k, v in lists.jaccard
+    ]
+    overlap = f"rank-biased overlap, p = {lists.persistence}, {lists.depth} ranks"
+    return [*rows, (overlap, f"{lists.rank_biased_overlap:.2f}")]
+
+
+def _maps(found: Comparison) -> list[dict[str, str]]:
+    return [
+        {
+            "first": each.first,
+            "second": each.second,
+            "correlation": f"{each.correlation:.2f}",
+            "chance": f"{each.correlation_by_chance:.2f}",
+            "interval": f"{each.correlation_low:.2f} to {each.correlation_high:.2f}",
+            "mass": f"{each.shared_mass:.2f}",
+            "mass_chance": f"{each.shared_mass_by_chance:.2f}",
+        }
+        for each in found.maps
+    ]
+
+
+def _faithfulness(found: Comparison) -> list[dict[str, str]]:
+    return [
+        {
+            "name": f"{each.model}, {each.method}",
+            "gain": f"{each.gain:+.3f}",
+            "interval": f"{each.low:+.3f} to {each.high:+.3f}",
+            "drop": f"{each.mean_drop:.2f}",
+        }
+        for each in found.faithfulness
+    ]
+
+
+def _case(case: Case, found: Comparison, other: str) -> dict[str, object]:
+    files = (case.path, case.match.path, case.path, case.mistaken.path)
+    sides = (
+        (found.first, case.match.first, case.mistaken.first),
+        (found.second, case.match.second, case.mistaken.second),
+    )
+    return {
+        "label": case.label,
+        "other": other,
+        "rank": f"{case.rank_of_other:,}",
+        "match": _called(case.match),
+        "mistaken": _called(case.mistaken),
+        "photos": [photo(Path(file), _SIDE) or "" for file in files],
+        "ways": [
+            _way(model, right, wrong)
+            for model, matches, mistakes in sides
+            for right, wrong in zip(matches, mistakes, strict=True)
+        ],
+    }
+
+
+def _called(hit: ExplainedHit) -> str:
+    return f"{hit.label}, {Path(hit.path).name}"
+
+
+def _way(model: str, right: Explanation, wrong: Explanation) -> dict[str, object]:
+    """One model's maps of both pairs by one method, in one colour range."""
+    both = (right, wrong)
+    return {
+        "model": model,
+        "method": right.method,
+        "similarities": f"{right.similarity:.3f} and {wrong.similarity:.3f}",
+        "pictures": [picture for each in both for picture in _overlays(each, both)],
+    }
+
+
+def _overlays(explanation: Explanation, among: Sequence[Explanation]) -> list[str]:
+    return [
+        data_uri(overlay(explanation, among=among, max_side=_SIDE))
+        for overlay in (render.query_overlay, render.match_overlay)
+    ]

@@ -1,0 +1,125 @@
+"""An evaluation for somebody else: one HTML file with figures, and what the worst classes look like."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike import __version__, images
+from lookalike.errors import UnreadableImageError
+from lookalike.evaluation import ClassFigures, Evaluation, Retrieved
+from lookalike.reports.page import data_uri, page, thumbnail
+
+_SIDE = 180  # pixels of the longer side of a picture
+_N_CLASSES, _N_QUERIES, _N_HITS = 8, 2, 5  # that are shown with pictures
+_N_ROWS = 25  # classes in the table
+_TITLES = {
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "mean_average_precision": "mAP",
+    "mean_reciprocal_rank": "MRR",
+}
+
+
+def evaluation_report(evaluation: Evaluation, retrieved: Retrieved) -> str:
+    """The report as HTML; without pictures where the embeddings came without files."""
+    model = f" with {evaluation.model}" if evaluation.model else ""
+    first, n_images = evaluation.figures[0], evaluation.n_gallery
+    return page(
+        "evaluation.html",
+        title=f"Retrieval on {evaluation.source}{model}",
+        summary=f"{metric_title(first.metric)} is {first.value:.1%} ({first.low:.1%} to {first.high:.1%}): "
+        f"{evaluation.n_queries:,} queries, {n_images:,} images, {evaluation.n_classes:,} classes.",
+        figures=_figures(evaluation),
+        classes=[_class_row(each) for each in evaluation.classes[:_N_ROWS]],
+        n_more=max(0, len(evaluation.classes) - _N_ROWS),
+        worst=_worst(evaluation.classes[:_N_CLASSES], retrieved),
+        n_hits=_N_HITS,
+        left_out=evaluation.left_out,
+        rules=evaluation.rules,
+        made=made_by(),
+    )
+
+
+def metric_title(metric: str) -> str:
+    """How a metric is called in a table."""
+    return _TITLES.get(metric, metric.replace("recall_at_", "Recall@"))
+
+
+def made_by() -> str:
+    """When a report was made, and by which version."""
+    return f"Made {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}."
+
+
+def photo(path: Path, side: int = _SIDE) -> str | None:
+    """A small picture of a file for a page; None where it can't be read any more."""
+    try:
+        return data_uri(thumbnail(images.load(path, at_least=(side, side)).image, side))
+    except UnreadableImageError:
+        return None
+
+
+def _figures(evaluation: Evaluation) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
+        {
+            "name": metric_title(each.metric),
+            "value": f"{each.value:.1%}",
+            "interval": f"{each.low:.1%} to {each.high:.1%}",
+            "low": round(100 * each.low, 2),
+            "width": round(100 * (each.high - each.low), 2),
+            "at": round(100 * each.value, 2),
+        }
+        for each in evaluation.figures
+    ]
+    if evaluation.clusters is not None:
+        agreement = (("NMI", evaluation.clusters.nmi), ("AMI", evaluation.clusters.ami))
+        rows += [{"name": name, "value": f"{value:.1%}", "interval": ""} for name, value in agreement]
+    return rows
+
+
+def _class_row(figures: ClassFigures) -> dict[str, object]:
+    confused = f"{figures.confused_with} ({figures.n_confused} of {figures.n_queries})"
+    return {
+        "label": figures.label,
+        "n_queries": figures.n_queries,
+        "recall": f"{figures.recall_at_1:.0%}",
+        "map_at_r": f"{figures.map_at_r:.0%}",
+        "confused": confused if figures.confused_with else "",
+    }
+
+
+def _worst(classes: Sequence[ClassFigures], retrieved: Retrieved) -> list[dict[str, object]]:
+    """The classes with pictures of the queries that find their class last."""
+    paths = retrieved.queries.paths
+    if paths is None or retrieved.gallery.paths is None:
+        return []
+    labels = [retrieved.queries.labels[row] for row in retrieved.asked.tolist()]
+    found = retrieved.values[:, retrieved.metrics.index("mean_reciprocal_rank")]
+    last_first = found.argsort(stable=True).tolist()
+    shown = []
+    for figures in classes:
+        members = [i for i in last_first if labels[i] == figures.label][:_N_QUERIES]
+        queries = [query for i in members if (query := _query(i, retrieved, paths)) is not None]
+        shown.append({**_class_row(figures), "queries": queries})
+    return shown
+
+
+def _query(i: int, retrieved: Retrieved, paths: Sequence[Path]) -> dict[str, object] | None:
+    """One query and its first hits; None where its file is gone."""
+    path, gallery = paths[int(retrieved.asked[i])], retrieved.gallery
+    picture = photo(path)
+    if picture is None or gallery.paths is None:
+        return None
+    rank = round(1 / float(retrieved.values[i, retrieved.metrics.index("mean_reciprocal_rank")]))
+    is_right = retrieved.is_right()[i]
+    hits = [
+        {
+            "photo": photo(gallery.paths[row]) or "",
+            "right": bool(is_right[place]),
+            "similarity": f"{float(retrieved.similarities[i, place]):.3f}",
+            "label": gallery.labels[row],
+        }
+        for place, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())
+    ]
+    return {"photo": picture, "name": path.name, "rank": f"{rank:,}", "hits": hits}

@@ -1,0 +1,174 @@
+"""What ``lookalike explain`` writes: pictures, single overlays and maps as numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lookalike import render
+from lookalike.errors import LookalikeError, UnsupportedMethodError
+from lookalike.explainers import EmbedsImages, difference, place_matches
+from lookalike.models.embedder import Embedder
+from lookalike.render.colours import palette
+from lookalike.types import Explanation, GraphExplanation, LevelReason, NodeReason
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files to write; None for those that are not wanted."""
+
+    picture: Path | None = None  # both images with their maps
+    overlays: Path | None = None  # folder for each side alone
+    lines: Path | None = None  # best matching places
+    maps: Path | None = None  # .npz of numbers
+    versus: Path | None = None  # another image: the picture then says why the match is nearer than it
+    colours: str = "lookalike"  # or "jet"
+
+
+def write_outputs(
+    explanation: Explanation,
+    model: Embedder | EmbedsImages,
+    query: Path,
+    match: Path,
+    outputs: Outputs,
+) -> list[Path]:
+    """Write what is wanted and say which files were made.
+
+    Raises LookalikeError where a file can't be written and UnsupportedMethodError where the model
+    has no shares for lines or a difference.
+    """
+    written: list[Path] = []
+    palette(outputs.colours)  # refuses an unknown name whatever is drawn
+    if outputs.versus is not None and outputs.picture is not None:
+        preference = difference(_with_shares(model, "--versus"), query, match, outputs.versus)
+        written += _save(outputs.picture, render.difference(preference).save)
+    elif outputs.picture is not None:
+        picture = render.side_by_side(explanation, colours=outputs.colours)
+        written += _save(outputs.picture, picture.save)
+    if outputs.overlays is not None:
+        for name, single in render.overlays(explanation, colours=outputs.colours).items():
+            written += _save(outputs.overlays / name, single.save)
+        if isinstance(explanation, GraphExplanation):
+            for name, single in node_pictures(explanation, colours=outputs.colours).items():
+                written += _save(outputs.overlays / name, single.save)
+    if outputs.lines is not None:
+        matches = place_matches(_with_shares(model, "--lines"), query, match)
+        written += _save(outputs.lines, render.match_lines(matches).save)
+    if outputs.maps is not None:
+        written += _save(outputs.maps, lambda path: save_maps(explanation, path), [".npz"])
+    return written
+
+
+def save_maps(explanation: Explanation, path: Path) -> None:
+    """Write an .npz: float32 ``query_map`` and ``match_map``, scalars ``similarity`` and ``residual``.
+
+    The residual of a heat map is NaN: it has none.
+    """
+    with path.open("wb") as file:  # a path would get a second .npz where it ends otherwise
+        np.savez(
+            file,
+            query_map=explanation.query_map,
+            match_map=explanation.match_map,
+            similarity=np.float32(explanation.similarity),
+            residual=np.float32(explanation.residual if explanation.additive else np.nan),
+        )
+
+
+def node_pictures(explanation: GraphExplanation, *, colours: str = "lookalike") -> dict[str, Image.Image]:
+    """For each level the node that both images have most in common, and the one that parts them most,
+    by file name: where it looks on either."""
+    pictures = {}
+    for number, level in enumerate(explanation.levels):
+        for side, nodes in (("together", level.together), ("apart", level.apart)):
+            node = nodes[0]
+            of_node = dataclasses.replace(
+                explanation,
+                query_map=node.query_map,
+                match_map=node.match_map,
+                method=f"avsl, level {number} {side}: node {node.node}, {node.share:.4f} of distance "
+                f"{explanation.distance:.4f}",
+                additive=False,
+            )
+            pictures[f"level{number}_{side}_node{node.node}.png"] = render.side_by_side(
+                of_node, colours=colours
+            )
+    return pictures
+
+
+def as_numbers(explanation: Explanation) -> dict[str, Any]:
+    """An explanation as plain numbers and names, for JSON."""
+    additive = explanation.additive
+    of_graph: dict[str, Any] = {}
+    if isinstance(explanation, GraphExplanation):
+        levels = [_level_numbers(level) for level in explanation.levels]
+        of_graph = {"distance": explanation.distance, "levels": levels}
+    return {
+        "similarity": explanation.similarity,
+        "method": explanation.method,
+        "additive": additive,
+        "residual": explanation.residual if additive else None,
+        "match_residual": explanation.match_residual if additive else None,
+        "model": explanation.model,
+        "query": explanation.query.name,
+        "match": explanation.match.name,
+        "query_map": explanation.query_map.tolist(),
+        "match_map": explanation.match_map.tolist(),
+        "query_geometry": dataclasses.asdict(explanation.query_geometry),
+        "match_geometry": dataclasses.asdict(explanation.match_geometry),
+        **of_graph,
+    }
+
+
+def level_lines(explanation: Explanation) -> list[str]:
+    """For a graph of nodes one line a level: its part of the distance, and the nodes that tell most."""
+    if not isinstance(explanation, GraphExplanation):
+        return []
+    lines = [f"distance {explanation.distance:.4f}, level by level:"]
+    for number, level in enumerate(explanation.levels, start=1):
+        together = ", ".join(f"{node.node} ({node.common:+.4f})" for node in level.together[:3])
+        apart = ", ".join(f"{node.node} ({node.share:.4f})" for node in level.apart[:3])
+        lines.append(f"  {number}: {level.share:.4f}; nodes together {together}; apart {apart}")
+    return lines
+
+
+def _level_numbers(level: LevelReason) -> dict[str, Any]:
+    return {
+        "share": level.share,
+        "query_map": level.query_map.tolist(),
+        "match_map": level.match_map.tolist(),
+        "together": [_node_numbers(node) for node in level.together],
+        "apart": [_node_numbers(node) for node in level.apart],
+    }
+
+
+def _node_numbers(node: NodeReason) -> dict[str, Any]:
+    maps = {"query_map": node.query_map.tolist(), "match_map": node.match_map.tolist()}
+    return {**dataclasses.asdict(node), **maps}
+
+
+def _with_shares(model: Embedder | EmbedsImages, wanted_by: str) -> Embedder:
+    if not isinstance(model, Embedder):
+        raise UnsupportedMethodError(
+            f"{wanted_by} needs a model that can be looked into; {model.name} can only be asked for "
+            "embeddings, so leave it out"
+        )
+    return model
+
+
+def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:
+    if suffixes is None:
+        suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
+    if path.suffix.lower() not in suffixes:
+        raise LookalikeError(f"{path} has no known ending; end it in .png, .jpg or .webp (maps: .npz)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path)
+    except OSError as error:
+        raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+    return [path]

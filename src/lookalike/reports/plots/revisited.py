@@ -1,0 +1,74 @@
+"""The figures of an evaluation by the revisited protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
+from lookalike.evaluation.revisited import DIFFICULTIES, RevisitedFigures, grade_masks, listed_rows
+from lookalike.evaluation.revisited_images import cropped
+from lookalike.evaluation.revisited_runs import RevisitedRun
+from lookalike.images import Preprocessing
+from lookalike.ops.revisited import precision_at_recall
+from lookalike.reports.plots.before_after import RECALL, Judged, Story
+
+_AS_THEY_ARE = Preprocessing("squash", (224, 224))  # cuts boxes out and changes no size
+
+
+def story_of(
+    run: RevisitedRun, folder: Path | None, *, difficulty: str = "medium", crop: bool = True
+) -> Story:
+    """What the figures of a run tell; ``folder`` holds the benchmark's images, if they are there.
+
+    Frames and average precision are those of one difficulty, the curves of all three.
+    """
+    if difficulty not in DIFFICULTIES:
+        raise ValueError(f"the difficulty is one of {', '.join(DIFFICULTIES)}; got {difficulty!r}")
+    truth = run.figures.truth
+    query_image = gallery_image = None
+    if folder is not None and truth.images and truth.queries:
+        boxes = truth.boxes if crop else (None,) * len(truth)
+        query_image = partial(_photo, find_images(truth.queries, folder), boxes)
+        gallery_image = partial(_photo, find_images(truth.images, folder), (None,) * len(truth.images))
+    after = "ranking" if run.before is None else "after"
+    return Story(
+        title=truth.name,
+        measure=f"{difficulty} AP",
+        query_names=truth.queries or tuple("" for _ in range(len(truth))),
+        query_image=query_image,
+        gallery_image=gallery_image,
+        after=_judged(run.figures, after, difficulty),
+        before=None if run.before is None else _judged(run.before, "before", difficulty),
+    )
+
+
+def _photo(files: Sequence[Path], boxes: Sequence[Box | None], row: int) -> Image.Image:
+    if row >= len(files):  # a distractor, of which there is no picture here
+        return Image.new("RGB", (64, 48), (205, 208, 213))
+    return cropped(files[row], boxes[row], _AS_THEY_ARE)
+
+
+def _judged(figures: RevisitedFigures, name: str, difficulty: str) -> Judged:
+    curves = {
+        each: precision_at_recall(of.positions, RECALL)[of.is_counted].mean(0)
+        for each, of in figures.by_difficulty.items()
+        if of.is_counted.any()
+    }
+    ap = figures.by_difficulty[difficulty].average_precision
+    return Judged(name, ap, curves, figures.best, _verdicts(figures.truth, figures.best, difficulty))
+
+
+def _verdicts(truth: RevisitedTruth, best: torch.Tensor, difficulty: str) -> torch.Tensor:
+    """For each of the best rows (Q, K): 1 positive, 2 junk, 0 neither."""
+    listed, masks = listed_rows(truth), grade_masks(truth)
+    is_same = best[:, :, None] == listed[:, None, :]  # (Q, K, L)
+    verdicts = torch.zeros(best.shape, dtype=torch.int8)
+    for code, kinds in enumerate(DIFFICULTIES[difficulty], 1):
+        mask = torch.stack([masks[kind] for kind in kinds]).any(0)
+        verdicts[(is_same & mask[:, None, :]).any(2)] = code
+    return verdicts

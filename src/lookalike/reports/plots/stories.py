@@ -1,0 +1,123 @@
+"""What figures tell of labelled images and galleries: a first ranking and a re-ranked one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lookalike import images
+from lookalike.evaluation.labelled import LabelledEmbeddings, check_can_be_judged
+from lookalike.evaluation.retrieval import label_codes
+from lookalike.evaluation.sources import Progress, without_bar
+from lookalike.ops.revisited import NOWHERE, clear_positions, positions_in_ranks, precision_at_recall
+from lookalike.reports.plots.before_after import RECALL, Judged, Story, write_figures
+from lookalike.reports.plots.revisited import story_of
+from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.types import Ranking
+
+__all__ = ["mean_average_precision", "story_of", "story_of_labels", "write_figures"]
+
+N_BEST = 100
+_BLOCK = 64  # queries whose whole order is held at once
+
+
+def story_of_labels(
+    queries: LabelledEmbeddings | None,
+    gallery: LabelledEmbeddings,
+    method: str,
+    *,
+    k: int = 100,
+    progress: Progress = without_bar,
+    **options: Any,
+) -> Story:
+    """Before and after a re-ranker; without queries each image asks all others.
+
+    Right is what has the query's label; an image is no result of itself. Average precision is the
+    mean, over all right images, of precision at their rank. Raises DatasetError where nothing can
+    be judged.
+    """
+    check_can_be_judged(queries or gallery, None if queries is None else gallery)
+    reranker = make_reranker(method, **options)
+    asked = queries or gallery
+    depth = min(k + (queries is None), len(gallery))
+    before, after = _Sides(asked, gallery, queries is None), _Sides(asked, gallery, queries is None)
+    starts = range(0, len(asked), _BLOCK)
+    for start in progress(starts, "re-ranking", len(starts)):
+        rows = torch.arange(start, min(start + _BLOCK, len(asked)))
+        first = first_stage(asked.values[rows], gallery.values, k=depth)
+        before.add(rows, first, first)
+        after.add(rows, first, reranker(first))
+    names = asked.labels if asked.paths is None else tuple(path.name for path in asked.paths)
+    return Story(
+        title=", ".join(filter(None, [_short(gallery.source), gallery.model])),
+        measure="AP",
+        query_names=names,
+        query_image=None if asked.paths is None else partial(_photo, asked.paths),
+        gallery_image=None if gallery.paths is None else partial(_photo, gallery.paths),
+        after=after.judged(f"after {method}"),
+        before=before.judged("before"),
+    )
+
+
+def mean_average_precision(story: Story) -> tuple[float, float]:
+    """Mean over queries with a match, before and after; the same where there is one ranking."""
+    before, after = story.before or story.after, story.after
+    return float(before.average_precision.nanmean()), float(after.average_precision.nanmean())
+
+
+class _Sides:
+    """One ranking of all queries, judged block by block."""
+
+    def __init__(self, asked: LabelledEmbeddings, gallery: LabelledEmbeddings, is_self: bool) -> None:
+        self._asked_codes, self._gallery_codes = label_codes(asked, gallery)
+        self._is_self = is_self
+        self._average_precision: list[Tensor] = []
+        self._precision: list[Tensor] = []
+        self._best: list[Tensor] = []
+        self._verdicts: list[Tensor] = []
+
+    def add(self, rows: Tensor, first: Ranking, ranking: Ranking) -> None:
+        """Judge a block of queries."""
+        ranks = full_ranks(first, ranking)  # (G, B)
+        is_right = self._gallery_codes == self._asked_codes[rows, None]  # (B, G)
+        own = torch.zeros_like(is_right)
+        if self._is_self:
+            own[torch.arange(len(rows)), rows] = True
+        listed = torch.arange(len(self._gallery_codes)).expand(len(rows), -1).contiguous()
+        cleared = clear_positions(positions_in_ranks(ranks, listed), is_right & ~own, own)
+        there = cleared < NOWHERE
+        found = torch.arange(1, cleared.shape[1] + 1, dtype=torch.float64)
+        self._average_precision.append(torch.where(there, found / (cleared + 1), 0.0).sum(1) / there.sum(1))
+        self._precision.append(precision_at_recall(cleared, RECALL))
+        best = ranks[: N_BEST + self._is_self].T
+        if self._is_self:
+            best = _without(best, rows)
+        self._best.append(best)
+        self._verdicts.append(is_right.gather(1, best).to(torch.int8))
+
+    def judged(self, name: str) -> Judged:
+        """All blocks together."""
+        ap = torch.cat(self._average_precision)
+        precision = torch.cat(self._precision)[~ap.isnan()].mean(0)
+        return Judged(name, ap, {"": precision}, torch.cat(self._best), torch.cat(self._verdicts))
+
+
+def _without(best: Tensor, rows: Tensor) -> Tensor:
+    """The lists (B, K) without the query itself, or else without the last: (B, K - 1)."""
+    order = (best == rows[:, None]).long().argsort(dim=1, stable=True)
+    return best.gather(1, order)[:, :-1]
+
+
+def _short(source: str) -> str:
+    """The last two folders of a path; titles have little room."""
+    return "/".join(source.split("/")[-2:])
+
+
+def _photo(paths: Sequence[Path], row: int) -> Image.Image:
+    return images.load(paths[row]).image

@@ -1,0 +1,31 @@
+"""The losses of a training over its steps, from the log that the training wrote."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.reports.plots.curves import loss_figure, save
+
+_NO_LOSS = {"step", "epoch"}
+_POINTS = 200  # a longer log is averaged down to about so many
+
+
+def training_curve(log: Path, picture: Path) -> Path:
+    """Draw every loss column of a ``log.csv`` over its steps; long logs as means of neighbouring steps."""
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    window = max(1, len(rows) // _POINTS)
+    names = [name for name in rows[0] if name not in _NO_LOSS and not name.endswith("rate")]
+    steps = _averaged([float(row["step"]) for row in rows], window)
+    losses = {name: _averaged([float(row[name]) for row in rows], window) for name in names}
+    title = f"loss over {len(rows)} steps" + (f", means of {window}" if window > 1 else "")
+    return save(loss_figure(steps, losses, title=title), picture)
+
+
+def _averaged(values: list[float], window: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    whole = np.array(values[: len(values) // window * window])
+    averaged: np.ndarray[tuple[int], np.dtype[np.float64]] = whole.reshape(-1, window).mean(1)
+    return averaged

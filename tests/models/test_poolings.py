@@ -1,0 +1,150 @@
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from lookalike.errors import UnsupportedMethodError
+from lookalike.models.heads import affine, carry
+from lookalike.models.poolings import (
+    AveragePlusMaxPooling,
+    ClsPooling,
+    GemPooling,
+    LocalHeadPooling,
+    MaxPooling,
+    MeanPooling,
+    RegionalPooling,
+    RmacPooling,
+    build_pooling,
+    describe_pooling,
+)
+from lookalike.types import Features, Trace
+from made_heads import HEADS, linear
+
+B, H, W, C, P = 2, 3, 5, 7, 2  # h != w != C
+
+POOLINGS = {
+    "mean": MeanPooling,
+    "max": MaxPooling,
+    "GeM 1": lambda: GemPooling(1.0),
+    "GeM 3": GemPooling,
+    "GeM 60": lambda: GemPooling(60.0),
+    "GeM per channel": lambda: GemPooling(torch.linspace(0.5, 8.0, C)),
+    "average plus max": AveragePlusMaxPooling,
+    "half of average plus max": lambda: AveragePlusMaxPooling(0.5),
+    "R-MAC": RmacPooling,
+    "regional": lambda: RegionalPooling(MaxPooling(), None),
+    "regional, whitened": lambda: RegionalPooling(GemPooling(2.5), linear(C, 6)),
+    "regional, whitened without bias": lambda: RegionalPooling(GemPooling(), linear(C, 6, bias=False)),
+    "local whitening": lambda: LocalHeadPooling(linear(C, 6), GemPooling()),
+    "local whitening without bias": lambda: LocalHeadPooling(linear(C, 6, bias=False), MeanPooling()),
+    "local whitening, regional": lambda: LocalHeadPooling(
+        linear(C, 6), RegionalPooling(MaxPooling(), linear(6, 4))
+    ),
+}
+
+
+@cache
+def made_head(name, width):
+    return HEADS[name](width).eval()
+
+
+def trace_of(places, grid=(H, W)):
+    prefix = torch.full((places.shape[0], P, places.shape[2]), 100.0, dtype=places.dtype)  # must not leak in
+    return Trace(Features(places, prefix, grid), (), None)
+
+
+@pytest.fixture
+def places(noise):
+    """Features of both signs, with zeros, ties and a channel that is zero everywhere."""
+    places = noise(B, H * W, C)
+    places[:, ::4, 1] = 2.5
+    places[:, :, 2] = 0.0
+    places[:, 3] = 0.0
+    return places
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@torch.inference_mode()
+def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, places):
+    pooling, trace = POOLINGS[name]().to(dtype), trace_of(places.to(dtype))
+    pooled, parts = pooling(trace.features), pooling.parts(trace)
+    assert parts.shape == (B, H * W + 1, pooled.shape[1])
+    errors = {}
+    for head_name in HEADS:
+        head = made_head(head_name, pooled.shape[1]).to(dtype)
+        expected = head(pooled)
+        missing = (carry(head, parts).sum(1) - expected).norm(dim=1)
+        errors[head_name] = float((missing / expected.norm(dim=1)).max())
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    assert {name: error for name, error in errors.items() if not error <= tolerance} == {}
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_pooling_over_places_leaves_no_residual(name, places):
+    with torch.inference_mode():
+        parts = POOLINGS[name]().parts(trace_of(places))
+    assert torch.equal(parts[:, -1], torch.zeros_like(parts[:, -1]))
+
+
+@pytest.mark.parametrize("name", [n for n in POOLINGS if n != "local whitening, regional"])  # its bias is all
+def test_a_planted_place_takes_the_share(name):
+    places = torch.full((1, H * W, C), 1e-3)
+    places[0, 1 * W + 3] = 5.0
+    with torch.inference_mode():
+        pooling = POOLINGS[name]()
+        parts = pooling.parts(trace_of(places))[0, :-1]
+        heat = parts @ pooling(trace_of(places).features)[0]
+    assert divmod(int(heat.argmax()), W) == (1, 3)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_described_pooling_is_built_again(name, places):
+    pooling = POOLINGS[name]().requires_grad_(False)
+    again = build_pooling(describe_pooling(pooling), pooling.state_dict())
+    features = trace_of(places).features
+    assert_close(again(features), pooling(features), rtol=0, atol=0)
+    assert describe_pooling(again) == describe_pooling(pooling)
+
+
+def test_regional_pooling_equals_a_loop_over_regions(places):
+    from lookalike.ops.pooling import rmac_regions
+
+    whitening = linear(C, 6)
+    expected = torch.zeros(B, 6)
+    for cells in rmac_regions((H, W)):
+        pooled = places[:, cells].amax(1)
+        whitened = whitening(pooled / (pooled.norm(dim=1, keepdim=True) + 1e-6))
+        expected += whitened / (whitened.norm(dim=1, keepdim=True) + 1e-6)
+    assert_close(RegionalPooling(MaxPooling(), whitening)(trace_of(places).features), expected)
+
+
+def test_local_whitening_by_hand():
+    layer = affine(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
+    places = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    parts = LocalHeadPooling(layer, MeanPooling()).parts(trace_of(places, (1, 2)))
+    assert_close(parts, torch.tensor([[[1.75], [3.75], [0.0]]]))
+
+
+@pytest.mark.parametrize("power", [0.0, -1.0, float("nan")])
+def test_gem_refuses_powers_that_are_not_positive(power):
+    with pytest.raises(ValueError, match="powers above 0"):
+        GemPooling(power)
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match=r"own, cls, mean, max.*'median'"):
+        build_pooling({"name": "median"})
+
+
+def test_cls_pooling_without_a_cls_token_is_refused(places):
+    features = Features(places, places[:, :0], (H, W))
+    with pytest.raises(UnsupportedMethodError, match="needs a CLS token"):
+        ClsPooling(nn.Sequential(), nn.Sequential())(features)
+
+
+def test_cls_pooling_without_recorded_attention_is_refused(places):
+    with pytest.raises(UnsupportedMethodError, match=r"attention .* can't be read"):
+        ClsPooling(nn.Sequential(), nn.Sequential()).parts(trace_of(places))
