@@ -3,7 +3,7 @@
     uv run python benchmarks/indexing.py [--images 128] [--rounds 3] [--workers N] [--shared ../shared]
 
 Data: ../shared/data/photos where it is there, and generated JPEGs of 2 megapixels. Indexing is
-``Gallery.add`` into a new gallery on disk, everything included; the plain loop opens, resizes, normalises
+``Gallery.add`` into a new gallery on disk, everything included; the plain loop opens, resizes, normalizes
 and embeds one picture at a time with Pillow and torch. All sides run in this process, alternately. What
 bounds indexing follows from the two costs that it can't avoid, decoding and the model, on these cores.
 """

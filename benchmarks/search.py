@@ -3,7 +3,7 @@
     uv run python benchmarks/search.py [--rows 100000] [--width 512] [--threads 1] [--rounds 50]
     uv run python benchmarks/search.py --approximate --rows 1000000 --width 256
 
-The vectors are random and lie around 1,000 centres. A search is ``Gallery.search`` with a vector: up to
+The vectors are random and lie around 1,000 centers. A search is ``Gallery.search`` with a vector: up to
 hits with ids, paths and cosines. Exact: all sides run in this process, alternately; the ratio is the
 median of each round's ratios. Approximate: recall@100 against exact cosines, latency, build time, size.
 """

@@ -20,16 +20,16 @@ BATCH = 100_000
 def clustered_units(
     n: int, width: int, *, seed: int = 0, clusters: int = 1_000, spread: float = 0.7
 ) -> np.ndarray:
-    """Unit vectors (n, width) around shared centres, as embeddings of pictures lie; float32.
+    """Unit vectors (n, width) around shared centers, as embeddings of pictures lie; float32.
 
-    The centres depend on the width only, so that queries of another seed lie among the vectors.
+    The centers depend on the width only, so that queries of another seed lie among the vectors.
     """
-    centres = np.random.default_rng(12345).standard_normal((clusters, width), dtype=np.float32)
+    centers = np.random.default_rng(12345).standard_normal((clusters, width), dtype=np.float32)
     rng = np.random.default_rng(seed)
     units = np.empty((n, width), np.float32)
     for start in range(0, n, 100_000):
         rows = units[start : start + 100_000]
-        rows[:] = centres[rng.integers(clusters, size=len(rows))]
+        rows[:] = centers[rng.integers(clusters, size=len(rows))]
         rows += spread * rng.standard_normal(rows.shape, dtype=np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return units

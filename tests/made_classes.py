@@ -8,13 +8,13 @@ from lookalike.models.embedder import Embedder
 
 
 def class_folders(folder, n_classes=3, n_images=4):
-    """Classes of one colour each with noise; no image is square."""
+    """Classes of one color each with noise; no image is square."""
     rng = np.random.default_rng(0)
     for name in range(n_classes):
         (folder / f"class{name}").mkdir(parents=True)
-        colour = rng.integers(0, 256, 3)
+        color = rng.integers(0, 256, 3)
         for i in range(n_images):
-            pixels = colour + rng.normal(0, 90, (70 + 9 * i, 110, 3))
+            pixels = color + rng.normal(0, 90, (70 + 9 * i, 110, 3))
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"class{name}" / f"{i}.png")
     return folder
 

@@ -5,7 +5,7 @@ from lookalike.types import Geometry
 
 # Squash of a 60 x 100 picture: a (3, 5) grid has cells of 20 x 20 original pixels.
 SQUASH = Geometry(original_size=(60, 100), input_size=(48, 160), crop=(0.0, 0.0, 60.0, 100.0))
-# Centre crop of a 60 x 100 picture: a (2, 4) grid on 40 x 60 pixels has cells of 20 x 15.
+# Center crop of a 60 x 100 picture: a (2, 4) grid on 40 x 60 pixels has cells of 20 x 15.
 CROP = Geometry(original_size=(60, 100), input_size=(32, 48), crop=(10.0, 20.0, 40.0, 60.0))
 # Letterbox of a 60 x 100 picture in a square: 20 rows of padding above and below; cells 50 x 25.
 LETTERBOX = Geometry(original_size=(60, 100), input_size=(64, 64), crop=(-20.0, 0.0, 100.0, 100.0))

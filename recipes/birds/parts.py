@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lookalike.datasets import LabelledImages, read_dataset
+from lookalike.datasets import LabeledImages, read_dataset
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
 from lookalike.ops.avsl import Nodes
@@ -38,7 +38,7 @@ def same_class(codes: Tensor) -> Tensor:
     return columns.sort(dim=1, descending=True).values[:, : int(same.sum(1).max())]
 
 
-def parts(folder: Path, test: LabelledImages) -> list[str]:
+def parts(folder: Path, test: LabeledImages) -> list[str]:
     """Rows of a table in Markdown."""
     model = AvslModel(Embedder.load(folder, device="cpu", precision="fp32"))
     nodes = model.nodes(test.paths)

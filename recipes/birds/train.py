@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from lookalike.datasets import LabelledImages, read_dataset
+from lookalike.datasets import LabeledImages, read_dataset
 from lookalike.images import Preprocessing
 from lookalike.models.loading import from_timm
 from lookalike.models.saving import LoadedModel
@@ -98,7 +98,7 @@ METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]
 }
 
 
-def figures(model: Trainable, test: LabelledImages, settings: TrainSettings) -> dict[str, Any]:
+def figures(model: Trainable, test: LabeledImages, settings: TrainSettings) -> dict[str, Any]:
     """Each metric with its 95 % interval over queries."""
     values = figures_of_queries(model, test, preprocessing_for(model.preprocessing, settings))
     intervals = bootstrap_intervals(values, generator=torch.Generator().manual_seed(0))
@@ -109,7 +109,7 @@ def figures(model: Trainable, test: LabelledImages, settings: TrainSettings) -> 
 
 
 def run(
-    name: str, seed: int, shared: Path, out: Path, settings: TrainSettings, data: tuple[LabelledImages, ...]
+    name: str, seed: int, shared: Path, out: Path, settings: TrainSettings, data: tuple[LabeledImages, ...]
 ) -> None:
     """One training and its figures, unless they are there already."""
     folder = out / f"{name}-{seed}"
@@ -141,7 +141,7 @@ def run(
     (folder / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabelledImages) -> None:
+def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabeledImages) -> None:
     """The untouched network at the size of the trainings and at its own."""
     for size in sorted({settings.input_size, (224, 224)}):
         file = out / f"frozen-{size[0]}.json"

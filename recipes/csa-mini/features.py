@@ -4,7 +4,7 @@
 
 One decoding and three forward passes a picture give nine embeddings: MobileNetV2 at 192 pixels (mean,
 GeM, maximum, the means of two middle stages) and at 128 (mean, GeM), and ``mini`` whole and by its
-centre. For each set one .safetensors: ``labels`` and one matrix an embedding.
+center. For each set one .safetensors: ``labels`` and one matrix an embedding.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Views(nn.Module):
             "small_mean": small.mean((2, 3)),
             "small_gem": gem(small),
             "mini": self.mini.embed(images),
-            "mini_centre": self.mini.embed([centre(image) for image in images]),
+            "mini_center": self.mini.embed([center(image) for image in images]),
         }
 
     def maps(self, images: list[Image.Image], side: int) -> tuple[list[Tensor], Tensor]:
@@ -95,11 +95,11 @@ class Views(nn.Module):
 
 
 def gem(maps: Tensor, power: float = 3.0) -> Tensor:
-    """Generalised mean over places of a non-negative map."""
+    """Generalized mean over places of a non-negative map."""
     return maps.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
 
 
-def centre(image: Image.Image) -> Image.Image:
+def center(image: Image.Image) -> Image.Image:
     """The middle three quarters of each side."""
     width, height = image.size
     return image.crop((width // 8, height // 8, width - width // 8, height - height // 8))

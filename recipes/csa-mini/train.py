@@ -18,7 +18,7 @@ SETTINGS = {
     "lists": "drawn",
     "variation": "true",
     "loss": "ranking",
-    "optimiser": "adamw",
+    "optimizer": "adamw",
     "weight_decay": "0.05",
     "width": "192",
     "depth": "2",

@@ -64,7 +64,7 @@ class Student(nn.Module):
 
     def channels(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1], (B, 3, H, W), to what the head is given: (B, C, h, w)."""
-        return self._map(self.backbone.forward_features(self._normalised(pictures)))
+        return self._map(self.backbone.forward_features(self._normalized(pictures)))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1] to local features (B, D, h, w); their mean is the embedding."""
@@ -73,7 +73,7 @@ class Student(nn.Module):
     def with_hints(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
         """What the blocks in the middle say in the teacher's words, and local features."""
         middle: list[Tensor] = self.backbone.forward_intermediates(
-            self._normalised(pictures),
+            self._normalized(pictures),
             indices=[*self.hint_blocks, len(self.backbone.blocks) - 1],
             intermediates_only=True,
             norm=False,
@@ -85,7 +85,7 @@ class Student(nn.Module):
         last = self.backbone.norm(middle[-1].movedim(1, -1)).movedim(-1, 1)
         return said, self.head(last)
 
-    def _normalised(self, pictures: Tensor) -> Tensor:
+    def _normalized(self, pictures: Tensor) -> Tensor:
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _map(self, tokens: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).parents[1] / "mini"))  # after this folder: `
 
 from distillation import Lesson, Lessons, losses, prepared_ahead
 from generated_scenes import generate
-from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
+from pictures import LabeledFiles, read_all, read_all_squashed, shared_default, split_training
 from refit import pooled_channels, refit_head
 from teacher import INPUT_SIZE, Interfaces, Projection, Teacher
 from validation import Validation
@@ -68,7 +68,7 @@ class Course:
     target: Tensor  # what the teacher says of them
 
 
-def pooled_features(teacher: Teacher, files: LabelledFiles, path: Path) -> Tensor:
+def pooled_features(teacher: Teacher, files: LabeledFiles, path: Path) -> Tensor:
     """The teacher's pooled maps of whole photographs; computed once, kept in PATH."""
     if not path.exists():
         pictures = read_all_squashed(files.paths, INPUT_SIZE)
@@ -116,7 +116,7 @@ def prepare(shared: Path, out: Path, architecture: Architecture, settings: Setti
 
 
 class Run:
-    """The state that a checkpoint holds: network, averaged network, optimiser, step."""
+    """The state that a checkpoint holds: network, averaged network, optimizer, step."""
 
     def __init__(self, out: Path, architecture: Architecture, settings: Settings, saved: Path) -> None:
         torch.manual_seed(settings.seed)
@@ -131,13 +131,13 @@ class Run:
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0
         if (out / "checkpoint.pt").exists():
             state = torch.load(out / "checkpoint.pt", weights_only=True)
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["averaged"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
@@ -145,7 +145,7 @@ class Run:
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -155,15 +155,15 @@ class Run:
 
     def learn(self, lesson: Lesson) -> dict[str, float]:
         """One step; the parts of its loss."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         with torch.autocast("cpu", torch.bfloat16):
             said, local = self.network.with_hints(lesson.pictures)
         parts = losses([hint.float() for hint in said], local.float(), lesson, HINT_WEIGHT)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
+        self.optimizer.step()
         keep = min(self.settings.averaging, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):

@@ -14,15 +14,15 @@ SIZE = 224  # pixels; the teacher's input
 
 SMALLEST_AREA = 0.2  # of the picture, for a random crop
 WHOLE, MOSAIC = 0.35, 0.12  # probability of the whole picture squashed, of four pictures in one
-WARP, COLOUR, GREY, NOISE = 0.2, 0.5, 0.03, 0.05
+WARP, COLOR, GRAY, NOISE = 0.2, 0.5, 0.03, 0.05
 CUT, MIX = 0.15, 0.1  # probability of another picture pasted as a box, or blended in
 
 
 def augmented_batch(pictures: Sequence[Tensor], n: int, generator: torch.Generator) -> Tensor:
-    """N mixed, warped and recoloured pictures, float RGB in [0, 1]: (N, 3, SIZE, SIZE)."""
+    """N mixed, warped and recolored pictures, float RGB in [0, 1]: (N, 3, SIZE, SIZE)."""
     batch = torch.stack([_composed(pictures, generator) for _ in range(n)]).float().div_(255)
     batch = _warped(batch, generator)
-    batch = recoloured(batch, generator)
+    batch = recolored(batch, generator)
     return _mixed(batch, generator).clamp_(0, 1)
 
 
@@ -85,21 +85,21 @@ def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
     return batch
 
 
-def recoloured(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation, tint, grey and noise; the colour change is one 3 x 3 matrix."""
+def recolored(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation, tint, gray and noise; the color change is one 3 x 3 matrix."""
     n = len(batch)
     matrix = torch.eye(3).repeat(n, 1, 1)
     offset = torch.zeros(n, 3)
-    chosen = _chosen(n, COLOUR, generator)
+    chosen = _chosen(n, COLOR, generator)
     k = len(chosen)
-    grey = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
+    gray = torch.tensor([0.299, 0.587, 0.114]).expand(3, 3)
     saturation = 1 + (torch.rand(k, 1, 1, generator=generator) - 0.5) * 1.2
     tint = torch.eye(3) + (torch.rand(k, 3, 3, generator=generator) - 0.5) * 0.16
     contrast = 1 + (torch.rand(k, 1, 1, generator=generator) - 0.5) * 0.9
-    matrix[chosen] = contrast * tint @ (saturation * torch.eye(3) + (1 - saturation) * grey)
+    matrix[chosen] = contrast * tint @ (saturation * torch.eye(3) + (1 - saturation) * gray)
     brightness = (torch.rand(k, 1, generator=generator) - 0.5) * 0.4
     offset[chosen] = brightness + 0.5 * (1 - contrast[:, 0])
-    matrix[_chosen(n, GREY, generator)] = grey
+    matrix[_chosen(n, GRAY, generator)] = gray
     batch = torch.baddbmm(offset[:, :, None], matrix, batch.flatten(2)).view_as(batch)
     noisy = _chosen(n, NOISE, generator)
     if len(noisy):
@@ -143,15 +143,15 @@ def framed(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _walls(n: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Plain colours with a gradient and some grain: (n, 3, *size)."""
-    grey = torch.rand(n, 1, 1, 1, generator=generator)
-    colour = (grey + 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) - 0.5)).clamp(0, 1)
+    """Plain colors with a gradient and some grain: (n, 3, *size)."""
+    gray = torch.rand(n, 1, 1, 1, generator=generator)
+    color = (gray + 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) - 0.5)).clamp(0, 1)
     corners = 0.35 * (torch.rand(n, 1, 2, 2, generator=generator) - 0.5)
     light = F.interpolate(corners, size, mode="bilinear", align_corners=True)
     coarse = (
         0.15 * torch.rand(n, 1, 1, 1, generator=generator) * torch.randn(n, 3, 20, 20, generator=generator)
     )
-    return (colour + light + F.interpolate(coarse, size, mode="bilinear")).clamp(0, 1)
+    return (color + light + F.interpolate(coarse, size, mode="bilinear")).clamp(0, 1)
 
 
 def _slanted(batch: Tensor, generator: torch.Generator) -> Tensor:

@@ -110,7 +110,7 @@ class Bank:
         """uint8 pictures (B, 3, H, W) after some first blocks."""
         heard: tuple[list[Tensor], list[Tensor]] = ([], [])
         for batch in pictures.split(CHUNK):
-            own, other = student.normalised(batch.float() / 255), teacher.normalised(batch.float() / 255)
+            own, other = student.normalized(batch.float() / 255), teacher.normalized(batch.float() / 255)
             for block in below:
                 own, other = block.student.eval()(own), block.teacher(other)
             heard[0].append(own.half())
@@ -202,11 +202,11 @@ def _learn(block: Block, heard: Tensor, wanted: Tensor, course: Course) -> None:
     settings, generator = course.settings, course.generator
     steps, n = course.steps, course.batch
     scale = _start_at_scale(block, heard, wanted)
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         block.student.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     for step in range(steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = settings.rate(step, steps)
         chosen = torch.randint(len(heard), (n,), generator=generator)
         x, y = _channels_last(heard[chosen].float()), wanted[chosen].float()
@@ -217,9 +217,9 @@ def _learn(block: Block, heard: Tensor, wanted: Tensor, course: Course) -> None:
             y = torch.cat((answers, y[len(answers) :]))
         block.student.train()
         loss = ((block.student(x) - y) / scale).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
 
 @torch.no_grad()

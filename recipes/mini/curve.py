@@ -17,7 +17,7 @@ from pathlib import Path
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 1040, 360, 50, 20, 20, 62
 MIDDLE, GAP = 420, 50  # where the left panel ends, and the space between the two
-LINES = (  # key of the log, label, colour
+LINES = (  # key of the log, label, color
     ("cosine", "training: 1 - cosine with the teacher", "#c2410c"),
     ("val_cosine", "held-out classes: cosine with the teacher", "#0f766e"),
     ("val_recall_at_1", "held-out classes: Recall@1", "#1d4ed8"),
@@ -73,10 +73,10 @@ def _curves(rows: Sequence[Row]) -> list[str]:
     last, left, right = rows[-1]["step"], MIDDLE + GAP, WIDTH - RIGHT
     x: Callable[[float], float] = lambda step: left + (right - left) * step / last  # noqa: E731
     parts = [_text(x(last * quarter / 4), _y(0) + 18, f"{last * quarter / 4:.0f}") for quarter in range(5)]
-    for place, (key, label, colour) in enumerate(LINES):
+    for place, (key, label, color) in enumerate(LINES):
         points = " ".join(f"{x(row['step']):.1f},{_y(row[key]):.1f}" for row in rows if key in row)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * place}" fill="{colour}">{label}</text>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * place}" fill="{color}">{label}</text>')
     return parts
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
-from pictures import LabelledFiles, class_folder, read_all_squashed, shared_default
+from pictures import LabeledFiles, class_folder, read_all_squashed, shared_default
 from PIL import Image
 from safetensors.torch import load_file
 from teacher import INPUT_SIZE, Teacher
@@ -71,7 +71,7 @@ def exported(folder: Path, input_size: tuple[int, int] | None = None) -> Network
     return Network("mini", input_size or tuple(how["input_size"]), embed, local)
 
 
-def embed_files(network: Network, files: LabelledFiles) -> Tensor:
+def embed_files(network: Network, files: LabeledFiles) -> Tensor:
     """Unit-length embeddings: (B, D)."""
     pictures = read_all_squashed(files.paths, network.input_size)
     return F.normalize(torch.cat([network.embed(p.float() / 255) for p in pictures.split(32)]), dim=1)
@@ -87,12 +87,12 @@ def recall_at_k(embeddings: Tensor, labels: tuple[str, ...]) -> dict[str, float]
     return {f"recall_at_{k}": float(right[:, :k].any(1).float().mean()) for k in (1, 2, 4, 8)}
 
 
-def labelled(shared: Path, name: str) -> LabelledFiles:
+def labeled(shared: Path, name: str) -> LabeledFiles:
     """A class folder, or butterflies, whose species are the first three digits of the file names."""
     if name != "butterflies":
         return class_folder(shared / "data" / name)
     files = class_folder(shared / "data/butterflies/images")
-    return LabelledFiles(files.paths, tuple(path.name[:3] for path in files.paths))
+    return LabeledFiles(files.paths, tuple(path.name[:3] for path in files.paths))
 
 
 def paintings(network: Network, shared: Path) -> dict[str, dict[str, float]]:
@@ -117,7 +117,7 @@ def pointing(network: Network, n_pairs: int = 100) -> dict[str, float]:
     """Of generated room pairs that share a painting: how often the map's highest place lies on it.
 
     The map of one room is the product of its local features with the other room's embedding; the
-    place counts if the centre of its cell is on the painting's mask. ``chance`` is the mask's area.
+    place counts if the center of its cell is on the painting's mask. ``chance`` is the mask's area.
     """
     hits, areas = [], []
     for seed in range(n_pairs):
@@ -153,7 +153,7 @@ def pictures_per_second(network: Network, seconds: float = 8.0, batch: int = 32)
 def figures_of(network: Network, shared: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name in CLASS_SETS:
-        files = labelled(shared, name)
+        files = labeled(shared, name)
         figures[name] = recall_at_k(embed_files(network, files), files.labels)
     return figures | paintings(network, shared) | {"room_pairs": pointing(network)}
 

@@ -20,7 +20,7 @@ SHORT_SIDE = 224  # pixels; larger pictures are reduced once, smaller ones stay 
 
 
 @dataclass(frozen=True)
-class LabelledFiles:
+class LabeledFiles:
     """Files and their classes, side by side."""
 
     paths: tuple[Path, ...]
@@ -32,15 +32,15 @@ def shared_default() -> Path:
     return Path(os.environ.get("LOOKALIKE_SHARED", "../shared"))
 
 
-def class_folder(root: Path) -> LabelledFiles:
+def class_folder(root: Path) -> LabeledFiles:
     """All pictures of ROOT/CLASS/, in sorted order."""
     if not root.is_dir():
         raise FileNotFoundError(f"expected class folders in {root}; pass --shared or set LOOKALIKE_SHARED")
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return LabelledFiles(tuple(paths), tuple(path.parent.name for path in paths))
+    return LabeledFiles(tuple(paths), tuple(path.parent.name for path in paths))
 
 
-def split_training(shared: Path) -> tuple[LabelledFiles, LabelledFiles]:
+def split_training(shared: Path) -> tuple[LabeledFiles, LabeledFiles]:
     """The pictures to train on, and those of the held-out classes for validation."""
     train: list[tuple[Path, str]] = []
     held_out: list[tuple[Path, str]] = []
@@ -53,11 +53,11 @@ def split_training(shared: Path) -> tuple[LabelledFiles, LabelledFiles]:
         hidden = set(classes[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]) if source != "clothing" else set()
         for path, label in zip(files.paths, files.labels, strict=True):
             (held_out if label in hidden else train).append((path, f"{source}/{label}"))
-    return _labelled(train), _labelled(held_out)
+    return _labeled(train), _labeled(held_out)
 
 
-def _labelled(rows: Sequence[tuple[Path, str]]) -> LabelledFiles:
-    return LabelledFiles(tuple(path for path, _ in rows), tuple(label for _, label in rows))
+def _labeled(rows: Sequence[tuple[Path, str]]) -> LabeledFiles:
+    return LabeledFiles(tuple(path for path, _ in rows), tuple(label for _, label in rows))
 
 
 def read_reduced(path: Path, short_side: int = SHORT_SIDE) -> Tensor:

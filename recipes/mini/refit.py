@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-RIDGE = 0.3  # pull towards the learnt head, in units of the mean square of a channel
+RIDGE = 0.3  # pull towards the learned head, in units of the mean square of a channel
 
 
 @torch.inference_mode()
@@ -21,7 +21,7 @@ def pooled_channels(student: nn.Module, batches: Iterable[Tensor]) -> Tensor:
 def refit_head(student: nn.Module, pooled: Tensor, target: Tensor, ridge: float = RIDGE) -> None:
     """The affine layer that comes closest to the teacher's embeddings (B, D) of whole pictures.
 
-    Ridge regression of what the learnt head still misses, so that a strong ridge changes nothing.
+    Ridge regression of what the learned head still misses, so that a strong ridge changes nothing.
     """
     weight, bias = student.head.weight.flatten(1).double(), student.head.bias.double()
     x, mean = pooled.double() - pooled.double().mean(0), pooled.double().mean(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from augmentation import recoloured
+from augmentation import recolored
 from generated_scenes import mask_path
 from pictures import read_all_squashed
 from torch import Tensor
@@ -46,9 +46,9 @@ class RoomPairs:
         return cls(read_all_squashed(rooms, size).unflatten(0, (-1, 2)), covered.unflatten(0, (-1, 2)))
 
     def drawn(self, n: int, generator: torch.Generator) -> Rooms:
-        """N pairs in other colours, some mirrored."""
+        """N pairs in other colors, some mirrored."""
         numbers = torch.randperm(len(self.pictures), generator=generator)[:n]
-        pictures = recoloured(self.pictures[numbers].flatten(0, 1).float() / 255, generator)
+        pictures = recolored(self.pictures[numbers].flatten(0, 1).float() / 255, generator)
         pictures, covered = pictures.unflatten(0, (-1, 2)), self.covered[numbers].clone()
         mirrored = torch.rand(n, generator=generator) < 0.5  # both rooms: mirrored paintings are others
         pictures[mirrored], covered[mirrored] = pictures[mirrored].flip(-1), covered[mirrored].flip(-1)

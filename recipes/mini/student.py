@@ -43,13 +43,13 @@ class Student(nn.Module):
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
         self.to(memory_format=torch.channels_last)
 
-    def normalised(self, pictures: Tensor) -> Tensor:
+    def normalized(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1] as the backbone wants it."""
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def channels(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1], (B, 3, H, W), to what the head is given: (B, C, h, w)."""
-        return self.backbone(self.normalised(pictures))
+        return self.backbone(self.normalized(pictures))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """RGB in [0, 1] to local features (B, D, h, w); their mean is the embedding."""
@@ -57,7 +57,7 @@ class Student(nn.Module):
 
     def stages_together(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
         """What each stage says, and local features."""
-        x, said = self.backbone.bn1(self.backbone.conv_stem(self.normalised(pictures))), []
+        x, said = self.backbone.bn1(self.backbone.conv_stem(self.normalized(pictures))), []
         for stage in self.backbone.blocks:
             x = stage(x)
             said.append(x)

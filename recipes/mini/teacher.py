@@ -36,7 +36,7 @@ class Teacher(nn.Module):
     def maps(self, pictures: Tensor) -> Maps:
         """What each stage says, and the last map."""
         with torch.autocast("cpu", torch.bfloat16):
-            x = self.network.bn1(self.network.conv_stem(self.normalised(pictures)))
+            x = self.network.bn1(self.network.conv_stem(self.normalized(pictures)))
             stages = []
             for block in self.network.blocks:
                 x = block(x)
@@ -46,10 +46,10 @@ class Teacher(nn.Module):
     @torch.inference_mode()
     def pooled(self, pictures: Tensor) -> Tensor:
         """The reference embedding before L2, in float32: (B, 1280)."""
-        return self.network.forward_features(self.normalised(pictures)).mean((2, 3))
+        return self.network.forward_features(self.normalized(pictures)).mean((2, 3))
 
     @staticmethod
-    def normalised(pictures: Tensor) -> Tensor:
+    def normalized(pictures: Tensor) -> Tensor:
         """RGB in [0, 1] as the network wants it."""
         return (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
 
@@ -58,7 +58,7 @@ class Projection(nn.Module):
     """Principal components of the teacher's pooled features, partly whitened, as one affine layer.
 
     Components are divided by (standard deviation) ** whitening: 0 keeps the teacher's cosine of
-    centred features, 1 makes all components equally loud.
+    centered features, 1 makes all components equally loud.
     """
 
     weight: Tensor  # (D, C)

@@ -25,7 +25,7 @@ from augmentation import augmented_batch
 from blocks import BlockSettings, learn_blocks, recall_blocks
 from distillation import Lesson, Lessons, losses, parted, prepared_ahead
 from generated_scenes import generate
-from pictures import LabelledFiles, read_all, read_all_squashed, shared_default, split_training
+from pictures import LabeledFiles, read_all, read_all_squashed, shared_default, split_training
 from rooms import Memory, RoomPairs, Rooms, contrast, elsewhere
 from student import Architecture, Student, export
 from teacher import INPUT_SIZE, Projection, Teacher
@@ -65,7 +65,7 @@ class Material:
 
     teacher: Teacher
     projection: Projection
-    train: LabelledFiles
+    train: LabeledFiles
     photographs: list[Tensor]  # uint8 (3, H, W) each
     held_out: Tensor  # uint8 (B, 3, h, w) at the student's input size
     validation: Validation
@@ -80,7 +80,7 @@ class Material:
         return cls(teacher, projection, train, photographs, validation.pictures, validation)
 
 
-def fitted_projection(teacher: Teacher, files: LabelledFiles, settings: Settings, path: Path) -> Projection:
+def fitted_projection(teacher: Teacher, files: LabeledFiles, settings: Settings, path: Path) -> Projection:
     """Principal components over all training photographs; computed once, kept in PATH."""
     if not path.exists():
         torch.save(pooled_features(teacher, read_all_squashed(files.paths, INPUT_SIZE)), path)
@@ -92,7 +92,7 @@ def pooled_features(teacher: Teacher, pictures: Tensor) -> Tensor:
 
 
 def validation_set(
-    teacher: Teacher, projection: Projection, files: LabelledFiles, size: tuple[int, int]
+    teacher: Teacher, projection: Projection, files: LabeledFiles, size: tuple[int, int]
 ) -> Validation:
     names = sorted(set(files.labels))
     target = projection(pooled_features(teacher, read_all_squashed(files.paths, INPUT_SIZE)))
@@ -139,14 +139,14 @@ def lessons_of(material: Material, out: Path, architecture: Architecture, settin
 
 
 class Run:
-    """The state that a checkpoint holds: network, averaged network, optimiser, step."""
+    """The state that a checkpoint holds: network, averaged network, optimizer, step."""
 
     def __init__(self, out: Path, architecture: Architecture, settings: Settings, start: Student) -> None:
         self.out, self.architecture, self.settings = out, architecture, settings
         self.network = start
         self.averaged = Student(architecture).requires_grad_(False)  # with the fine grid
         self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.99))
         self.memory = Memory(architecture.dims)
         self.pool = ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,))
         self.step = 0
@@ -172,7 +172,7 @@ class Run:
     def _resume(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
@@ -180,7 +180,7 @@ class Run:
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -190,7 +190,7 @@ class Run:
 
     def learn(self, lessons: Iterator[Lesson]) -> dict[str, float]:
         """One step; the parts of its loss."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         lesson = next(lessons)
         studied_parts = list(
@@ -203,7 +203,7 @@ class Run:
         for shared, *others in zip(*(replica.parameters() for replica in self.replicas), strict=True):
             shared.grad = sum((other.grad for other in others), shared.grad) / WORKERS
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self._average()
         self.step += 1
         return {name: sum(part[name] for part in parts) / WORKERS for name in parts[0]}

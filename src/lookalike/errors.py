@@ -5,7 +5,7 @@ LookalikeError
 ├── UnknownModelError         a model name, folder or file that nothing answers to
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
 ├── UnsupportedMethodError    an explanation method that does not fit the model
-├── DatasetError              labelled images that are missing, mislaid or unfit for the purpose
+├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
 └── GalleryError              a gallery that is missing, damaged or can't be written
     ├── ModelMismatchError    a gallery whose embeddings another model made

@@ -1,4 +1,4 @@
-"""The words that the floors hand each other: frozen data without behaviour of its own.
+"""The words that the floors hand each other: frozen data without behavior of its own.
 
 Axis letters: ``B`` batch, ``N`` places of the grid (row-major, ``N = h * w``), ``D`` embedding
 width, ``C`` channels, ``h w`` feature grid, ``H W`` pixels. Sizes are (height, width); boxes are
@@ -25,7 +25,7 @@ class Geometry:
     """Where the picture that a network saw lies on the original image.
 
     One rectangle says it for every preprocessing: squash (the rectangle is the whole image),
-    resize and centre crop (a part of it) and letterbox (it reaches beyond the image).
+    resize and center crop (a part of it) and letterbox (it reaches beyond the image).
     """
 
     original_size: tuple[int, int]  # (H, W) pixels, EXIF orientation applied
@@ -72,7 +72,7 @@ class Geometry:
 
 
 def _pixel_weights(edges: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
-    """How much of each pixel lies between neighbouring edges: (cells, n_pixels)."""
+    """How much of each pixel lies between neighboring edges: (cells, n_pixels)."""
     pixels = np.arange(n_pixels)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     weights: NDArray[np.float64] = np.clip(covered, 0.0, 1.0)
@@ -107,7 +107,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Shares:
-    """An embedding as the sum of what each place contributed, before the last L2 normalisation."""
+    """An embedding as the sum of what each place contributed, before the last L2 normalization."""
 
     values: Tensor  # (N, D) float32; values.sum(0) + residual is the embedding before L2
     residual: Tensor  # (D,) float32; what no place accounts for (zero for additive poolings)
@@ -116,7 +116,7 @@ class Shares:
 
     @property
     def total(self) -> Tensor:
-        """The embedding before the last L2 normalisation: (D,)."""
+        """The embedding before the last L2 normalization: (D,)."""
         return self.values.sum(0) + self.residual
 
 

@@ -99,10 +99,10 @@ def test_rollout_options_reach_the_method(options, pair, vit_folder, tmp_path):
     assert np.isnan(arrays_of(plain)["residual"])  # a heat map has none
 
 
-def test_pooling_input_size_and_normalisation_replace_the_models_own(pair):
+def test_pooling_input_size_and_normalization_replace_the_models_own(pair):
     base = json.loads(run("explain", *pair, "--json").stdout)
     changed = run(
-        "explain", *pair, "--json", "--pooling", "max", "--input-size", "96x160", "--normalisation", "sop"
+        "explain", *pair, "--json", "--pooling", "max", "--input-size", "96x160", "--normalization", "sop"
     )
     answer = json.loads(changed.stdout)
     assert np.shape(answer["query_map"]) == (6, 10)
@@ -151,7 +151,7 @@ def test_models_show_says_what_fits_and_why_not(vit_folder):
 def test_models_make_saves_what_loads(tmp_path, pair):
     made = run(
         "models", "make", "resnet10t", tmp_path / "made", "--random-weights", "--input-size", "64x96",
-        "--pooling", "gem", "--squash", "--normalisation", "0.5/0.5",
+        "--pooling", "gem", "--squash", "--normalization", "0.5/0.5",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
     loaded = Embedder.load(tmp_path / "made")
@@ -226,10 +226,10 @@ def test_file_names_are_printed_as_they_are(name, capsys):
         (("--model", "nowhere/model.pth"), "no file"),
         (("--method", "rollout"), "transformer"),
         (("--method", "magic"), "shares"),
-        (("--normalisation", "bright"), "imagenet"),
+        (("--normalization", "bright"), "imagenet"),
         (("--pooling", "median"), "gem"),
         (("--pooling", "cls"), "CLS"),
-        (("--colours", "rainbow", "-o", "why.png"), "jet"),
+        (("--colors", "rainbow", "-o", "why.png"), "jet"),
         (("-o", "why.xyz"), r"\.png"),
     ],
 )

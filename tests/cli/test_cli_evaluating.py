@@ -104,7 +104,7 @@ def test_a_gallery_is_evaluated_by_its_labels(photos, tmp_path):
     assert (answer["model"], answer["n_gallery"], answer["n_classes"]) == ("mini", 12, 3)
     for ours, theirs in zip(answer["figures"], alone["figures"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
-    check_sentence(run(place, "--field", "colour"), "none of the 12 pictures .* 'colour' .*they have label")
+    check_sentence(run(place, "--field", "color"), "none of the 12 pictures .* 'color' .*they have label")
     check_sentence(run(place, "--model", "mini"), "is a gallery")
 
 

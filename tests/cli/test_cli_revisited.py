@@ -77,7 +77,7 @@ def test_distractors_are_ranked_and_named_on_the_card(files):
     assert "11 images + 300 distractors" in evaluate(*paths, "--distractors", files / "more.npy").output
 
 
-def test_whitening_is_learnt_on_the_features_that_are_named(files, noise):
+def test_whitening_is_learned_on_the_features_that_are_named(files, noise):
     # gallery and queries differ from the made ones in length along one axis; whitening undoes that
     stretch = np.array([100.0, 1, 1, 1, 1, 1])
     for name in ("g", "q", "more"):

@@ -1,4 +1,4 @@
-"""`lookalike train-reranker`: from labelled embeddings to a checkpoint of `rerank`."""
+"""`lookalike train-reranker`: from labeled embeddings to a checkpoint of `rerank`."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_resume_takes_the_settings_that_the_training_was_started_with(data, tmp_
     ("arguments", "message"),
     [
         (("nowhere.npz",), "there is no file nowhere.npz"),
-        (("{data}", "--set", "colour=red"), "unknown settings of a re-ranker's training: colour"),
+        (("{data}", "--set", "color=red"), "unknown settings of a re-ranker's training: color"),
         (("{data}", "--candidates", "30"), "too few for lists of 30"),
         (("{data}", "--resume"), "no training to resume"),
     ],

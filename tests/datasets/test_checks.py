@@ -3,13 +3,13 @@ import logging
 import pytest
 from PIL import Image
 
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.datasets.checks import check_readable, check_training_data
 from lookalike.errors import DatasetError
 
 
 def images(*labels):
-    return LabelledImages(tuple(range(len(labels))), labels)
+    return LabeledImages(tuple(range(len(labels))), labels)
 
 
 def test_one_class_is_refused():
@@ -36,7 +36,7 @@ def test_other_classes_in_evaluation_are_no_news(caplog):
 def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path):
     for name in ("a", "b", "c"):
         Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / f"{name}.jpg")
-    data = LabelledImages(tuple(sorted(tmp_path.iterdir())), ("x", "x", "y"))
+    data = LabeledImages(tuple(sorted(tmp_path.iterdir())), ("x", "x", "y"))
     seen = []
     check_readable(data, lambda done, n: seen.append((done, n)))
     assert seen[-1] == (3, 3)

@@ -1,4 +1,4 @@
-"""Labelled embeddings from files: the layout of CSA's authors, ours, and hostile pickles."""
+"""Labeled embeddings from files: the layout of CSA's authors, ours, and hostile pickles."""
 
 import os
 import pickle

@@ -58,7 +58,7 @@ def annotations(rows, path_field, **extra):
     """A MATLAB struct array like that of Cars196."""
     kinds = [(path_field, "O"), ("bbox_x1", "O"), ("class", "O")]
     values = [(path, 3, number) for path, number in rows]
-    if not extra.get("labelled", True):
+    if not extra.get("labeled", True):
         kinds, values = kinds[:2], [value[:2] for value in values]
     return {"annotations": np.array(values, dtype=kinds)[None]}
 
@@ -91,7 +91,7 @@ def test_cars_without_the_labels_of_the_second_half_are_refused(tmp_path):
     savemat(tmp_path / "cars_train_annos.mat", annotations([("00001.jpg", 1)], "fname"))
     with pytest.raises(DatasetError, match=r"no cars_test_annos_withlabels\.mat"):
         read_dataset(tmp_path, "train")
-    savemat(tmp_path / "cars_test_annos_withlabels.mat", annotations([("1.jpg", 1)], "fname", labelled=False))
+    savemat(tmp_path / "cars_test_annos_withlabels.mat", annotations([("1.jpg", 1)], "fname", labeled=False))
     with pytest.raises(DatasetError, match="images without a class"):
         read_dataset(tmp_path, "train")
 

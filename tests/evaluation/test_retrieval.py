@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lookalike.errors import DatasetError
-from lookalike.evaluation import cluster_agreement, labelled, retrieve, summarise
+from lookalike.evaluation import cluster_agreement, labeled, retrieve, summarize
 
 NAMES = {
     "precision_at_1": "recall_at_1",
@@ -18,20 +18,20 @@ NAMES = {
 def embeddings(noise, n, classes, seed=0, spread=0.8):
     """Noisy classes in 9 dimensions; a few classes have one member only."""
     codes = torch.randint(classes, (n,), generator=torch.Generator().manual_seed(seed + 7))
-    centres = noise(classes, 9, seed=99)
-    return centres[codes] + spread * noise(n, 9, seed=seed), codes
+    centers = noise(classes, 9, seed=99)
+    return centers[codes] + spread * noise(n, 9, seed=seed), codes
 
 
 def made(values, codes, source="made up"):
-    return labelled(values, [f"{code:03d}" for code in codes.tolist()], source=source)
+    return labeled(values, [f"{code:03d}" for code in codes.tolist()], source=source)
 
 
 def means(retrieved):
     return dict(zip(retrieved.metrics, retrieved.values.mean(0).tolist(), strict=True))
 
 
-def sorted_neighbours(query, k, reference, ref_includes_query):
-    """All neighbours by cosine, equal ones in the order of their rows, without the query's own."""
+def sorted_neighbors(query, k, reference, ref_includes_query):
+    """All neighbors by cosine, equal ones in the order of their rows, without the query's own."""
     cosines = query @ reference.T
     if ref_includes_query:
         cosines.fill_diagonal_(-torch.inf)
@@ -76,7 +76,7 @@ def test_figures_with_ties_equal_another_library(noise, leaves_self_out):
     codes = torch.randint(9, (80,), generator=torch.Generator().manual_seed(1))
     units = torch.nn.functional.normalize(values.double()).float()
     other = () if leaves_self_out else (units, codes)
-    expected = judged_elsewhere(units, codes, *other, knn_func=sorted_neighbours)
+    expected = judged_elsewhere(units, codes, *other, knn_func=sorted_neighbors)
     gallery = None if leaves_self_out else made(values, codes)
     check_agreement(means(retrieve(made(values, codes), gallery)), expected)
 
@@ -102,7 +102,7 @@ def test_the_nearest_are_those_of_a_full_sort(noise):
     values, codes = embeddings(noise, 20, 4)
     retrieved = retrieve(made(values, codes), depth=6)
     units = torch.nn.functional.normalize(values)
-    _, expected = sorted_neighbours(units, 6, units, True)
+    _, expected = sorted_neighbors(units, 6, units, True)
     torch.testing.assert_close(retrieved.nearest, expected[retrieved.asked])
     right = codes[retrieved.nearest] == codes[retrieved.asked, None]
     torch.testing.assert_close(retrieved.is_right(), right)
@@ -111,7 +111,7 @@ def test_the_nearest_are_those_of_a_full_sort(noise):
 def test_perfect_classes_are_perfect_in_every_figure():
     values = torch.eye(6).repeat_interleave(4, dim=0)
     data = made(values, torch.arange(6).repeat_interleave(4))
-    evaluation = summarise(retrieve(data), clusters=cluster_agreement(data))
+    evaluation = summarize(retrieve(data), clusters=cluster_agreement(data))
     assert all(figure.value == figure.low == figure.high == 1 for figure in evaluation.figures)
     assert evaluation.clusters.nmi == evaluation.clusters.ami == pytest.approx(1)
 
@@ -125,15 +125,15 @@ def test_clusters_of_noise_agree_by_chance_only(noise):
 def test_worst_classes_come_first_and_say_what_is_found_instead():
     """Class x lies on class y; z is apart."""
     values = torch.tensor([[1, 0.0], [1, 0.1], [1, 0.01], [1, 0.11], [1, 0.12], [0, 1], [0.1, 1]])
-    data = labelled(values, list("xxyyyzz"), source="made up")
-    worst = summarise(retrieve(data)).classes
+    data = labeled(values, list("xxyyyzz"), source="made up")
+    worst = summarize(retrieve(data)).classes
     assert [each.label for each in worst] == ["x", "y", "z"]
     assert (worst[0].confused_with, worst[0].n_confused, worst[0].recall_at_1) == ("y", 2, 0)
     assert (worst[2].confused_with, worst[2].n_confused, worst[2].recall_at_1) == ("", 0, 1)
 
 
 def test_intervals_hold_the_mean_and_shrink_with_more_queries(noise):
-    wide, narrow = (summarise(retrieve(made(*embeddings(noise, n, 10)))) for n in (60, 600))
+    wide, narrow = (summarize(retrieve(made(*embeddings(noise, n, 10)))) for n in (60, 600))
     for evaluation in (wide, narrow):
         assert all(f.low <= f.value <= f.high for f in evaluation.figures)
     width = [e.figure("recall_at_1").high - e.figure("recall_at_1").low for e in (wide, narrow)]
@@ -152,14 +152,14 @@ def test_intervals_hold_the_mean_and_shrink_with_more_queries(noise):
 )
 def test_what_can_not_be_judged_is_refused(values, labels, words):
     with pytest.raises(DatasetError, match=words):
-        retrieve(labelled(values, list(labels), source="made up"))
+        retrieve(labeled(values, list(labels), source="made up"))
 
 
 def test_queries_of_another_width_or_without_a_label_are_refused(noise):
-    data = labelled(noise(4, 3), list("aabb"), source="made up")
+    data = labeled(noise(4, 3), list("aabb"), source="made up")
     with pytest.raises(DatasetError, match="width 5 and the gallery 3"):
-        retrieve(labelled(noise(2, 5), list("ab"), source="queries"), data)
+        retrieve(labeled(noise(2, 5), list("ab"), source="queries"), data)
     with pytest.raises(DatasetError, match="none of their labels"):
-        retrieve(labelled(noise(2, 3), list("xy"), source="queries"), data)
+        retrieve(labeled(noise(2, 3), list("xy"), source="queries"), data)
     with pytest.raises(ValueError, match="1 or more"):
         retrieve(data, ks=(0, 1))

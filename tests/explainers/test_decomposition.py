@@ -15,10 +15,10 @@ from lookalike.models.poolings import MeanPooling
 from lookalike.types import Features
 
 
-class ColourBackbone(nn.Module):
-    """Features are the mean colours of 5 x 7 cells: what is seen where is known exactly."""
+class ColorBackbone(nn.Module):
+    """Features are the mean colors of 5 x 7 cells: what is seen where is known exactly."""
 
-    architecture, is_convolutional, options = "colours", False, {}
+    architecture, is_convolutional, options = "colors", False, {}
     grid = (5, 7)
 
     def forward(self, images):
@@ -32,16 +32,16 @@ class ColourBackbone(nn.Module):
         return Trace(self(images), (), None)
 
 
-def colour_embedder(mode, crop_pct=1.0):
+def color_embedder(mode, crop_pct=1.0):
     preprocessing = Preprocessing(mode, (50, 84), crop_pct, "bilinear", mean=(0, 0, 0), std=(1, 1, 1))
-    network = EmbeddingNetwork(ColourBackbone(), MeanPooling())
-    return Embedder(network, preprocessing, name="colours", precision="fp32", device="cpu")
+    network = EmbeddingNetwork(ColorBackbone(), MeanPooling())
+    return Embedder(network, preprocessing, name="colors", precision="fp32", device="cpu")
 
 
-def planted(size, box, colour):
-    """A black picture of (H, W) pixels with one coloured rectangle (left, top, right, bottom)."""
+def planted(size, box, color):
+    """A black picture of (H, W) pixels with one colored rectangle (left, top, right, bottom)."""
     image = Image.new("RGB", (size[1], size[0]))
-    image.paste(colour, box)
+    image.paste(color, box)
     return image
 
 
@@ -57,7 +57,7 @@ def test_a_planted_square_is_found_where_it_lies(mode, crop_pct, size):
     )
     match = planted((97, 141), (60, 20, 85, 45), (255, 0, 0))
 
-    why = Decomposition(colour_embedder(mode, crop_pct))(query, match)
+    why = Decomposition(color_embedder(mode, crop_pct))(query, match)
 
     row, column = divmod(int(why.query_map.argmax()), why.query_map.shape[1])
     left, top, right, bottom = why.query_geometry.cell_box(row, column, why.query_map.shape)
@@ -74,7 +74,7 @@ def test_a_difference_is_positive_where_the_preferred_match_agrees():
         planted((60, 84), (20, 20, 60, 50), (0, 0, 255)),
     )
 
-    result = difference(colour_embedder("squash"), query, red, blue)
+    result = difference(color_embedder("squash"), query, red, blue)
 
     assert result.query_map[0, 0] > 0 > result.query_map[-1, -1]
     assert result.residual == pytest.approx(0, abs=1e-6)
@@ -82,7 +82,7 @@ def test_a_difference_is_positive_where_the_preferred_match_agrees():
 
 
 def test_affinity_sums_give_both_maps(pictures):
-    embedder = colour_embedder("crop", 0.9)
+    embedder = color_embedder("crop", 0.9)
     result = place_matches(embedder, pictures[0], pictures[1])
     why = Decomposition(embedder)(pictures[0], pictures[1])
     np.testing.assert_allclose(result.values.sum(1).reshape(why.query_map.shape), why.query_map, atol=1e-6)
@@ -90,15 +90,15 @@ def test_affinity_sums_give_both_maps(pictures):
     assert result.similarity == pytest.approx(why.similarity)
 
 
-def test_places_of_the_same_colour_match_each_other():
-    """Three coloured cells, moved: each must find its own colour again."""
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+def test_places_of_the_same_color_match_each_other():
+    """Three colored cells, moved: each must find its own color again."""
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     here, there = [(0, 0), (2, 3), (4, 6)], [(3, 1), (0, 5), (2, 0)]
     query, match = Image.new("RGB", (84, 50)), Image.new("RGB", (84, 50))
-    for colour, (r, c), (s, d) in zip(colours, here, there, strict=True):
-        query.paste(colour, (12 * c, 10 * r, 12 * c + 12, 10 * r + 10))
-        match.paste(colour, (12 * d, 10 * s, 12 * d + 12, 10 * s + 10))
-    result = place_matches(colour_embedder("squash"), query, match)
+    for color, (r, c), (s, d) in zip(colors, here, there, strict=True):
+        query.paste(color, (12 * c, 10 * r, 12 * c + 12, 10 * r + 10))
+        match.paste(color, (12 * d, 10 * s, 12 * d + 12, 10 * s + 10))
+    result = place_matches(color_embedder("squash"), query, match)
     assert {(m.query_cell, m.match_cell) for m in result.matches} == set(zip(here, there, strict=True))
     assert all(m.cosine == pytest.approx(1) for m in result.matches)
     assert sum(m.contribution for m in result.matches) == pytest.approx(result.similarity, abs=1e-6)
@@ -106,7 +106,7 @@ def test_places_of_the_same_colour_match_each_other():
 
 def test_shares_follow_the_published_formula(pictures):
     """WACV 2019: place i of A gives a_i . b / (N |a| |b|), here as a double loop over places."""
-    embedder = colour_embedder("squash")
+    embedder = color_embedder("squash")
     why = Decomposition(embedder)(pictures[0], pictures[2])
     with torch.no_grad():
         a = embedder.network.backbone(embedder.tensor(pictures[0])[0]).places[0].double()

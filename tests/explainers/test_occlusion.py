@@ -12,38 +12,38 @@ from lookalike.explainers import Occlusion
 from lookalike.models.onnx import OnnxEmbedder
 
 
-def mean_colours(pictures):
+def mean_colors(pictures):
     return np.stack([np.asarray(picture, dtype=np.float64).mean((0, 1)) + 1e-6 for picture in pictures])
 
 
-def square_on_grey(box, colour, size=(180, 120)):
+def square_on_gray(box, color, size=(180, 120)):
     image = Image.new("RGB", size, (0, 0, 0))
-    image.paste(colour, box)
+    image.paste(color, box)
     return image
 
 
 @pytest.fixture
 def onnx_model(tmp_path):
-    """Mean colour of a (B, 3, 20, 30) input, as an ONNX file."""
+    """Mean color of a (B, 3, 20, 30) input, as an ONNX file."""
     node = helper.make_node("ReduceMean", ["image"], ["embedding"], axes=[2, 3], keepdims=0)
     shapes = [("image", ["batch", 3, 20, 30]), ("embedding", ["batch", 3])]
     image, embedding = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes)
     model = helper.make_model(
-        helper.make_graph([node], "colours", [image], [embedding]),
+        helper.make_graph([node], "colors", [image], [embedding]),
         opset_imports=[helper.make_opsetid("", 13)],
     )
     model.ir_version = 8
-    path = tmp_path / "colours.onnx"
+    path = tmp_path / "colors.onnx"
     onnx.save(model, path)
     return path
 
 
 def test_covering_what_is_shared_costs_most():
     """Of a red and a green square only red is in the match: its cells lose similarity, green's gain."""
-    query = square_on_grey((126, 12, 162, 48), (255, 0, 0))
+    query = square_on_gray((126, 12, 162, 48), (255, 0, 0))
     query.paste((0, 255, 0), (18, 72, 54, 108))
-    match = square_on_grey((30, 30, 90, 90), (255, 0, 0))
-    why = Occlusion(mean_colours, cells=10, window=1.0)(query, match)
+    match = square_on_gray((30, 30, 90, 90), (255, 0, 0))
+    why = Occlusion(mean_colors, cells=10, window=1.0)(query, match)
     assert why.query_map.shape == (10, 15)  # 120 x 180 pixels, 10 cells along the shorter side
     row, column = divmod(int(why.query_map.argmax()), 15)
     assert 1 <= row <= 3 and 10 <= column <= 13
@@ -53,17 +53,17 @@ def test_covering_what_is_shared_costs_most():
 
 
 def test_one_window_is_the_difference_of_two_answers():
-    query, match = square_on_grey((0, 0, 90, 120), (250, 10, 0)), square_on_grey((0, 0, 90, 60), (250, 60, 9))
-    why = Occlusion(mean_colours, cells=1, window=9.0)(query, match)
-    covered = Image.new("RGB", query.size, tuple(round(v) for v in mean_colours([query])[0]))
-    unit = [v / np.linalg.norm(v) for v in mean_colours([covered, match])]
+    query, match = square_on_gray((0, 0, 90, 120), (250, 10, 0)), square_on_gray((0, 0, 90, 60), (250, 60, 9))
+    why = Occlusion(mean_colors, cells=1, window=9.0)(query, match)
+    covered = Image.new("RGB", query.size, tuple(round(v) for v in mean_colors([query])[0]))
+    unit = [v / np.linalg.norm(v) for v in mean_colors([covered, match])]
     np.testing.assert_allclose(why.query_map, why.similarity - unit[0] @ unit[1], atol=1e-6)
 
 
 def test_an_onnx_model_is_explained(onnx_model, pictures):
     why = lookalike.explain(pictures[0], pictures[1], model=onnx_model, method="occlusion", cells=3)
     expected = OnnxEmbedder(onnx_model).embed(pictures[:2])
-    assert why.model == "colours.onnx"
+    assert why.model == "colors.onnx"
     assert why.similarity == pytest.approx(float(expected[0] @ expected[1]), abs=1e-5)
 
 

@@ -55,5 +55,5 @@ def photos(tmp_path):
     return folder
 
 
-def save(path, colour):
-    Image.new("RGB", (40, 30), colour).save(path)
+def save(path, color):
+    Image.new("RGB", (40, 30), color).save(path)

@@ -15,10 +15,10 @@ SMALL = 10_000  # bytes: 62 vectors
 
 
 def units(n, seed):
-    """Unit vectors around 50 centres, as embeddings lie."""
-    centres = np.random.default_rng(0).standard_normal((50, D))
+    """Unit vectors around 50 centers, as embeddings lie."""
+    centers = np.random.default_rng(0).standard_normal((50, D))
     rng = np.random.default_rng(seed)
-    vectors = centres[rng.integers(50, size=n)] + 0.8 * rng.standard_normal((n, D))
+    vectors = centers[rng.integers(50, size=n)] + 0.8 * rng.standard_normal((n, D))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -27,7 +27,7 @@ VECTORS, QUERIES = units(N, 1), units(20, 2)
 
 def entry(number, vector):
     digest = f"{number:064x}"[::-1]
-    metadata = {"colour": "red" if number % 3 == 0 else "blue", "rare": number % 2_000}
+    metadata = {"color": "red" if number % 3 == 0 else "blue", "rare": number % 2_000}
     return Entry(Record(record_id(digest), f"/p/{number}.jpg", digest, number, 1, metadata), vector)
 
 
@@ -72,7 +72,7 @@ def best(query, k, allowed=lambda number: True):
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
-def test_vectors_find_their_neighbours_with_exact_cosines(large, k):
+def test_vectors_find_their_neighbors_with_exact_cosines(large, k):
     recalls = []
     for query in QUERIES:
         ids, _ = best(query, k)
@@ -88,9 +88,9 @@ def test_vectors_find_their_neighbours_with_exact_cosines(large, k):
 @pytest.mark.parametrize("k", [10, 300])
 def test_a_filter_that_many_pass(large, k):
     ids, _ = best(QUERIES[0], k, lambda number: number % 3 == 0)
-    hits = large.search(QUERIES[0], k=k, where="colour == 'red'")
+    hits = large.search(QUERIES[0], k=k, where="color == 'red'")
     assert len({hit.id for hit in hits} & set(ids)) >= 0.95 * k
-    assert all(hit.metadata["colour"] == "red" for hit in hits) and len(hits) == k
+    assert all(hit.metadata["color"] == "red" for hit in hits) and len(hits) == k
 
 
 def test_a_filter_that_few_or_none_pass_is_exact(large):
@@ -98,7 +98,7 @@ def test_a_filter_that_few_or_none_pass_is_exact(large):
     hits = large.search(QUERIES[1], k=10, where="rare == 5")
     assert [hit.id for hit in hits] == ids and len(ids) == 3
     assert [hit.similarity for hit in hits] == pytest.approx(list(cosines), abs=1e-6)
-    assert large.search(QUERIES[1], where="colour == 'green'") == []
+    assert large.search(QUERIES[1], where="color == 'green'") == []
 
 
 def test_more_hits_than_there_are_candidates_means_all(large):

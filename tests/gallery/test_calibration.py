@@ -83,11 +83,11 @@ def test_labels_of_the_gallery_calibrate_it(twins):
         twins[0].calibrate(field="nothing")
 
 
-def test_labelled_pairs_calibrate_it(twins):
+def test_labeled_pairs_calibrate_it(twins):
     gallery, files = twins
     pairs = [(a, b, a.parent == b.parent) for a in files for b in files if a < b]
     curve = gallery.calibrate(pairs)
-    assert (curve.source, curve.n_positive, curve.n_negative) == ("labelled pairs", 8, 112)
+    assert (curve.source, curve.n_positive, curve.n_negative) == ("labeled pairs", 8, 112)
     assert gallery.search(files[0])[1].probability > 0.5
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, features
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images import Limits, Preprocessing, list_images, load, normalise, prepare, read
+from lookalike.images import Limits, Preprocessing, list_images, load, normalize, prepare, read
 from lookalike.types import Picture
 
 ORIENTATION = 0x0112
@@ -41,7 +41,7 @@ def pixels(picture):
 
 
 def smooth(height, width):
-    """A colourful picture without sharp edges: what JPEG is made for."""
+    """A colorful picture without sharp edges: what JPEG is made for."""
     y, x = np.mgrid[0:height, 0:width]
     channels = (x * 255 / width, y * 255 / height, 128 + 60 * np.sin(x / 29) + 60 * np.cos(y / 37))
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
@@ -56,8 +56,8 @@ def small_files():
     """One small file of every format and variant that is read."""
     rgba = noise(23, 31, 4)
     rgb, palette = rgba.convert("RGB"), rgba.convert("RGB").quantize(16)
-    grey16 = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.uint16) * 257)
-    grey_float = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.float32))
+    gray16 = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.uint16) * 257)
+    gray_float = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.float32))
     turned = oriented(6)
     files = {
         "jpeg": encoded(rgb, "JPEG", exif=turned),
@@ -66,12 +66,12 @@ def small_files():
         "jpeg multi-picture": encoded(rgb, "MPO", save_all=True, append_images=[rgb]),
         "png": encoded(rgba, "PNG", exif=turned),
         "png palette": encoded(palette, "PNG", transparency=3),
-        "png 16 bit": encoded(grey16, "PNG"),
+        "png 16 bit": encoded(gray16, "PNG"),
         "webp": encoded(rgb, "WEBP", exif=turned),
         "webp lossless": encoded(rgba, "WEBP", lossless=True),
         "webp animated": encoded(rgb, "WEBP", save_all=True, append_images=[rgba]),
         "tiff": encoded(rgb, "TIFF", exif=turned),
-        "tiff float": encoded(grey_float, "TIFF"),
+        "tiff float": encoded(gray_float, "TIFF"),
         "gif": encoded(palette, "GIF", transparency=2),
         "gif animated": encoded(palette, "GIF", save_all=True, append_images=[rgb.quantize(5)]),
         "bmp": encoded(rgb, "BMP"),
@@ -190,17 +190,17 @@ def test_damaged_exif_does_not_make_a_picture_unreadable():
     assert load(data).original_size == (20, 30)
 
 
-# --- colours ----------------------------------------------------------------------------------
+# --- colors ----------------------------------------------------------------------------------
 
 
-def one_colour(mode, colour, **info):
-    image = Image.new(mode, (5, 3), colour)
+def one_color(mode, color, **info):
+    image = Image.new(mode, (5, 3), color)
     image.info.update(info)
     return image
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("L", 77, (77, 77, 77)),
         ("1", 1, WHITE),
@@ -221,16 +221,16 @@ def one_colour(mode, colour, **info):
         ("F", 102.0, (102, 102, 102)),  # fits [0, 255]
     ],
 )
-def test_each_mode_becomes_the_colour_worked_out_by_hand(mode, colour, expected):
-    assert (np.abs(pixels(load(one_colour(mode, colour))).astype(int) - expected) <= 1).all()
+def test_each_mode_becomes_the_color_worked_out_by_hand(mode, color, expected):
+    assert (np.abs(pixels(load(one_color(mode, color))).astype(int) - expected) <= 1).all()
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_files_are_scaled_and_not_clipped(file_format):
+def test_sixteen_bit_gray_files_are_scaled_and_not_clipped(file_format):
     values = np.array([[0, 257, 512], [30_000, 65_278, 65_535]], dtype=np.uint16)
-    grey = pixels(load(encoded(Image.fromarray(values), file_format)))
-    np.testing.assert_array_equal(grey[..., 0], [[0, 1, 2], [117, 254, 255]])  # value / 257
-    assert (grey[..., :1] == grey).all()
+    gray = pixels(load(encoded(Image.fromarray(values), file_format)))
+    np.testing.assert_array_equal(gray[..., 0], [[0, 1, 2], [117, 254, 255]])  # value / 257
+    assert (gray[..., :1] == gray).all()
 
 
 def test_values_beyond_the_known_ranges_are_stretched():
@@ -243,7 +243,7 @@ def test_what_is_not_a_number_is_black():
     np.testing.assert_array_equal(pixels(load(image))[0, :, 0], [0, 51, 255, 255, 0])
 
 
-def test_palette_colours_are_looked_up():
+def test_palette_colors_are_looked_up():
     image = Image.new("P", (5, 3), 1)
     image.putpalette([*GREEN, 10, 20, 30])
     assert (pixels(load(encoded(image, "PNG"))) == (10, 20, 30)).all()
@@ -266,13 +266,13 @@ def test_half_transparent_palette_entries_are_mixed_with_white():
     assert (result == (157, 161, 165)).all()  # c * 0.4 + 255 * 0.6
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("L", 90), ("RGB", (1, 2, 3)), ("I;16", 30_000)])
-def test_the_colour_that_a_png_declares_transparent_is_white(mode, colour):
-    data = encoded(one_colour(mode, colour), "PNG", transparency=colour)
+@pytest.mark.parametrize(("mode", "color"), [("L", 90), ("RGB", (1, 2, 3)), ("I;16", 30_000)])
+def test_the_color_that_a_png_declares_transparent_is_white(mode, color):
+    data = encoded(one_color(mode, color), "PNG", transparency=color)
     assert (pixels(load(data)) == WHITE).all()
 
 
-def test_inverted_adobe_cmyk_has_its_true_colours():
+def test_inverted_adobe_cmyk_has_its_true_colors():
     red = Image.new("CMYK", (16, 8), (0, 255, 255, 0))
     data = encoded(red, "JPEG", quality=95)
     assert b"Adobe" in data  # Pillow writes and reads CMYK the way Photoshop does: inverted
@@ -597,7 +597,7 @@ TIMM_MODE = {"squash": "squash", "crop": "center", "letterbox": "border"}
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "nearest"])
 @pytest.mark.parametrize("mode", TIMM_MODE)
-def test_prepared_and_normalised_pixels_equal_timms(mode, interpolation):
+def test_prepared_and_normalized_pixels_equal_timms(mode, interpolation):
     from timm.data import create_transform
 
     sizes = [(64, 64), (37, 61), (61, 37), (23, 24), (5, 90), (91, 7), (32, 47), (113, 208)]
@@ -615,7 +615,7 @@ def test_prepared_and_normalised_pixels_equal_timms(mode, interpolation):
         )
         prepared, _ = prepare(load(image), preprocessing)
         np.testing.assert_array_equal(
-            normalise(prepared[None], preprocessing)[0],
+            normalize(prepared[None], preprocessing)[0],
             timm_transform(image).numpy(),
             err_msg=f"{size} -> {input_size}, {crop_pct}",
         )
@@ -679,7 +679,7 @@ def test_a_planted_square_is_where_the_geometry_says(preprocessing, size, decode
     np.testing.assert_allclose(shown.mean(axis=(1, 3)), geometry.coverage(box, grid), atol=0.15)
 
 
-def test_letterbox_pads_with_the_mean_colour_on_both_sides():
+def test_letterbox_pads_with_the_mean_color_on_both_sides():
     preprocessing = Preprocessing("letterbox", (20, 40), mean=(0.5, 0.2, 0.0))
     seen, geometry = prepare(load(Image.new("RGB", (10, 10), WHITE)), preprocessing)
     assert (seen[:, :10] == (128, 51, 0)).all()
@@ -711,7 +711,7 @@ def test_very_long_pictures_cost_little(mode, size):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_strip_of_a_long_picture_equals_the_cut_from_the_whole(interpolation, turned, monkeypatch):
-    # Grey values near the middle: Pillow picks the order of its two passes by size, and where the
+    # Gray values near the middle: Pillow picks the order of its two passes by size, and where the
     # first one overshoots and is clipped the order shows.
     image = noise(*((1500, 70) if turned else (70, 1500))).point(lambda value: 100 + value // 5)
     preprocessing = Preprocessing("crop", (48, 48), 0.875, interpolation)
@@ -730,16 +730,16 @@ def test_the_order_of_the_two_passes_does_not_show(monkeypatch):
     assert np.abs(usual.astype(int) - turned).max() <= 1
 
 
-def test_normalise_equals_the_formula_and_is_contiguous():
+def test_normalize_equals_the_formula_and_is_contiguous():
     batch = np.random.default_rng(3).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
     preprocessing = Preprocessing("squash", (5, 7))
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-    result = normalise(batch, preprocessing)
+    result = normalize(batch, preprocessing)
     assert (result.shape, result.dtype, result.flags.c_contiguous) == ((2, 3, 5, 7), np.float32, True)
     np.testing.assert_allclose(result, ((batch / 255 - mean) / std).transpose(0, 3, 1, 2), atol=2e-6)
 
 
-def test_normalise_refuses_what_is_no_batch_of_pictures():
+def test_normalize_refuses_what_is_no_batch_of_pictures():
     for wrong in (np.zeros((5, 7, 3), np.uint8), np.zeros((1, 3, 5, 7), np.uint8), np.zeros((1, 5, 7, 3))):
         with pytest.raises(ValueError, match="expected uint8 pictures"):
-            normalise(wrong, Preprocessing("squash", (5, 7)))
+            normalize(wrong, Preprocessing("squash", (5, 7)))

@@ -59,7 +59,7 @@ def test_fit_of_a_jpeg_decoded_at_reduced_scale_is_close_to_the_whole_one(tmp_pa
     assert geometry.crop == (0.0, 0.0, 900.0, 1231.0)
 
 
-def test_fit_has_no_centre_to_cut():
+def test_fit_has_no_center_to_cut():
     with pytest.raises(ValueError, match="mode fit cuts nothing off"):
         fit(crop_pct=0.9)
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from lookalike.errors import CheckpointError, UnknownModelError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.models.loading import load_model, parse_normalisation
+from lookalike.models.loading import load_model, parse_normalization
 from lookalike.models.network import assemble
 
 OPTIONS = {"precision": "fp32", "device": "cpu"}
@@ -50,8 +50,8 @@ def test_a_folder_loads_under_its_own_name(saved, pictures):
     assert_close(loaded.embed(pictures[:1]), embedder.embed(pictures[:1]), rtol=0, atol=0)
 
 
-def test_size_and_pooling_and_normalisation_replace_what_was_saved(saved):
-    loaded = load_model(saved[1], pooling="max", input_size=(96, 64), normalisation="0.5/0.25")
+def test_size_and_pooling_and_normalization_replace_what_was_saved(saved):
+    loaded = load_model(saved[1], pooling="max", input_size=(96, 64), normalization="0.5/0.25")
     assert loaded.network.describe_pooling() == {"name": "max"}
     assert loaded.preprocessing.input_size == (96, 64)
     assert (loaded.preprocessing.mean, loaded.preprocessing.std) == ((0.5,) * 3, (0.25,) * 3)
@@ -135,13 +135,13 @@ def test_own_weights_replace_the_pretrained_ones(tiny_backbone, tmp_path, pictur
     assert torch.equal(embedder.network.backbone.model.state_dict()["conv1.0.weight"], expected)
 
 
-def test_normalisations_by_name_and_by_number():
-    assert parse_normalisation("imagenet") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert parse_normalisation("0.1,0.2,0.3/0.4,0.5,0.6") == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    assert parse_normalisation("0.5/0.25") == ((0.5,) * 3, (0.25,) * 3)
+def test_normalizations_by_name_and_by_number():
+    assert parse_normalization("imagenet") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert parse_normalization("0.1,0.2,0.3/0.4,0.5,0.6") == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert parse_normalization("0.5/0.25") == ((0.5,) * 3, (0.25,) * 3)
 
 
 @pytest.mark.parametrize("text", ["", "0.5", "a/b", "1,2/3,4", "0.5/0", "0.5/-1", "1/2/3"])
-def test_a_normalisation_that_makes_no_sense_is_refused(text):
-    with pytest.raises(ValueError, match="normalisation is imagenet, sop or MEAN/STD"):
-        parse_normalisation(text)
+def test_a_normalization_that_makes_no_sense_is_refused(text):
+    with pytest.raises(ValueError, match="normalization is imagenet, sop or MEAN/STD"):
+        parse_normalization(text)

@@ -160,7 +160,7 @@ HOSTILE = {
         "needs no other files",
     ),
     "an odd option": (
-        lambda c: c | {"backbone": {"architecture": "test_resnet", "kwargs": {"colour": 1}}},
+        lambda c: c | {"backbone": {"architecture": "test_resnet", "kwargs": {"color": 1}}},
         "could not be made",
     ),
     "a huge input": (

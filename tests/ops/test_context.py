@@ -9,7 +9,7 @@ from lookalike.ops.context import (
     expanded_cosines,
     mutual_cosines,
     shortlist_cosines,
-    standardised_columns,
+    standardized_columns,
 )
 from lookalike.ops.reranking import expand
 
@@ -39,7 +39,7 @@ def test_expanded_cosines_are_the_cosines_of_expanded_vectors(shortlists):
         assert_close(expanded_cosines(cosines, n, alpha)[q], new @ new.T, atol=1e-5, rtol=1e-5)
 
 
-def test_mutual_cosines_are_a_loop_over_mutual_neighbours(shortlists):
+def test_mutual_cosines_are_a_loop_over_mutual_neighbors(shortlists):
     n, smooth = 3, 2
     cosines = shortlist_cosines(*shortlists)
     for q in range(Q):
@@ -56,15 +56,15 @@ def test_mutual_cosines_are_a_loop_over_mutual_neighbours(shortlists):
         assert_close(mutual_cosines(cosines, n, smooth)[q], units @ units.T, atol=1e-5, rtol=1e-5)
 
 
-def test_standardised_columns_forget_scale_and_offset_and_pad_with_zero(noise):
+def test_standardized_columns_forget_scale_and_offset_and_pad_with_zero(noise):
     cosines = noise(Q, 6, 6, seed=3)
-    columns = standardised_columns(cosines, 4)
+    columns = standardized_columns(cosines, 4)
     assert_close(columns.mean((1, 2)), torch.zeros(Q), atol=1e-6, rtol=0)
     assert_close(columns.std((1, 2), correction=0), torch.ones(Q))
-    assert_close(standardised_columns(0.1 * cosines + 0.9, 4), columns, atol=1e-4, rtol=1e-4)
-    padded = standardised_columns(cosines, 8)
+    assert_close(standardized_columns(0.1 * cosines + 0.9, 4), columns, atol=1e-4, rtol=1e-4)
+    padded = standardized_columns(cosines, 8)
     assert padded.shape == (Q, 6, 8) and (padded[:, :, 6:] == 0).all()
 
 
 def test_a_list_of_equal_items_says_nothing():
-    assert (standardised_columns(torch.ones(1, 3, 3), 2) == 0).all()
+    assert (standardized_columns(torch.ones(1, 3, 3), 2) == 0).all()

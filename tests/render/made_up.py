@@ -5,12 +5,12 @@ from PIL import Image
 
 from lookalike.types import Affinity, Difference, Explanation, Geometry, Picture, PlaceMatch
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 
 
-def flat_picture(size, name="a.png", colour=GREY):
-    """One colour everywhere, so that every changed pixel is the map's doing."""
-    return Picture(Image.new("RGB", (size[1], size[0]), colour), size, name)
+def flat_picture(size, name="a.png", color=GRAY):
+    """One color everywhere, so that every changed pixel is the map's doing."""
+    return Picture(Image.new("RGB", (size[1], size[0]), color), size, name)
 
 
 def squashed(size):

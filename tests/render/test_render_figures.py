@@ -6,7 +6,7 @@ from made_up import a_difference, an_affinity, explanation, one_hot, pixels
 from PIL import Image
 
 from lookalike import render
-from lookalike.render.colours import palette
+from lookalike.render.colors import palette
 from lookalike.render.layout import Sheet, justified
 from lookalike.render.legend import legend, number
 from lookalike.render.text import printable, shortened, text_line, text_width
@@ -17,7 +17,7 @@ NAMES = ("größe 日本 \udcff\n😀.png", "x" * 500 + ".jpg", "ملف.png")
 FIGURES = {
     "side_by_side": lambda **how: render.side_by_side(explanation(names=NAMES[:2]), **how),
     "heat maps": lambda **how: render.side_by_side(explanation(additive=False, method="rollout"), **how),
-    "jet": lambda **how: render.side_by_side(explanation(), colours="jet", **how),
+    "jet": lambda **how: render.side_by_side(explanation(), colors="jet", **how),
     "difference": lambda **how: render.difference(
         a_difference(one_hot((3, 5), (1, 2), -0.1), names=NAMES), **how
     ),
@@ -76,7 +76,7 @@ def test_strip_shares_one_range_over_all_matches():
     warmth = above_legend[..., 0] - above_legend[..., 2]
     third = sheet.margin + 2 * (sheet.columns(3) + sheet.gap)
     assert warmth[:, :third].max() > 80
-    assert warmth[:, third:].max() <= 12  # the greyed photo alone
+    assert warmth[:, third:].max() <= 12  # the grayed photo alone
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_match_lines_draws_no_more_than_n_lines():
         render.match_lines(an_affinity(CELLS), n=0)
 
 
-def test_match_lines_colour_the_cells_that_match():
+def test_match_lines_color_the_cells_that_match():
     affinity = an_affinity([((2, 4), (0, 0))])
     image = pixels(render.match_lines(affinity, width=1000))
     sheet = Sheet(1000)
     above_list = image[: -sheet.margin - 2 * sheet.line]
-    colourful = np.argwhere(np.ptp(above_list, axis=2) > 60)
+    colorful = np.argwhere(np.ptp(above_list, axis=2) > 60)
     query, match = justified((60, 90), (80, 50), sheet.inner, 3 * sheet.gap)
-    x = np.sort(np.unique(colourful[:, 1])) - (1000 - query[1] - match[1] - 3 * sheet.gap) / 2
+    x = np.sort(np.unique(colorful[:, 1])) - (1000 - query[1] - match[1] - 3 * sheet.gap) / 2
     assert x[0] == pytest.approx(query[1] * 4 / 5, abs=5)  # left edge of the query's cell
     assert x[-1] == pytest.approx(query[1] + 3 * sheet.gap + match[1] / 2, abs=5)  # right edge of the match's
 
@@ -142,7 +142,7 @@ def test_justified_gives_two_ordinary_images_one_height_and_the_whole_width():
     assert abs(first[1] + second[1] - 980) <= 1
 
 
-def test_justified_leaves_a_third_to_the_neighbour_of_a_panorama():
+def test_justified_leaves_a_third_to_the_neighbor_of_a_panorama():
     assert justified((100, 5000), (300, 300), 1000, 20)[1] == (327, 327)
 
 
@@ -188,7 +188,7 @@ def test_pictures_are_not_changed_by_drawing():
     assert before.query.image.tobytes() == copy.tobytes()
 
 
-def test_grey_and_transparent_images_are_drawn():
+def test_gray_and_transparent_images_are_drawn():
     given = explanation()
     for mode in ("L", "RGBA", "P", "CMYK"):
         picture = replace(given.query, image=Image.new(mode, (90, 60)))

@@ -9,7 +9,7 @@ from lookalike.types import Geometry, Picture
 SIZE = (60, 100)
 GEOMETRIES = {
     "squash": squashed(SIZE),
-    "centre crop": Geometry(SIZE, (224, 224), (4.0, 24.0, 52.0, 52.0)),
+    "center crop": Geometry(SIZE, (224, 224), (4.0, 24.0, 52.0, 52.0)),
     "letterbox": Geometry(SIZE, (224, 224), (-20.0, 0.0, 100.0, 100.0)),
 }
 
@@ -28,15 +28,15 @@ def test_a_hot_cell_changes_the_photo_only_where_it_lies(geometry):
     np.testing.assert_allclose(brightest, [(top + bottom) / 2, (left + right) / 2], atol=1)
 
 
-def test_an_unseen_border_is_veiled_without_colour():
-    picture = flat_picture(SIZE, colour=(200, 30, 30))
-    drawn = pixels(overlay(picture, np.zeros((2, 2), np.float32), GEOMETRIES["centre crop"]))
+def test_an_unseen_border_is_veiled_without_color():
+    picture = flat_picture(SIZE, color=(200, 30, 30))
+    drawn = pixels(overlay(picture, np.zeros((2, 2), np.float32), GEOMETRIES["center crop"]))
     assert (drawn[4:56, 24:76] == (200, 30, 30)).all()
     assert np.ptp(drawn[:, :24], axis=2).max() == 0
     assert (drawn[:, :24] != (200, 30, 30)).all()
 
 
-def test_sign_decides_the_colour():
+def test_sign_decides_the_color():
     values = np.array([[1.0, -1.0]], np.float32)
     drawn = pixels(overlay(flat_picture((20, 40)), values, squashed((20, 40)), smooth=False))
     together, apart = drawn[10, 5], drawn[10, 35]
@@ -50,7 +50,7 @@ def test_a_weak_map_in_a_shared_range_looks_weak():
     assert changed(match_overlay(both), both.match).max() <= 3
 
 
-def test_the_same_density_on_different_grids_has_the_same_colour():
+def test_the_same_density_on_different_grids_has_the_same_color():
     both = explanation(np.full((7, 7), 0.7 / 49, np.float32), np.full((10, 14), 0.7 / 140, np.float32))
     query, match = pixels(query_overlay(both)), pixels(match_overlay(both))
     assert np.abs(query[30, 30] - match[30, 30]).max() <= 1
@@ -61,7 +61,7 @@ def test_a_zero_map_leaves_the_photo_as_it_is():
     assert changed(overlay(picture, np.zeros((3, 5), np.float32), squashed(SIZE)), picture).max() == 0
 
 
-def test_a_given_limit_weakens_the_colours():
+def test_a_given_limit_weakens_the_colors():
     picture, values = flat_picture(SIZE), one_hot((3, 5), (1, 1))
     own = changed(overlay(picture, values, squashed(SIZE)), picture).max()
     wider = changed(overlay(picture, values, squashed(SIZE), limit=4.0), picture).max()
@@ -96,9 +96,9 @@ def test_a_picture_decoded_at_reduced_scale_is_drawn_at_its_original_size():
     assert overlay(picture, np.zeros((2, 2), np.float32), squashed((60, 100))).size == (100, 60)
 
 
-def test_jet_colours_only_the_positive_part():
+def test_jet_colors_only_the_positive_part():
     values = np.array([[1.0, -1.0, 0.0]], np.float32)
-    drawn = pixels(overlay(flat_picture((20, 60)), values, squashed((20, 60)), colours="jet", smooth=False))
+    drawn = pixels(overlay(flat_picture((20, 60)), values, squashed((20, 60)), colors="jet", smooth=False))
     assert drawn[10, 10, 0] > drawn[10, 10, 2]
     assert (drawn[10, 30] == drawn[10, 50]).all()
 

@@ -8,7 +8,7 @@ from lookalike.types import Geometry
 SIZE = (60, 100)
 GEOMETRIES = {
     "squash": squashed(SIZE),
-    "centre crop": Geometry(SIZE, (224, 224), (4.0, 24.0, 52.0, 52.0)),
+    "center crop": Geometry(SIZE, (224, 224), (4.0, 24.0, 52.0, 52.0)),
     "wide crop": Geometry(SIZE, (96, 160), (3.3, 5.5, 53.4, 89.0)),
     "letterbox": Geometry(SIZE, (224, 224), (-20.0, 0.0, 100.0, 100.0)),
 }
@@ -16,7 +16,7 @@ GEOMETRIES = {
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize("scale", [1.0, 0.5, 3.0])
-def test_a_hot_cell_peaks_at_its_centre_and_ends_at_its_neighbours(geometry, scale):
+def test_a_hot_cell_peaks_at_its_center_and_ends_at_its_neighbors(geometry, scale):
     grid, cell = (5, 7), (2, 4)
     size = (round(60 * scale), round(100 * scale))
     placed = place(one_hot(grid, cell), geometry, size)
@@ -49,16 +49,16 @@ def test_a_positive_map_stays_positive():
     assert place(values, squashed(SIZE), (300, 500)).min() > 0
 
 
-def test_values_stand_at_the_centres_of_their_cells():
+def test_values_stand_at_the_centers_of_their_cells():
     values = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
-    placed = place(values, squashed((55, 77)), (55, 77))  # 11 pixels a cell: centres are pixels
+    placed = place(values, squashed((55, 77)), (55, 77))  # 11 pixels a cell: centers are pixels
     np.testing.assert_allclose(placed[5::11, 5::11], values, atol=1e-6)
 
 
 def test_a_slope_stays_a_slope():
     values = np.tile(np.arange(7, dtype=np.float32), (3, 1))
     placed = place(values, squashed((9, 700)), (9, 700))
-    inner = placed[4, 150:550]  # between centres that are not at the border
+    inner = placed[4, 150:550]  # between centers that are not at the border
     np.testing.assert_allclose(np.diff(inner), 0.01, atol=1e-4)
 
 
@@ -69,7 +69,7 @@ def test_a_transposed_map_is_placed_transposed():
 
 
 def test_outside_the_crop_the_map_is_zero():
-    geometry = GEOMETRIES["centre crop"]
+    geometry = GEOMETRIES["center crop"]
     placed = place(np.ones((2, 3), np.float32), geometry, SIZE)
     assert (placed == seen(geometry, SIZE)).all()
     assert placed[4:56, 24:76].all() and placed.sum() == 52 * 52

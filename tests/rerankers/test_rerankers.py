@@ -60,8 +60,8 @@ contract = pytest.mark.parametrize("reranker", ALL, ids=lambda r: r.name)
 
 @pytest.fixture
 def vectors(noise):
-    centres = noise(6, D, seed=2)
-    return tuple(centres[torch.arange(n) % 6] + 0.8 * noise(n, D, seed=n) for n in (Q, G))
+    centers = noise(6, D, seed=2)
+    return tuple(centers[torch.arange(n) % 6] + 0.8 * noise(n, D, seed=n) for n in (Q, G))
 
 
 @pytest.fixture
@@ -187,11 +187,11 @@ def test_the_helper_of_one_sinks_its_mirror_image():
 def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):
     reranker, row = QueryExpansion(n=3, alpha=1.0), int(ranking.indices[1, 5])
     move = reranker.explain(ranking, 1, row)
-    neighbours = ranking.gallery[ranking.indices[1, :3]]
+    neighbors = ranking.gallery[ranking.indices[1, :3]]
     candidates = ranking.gallery[ranking.indices[1]]
-    whole = expand(ranking.queries[1:2], neighbours[None], 1.0)[0]
+    whole = expand(ranking.queries[1:2], neighbors[None], 1.0)[0]
     for influence in move.influences:
-        kept = neighbours[ranking.indices[1, :3] != influence.row]
+        kept = neighbors[ranking.indices[1, :3] != influence.row]
         change = candidates @ (whole - expand(ranking.queries[1:2], kept[None], 1.0)[0])
         assert influence.amount == pytest.approx(float(change[5] - change.mean()), abs=1e-6)
 

@@ -36,9 +36,9 @@ def checkpoint(tmp_path):
 
 def clusters(noise, *, n_classes=8, of_each=15, spread=0.42, seed=0):
     """Queries and gallery of noisy classes, and which gallery rows are relevant."""
-    centres = F.normalize(noise(n_classes, 32, seed=seed), dim=1)
+    centers = F.normalize(noise(n_classes, 32, seed=seed), dim=1)
     labels = torch.arange(n_classes * of_each) % n_classes
-    vectors = centres[labels] + spread * noise(len(labels), 32, seed=seed + 1) / 2
+    vectors = centers[labels] + spread * noise(len(labels), 32, seed=seed + 1) / 2
     ranking = first_stage(vectors[: 2 * n_classes], vectors[2 * n_classes :], k=1024)
     return ranking, labels[2 * n_classes :][None] == labels[: 2 * n_classes, None]
 

@@ -18,11 +18,9 @@ def many_rooms():
     return [room(seed, paintings=paintings_of(seed), size=(90, 120)) for seed in range(48)]
 
 
-def recoloured(monkeypatch, colours, seed, size):
-    """The same room with every painting replaced by one colour."""
-    monkeypatch.setattr(
-        rooms, "paint", lambda i, n: Image.new("RGB", (n, n), colours.get(i, (128, 128, 128)))
-    )
+def recolored(monkeypatch, colors, seed, size):
+    """The same room with every painting replaced by one color."""
+    monkeypatch.setattr(rooms, "paint", lambda i, n: Image.new("RGB", (n, n), colors.get(i, (128, 128, 128))))
     return room(seed, paintings=paintings_of(seed), size=size)
 
 
@@ -89,7 +87,7 @@ def shares_left_visible(made):
 def test_repainting_changes_pixels_only_where_the_masks_say(monkeypatch, seed):
     size = (120, 160)
     original = room(seed, paintings=paintings_of(seed), size=size)
-    changed = recoloured(monkeypatch, {}, seed, size)
+    changed = recolored(monkeypatch, {}, seed, size)
     seen = np.any(list(original.masks.values()), axis=0)
     reach, _ = grown(seen)
     difference = np.asarray(original.image, int) != np.asarray(changed.image, int)
@@ -97,14 +95,14 @@ def test_repainting_changes_pixels_only_where_the_masks_say(monkeypatch, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_planted_colour_is_found_exactly_where_the_mask_says(monkeypatch, seed):
+def test_a_planted_color_is_found_exactly_where_the_mask_says(monkeypatch, seed):
     size = (131, 177)
     target = paintings_of(seed)[0]
     dark, bright = (
-        np.asarray(recoloured(monkeypatch, {target: colour}, seed, size).image, int)
-        for colour in ((0, 0, 0), (255, 255, 255))
+        np.asarray(recolored(monkeypatch, {target: color}, seed, size).image, int)
+        for color in ((0, 0, 0), (255, 255, 255))
     )
-    made = recoloured(monkeypatch, {}, seed, size)
+    made = recolored(monkeypatch, {}, seed, size)
     found = (bright - dark).max(axis=-1) > 0
     reach, core = grown(made.masks[target])
     assert not found[~reach].any()

@@ -11,30 +11,30 @@ from lookalike.training import EmbeddingLoss, Running, TrainableEmbedding, Train
 
 
 @pytest.fixture(scope="session")
-def coloured(tmp_path_factory):
-    """Class folders train and test: 4 + 3 other classes of 5 noisy pictures, each class with its colour."""
-    top = tmp_path_factory.mktemp("coloured")
+def colored(tmp_path_factory):
+    """Class folders train and test: 4 + 3 other classes of 5 noisy pictures, each class with its color."""
+    top = tmp_path_factory.mktemp("colored")
     random = np.random.default_rng(0)
     for split, n_classes in (("train", 4), ("test", 3)):
         for number in range(n_classes):
             folder = top / split / f"{split}{number}"
             folder.mkdir(parents=True)
-            colour = random.integers(30, 226, 3)
+            color = random.integers(30, 226, 3)
             for i in range(5):
                 noise = random.normal(0, 25, (40 + 4 * i, 52, 3))
-                pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
+                pixels = np.clip(color + noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     return top
 
 
 @pytest.fixture(scope="session")
-def train_data(coloured):
-    return read_dataset(coloured, "train")
+def train_data(colored):
+    return read_dataset(colored, "train")
 
 
 @pytest.fixture(scope="session")
-def test_data(coloured):
-    return read_dataset(coloured, "test")
+def test_data(colored):
+    return read_dataset(colored, "test")
 
 
 @pytest.fixture

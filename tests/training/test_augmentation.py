@@ -15,7 +15,7 @@ def test_crops_cover_the_share_and_have_the_ratio_that_is_asked_for():
         assert 0.73 <= width / height <= 1.37
 
 
-def test_where_no_crop_fits_the_largest_in_the_centre_is_taken():
+def test_where_no_crop_fits_the_largest_in_the_center_is_taken():
     assert random_crop((10, 100), (1.0, 1.0), Random(0)) == (0, 43, 10, 13)  # ratio 4/3
     assert random_crop((100, 9), (1.0, 1.0), Random(0)) == (44, 0, 12, 9)  # ratio 3/4
 

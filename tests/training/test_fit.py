@@ -1,4 +1,4 @@
-"""From labelled images to a folder; and what is refused before, and during."""
+"""From labeled images to a folder; and what is refused before, and during."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.models.embedder import Embedder
 from lookalike.training import Objective, fit
@@ -117,7 +117,7 @@ def test_resuming_with_other_settings_or_images_names_them(train, settings, trai
     train(settings=settings(epochs=1))
     with pytest.raises(TrainingError, match=r"epochs was 1, is 2; head_rate was 0\.001, is 0\.5"):
         train(settings=settings(epochs=2, head_rate=0.5), resume=True)
-    fewer = LabelledImages(train_data.paths[1:], train_data.labels[1:])
+    fewer = LabeledImages(train_data.paths[1:], train_data.labels[1:])
     with pytest.raises(TrainingError, match="images was 20, is 19"):
         train(data=fewer, settings=settings(epochs=1), resume=True)
 
@@ -130,10 +130,10 @@ def test_a_damaged_checkpoint_is_said(train, tmp_path, settings):
 
 
 def test_one_class_and_unjudgeable_evaluation_data_are_refused(train, tmp_path, train_data):
-    one = LabelledImages(train_data.paths[:5], train_data.labels[:5])
+    one = LabeledImages(train_data.paths[:5], train_data.labels[:5])
     with pytest.raises(DatasetError, match="two classes or more"):
         train(data=one)
-    singles = LabelledImages(train_data.paths[:2], ("a", "b"))
+    singles = LabeledImages(train_data.paths[:2], ("a", "b"))
     with pytest.raises(DatasetError, match="a class with two images"):
         train(validation=singles)
     assert not (tmp_path / "out").exists()
@@ -142,7 +142,7 @@ def test_one_class_and_unjudgeable_evaluation_data_are_refused(train, tmp_path, 
 def test_an_unreadable_image_leaves_the_folder_free_for_another_start(train, tmp_path, train_data):
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
-    data = LabelledImages((*train_data.paths, broken), (*train_data.labels, train_data.labels[0]))
+    data = LabeledImages((*train_data.paths, broken), (*train_data.labels, train_data.labels[0]))
     with pytest.raises(DatasetError, match=r"1 of 21 images can't be read, the first is .*broken\.png"):
         train(data=data)
     train()

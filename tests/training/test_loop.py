@@ -97,7 +97,7 @@ def test_the_gradient_is_clipped_to_its_length(
         model = tiny_model()
         before = nn.utils.parameters_to_vector(model.network.head.parameters()).detach()
         chosen = settings(
-            epochs=1, batch_size=18, images_per_class=0, optimiser="sgd", head_rate=1.0, clip=clip
+            epochs=1, batch_size=18, images_per_class=0, optimizer="sgd", head_rate=1.0, clip=clip
         )
         chosen = replace(chosen, weight_decay=0.0)
         fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / str(clip), running=running())

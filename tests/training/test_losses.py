@@ -102,14 +102,14 @@ def test_arcface_adds_half_a_radian_to_the_right_angle(embeddings):
     )
 
 
-def test_soft_triple_weighs_centres_and_wants_few_of_them(embeddings):
+def test_soft_triple_weighs_centers_and_wants_few_of_them(embeddings):
     objective = made("soft-triple")
-    centres = unit(proxies_of(objective).T).view(N_CLASSES, 10, DIMS)
-    s = torch.einsum("bd,ckd->bck", unit(embeddings), centres)
+    centers = unit(proxies_of(objective).T).view(N_CLASSES, 10, DIMS)
+    s = torch.einsum("bd,ckd->bck", unit(embeddings), centers)
     similarity = (F.softmax(s / 0.1, dim=2) * s).sum(2)
     similarity = similarity - 0.01 * F.one_hot(LABELS, N_CLASSES)
     pairs = [
-        (2 - 2 * float(centres[c, i] @ centres[c, j])) ** 0.5
+        (2 - 2 * float(centers[c, i] @ centers[c, j])) ** 0.5
         for c in range(N_CLASSES) for i in range(10) for j in range(i + 1, 10)
     ]  # fmt: skip
     spread = sum(pairs) / (N_CLASSES * 10 * 9)  # equation 12 of the paper

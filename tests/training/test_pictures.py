@@ -7,7 +7,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from lookalike import images as image_files
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.errors import DatasetError
 from lookalike.images import Preprocessing
 from lookalike.training import TrainSettings
@@ -22,7 +22,7 @@ HALF = Preprocessing("crop", (32, 48), crop_pct=0.8, mean=(0.5,) * 3, std=(0.5,)
 def data(pictures, tmp_path):
     for i, picture in enumerate(pictures):
         picture.save(tmp_path / f"{i}.png")
-    return LabelledImages(tuple(sorted(tmp_path.iterdir())), ("b", "a", "b", "a"))
+    return LabeledImages(tuple(sorted(tmp_path.iterdir())), ("b", "a", "b", "a"))
 
 
 @pytest.mark.parametrize("mode", ["crop", "squash"])
@@ -41,7 +41,7 @@ def test_a_whole_picture_covers_the_target_and_keeps_its_proportions_unless_squa
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_draw_is_its_augmented_picture_normalised_with_the_number_of_its_class(data, keep):
+def test_a_draw_is_its_augmented_picture_normalized_with_the_number_of_its_class(data, keep):
     settings = TrainSettings(input_size=(32, 48), crop_pct=0.8)
     pictures = TrainingPictures(data, HALF, settings, keep=keep)
     pictures.read_all()
@@ -57,7 +57,7 @@ def test_evaluation_sees_what_the_saved_model_sees(data):
     (first, second) = evaluation_batches(data, HALF, batch_size=3)
     assert (first.shape, second.shape) == ((3, 3, 32, 48), (1, 3, 32, 48))
     read = np.stack([image_files.read(data.paths[3], HALF)[0]])
-    assert_close(second, torch.from_numpy(image_files.normalise(read, HALF)))
+    assert_close(second, torch.from_numpy(image_files.normalize(read, HALF)))
 
 
 def test_sizes_are_those_of_the_settings_and_the_rest_is_the_start_models():

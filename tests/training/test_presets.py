@@ -48,10 +48,10 @@ def run(*arguments):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
-def test_a_training_from_the_command_line(coloured, tmp_path):
+def test_a_training_from_the_command_line(colored, tmp_path):
     small = ["--epochs", 1, "--batch-size", 8, "--dims", 8, "--input-size", 64, "--warm-up-epochs", 0]
     out = tmp_path / "m"
-    result = run(coloured, "--avsl", "--loss", "margin", *small, "--set", "top_k=3", "-o", out, "--json")
+    result = run(colored, "--avsl", "--loss", "margin", *small, "--set", "top_k=3", "-o", out, "--json")
     assert result.exit_code == 0, result.output
     record = json.loads((out / "training.json").read_text())
     assert record["description"]["avsl"]["base"] == "margin"
@@ -65,8 +65,8 @@ def test_a_training_from_the_command_line(coloured, tmp_path):
     (["--preset", "birds"], "cub200-resnet50"),
     (["--avsl", "--set", "level_weights=[1,2]"], "level_weights"),
 ])  # fmt: skip
-def test_what_does_not_fit_is_a_sentence_and_nothing_is_written(options, reason, coloured, tmp_path):
-    result = run(coloured, *options, "-o", tmp_path / "m")
+def test_what_does_not_fit_is_a_sentence_and_nothing_is_written(options, reason, colored, tmp_path):
+    result = run(colored, *options, "-o", tmp_path / "m")
     assert result.exit_code in (1, 2)
     assert reason in " ".join(result.output.split())
     assert not (tmp_path / "m").exists()

@@ -1,4 +1,4 @@
-"""Training of re-rankers: what is learnt from, that it learns, and that a killed run goes on."""
+"""Training of re-rankers: what is learned from, that it learns, and that a killed run goes on."""
 
 import math
 import subprocess
@@ -149,7 +149,7 @@ def test_training_lowers_the_loss_and_its_file_is_a_checkpoint(birds, tmp_path, 
     changes = {"steps": 40, "batch_size": 8, "dropout": 0.0, "rate": 0.05}
     if kind == "expanded":
         changes |= {
-            "method": kind, "lists": "drawn", "loss": "ranking", "temperature": 0.1, "optimiser": "adamw",
+            "method": kind, "lists": "drawn", "loss": "ranking", "temperature": 0.1, "optimizer": "adamw",
             "rate": 0.003, "reconstruction": 0.1, "n_anchors": 9,
         }  # fmt: skip
     written = fit_reranker([birds], settings(**changes), out=tmp_path / "o", running=running(half=True))

@@ -15,7 +15,7 @@ def test_settings_come_back_from_json():
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs is 1 or more, got 0"),
-        ({"optimiser": "lamb"}, "optimiser is adamw, adam, sgd"),
+        ({"optimizer": "lamb"}, "optimizer is adamw, adam, sgd"),
         ({"schedule": "rising"}, "schedule is constant, step, cosine"),
         ({"precision": "int8"}, "precision is fp32, bf16, fp16"),
         ({"head_rate": float("nan")}, "head_rate is 0 or more, got nan"),

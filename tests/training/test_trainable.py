@@ -8,14 +8,14 @@ from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, GraphSettings
 from lookalike.models.saving import LoadedModel
 from lookalike.training import AvslSettings, TrainableAvsl
-from lookalike.training.trainable import cosine_neighbours
+from lookalike.training.trainable import cosine_neighbors
 
 
-def test_embeddings_that_are_no_numbers_have_no_neighbours():
+def test_embeddings_that_are_no_numbers_have_no_neighbors():
     embeddings = torch.eye(4)
     embeddings[2, 1] = torch.nan
     with pytest.raises(TrainingError, match="the training diverged"):
-        cosine_neighbours(embeddings, 2)
+        cosine_neighbors(embeddings, 2)
 
 
 def test_an_avsl_model_goes_on_with_its_own_graph_only(tiny_backbone):

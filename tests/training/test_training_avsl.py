@@ -61,14 +61,14 @@ def test_the_loss_falls_and_every_part_learns(base, tiny_avsl):
     images, labels = torch.randn(8, 3, 64, 96, generator=generator), torch.arange(4).repeat_interleave(2)
     parameters = [*model.parameters(), *objective.parameters()]
     before = [p.detach().clone() for p in parameters]
-    optimiser = torch.optim.AdamW(parameters, lr=3e-3)
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3)
     losses = []
     for _ in range(8):
         torch.manual_seed(0)
         loss = torch.stack(list(objective(model.train()(images), labels).values())).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] * 0.9
     moved = {id(p) for p, old in zip(parameters, before, strict=True) if not torch.equal(p, old)}
@@ -119,7 +119,7 @@ def test_a_trained_folder_is_an_avsl_model(tiny_avsl, train_data, test_data, set
     )
 
 
-def test_neighbours_are_those_of_the_final_distance(tiny_avsl):
+def test_neighbors_are_those_of_the_final_distance(tiny_avsl):
     model, objective = tiny_avsl()
     images = torch.randn(9, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     objective(model.train()(images), torch.arange(9) % 4)

@@ -21,10 +21,10 @@ def steps_of(folder, loss):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradient_of_one_with_the_joined_batch(tmp_path, coloured):
-    two_processes.train(coloured, tmp_path / "one", 1)
+def test_two_processes_have_the_gradient_of_one_with_the_joined_batch(tmp_path, colored):
+    two_processes.train(colored, tmp_path / "one", 1)
     script = Path(two_processes.__file__)
-    command = [sys.executable, str(script), str(coloured), str(tmp_path / "two"), "2"]
+    command = [sys.executable, str(script), str(colored), str(tmp_path / "two"), "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     for loss in two_processes.LOSSES:

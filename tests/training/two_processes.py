@@ -14,7 +14,7 @@ from lookalike.training import EmbeddingLoss, Running, TrainableEmbedding, Train
 
 LOSSES = ("proxy-anchor", "margin")  # margin: what is drawn at random must be the same everywhere
 SETTINGS = TrainSettings(
-    epochs=1, batch_size=20, images_per_class=0, optimiser="sgd", weight_decay=0.0, clip=0.0,
+    epochs=1, batch_size=20, images_per_class=0, optimizer="sgd", weight_decay=0.0, clip=0.0,
     backbone_rate=0.1, head_rate=0.1, loss_rate=0.1, schedule="constant", warm_up_epochs=0,
     input_size=(32, 48),
 )  # fmt: skip

@@ -59,9 +59,9 @@ def uploaded(client, room_bytes):
 def png():
     """Bytes of a plain PNG: png((W, H))."""
 
-    def make(size, colour=(90, 120, 60)):
+    def make(size, color=(90, 120, 60)):
         buffer = io.BytesIO()
-        Image.new("RGB", size, colour).save(buffer, "PNG")
+        Image.new("RGB", size, color).save(buffer, "PNG")
         return buffer.getvalue()
 
     return make

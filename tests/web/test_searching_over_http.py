@@ -104,8 +104,8 @@ def test_an_explanation_of_a_box_stays_inside_it(client, uploaded, records):
     why = client.get("/api/galleries/rooms/explanation", params=asked).json()
     values = np.array(why["query_map"])
     _, left, _, width = why["query_geometry"]["crop"]
-    centres = left + (np.arange(values.shape[1]) + 0.5) * width / values.shape[1]
-    assert np.abs(values[:, centres < 100]).sum() > 0 and np.abs(values[:, centres > 100]).sum() == 0
+    centers = left + (np.arange(values.shape[1]) + 0.5) * width / values.shape[1]
+    assert np.abs(values[:, centers < 100]).sum() > 0 and np.abs(values[:, centers > 100]).sum() == 0
 
 
 def test_maps_of_a_box_lie_where_its_explanation_lies(client, uploaded, records):

@@ -21,7 +21,7 @@ commands = typer.Typer()
 
 @commands.command()
 def compare(
-    data: Annotated[Path | None, typer.Argument(help="Labelled images: class folders, other layouts.")] = (
+    data: Annotated[Path | None, typer.Argument(help="Labeled images: class folders, other layouts.")] = (
         None
     ),
     model: Annotated[

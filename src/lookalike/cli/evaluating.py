@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
-from lookalike.cli.options import AsJson, InputSize, Normalisation, Pooling, parse_size
+from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar, write_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images;
 @evaluations.command("retrieval")
 def evaluate(
     data: Annotated[
-        Path | None, typer.Argument(help="Labelled images (class folders and other layouts), or a gallery.")
+        Path | None, typer.Argument(help="Labeled images (class folders and other layouts), or a gallery.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="For images: mini, any timm name, a folder, a file.")] = (
         None
@@ -58,7 +58,7 @@ def evaluate(
     clustering: Annotated[bool, typer.Option(help="NMI and AMI of k-means; slow for many classes.")] = True,
     pooling: Pooling = None,
     input_size: InputSize = None,
-    normalisation: Normalisation = None,
+    normalization: Normalization = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write one file with the worst classes' pictures."),
@@ -91,7 +91,7 @@ def evaluate(
             load_for_evaluation,
             open_data,
             retrieve,
-            summarise,
+            summarize,
         )
         from lookalike.reports.evaluation import evaluation_report
 
@@ -102,7 +102,7 @@ def evaluate(
                 queries = embeddings_of_files(query_embeddings, query_labels)
         else:
             assert data is not None
-            made = {"pooling": pooling, "input_size": parse_size(input_size), "normalisation": normalisation}
+            made = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
             changes = {name: value for name, value in made.items() if value is not None}
             asked = load_for_evaluation(model or "mini", **changes) if changes else model
             opened = partial(open_data, model=asked, limit=limit, workers=workers, progress=progress_bar)
@@ -112,7 +112,7 @@ def evaluate(
         sides = (queries, gallery) if queries else (gallery, None)
         retrieved = retrieve(*sides, ks=wanted, progress=progress_bar)
         clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
-        evaluation = summarise(retrieved, clusters=clusters, seed=seed)
+        evaluation = summarize(retrieved, clusters=clusters, seed=seed)
         if as_json:
             print_json(dataclasses.asdict(evaluation))
         else:

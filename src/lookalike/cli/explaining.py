@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, InputSize, Model, Normalisation, Pooling, parse_size
+from lookalike.cli.options import AsJson, InputSize, Model, Normalization, Pooling, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
 from lookalike.cli.serving import announce, check_web
 
@@ -28,7 +28,7 @@ def explain(
     ] = "shares",
     pooling: Pooling = None,
     input_size: InputSize = None,
-    normalisation: Normalisation = None,
+    normalization: Normalization = None,
     fusion: Annotated[
         str | None, typer.Option(help="rollout: fuse attention heads by mean, min or max.")
     ] = None,
@@ -48,7 +48,7 @@ def explain(
     save_maps: Annotated[
         Path | None, typer.Option(help="File .npz for query_map, match_map, similarity, residual.")
     ] = None,
-    colours: Annotated[str, typer.Option(help="lookalike (colour-blind-safe) or jet (as in the papers).")] = (
+    colors: Annotated[str, typer.Option(help="lookalike (color-blind-safe) or jet (as in the papers).")] = (
         "lookalike"
     ),
     as_json: AsJson = False,
@@ -65,13 +65,13 @@ def explain(
 
         options = {"fusion": fusion, "first_layer": first_layer}
         embedder = load_any(
-            model, pooling=pooling, input_size=parse_size(input_size), normalisation=normalisation
+            model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
         )
         explainer = make_explainer(
             embedder, method, **{name: value for name, value in options.items() if value is not None}
         )
         result = explainer(query, match)
-        outputs = Outputs(output, overlays, lines, save_maps, versus, colours)
+        outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, query, match, outputs)
         if as_json:
             print_json({**as_numbers(result), "written": written})

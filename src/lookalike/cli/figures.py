@@ -38,7 +38,7 @@ def parse_numbers(text: str | None) -> list[int] | None:
 
 
 def before_after(
-    data: Annotated[Path, typer.Argument(help="Labelled images, or a gallery whose pictures have labels.")],
+    data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery whose pictures have labels.")],
     figures: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go.")],
     rerank: Annotated[str, typer.Option(metavar="METHOD", help="aqe, k-reciprocal, dba+aqe, ...")] = "aqe",
     model: Annotated[
@@ -59,7 +59,7 @@ def before_after(
 ) -> None:
     """Draw what re-ranking changes, query by query.
 
-    On labelled images or a gallery: results framed by right and wrong, precision-recall curves,
+    On labeled images or a gallery: results framed by right and wrong, precision-recall curves,
     average precision of each query before and after.
 
     Example: lookalike evaluate before-after birds/ --split test --rerank aqe --figures figures/

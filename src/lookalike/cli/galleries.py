@@ -230,7 +230,7 @@ def optimize(place: Place, as_json: AsJson = False) -> None:
 def calibrate(
     place: Place,
     pairs: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Labelled pairs: columns a, b, match.")
+        Path | None, typer.Option(metavar="FILE.csv", help="Labeled pairs: columns a, b, match.")
     ] = None,
     field: Annotated[
         str | None, typer.Option(help="Metadata field that matching pictures share, such as label.")
@@ -243,18 +243,18 @@ def calibrate(
 ) -> None:
     """Learn which similarity means a match.
 
-    From labelled pairs or a field; without either from altered copies of the gallery's pictures.
+    From labeled pairs or a field; without either from altered copies of the gallery's pictures.
 
     Example: lookalike gallery calibrate -g photos.gallery
     """
     with _opened(place) as gallery:
-        from lookalike.gallery import labelled_pairs
+        from lookalike.gallery import labeled_pairs
 
-        found = None if pairs is None else labelled_pairs(pairs)
+        found = None if pairs is None else labeled_pairs(pairs)
         curve = gallery.calibrate(found, field=field, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold}
         _print_or_json(
-            as_json, values, "a hit is a match from similarity {threshold:.3f}, learnt from {source}"
+            as_json, values, "a hit is a match from similarity {threshold:.3f}, learned from {source}"
         )
 
 

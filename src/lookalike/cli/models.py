@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, Normalisation, Pooling, parse_assignments, parse_size
+from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, parse_assignments, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 models = typer.Typer(
@@ -105,9 +105,9 @@ def make_model(
     ] = False,
     pooling: Pooling = None,
     input_size: InputSize = None,
-    normalisation: Normalisation = None,
+    normalization: Normalization = None,
     squash: Annotated[
-        bool, typer.Option("--squash", help="Squash images to the input instead of cutting the centre.")
+        bool, typer.Option("--squash", help="Squash images to the input instead of cutting the center.")
     ] = False,
     set_aside: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Set aside what the images there have in common.")
@@ -137,7 +137,7 @@ def make_model(
             )
         else:
             made = load_model(model, pooling=pooling, input_size=size)
-        embedder = Embedder.of(with_preprocessing(made, normalisation=normalisation, squash=squash))
+        embedder = Embedder.of(with_preprocessing(made, normalization=normalization, squash=squash))
         if set_aside is not None:
             embedder = embedder.setting_aside(list_images(set_aside))
         if whiten_on is not None:

@@ -20,7 +20,7 @@ InputSize = Annotated[
     str | None,
     typer.Option(metavar="H[xW]", help="Input pixels instead of the model's own, e.g. 320 or 240x320."),
 ]
-Normalisation = Annotated[
+Normalization = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|sop|MEAN/STD",

@@ -1,4 +1,4 @@
-"""The command that learns a similarity from labelled images: ``train``."""
+"""The command that learns a similarity from labeled images: ``train``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lookalike.cli.printing import ShowCounted
-    from lookalike.datasets import LabelledImages
+    from lookalike.datasets import LabeledImages
     from lookalike.training import Subject, TrainProgress, TrainSettings
 
 commands = typer.Typer()
 
 # Settings that have no option of their own; tested to be what TrainSettings has beside those below.
 OTHER_SETTINGS = (
-    "optimiser", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
+    "optimizer", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
     "crop_pct", "crop_area", "flip",
 )  # fmt: skip
 AVSL_SETTINGS = (
@@ -43,7 +43,7 @@ Rate = Annotated[float | None, typer.Option(min=0.0)]
 
 @commands.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Labelled images: class folders and other layouts.")],
+    data: Annotated[Path, typer.Argument(help="Labeled images: class folders and other layouts.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder, for --model of other commands.")],
     model: Annotated[
         str | None, typer.Option(help="Start: mini (the default), any timm name, a folder, a checkpoint.")
@@ -110,7 +110,7 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Learn a similarity from labelled images.
+    """Learn a similarity from labeled images.
 
     Writes a model that every command takes. Killed or interrupted, it goes on with --resume from its
     last checkpoint as if nothing had been.
@@ -197,8 +197,8 @@ def _changed(subject: Subject, changes: dict[str, Any], named: dict[str, Any]) -
 
 def _read(
     data: Path, split: str | None, evaluate_on: str | None, layout: str
-) -> tuple[LabelledImages, LabelledImages | None]:
-    """What is learnt from, and what it is judged by if there is any."""
+) -> tuple[LabeledImages, LabeledImages | None]:
+    """What is learned from, and what it is judged by if there is any."""
     from lookalike.datasets import read_dataset, splits_of
 
     splits = splits_of(data, layout)

@@ -1,4 +1,4 @@
-"""The command that trains a re-ranker on labelled embeddings: ``train-reranker``."""
+"""The command that trains a re-ranker on labeled embeddings: ``train-reranker``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ commands = typer.Typer()
 
 # Settings that have no option of their own.
 OTHER_SETTINGS = (
-    "method", "lists", "width", "depth", "heads", "hidden", "dropout", "neighbours", "alpha", "loss",
-    "optimiser", "warm_up", "momentum", "weight_decay", "clip", "variation",
+    "method", "lists", "width", "depth", "heads", "hidden", "dropout", "neighbors", "alpha", "loss",
+    "optimizer", "warm_up", "momentum", "weight_decay", "clip", "variation",
 )  # fmt: skip
 Whole = Annotated[int | None, typer.Option(min=1)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import listed_images
 from lookalike.datasets.splits import Parts
 from lookalike.errors import DatasetError
@@ -40,7 +40,7 @@ def read_cars(source: Path) -> Parts:
     }
 
 
-def _part(source: Path, rows: list[tuple[Path, int]], classes: frozenset[int]) -> LabelledImages:
+def _part(source: Path, rows: list[tuple[Path, int]], classes: frozenset[int]) -> LabeledImages:
     return listed_images(((path, str(number)) for path, number in rows if number in classes), source)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from lookalike import images as image_files
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError, UnreadableImageError
 
 _logger = logging.getLogger(__name__)
@@ -15,8 +15,8 @@ _SMALL = (32, 32)  # pixels; JPEGs are decoded at the smallest scale, yet to the
 Report = Callable[[int, int], None]  # images done, images in all
 
 
-def check_training_data(train: LabelledImages, validation: LabelledImages | None = None) -> None:
-    """Raise DatasetError for labels that no similarity can be learnt from.
+def check_training_data(train: LabeledImages, validation: LabeledImages | None = None) -> None:
+    """Raise DatasetError for labels that no similarity can be learned from.
 
     There must be two classes, each with two images. Classes that training and validation share are
     logged as a warning: figures on them say nothing of classes that were never seen.
@@ -24,7 +24,7 @@ def check_training_data(train: LabelledImages, validation: LabelledImages | None
     if len(train.classes) < 2:
         raise DatasetError(
             f"training needs two classes or more, got {len(train.classes)} ({', '.join(train.classes)}); "
-            "a similarity is learnt from what differs"
+            "a similarity is learned from what differs"
         )
     if single := sorted(name for name, n in train.counts.items() if n == 1):
         raise DatasetError(
@@ -43,7 +43,7 @@ def check_training_data(train: LabelledImages, validation: LabelledImages | None
         )
 
 
-def check_readable(data: LabelledImages, report: Report | None = None) -> None:
+def check_readable(data: LabeledImages, report: Report | None = None) -> None:
     """Decode every image. Raises DatasetError with the number of bad ones and the first of them."""
     bad: list[UnreadableImageError] = []
     for i, path in enumerate(data.paths):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import Parts
 
@@ -26,7 +26,7 @@ def read_cub(source: Path) -> Parts:
     }
 
 
-def _read(source: Path, classes: frozenset[int]) -> LabelledImages:
+def _read(source: Path, classes: frozenset[int]) -> LabeledImages:
     class_of = {image: int(number) for image, number in fields_of_lines(source / LABELS, 2)}
     name_of = _names(source)
     return listed_images(

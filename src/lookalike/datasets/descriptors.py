@@ -1,4 +1,4 @@
-"""Labelled embeddings for training re-rankers: several descriptors of the same images.
+"""Labeled embeddings for training re-rankers: several descriptors of the same images.
 
 From the layout of CSA's authors (``annotations/*.pkl``, ``train/*.pkl``, ``test/*/*.pkl``) and from
 ``.safetensors``, ``.npz`` and ``.npy``. Pickles are read without running what they hold.

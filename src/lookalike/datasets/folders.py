@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.splits import SPLITS, WHOLE, Parts
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
@@ -32,7 +32,7 @@ def read_folders(source: Path) -> Parts:
     return {WHOLE: partial(_classes_of, source)}
 
 
-def _classes_of(source: Path) -> LabelledImages:
+def _classes_of(source: Path) -> LabeledImages:
     images = {folder.name: _images(folder) for folder in _folders(source)}
     if not images:
         raise DatasetError(
@@ -43,7 +43,7 @@ def _classes_of(source: Path) -> LabelledImages:
             f"{len(empty)} of {len(images)} classes in {source} have no image, e.g. {empty[0]}; "
             "remove their folders"
         )
-    return LabelledImages(
+    return LabeledImages(
         tuple(path for paths in images.values() for path in paths),
         tuple(name for name, paths in images.items() for _ in paths),
     )

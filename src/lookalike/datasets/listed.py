@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError
 
 
-def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabelledImages:
+def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImages:
     """Paths with labels. Raises DatasetError where there are none, and where files are missing."""
     pairs = list(rows)
     if not pairs:
@@ -19,7 +19,7 @@ def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabelledIma
             f"{len(missing)} of {len(pairs)} images that {source} lists are not there, e.g. {missing[0]}; "
             "check where the images lie"
         )
-    return LabelledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+    return LabeledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
 
 
 def fields_of_lines(file: Path, n: int, *, header: bool = False) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import Parts
 from lookalike.errors import DatasetError
@@ -36,7 +36,7 @@ def read_online_products(source: Path) -> Parts:
     }
 
 
-def _read(source: Path, file: Path) -> LabelledImages:
+def _read(source: Path, file: Path) -> LabeledImages:
     rows = [(path, number) for _, number, _, path in fields_of_lines(file, 4, header=True)]
     tops = [source, source / "images"]
     top = next((top for top in tops if rows and (top / rows[0][0]).is_file()), source)

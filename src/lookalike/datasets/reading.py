@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lookalike.datasets import cars, cub, folders, online_products, tables
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.splits import WHOLE, Parts, chosen
 from lookalike.errors import DatasetError
 
@@ -15,13 +15,13 @@ LAYOUTS: Mapping[str, Callable[[Path], Parts]] = {
     "cub": cub.read_cub,
     "cars": cars.read_cars,
     "online-products": online_products.read_online_products,
-    "table": tables.read_labelled_table,
+    "table": tables.read_labeled_table,
     "lists": tables.read_lists,
 }
 
 
-def read_dataset(source: str | Path, split: str | None = None, layout: str = "auto") -> LabelledImages:
-    """The labelled images of a dataset, or of one split of it (train, val, test, query, gallery).
+def read_dataset(source: str | Path, split: str | None = None, layout: str = "auto") -> LabeledImages:
+    """The labeled images of a dataset, or of one split of it (train, val, test, query, gallery).
 
     No image is opened, only lists and annotations. Raises DatasetError, saying what was expected
     where, for a layout that is not there, a split that it has not, a class without images or a

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError
 
 SPLITS = ("train", "val", "test", "query", "gallery")
 WHOLE = ""  # the name of the one part of a dataset that has no splits
 
 # What a reader finds: each part with a function that reads it.
-Parts = Mapping[str, Callable[[], LabelledImages]]
+Parts = Mapping[str, Callable[[], LabeledImages]]
 
 
-def chosen(split: str | None, parts: Parts, source: Path) -> LabelledImages:
+def chosen(split: str | None, parts: Parts, source: Path) -> LabeledImages:
     """The part that is asked for, or the only one. Raises DatasetError where that is unclear."""
     names = ", ".join(sorted(parts))
     if split is None and len(parts) > 1:

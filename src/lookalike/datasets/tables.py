@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from lookalike.datasets.labelled import LabelledImages
+from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import SPLITS, WHOLE, Parts
 from lookalike.errors import DatasetError
@@ -35,7 +35,7 @@ def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
         raise DatasetError(f"{file} can't be read as a table: {str(error).splitlines()[0]}") from error
 
 
-def read_labelled_table(source: Path) -> Parts:
+def read_labeled_table(source: Path) -> Parts:
     """A table with the columns ``path`` and ``label``; a column ``split`` parts it.
 
     Relative paths are below the table's folder.
@@ -86,9 +86,9 @@ def read_lists(source: Path) -> Parts:
     return {split: partial(_read_list, file) for split, file in found.items()}
 
 
-def _read_list(file: Path) -> LabelledImages:
+def _read_list(file: Path) -> LabeledImages:
     if file.suffix != ".txt":
-        parts = read_labelled_table(file)
+        parts = read_labeled_table(file)
         if list(parts) != [WHOLE]:
             raise DatasetError(f"{file} is one split, yet it has a column split; remove the column")
         return parts[WHOLE]()

@@ -1,7 +1,7 @@
-"""How good an embedding is at retrieval, on labelled images: figures, intervals, worst classes."""
+"""How good an embedding is at retrieval, on labeled images: figures, intervals, worst classes."""
 
 from lookalike.evaluation.clustering import ClusterAgreement, can_cluster, cluster_agreement
-from lookalike.evaluation.labelled import LabelledEmbeddings, labelled
+from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import Retrieved, retrieve
 from lookalike.evaluation.sources import (
     Data,
@@ -11,7 +11,7 @@ from lookalike.evaluation.sources import (
     load_for_evaluation,
     open_data,
 )
-from lookalike.evaluation.summary import ClassFigures, Evaluation, Figure, summarise
+from lookalike.evaluation.summary import ClassFigures, Evaluation, Figure, summarize
 
 __all__ = [
     "ClassFigures",
@@ -19,16 +19,16 @@ __all__ = [
     "Data",
     "Evaluation",
     "Figure",
-    "LabelledEmbeddings",
+    "LabeledEmbeddings",
     "Retrieved",
     "can_cluster",
     "cluster_agreement",
     "embed_images",
     "embeddings_of_files",
     "embeddings_of_gallery",
-    "labelled",
+    "labeled",
     "load_for_evaluation",
     "open_data",
     "retrieve",
-    "summarise",
+    "summarize",
 ]

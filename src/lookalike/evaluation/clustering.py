@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from lookalike.evaluation.labelled import LabelledEmbeddings
+from lookalike.evaluation.labeled import LabeledEmbeddings
 
 _STARTS = 3  # of which the tightest counts
 _MANY = 1000  # classes from which one start has to do: each step costs images x classes
@@ -20,7 +20,7 @@ _MAX_STEPS = 100
 class ClusterAgreement:
     """How k-means with as many clusters as classes agrees with the labels."""
 
-    nmi: float  # normalised mutual information, arithmetic mean, [0, 1]; high for many small classes
+    nmi: float  # normalized mutual information, arithmetic mean, [0, 1]; high for many small classes
     ami: float  # the same adjusted for chance: 0 is chance, 1 is agreement
     n_clusters: int
     n_starts: int  # k-means runs, of which the tightest counts
@@ -32,7 +32,7 @@ def can_cluster() -> bool:
     return find_spec("sklearn") is not None
 
 
-def cluster_agreement(embeddings: LabelledEmbeddings, *, seed: int = 0) -> ClusterAgreement:
+def cluster_agreement(embeddings: LabeledEmbeddings, *, seed: int = 0) -> ClusterAgreement:
     """NMI and AMI of the labels with k-means clusters of the unit embeddings.
 
     Vinh, Epps, Bailey, JMLR 2010. Another seed may give other clusters and so other numbers. Needs

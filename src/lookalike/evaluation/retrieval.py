@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lookalike.evaluation.labelled import LabelledEmbeddings, check_can_be_judged
+from lookalike.evaluation.labeled import LabeledEmbeddings, check_can_be_judged
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.ops.metrics_per_query import (
     average_precisions,
@@ -17,7 +17,7 @@ from lookalike.ops.metrics_per_query import (
     r_precisions,
     reciprocal_ranks,
 )
-from lookalike.ops.neighbours import largest_k
+from lookalike.ops.neighbors import largest_k
 from lookalike.ops.relevant_ranks import relevant_ranks
 
 _BLOCK = 2**23  # similarities held at once: 32 MiB of float32, and some four times that beside them
@@ -33,8 +33,8 @@ OTHER_METRICS = {
 class Retrieved:
     """What every query with a match found."""
 
-    queries: LabelledEmbeddings
-    gallery: LabelledEmbeddings  # the queries themselves where each image asks all others
+    queries: LabeledEmbeddings
+    gallery: LabeledEmbeddings  # the queries themselves where each image asks all others
     leaves_self_out: bool  # whether the gallery is the queries, each without itself
     metrics: tuple[str, ...]  # M names
     values: Tensor  # (Q, M) float64: each metric of each query that has a match
@@ -54,8 +54,8 @@ class Retrieved:
 
 
 def retrieve(
-    queries: LabelledEmbeddings,
-    gallery: LabelledEmbeddings | None = None,
+    queries: LabeledEmbeddings,
+    gallery: LabeledEmbeddings | None = None,
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
     depth: int = 10,
@@ -97,7 +97,7 @@ def retrieve(
     return Retrieved(queries, gallery, is_self, names, values, asked, nearest, similarities)
 
 
-def label_codes(queries: LabelledEmbeddings, gallery: LabelledEmbeddings) -> tuple[Tensor, Tensor]:
+def label_codes(queries: LabeledEmbeddings, gallery: LabeledEmbeddings) -> tuple[Tensor, Tensor]:
     """The labels of both as whole numbers that are equal where the labels are: (Q,) and (G,)."""
     number = {label: i for i, label in enumerate(sorted({*queries.labels, *gallery.labels}))}
     codes = [torch.tensor([number[label] for label in side.labels]) for side in (queries, gallery)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lookalike.datasets.revisited import RevisitedTruth
 from lookalike.errors import DatasetError
-from lookalike.ops.neighbours import largest_k
+from lookalike.ops.neighbors import largest_k
 from lookalike.ops.revisited import (
     NOWHERE,
     clear_positions,

@@ -118,11 +118,11 @@ def making_of(embedder: Embedder, *, crop: bool) -> Making:
     how = {
         "fit": f"proportions kept, shrunk to {max(height, width)} pixels on the longer side",
         "squash": f"squashed to {height} x {width}",
-        "crop": f"centre crop of {height} x {width}",
+        "crop": f"center crop of {height} x {width}",
         "letterbox": f"proportions kept inside {height} x {width}",
     }
     scales = ", ".join(f"{scale:.3g}" for scale in embedder.scales)
-    power = f", generalised mean of power {embedder.scale_power:.3g}" if len(embedder.scales) > 1 else ""
+    power = f", generalized mean of power {embedder.scale_power:.3g}" if len(embedder.scales) > 1 else ""
     return Making(
         model=f"{embedder.name}, fingerprint {embedder.fingerprint()[:16]}, {embedder.precision}",
         query_boxes="cropped" if crop else "ignored: whole query images",

@@ -39,7 +39,7 @@ class RevisitedRun:
 class DescriptorSettings:
     """What happens to descriptors before and after they are compared."""
 
-    whiten: Path | None = None  # file of features that a PCA whitening is learnt on
+    whiten: Path | None = None  # file of features that a PCA whitening is learned on
     whiten_width: int | None = None  # directions that it keeps; all that the features span by default
     distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and never right
     rerank: str | None = None  # a re-ranker's name
@@ -169,9 +169,9 @@ def _run(
     progress: Progress,
 ) -> RevisitedRun:
     distractors = [open_vectors(path) for path in settings.distractors]
-    learnt_on = [open_vectors(settings.whiten)] if settings.whiten else []
-    _check_widths(queries, gallery, *distractors, *learnt_on)
-    prepare, making = _preparation(learnt_on, settings.whiten_width, origin.making)
+    learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
+    _check_widths(queries, gallery, *distractors, *learned_on)
+    prepare, making = _preparation(learned_on, settings.whiten_width, origin.making)
     asked = prepare(queries.whole())
     figures = figures_of_scores(
         truth,
@@ -220,19 +220,19 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _preparation(
-    learnt_on: Sequence[VectorBlocks], width: int | None, making: Making
+    learned_on: Sequence[VectorBlocks], width: int | None, making: Making
 ) -> tuple[Callable[[Tensor], Tensor], Making]:
     """What is done to rows of descriptors, and the card's words for it."""
-    if not learnt_on:
+    if not learned_on:
         return _unit, making
-    features = learnt_on[0]
+    features = learned_on[0]
     layer = whitening(_unit(features.whole()), width)
 
     def whitened(rows: Tensor) -> Tensor:
         with torch.no_grad():
             return _unit(layer(_unit(rows)))
 
-    words = f"PCA learnt on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
+    words = f"PCA learned on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
     return whitened, replace(making, whitening=words)
 
 

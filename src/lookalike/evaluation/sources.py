@@ -1,4 +1,4 @@
-"""Labelled embeddings from images and a model, from a gallery, and from arrays in files."""
+"""Labeled embeddings from images and a model, from a gallery, and from arrays in files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lookalike.datasets import LabelledImages, read_dataset
+from lookalike.datasets import LabeledImages, read_dataset
 from lookalike.datasets.arrays import read_labels, read_vectors
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
-from lookalike.evaluation.labelled import LabelledEmbeddings, labelled
+from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
@@ -44,7 +44,7 @@ def without_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Data:
-    """Where labelled images are, or a gallery of them."""
+    """Where labeled images are, or a gallery of them."""
 
     place: Path
     split: str | None = None  # of images in several splits
@@ -62,8 +62,8 @@ def open_data(
     limit: int | None = None,
     workers: int = 0,
     progress: Progress = without_bar,
-) -> LabelledEmbeddings:
-    """Labelled images embedded with a model (``mini`` unless named), or what a gallery holds.
+) -> LabeledEmbeddings:
+    """Labeled images embedded with a model (``mini`` unless named), or what a gallery holds.
 
     ``limit`` keeps so many images, taken evenly over the list. Raises DatasetError for a gallery
     with a model: its own made its embeddings.
@@ -82,23 +82,23 @@ def open_data(
     return embed_images(embedder, images, source=source, workers=workers, progress=progress)
 
 
-def evenly(images: LabelledImages, limit: int | None) -> LabelledImages:
+def evenly(images: LabeledImages, limit: int | None) -> LabeledImages:
     """At most ``limit`` of the images, at equal steps over the list."""
     if limit is None or limit >= len(images):
         return images
     rows = [i * len(images) // limit for i in range(limit)]
-    return LabelledImages(tuple(images.paths[i] for i in rows), tuple(images.labels[i] for i in rows))
+    return LabeledImages(tuple(images.paths[i] for i in rows), tuple(images.labels[i] for i in rows))
 
 
 def embed_images(
     embedder: AnyEmbedder,
-    images: LabelledImages,
+    images: LabeledImages,
     *,
     source: str,
     workers: int = 0,
     progress: Progress = without_bar,
-) -> LabelledEmbeddings:
-    """Embeddings of labelled images; files that can't be read are left out and told in ``left_out``.
+) -> LabeledEmbeddings:
+    """Embeddings of labeled images; files that can't be read are left out and told in ``left_out``.
 
     ``workers`` processes decode ahead; without any it happens here. Raises DatasetError where no
     image can be read.
@@ -127,7 +127,7 @@ def embed_images(
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
         )
-    found = labelled(
+    found = labeled(
         torch.cat(batches),
         [images.labels[i] for i in kept],
         source=source,
@@ -145,7 +145,7 @@ def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtyp
     return embedder.embed([Image.fromarray(array) for array in pixels])
 
 
-def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> LabelledEmbeddings:
+def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> LabeledEmbeddings:
     """The embeddings that a gallery holds; labels are a metadata field. The model is not loaded.
 
     Pictures without the field are left out. Raises GalleryError where there is no gallery, it is
@@ -163,7 +163,7 @@ def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> Labelle
             "--labels-from-folders"
         )
     missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
-    return labelled(
+    return labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [str(labels[i]) for i in known],
         source=str(place),
@@ -173,16 +173,16 @@ def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> Labelle
     )
 
 
-def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabelledEmbeddings:
+def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:
     """Embeddings and labels from .npy, .npz, .safetensors or .pt files; labels also from .txt.
 
     Without a file of labels they are in the same one. Raises LookalikeError for files, DatasetError
     for what is in them.
     """
-    return labelled(read_vectors(embeddings), read_labels(labels or embeddings), source=str(embeddings))
+    return labeled(read_vectors(embeddings), read_labels(labels or embeddings), source=str(embeddings))
 
 
-def _decoded(images: LabelledImages, decoders: Decoders) -> Iterator[Future[DecodedFile]]:
+def _decoded(images: LabeledImages, decoders: Decoders) -> Iterator[Future[DecodedFile]]:
     """Files in order, a bounded number of them decoded ahead."""
     waiting: deque[Future[DecodedFile]] = deque()
     for path in images.paths:

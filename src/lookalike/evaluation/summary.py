@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lookalike.evaluation.clustering import ClusterAgreement
-from lookalike.evaluation.labelled import LabelledEmbeddings
+from lookalike.evaluation.labeled import LabeledEmbeddings
 from lookalike.evaluation.retrieval import Retrieved
 from lookalike.ops.resampling import bootstrap_intervals
 
@@ -59,7 +59,7 @@ class Evaluation:
         return {figure.metric: figure for figure in self.figures}[metric]
 
 
-def summarise(
+def summarize(
     retrieved: Retrieved,
     *,
     clusters: ClusterAgreement | None = None,
@@ -116,7 +116,7 @@ def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: flo
     return ClassFigures(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
 
 
-def graph_rule(judged: LabelledEmbeddings) -> list[str]:
+def graph_rule(judged: LabeledEmbeddings) -> list[str]:
     """What must be said of an AVSL model: not all that it knows is judged."""
     if not judged.has_graph:
         return []

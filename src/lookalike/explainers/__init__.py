@@ -64,12 +64,12 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
     """An embedder by name, in fp32, or an ONNX file as a black box; ``changes`` as in ``Embedder.load``."""
     if not str(model).endswith(".onnx"):
         return Embedder.load(model, **{"precision": "fp32", **changes})
-    normalisation = changes.pop("normalisation", None)
+    normalization = changes.pop("normalization", None)
     if any(value is not None for value in changes.values()):
         raise UnsupportedMethodError(
             f"pooling and input size of an ONNX model are fixed; load {model} without changing them"
         )
-    return OnnxEmbedder(model, normalisation=normalisation)
+    return OnnxEmbedder(model, normalization=normalization)
 
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:

@@ -84,7 +84,7 @@ def _answer(embedder: Embedder, method: str, query: Image.Image, match: Image.Im
 
 
 def _pictures() -> tuple[Image.Image, Image.Image]:
-    """Two pictures of coloured noise, neither square nor of one size."""
+    """Two pictures of colored noise, neither square nor of one size."""
     rng = np.random.default_rng(0)
     return tuple(  # type: ignore[return-value]
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)

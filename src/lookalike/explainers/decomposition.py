@@ -1,6 +1,6 @@
 """The default explanation: each place's share of the cosine, exact for every additive pooling.
 
-Generalises Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
+Generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
 average and max pooling to any pooling and head (see ``ops.passage``).
 """
 

@@ -102,9 +102,9 @@ class Occlusion:
         cell_height, cell_width = image.height / grid[0], image.width / grid[1]
         for row in range(grid[0]):
             for column in range(grid[1]):
-                centre_y, centre_x = (row + 0.5) * cell_height, (column + 0.5) * cell_width
+                center_y, center_x = (row + 0.5) * cell_height, (column + 0.5) * cell_width
                 reach_y, reach_x = cell_height * self.window / 2, cell_width * self.window / 2
-                box = (centre_x - reach_x, centre_y - reach_y, centre_x + reach_x, centre_y + reach_y)
+                box = (center_x - reach_x, center_y - reach_y, center_x + reach_x, center_y + reach_y)
                 covered = image.copy()
                 covered.paste(fill, tuple(round(edge) for edge in box))  # type: ignore[arg-type]
                 yield covered

@@ -1,12 +1,12 @@
 """Index photographs, search them, and have every hit say why."""
 
 from lookalike.gallery.adding import AddProgress, AddReport
-from lookalike.gallery.calibration import Calibration, LabelledPair
+from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
 from lookalike.gallery.hits import Hit
-from lookalike.gallery.labels import both, combined_metadata, folder_labels, labelled_pairs, table_metadata
+from lookalike.gallery.labels import both, combined_metadata, folder_labels, labeled_pairs, table_metadata
 from lookalike.gallery.reranking import Lift
 
 __all__ = [
@@ -16,12 +16,12 @@ __all__ = [
     "Gallery",
     "GalleryDescription",
     "Hit",
-    "LabelledPair",
+    "LabeledPair",
     "Lift",
     "both",
     "combined_metadata",
     "folder_labels",
-    "labelled_pairs",
+    "labeled_pairs",
     "parse_filter",
     "table_metadata",
 ]

@@ -20,7 +20,7 @@ from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.calibration import fit_logistic
 from lookalike.store import Snapshot
 
-LabelledPair = tuple[ImageSource, ImageSource, bool]
+LabeledPair = tuple[ImageSource, ImageSource, bool]
 _LARGEST_SIDE = 640  # pixels at which pictures are altered
 _MIN_PAIRS = 5
 
@@ -74,8 +74,8 @@ def fit(positives: Tensor, negatives: Tensor, *, prior: float, source: str) -> C
     return Calibration(slope, intercept, prior, source, len(positives), len(negatives))
 
 
-def pair_cosines(pairs: Sequence[LabelledPair], embedder: Embedder) -> tuple[Tensor, Tensor]:
-    """Cosines of labelled pairs of images: those that match, and the others."""
+def pair_cosines(pairs: Sequence[LabeledPair], embedder: Embedder) -> tuple[Tensor, Tensor]:
+    """Cosines of labeled pairs of images: those that match, and the others."""
     if not pairs:
         return torch.empty(0), torch.empty(0)
     first = embedder.embed([pair[0] for pair in pairs])
@@ -89,7 +89,7 @@ def label_cosines(snapshot: Snapshot, field: str, *, count: int, seed: int) -> t
     """For random pictures: cosines of the nearest with the same value of a field, and with another."""
     labels = np.array([str(record.metadata.get(field, "")) for record in snapshot.records])
     known = np.flatnonzero(labels != "")
-    vectors = torch.from_numpy(snapshot.embeddings[known])  # (G, D) of labelled pictures only
+    vectors = torch.from_numpy(snapshot.embeddings[known])  # (G, D) of labeled pictures only
     _, codes = np.unique(labels[known], return_inverse=True)
     rows = np.random.default_rng(seed).permutation(len(known))[:count]
     cosines = vectors[rows] @ vectors.T  # (B, G)

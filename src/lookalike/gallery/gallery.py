@@ -23,7 +23,7 @@ from lookalike.gallery.adding import (
     listed,
     utf8_paths,
 )
-from lookalike.gallery.calibration import Calibration, LabelledPair
+from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription, describe
 from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.filters import Where
@@ -344,7 +344,7 @@ class Gallery:
 
     def calibrate(
         self,
-        pairs: Sequence[LabelledPair] | None = None,
+        pairs: Sequence[LabeledPair] | None = None,
         *,
         field: str | None = None,
         prior: float = 0.5,
@@ -353,13 +353,13 @@ class Gallery:
     ) -> Calibration:
         """Learn how likely a hit with some cosine is a match; every hit then has a probability.
 
-        From labelled ``pairs`` (image, image, whether they match); or, for ``count`` pictures of the
+        From labeled ``pairs`` (image, image, whether they match); or, for ``count`` pictures of the
         gallery, from the nearest with the same and the nearest with another value of a metadata
         ``field``; or, without labels, from an altered copy of each and the nearest other picture to it.
         ``prior`` is how likely it is, before one looks, that a query has a match here.
         """
         if pairs is not None:
-            found, source = calibrating.pair_cosines(pairs, self.embedder), "labelled pairs"
+            found, source = calibrating.pair_cosines(pairs, self.embedder), "labeled pairs"
         elif field is not None:
             snapshot = self._searcher.snapshot()
             found = calibrating.label_cosines(snapshot, field, count=count, seed=seed)

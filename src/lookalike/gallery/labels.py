@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
-def labelled_pairs(file: str | Path) -> list[tuple[Path, Path, bool]]:
+def labeled_pairs(file: str | Path) -> list[tuple[Path, Path, bool]]:
     """Pairs of images that match or don't: columns ``a``, ``b`` (paths) and ``match`` (0/1, yes/no).
 
     Raises GalleryError for other columns or values.

@@ -36,7 +36,7 @@ class Shortlist:
 
 @final
 class Searcher:
-    """Finds neighbours in a store; keeps the last version that it saw in memory if it fits."""
+    """Finds neighbors in a store; keeps the last version that it saw in memory if it fits."""
 
     def __init__(self, store: VectorStore, place: Path | None, memory_budget: int) -> None:
         self._store, self._place, self._budget = store, place, memory_budget

@@ -6,7 +6,7 @@ Numpy and Pillow only, no torch: decoding workers start fast.
 from lookalike.images.decoding import DecodedFile, Decoders
 from lookalike.images.listing import SUFFIXES, list_images
 from lookalike.images.loading import Limits, file_bytes, load
-from lookalike.images.preparing import normalise, prepare, read
+from lookalike.images.preparing import normalize, prepare, read
 from lookalike.images.preprocessing import Preprocessing
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "file_bytes",
     "list_images",
     "load",
-    "normalise",
+    "normalize",
     "prepare",
     "read",
 ]

@@ -21,7 +21,7 @@ from PIL import TiffImagePlugin as _tiff  # noqa: F401
 from PIL import WebPImagePlugin as _webp  # noqa: F401
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images.colours import to_rgb
+from lookalike.images.colors import to_rgb
 from lookalike.images.pillow_warnings import quiet_pillow
 from lookalike.types import Picture
 

@@ -1,4 +1,4 @@
-"""From a picture to what the network sees: resize, cut the centre, normalise; and where it lies."""
+"""From a picture to what the network sees: resize, cut the center, normalize; and where it lies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read(
 
 
 def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], Geometry]:
-    """What the network will see before normalisation, uint8 RGB (H, W, 3), and where it lies.
+    """What the network will see before normalization, uint8 RGB (H, W, 3), and where it lies.
 
     Equals timm's evaluation transform pixel for pixel, also for input sizes that are not square;
     mode ``fit`` equals Pillow's ``thumbnail``.
@@ -65,7 +65,7 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.
     return np.array(canvas), Geometry(picture.original_size, (place.height, place.width), crop)
 
 
-def normalise(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+def normalize(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """(B, H, W, 3) uint8 RGB as contiguous (B, 3, H, W) float32: (x / 255 - mean) / std."""
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise ValueError(f"expected uint8 pictures (B, H, W, 3); got {batch.dtype} {batch.shape}")
@@ -99,7 +99,7 @@ def _place(original_size: tuple[int, int], preprocessing: Preprocessing) -> _Pla
 
 
 def _offset(resized: int, window: int) -> int:
-    """Where a centred window starts; torchvision rounds cuts half to even and padding down."""
+    """Where a centered window starts; torchvision rounds cuts half to even and padding down."""
     return round((resized - window) / 2) if resized >= window else -((window - resized) // 2)
 
 
@@ -141,7 +141,7 @@ def _fitted_size(original_size: tuple[int, int], largest: tuple[int, int]) -> tu
 
 
 def _cut(picture: Picture, place: _Place, preprocessing: Preprocessing) -> Image.Image:
-    """The window filled with the resized picture, and with the mean colour where it reaches beyond."""
+    """The window filled with the resized picture, and with the mean color where it reaches beyond."""
     resample = _FILTERS[preprocessing.interpolation]
     height, width = place.resized
     # The part of the resized picture that the window shows: left, top, right, bottom.

@@ -15,12 +15,12 @@ MAX_SIDE = 4096  # pixels; a settings file from a stranger must not ask for tera
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture is fitted to the network's input and normalised.
+    """How a picture is fitted to the network's input and normalized.
 
     The picture is resized to the input size divided by ``crop_pct`` (rounded down), then the
-    centre is cut out. ``squash`` resizes both sides freely; ``crop`` keeps the proportions and
+    center is cut out. ``squash`` resizes both sides freely; ``crop`` keeps the proportions and
     covers the target (what sticks out is cut off); ``letterbox`` keeps them and fits inside it,
-    on the mean colour. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
+    on the mean color. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
     them, shrinks the picture until it fits inside the target, never enlarges it, and hands the
     network just that: inputs of many sizes, at most ``input_size``.
 
@@ -29,7 +29,7 @@ class Preprocessing:
 
     mode: Mode
     input_size: tuple[int, int]  # (H, W) pixels; the largest that may occur where mode is fit
-    crop_pct: float = 1.0  # in (0, 1]; share of the resized picture that the centre keeps
+    crop_pct: float = 1.0  # in (0, 1]; share of the resized picture that the center keeps
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB in [0, 1]; default: ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)  # RGB in units of [0, 1], above 0
@@ -54,7 +54,7 @@ class Preprocessing:
 
     @property
     def resize_target(self) -> tuple[int, int]:
-        """(H, W) pixels that the picture is resized to cover, fill or fit before the centre is cut."""
+        """(H, W) pixels that the picture is resized to cover, fill or fit before the center is cut."""
         height, width = self.input_size
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 

@@ -47,7 +47,7 @@ class GraphSettings:
 
 @final
 class Gates(nn.Module):
-    """What is learnt of the graph between nodes: links, and when a node is believed."""
+    """What is learned of the graph between nodes: links, and when a node is believed."""
 
     def __init__(self, width: int, n_levels: int, settings: GraphSettings = GraphSettings()) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class AvslNetwork(nn.Module):
         return [layer for layer in self.projections if isinstance(layer, nn.Linear)]
 
     def forward(self, images: Tensor) -> Levels:
-        """Nodes and their maps of normalised images (B, 3, H, W); only the embeddings have gradients."""
+        """Nodes and their maps of normalized images (B, 3, H, W); only the embeddings have gradients."""
         features = level_maps(self.backbone, images, self.gates.settings.levels)
         weights = [(layer.weight, layer.bias) for layer in self.layers]  # (D, C) and (D,)
         with torch.autocast(images.device.type, enabled=False):

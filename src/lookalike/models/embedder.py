@@ -55,7 +55,7 @@ class Embedder:
         self.name = name
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
-        self.scale_power = scale_power  # of the generalised mean over scales
+        self.scale_power = scale_power  # of the generalized mean over scales
         self.device = _choose_device(device)
         self.precision = _choose_precision(precision, self.device)
         self.network = network.eval().requires_grad_(False).to(self.device)
@@ -125,7 +125,7 @@ class Embedder:
                 yield F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
 
     def _to_tensor(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-        batch = torch.from_numpy(image_files.normalise(pixels, self.preprocessing)).to(self.device)
+        batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         if self.network.backbone.is_convolutional:
             batch = batch.to(memory_format=torch.channels_last)
         return batch  # (B, 3, H, W)
@@ -161,7 +161,7 @@ class Embedder:
         return torch.stack(merged).sum(0), grid
 
     def tensor(self, source: ImageSource) -> tuple[Tensor, Geometry]:
-        """One normalised image (1, 3, H, W) on the embedder's device, for explainers that run the
+        """One normalized image (1, 3, H, W) on the embedder's device, for explainers that run the
         network themselves, and where it lies."""
         pixels, geometry = self.read(source)
         return self._to_tensor(pixels[None]), geometry
@@ -178,7 +178,7 @@ class Embedder:
         return self._followed_by(all_but_the_top(self.embed(sources), directions), "particular")
 
     def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
-        """A new embedder whose head ends with a PCA whitening learnt on these images; no labels needed.
+        """A new embedder whose head ends with a PCA whitening learned on these images; no labels needed.
 
         It keeps ``width`` directions, by default half as many as there are images and at most D (Jégou
         and Chum, ECCV 2012). Raises ValueError where there are too few images for the width.
@@ -209,18 +209,18 @@ class Embedder:
         *,
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
-        normalisation: str | None = None,
+        normalization: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
     ) -> Embedder:
         """An embedder by name: ``mini`` (bundled), any timm name, ``hf-hub:owner/name``, a folder
         saved by ``save``, or a checkpoint file of the research codes.
 
-        ``pooling``, ``input_size`` (H, W) and ``normalisation`` (``imagenet``, ``sop`` or
+        ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
         ``MEAN/STD``) replace what the model brings. Raises UnknownModelError and CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalisation=normalisation
+            model, pooling=pooling, input_size=input_size, normalization=normalization
         )
         return cls.of(loaded, device=device, precision=precision)
 

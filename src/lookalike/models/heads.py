@@ -80,7 +80,7 @@ class PlainBatchNorm(nn.Module):
 
 
 class Scale(nn.Module):
-    """Multiplies each channel by a learnt factor (layer scale)."""
+    """Multiplies each channel by a learned factor (layer scale)."""
 
     def __init__(self, factor: Tensor) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -> nn.Linear:
-    """PCA whitening learnt on embeddings (B, C): an affine layer C → width of unit variances.
+    """PCA whitening learned on embeddings (B, C): an affine layer C → width of unit variances.
 
     Raises ValueError where width is more than the number of directions that B samples span, copies
     counted once.

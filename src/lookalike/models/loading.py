@@ -21,7 +21,7 @@ from lookalike.models.saving import CONFIG, WEIGHTS, LoadedModel, load_folder, l
 
 BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
-NORMALISATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+NORMALizATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
 }
@@ -48,22 +48,22 @@ def load_model(
     *,
     pooling: str | None = None,
     input_size: tuple[int, int] | None = None,
-    normalisation: str | None = None,
+    normalization: str | None = None,
 ) -> LoadedModel:
     """The model that a name, folder or file stands for, with what the caller wants otherwise.
 
     Raises UnknownModelError and CheckpointError.
     """
-    return with_preprocessing(_find(str(model), pooling, input_size), normalisation=normalisation)
+    return with_preprocessing(_find(str(model), pooling, input_size), normalization=normalization)
 
 
 def with_preprocessing(
-    model: LoadedModel, *, normalisation: str | None = None, squash: bool = False
+    model: LoadedModel, *, normalization: str | None = None, squash: bool = False
 ) -> LoadedModel:
-    """The model with another normalisation, or squashing images instead of cutting their centre."""
+    """The model with another normalization, or squashing images instead of cutting their center."""
     preprocessing = model.preprocessing
-    if normalisation is not None:
-        mean, std = parse_normalisation(normalisation)
+    if normalization is not None:
+        mean, std = parse_normalization(normalization)
         preprocessing = replace(preprocessing, mean=mean, std=std)
     if squash:
         preprocessing = replace(preprocessing, mode="squash", crop_pct=1.0)
@@ -93,10 +93,10 @@ def from_timm(
     return LoadedModel(network, preprocessing, architecture)
 
 
-def parse_normalisation(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel: ``imagenet``, ``sop`` or ``R,G,B/R,G,B``."""
-    if text in NORMALISATIONS:
-        return NORMALISATIONS[text]
+    if text in NORMALizATIONS:
+        return NORMALizATIONS[text]
     try:
         mean, std = (tuple(float(v) for v in half.split(",")) for half in text.split("/"))
         mean, std = (half * 3 if len(half) == 1 else half for half in (mean, std))
@@ -104,7 +104,7 @@ def parse_normalisation(text: str) -> tuple[tuple[float, float, float], tuple[fl
             raise ValueError("three numbers each, deviations above 0")
     except ValueError as error:
         raise ValueError(
-            f"normalisation is imagenet, sop or MEAN/STD such as 0.5,0.5,0.5/0.5,0.5,0.5; got {text!r}"
+            f"normalization is imagenet, sop or MEAN/STD such as 0.5,0.5,0.5/0.5,0.5,0.5; got {text!r}"
         ) from error
     return mean, std
 

@@ -27,7 +27,7 @@ _BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose parts need more
 
 @dataclass(frozen=True)
 class PartsByPlace:
-    """Embeddings of a batch, before the last L2 normalisation, as sums over places."""
+    """Embeddings of a batch, before the last L2 normalization, as sums over places."""
 
     values: Tensor  # (B, N + 1, D) float32; the last row is the residual
     grid: tuple[int, int]  # (h, w), h * w == N
@@ -68,7 +68,7 @@ class EmbeddingNetwork(nn.Module):
         return {"name": "own"} if self.is_own or self.pooling is None else describe_pooling(self.pooling)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D), before the last L2 normalisation, of normalised images (B, 3, H, W)."""
+        """Embeddings (B, D), before the last L2 normalization, of normalized images (B, 3, H, W)."""
         if self.pooling is None:
             vectors = self.backbone.own_embedding(images)
             with torch.autocast(images.device.type, enabled=False):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lookalike import images
 from lookalike.errors import CheckpointError, LookalikeError
 from lookalike.images import Preprocessing
-from lookalike.models.loading import parse_normalisation
+from lookalike.models.loading import parse_normalization
 
 try:
     import onnxruntime
@@ -26,11 +26,11 @@ except ImportError:  # an extra: asked for when a model is loaded
 class OnnxEmbedder:
     """Runs a model with one image input (B, 3, H, W); its first output is the embedding (B, D).
 
-    Pictures are squashed to the model's input size and normalised by ``normalisation`` (imagenet, sop
+    Pictures are squashed to the model's input size and normalized by ``normalization`` (imagenet, sop
     or MEAN/STD). A black box: ``occlusion`` explains it.
     """
 
-    def __init__(self, path: str | Path, *, normalisation: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, normalization: str | None = None) -> None:
         if onnxruntime is None:
             raise LookalikeError("ONNX models need onnxruntime; install lookalike[onnx]")
         self.name = Path(path).name
@@ -43,7 +43,7 @@ class OnnxEmbedder:
             raise CheckpointError(f"{path} takes input {shape}; an image model takes (B, 3, H, W)")
         self._batch = shape[0] if isinstance(shape[0], int) else None
         height, width = (side if isinstance(side, int) else 224 for side in shape[2:])
-        mean, std = parse_normalisation(normalisation or "imagenet")
+        mean, std = parse_normalization(normalization or "imagenet")
         self.preprocessing = Preprocessing("squash", (height, width), 1.0, "bilinear", mean, std)
 
     def embed(self, sources: Sequence[Any], *, batch_size: int = 32) -> Tensor:
@@ -52,7 +52,7 @@ class OnnxEmbedder:
         outputs = []
         for start in range(0, len(sources), step):
             pixels = np.stack([images.read(s, self.preprocessing)[0] for s in sources[start : start + step]])
-            outputs.append(self._run(images.normalise(pixels, self.preprocessing)))
+            outputs.append(self._run(images.normalize(pixels, self.preprocessing)))
         return F.normalize(torch.from_numpy(np.concatenate(outputs)).float(), dim=1)
 
     def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -61,7 +61,7 @@ class MaxPooling(nn.Module):
 
 
 class GemPooling(nn.Module):
-    """Generalised mean with a learnable power, one number or one per channel."""
+    """Generalized mean with a learnable power, one number or one per channel."""
 
     name = "gem"
 
@@ -69,7 +69,7 @@ class GemPooling(nn.Module):
         super().__init__()
         values = torch.as_tensor(power, dtype=torch.float32).reshape(-1)
         if not bool((values > 0).all()):
-            raise ValueError(f"a generalised mean has powers above 0, got {values.tolist()}")
+            raise ValueError(f"a generalized mean has powers above 0, got {values.tolist()}")
         self.power = nn.Parameter(values)
 
     def forward(self, features: Features) -> Tensor:
@@ -101,7 +101,7 @@ class AveragePlusMaxPooling(nn.Module):
 
 
 class RmacPooling(nn.Module):
-    """R-MAC: L2-normalised max pooling over a pyramid of regions, summed."""
+    """R-MAC: L2-normalized max pooling over a pyramid of regions, summed."""
 
     name = "rmac"
 
@@ -116,7 +116,7 @@ class RmacPooling(nn.Module):
 
 
 class RegionalPooling(nn.Module):
-    """Another pooling over R-MAC's regions, each normalised, whitened and normalised, then summed."""
+    """Another pooling over R-MAC's regions, each normalized, whitened and normalized, then summed."""
 
     name = "regional"
 
@@ -218,7 +218,7 @@ class ClsPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Pooling by a learnt query that attends to the tokens (SigLIP's head), then frozen layers."""
+    """Pooling by a learned query that attends to the tokens (SigLIP's head), then frozen layers."""
 
     name = "attention"
 

@@ -39,7 +39,7 @@ class LoadedModel:
     preprocessing: Preprocessing
     name: str
     scales: tuple[float, ...] = (1.0,)  # factors on the input size; their embeddings are merged
-    scale_power: float = 1.0  # of the generalised mean over scales
+    scale_power: float = 1.0  # of the generalized mean over scales
 
 
 def load_folder(folder: Path) -> LoadedModel:

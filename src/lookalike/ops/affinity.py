@@ -1,4 +1,4 @@
-"""Affinity features of a shortlist and what is learnt on them: CSA's arithmetic.
+"""Affinity features of a shortlist and what is learned on them: CSA's arithmetic.
 
 Ouyang, Wu, Wang, Zhou, Li, *Contextual Similarity Aggregation with Self-attention for Visual
 Re-ranking*, NeurIPS 2021. T is the query and its K candidates, in this order: T = 1 + K; L is the

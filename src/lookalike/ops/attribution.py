@@ -1,6 +1,6 @@
 """From shares to maps: where a cosine comes from, and which place matches which.
 
-The maps generalise Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019:
+The maps generalize Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019:
 there an average-pooled embedding makes place i of A contribute ``a_i · b / (N ‖a‖ ‖b‖)``.
 """
 

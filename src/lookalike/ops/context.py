@@ -40,12 +40,12 @@ def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> F
 
 
 def mutual_cosines(cosines: Float[Tensor, "Q T T"], n: int, smooth: int) -> Float[Tensor, "Q T T"]:
-    """How alike the mutual neighbours of two items are, in [0, 1].
+    """How alike the mutual neighbors of two items are, in [0, 1].
 
     Each item is described by its weights ``exp(cosine)`` over those of its n nearest items that have it
     among theirs, mean over its ``smooth`` nearest, itself included; the answer is the cosine of two
     descriptions. The k-reciprocal encoding of Zhong et al. (CVPR 2017) without its expansion of
-    neighbourhoods, and with a cosine, which is a matrix product, for Jaccard's minimum and maximum.
+    neighborhoods, and with a cosine, which is a matrix product, for Jaccard's minimum and maximum.
     """
     n_items = cosines.shape[1]
     nearest = cosines.topk(min(n + 1, n_items), dim=2).indices
@@ -57,7 +57,7 @@ def mutual_cosines(cosines: Float[Tensor, "Q T T"], n: int, smooth: int) -> Floa
     return described @ described.transpose(1, 2)
 
 
-def standardised_columns(cosines: Float[Tensor, "Q T T"], n: int) -> Float[Tensor, "Q T n"]:
+def standardized_columns(cosines: Float[Tensor, "Q T T"], n: int) -> Float[Tensor, "Q T n"]:
     """The first n columns, less their mean and over their standard deviation, each shortlist for itself.
 
     So embeddings whose cosines lie all between 0.8 and 1 look like any other. Where there are fewer

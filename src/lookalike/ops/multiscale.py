@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def merge_scales(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) -> Float[Tensor, " D"]:
-    """Generalised mean over scales, as Radenović et al., TPAMI 2019: ``mean(e^p)^(1/p)``.
+    """Generalized mean over scales, as Radenović et al., TPAMI 2019: ``mean(e^p)^(1/p)``.
 
     With a power other than 1 the embeddings must not be negative.
     """

@@ -54,10 +54,10 @@ def layer_norm(
     """Through LayerNorm: each part loses its own mean, the deviation that occurred divides all."""
     total = parts.sum(1, keepdim=True)
     deviation = (total.var(-1, unbiased=False, keepdim=True) + eps).sqrt()
-    centred = (parts - parts.mean(-1, keepdim=True)) / deviation
+    centered = (parts - parts.mean(-1, keepdim=True)) / deviation
     if weight is not None:
-        centred = centred * weight
-    return centred if bias is None else spread(centred, bias)
+        centered = centered * weight
+    return centered if bias is None else spread(centered, bias)
 
 
 def rms_norm(parts: Parts, weight: Float[Tensor, " D"] | None = None, eps: float = 1e-6) -> Parts:

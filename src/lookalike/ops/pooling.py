@@ -2,7 +2,7 @@
 
 For every pooling ``X`` the functions ``X_pool`` and ``X_shares`` take the same features, and
 ``X_shares(...).sum(1)`` equals ``X_pool(...)``. Average and max pooling follow Stylianou et al.,
-WACV 2019; generalised mean (GeM) Radenović et al., TPAMI 2019; the sum of average and max
+WACV 2019; generalized mean (GeM) Radenović et al., TPAMI 2019; the sum of average and max
 pooling Zhang et al., CVPR 2022; R-MAC Tolias et al., ICLR 2016.
 """
 
@@ -41,7 +41,7 @@ def max_shares(places: Places) -> Places:
 
 
 def gem_pool(places: Places, power: Power, floor: float = 1e-6) -> Pooled:
-    """Generalised mean: ``mean(clamp(x, floor)^p)^(1/p)``; power is one number or one per channel.
+    """Generalized mean: ``mean(clamp(x, floor)^p)^(1/p)``; power is one number or one per channel.
 
     p = 1 is the mean of the clamped values, p → ∞ the maximum. Computed relative to the maximum,
     so large powers neither overflow nor underflow.
@@ -69,7 +69,7 @@ def average_plus_max_shares(places: Places) -> Places:
 
 
 def rmac_pool(places: Places, grid: tuple[int, int], levels: int = 3) -> Pooled:
-    """R-MAC: the sum over a pyramid of square regions of their L2-normalised max pooling.
+    """R-MAC: the sum over a pyramid of square regions of their L2-normalized max pooling.
 
     The whole grid is the first region, and region norms carry a floor of 1e-6, as in the
     published networks of Radenović et al., TPAMI 2019.
@@ -91,7 +91,7 @@ def rmac_regions(grid: tuple[int, int], levels: int = 3) -> list[list[int]]:
     """Row-major cell numbers of every region of the R-MAC pyramid, the whole grid first.
 
     Regions of level l are squares of side ``2 min(h, w) / (l + 1)``, l of them along the shorter
-    side and more along the longer one, so many that neighbours overlap by nearly 40 %.
+    side and more along the longer one, so many that neighbors overlap by nearly 40 %.
     """
     h, w = grid
     short, long = sorted(grid)
@@ -125,13 +125,13 @@ def _extra_squares(short: int, long: int) -> int:
 def _starts(length: int, side: int, n: int) -> list[int]:
     """First cells of n windows of the given side, spread evenly over the length.
 
-    Rounded by way of the windows' centres, in single precision, like the published code.
+    Rounded by way of the windows' centers, in single precision, like the published code.
     """
     if n == 1:
         return [0]
-    centre = math.floor(side / 2 - 1)
+    center = math.floor(side / 2 - 1)
     steps = torch.arange(n, dtype=torch.float32) * ((length - side) / (n - 1))
-    return [int(start) for start in ((centre + steps).floor() - centre).tolist()]
+    return [int(start) for start in ((center + steps).floor() - center).tolist()]
 
 
 def _cells(row: int, column: int, side: int, width: int) -> list[int]:

@@ -52,7 +52,7 @@ def sign_flip_p_values(
     """Two-sided p-value of each column's mean difference between two models on the same queries.
 
     If neither model were better, each query's difference could as well have the other sign (Fisher's
-    randomisation test; Smucker, Allan, Carterette, CIKM 2007). Never below 1 / (n_resamples + 1).
+    randomization test; Smucker, Allan, Carterette, CIKM 2007). Never below 1 / (n_resamples + 1).
 
     >>> sign_flip_p_values(torch.zeros(9, 1), generator=torch.Generator().manual_seed(0))
     tensor([1.], dtype=torch.float64)

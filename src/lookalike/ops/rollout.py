@@ -2,7 +2,7 @@
 
 Abnar and Zuidema, *Quantifying Attention Flow in Transformers*, ACL 2020, as applied to pairs of
 images by Black et al., *Visualizing Paired Image Similarity in Transformer Networks*, WACV 2022.
-Per layer: attention fused over heads, plus the identity (the skip connection), rows normalised.
+Per layer: attention fused over heads, plus the identity (the skip connection), rows normalized.
 """
 
 from __future__ import annotations

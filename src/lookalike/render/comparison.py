@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from lookalike.render.colours import Palette, palette
-from lookalike.render.layout import Sheet, blank, centred, figure, row, side_title, stack
+from lookalike.render.colors import Palette, palette
+from lookalike.render.layout import Sheet, blank, centered, figure, row, side_title, stack
 from lookalike.render.legend import legend, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.placement import fitted
@@ -19,7 +19,7 @@ from lookalike.types import Explanation, FloatArray, Geometry, Picture
 def strip(
     explanations: Sequence[Explanation],
     *,
-    colours: str = "lookalike",
+    colors: str = "lookalike",
     width: int = 1400,
     columns: int = 5,
     smooth: bool = True,
@@ -32,7 +32,7 @@ def strip(
     and for a width that leaves a column less than 40 pixels.
     """
     _check(explanations, columns)
-    sheet, chosen = Sheet(width), palette(colours)
+    sheet, chosen = Sheet(width), palette(colors)
     side = sheet.columns(min(columns, len(explanations)) + 1)
     if side < 40:
         raise ValueError(f"{columns} columns do not fit into {width} pixels; use fewer columns or more width")
@@ -47,26 +47,26 @@ def strip(
 
 
 class _Tiles:
-    """What all columns have in common: sizes, colours and the range."""
+    """What all columns have in common: sizes, colors and the range."""
 
     def __init__(
-        self, explanations: Sequence[Explanation], sheet: Sheet, colours: Palette, side: int, smooth: bool
+        self, explanations: Sequence[Explanation], sheet: Sheet, colors: Palette, side: int, smooth: bool
     ) -> None:
         self.first = explanations[0]
-        self.limit = explanation_limit(explanations, colours)
-        self.sheet, self.colours, self.side, self.smooth = sheet, colours, side, smooth
+        self.limit = explanation_limit(explanations, colors)
+        self.sheet, self.colors, self.side, self.smooth = sheet, colors, side, smooth
         self.height = max(self.fitted(each.match)[0] for each in explanations)
 
     def query(self) -> Image.Image:
         """The column with the query's photo."""
         image = photo(self.first.query, self.fitted(self.first.query))
-        return self._column("query", self.first.query.name, [centred(image, self.side, self.height)])
+        return self._column("query", self.first.query.name, [centered(image, self.side, self.height)])
 
     def draw(self, rank: int, explanation: Explanation) -> Image.Image:
         """The column of one match."""
         match = self._painted(explanation.match, explanation.match_map, explanation.match_geometry)
         query = self._painted(explanation.query, explanation.query_map, explanation.query_geometry)
-        images = [centred(match, self.side, self.height), centred(query, self.side)]
+        images = [centered(match, self.side, self.height), centered(query, self.side)]
         return self._column(f"{rank}.  {explanation.similarity:.3f}", explanation.match.name, images)
 
     def fitted(self, picture: Picture) -> tuple[int, int]:
@@ -80,9 +80,9 @@ class _Tiles:
             per_percent(values),
             geometry,
             limit=self.limit,
-            colours=self.colours,
+            colors=self.colors,
             smooth=self.smooth,
-            grey=self.colours.grey,
+            gray=self.colors.gray,
         )
 
     def _column(self, title: str, name: str, images: list[Image.Image]) -> Image.Image:
@@ -102,7 +102,7 @@ def _headline(explanations: Sequence[Explanation], sheet: Sheet) -> Image.Image:
     return stack(
         [
             text_line(title, sheet.large, max_width=sheet.inner, bold=True),
-            text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner),
+            text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner),
         ]
     )
 

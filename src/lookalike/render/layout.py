@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from lookalike.render.placement import fitted
-from lookalike.render.text import MUTED, PAPER, Colour, line_height, text_line
+from lookalike.render.text import MUTED, PAPER, Color, line_height, text_line
 
 MIN_WIDTH = 480
 
@@ -30,7 +30,7 @@ class Sheet:
 
     @property
     def gap(self) -> int:
-        """Space between neighbouring pictures."""
+        """Space between neighboring pictures."""
         return round(self.width / 60)
 
     @property
@@ -63,7 +63,7 @@ def justified(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Sizes (H, W) at which two images fill the width beside each other, at one height if they can.
 
-    Neither gets less than a third of the width, so a panorama does not shrink its neighbour to
+    Neither gets less than a third of the width, so a panorama does not shrink its neighbor to
     nothing, and none is much higher than half the width.
     """
     wide = [size[1] / size[0] for size in (first, second)]
@@ -94,7 +94,7 @@ def row(images: Sequence[Image.Image], gap: int = 0, *, align: float = 0.0) -> I
     return page
 
 
-def centred(image: Image.Image, width: int, height: int | None = None) -> Image.Image:
+def centered(image: Image.Image, width: int, height: int | None = None) -> Image.Image:
     """The image in the middle of a white area; an area smaller than the image grows to it."""
     page = blank(max(width, image.width), max(height or 0, image.height))
     page.paste(image, ((page.width - image.width) // 2, (page.height - image.height) // 2))
@@ -110,15 +110,15 @@ def figure(headline: Image.Image, parts: Sequence[Image.Image], sheet: Sheet) ->
 
 
 def side_title(role: str, name: str, sheet: Sheet, width: int) -> Image.Image:
-    """The role in ink and the file name in grey, shortened to fit the width: RGB."""
+    """The role in ink and the file name in gray, shortened to fit the width: RGB."""
     word, pad = text_line(role, sheet.small), round(sheet.small * 0.6)
     room = max(1, width - word.width - pad)
-    return row([word, text_line(name, sheet.small, colour=MUTED, max_width=room)], pad)
+    return row([word, text_line(name, sheet.small, color=MUTED, max_width=room)], pad)
 
 
-def framed(image: Image.Image, colour: Colour, thickness: int) -> Image.Image:
-    """The image inside a coloured border."""
-    canvas = Image.new("RGB", (image.width + 2 * thickness, image.height + 2 * thickness), colour)
+def framed(image: Image.Image, color: Color, thickness: int) -> Image.Image:
+    """The image inside a colored border."""
+    canvas = Image.new("RGB", (image.width + 2 * thickness, image.height + 2 * thickness), color)
     canvas.paste(image, (thickness, thickness))
     return canvas
 

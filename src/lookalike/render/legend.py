@@ -1,4 +1,4 @@
-"""The colour bar with its numbers: what a colour stands for."""
+"""The color bar with its numbers: what a color stands for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lookalike.render.colours import Palette
+from lookalike.render.colors import Palette
 from lookalike.render.layout import Sheet, blank, row, stack
 from lookalike.render.placement import sees_all
 from lookalike.render.text import INK, MUTED, text_line, text_width
@@ -17,7 +17,7 @@ from lookalike.types import Geometry
 ADDITIVE_UNIT = "contribution to the similarity per 1 % of the area seen"
 HEAT_UNIT = "relative weight per 1 % of the area seen"
 
-_GROUND = (226, 226, 226)  # stands for the photo under the colours
+_GROUND = (226, 226, 226)  # stands for the photo under the colors
 
 
 def unit_of(additive: bool) -> str:
@@ -26,7 +26,7 @@ def unit_of(additive: bool) -> str:
 
 
 def legend(
-    colours: Palette,
+    colors: Palette,
     limit: float,
     title: str,
     sheet: Sheet,
@@ -34,24 +34,24 @@ def legend(
     geometries: Sequence[Geometry],
     ends: tuple[str, str] = ("apart", "together"),
 ) -> Image.Image:
-    """Colour bar, numbers at its ends and middle, title above, and what the two ends mean: RGB.
+    """Color bar, numbers at its ends and middle, title above, and what the two ends mean: RGB.
 
-    For a palette without negative colours the word of the lower end is left out. Where a network
-    did not see all of an image, a line says what the grey veil is.
+    For a palette without negative colors the word of the lower end is left out. Where a network
+    did not see all of an image, a line says what the gray veil is.
     """
-    words = (ends[0] if colours.signed else "", ends[1])
+    words = (ends[0] if colors.signed else "", ends[1])
     reach = math.ceil(max(text_width(word, sheet.small) for word in words))  # keeps the bar in the middle
     sides = [blank(reach + 1, sheet.line) for _ in words]
     for side, word, align in zip(sides, words, (1.0, 0.0), strict=True):
-        label = text_line(word, sheet.small, colour=MUTED)
+        label = text_line(word, sheet.small, color=MUTED)
         side.paste(label, (round((side.width - label.width) * align), 0))
-    bar = _scaled_bar(colours, limit, sheet.inner // 3, sheet.small)
+    bar = _scaled_bar(colors, limit, sheet.inner // 3, sheet.small)
     parts = [
-        text_line(title, sheet.small, colour=MUTED),
+        text_line(title, sheet.small, color=MUTED),
         row([sides[0], bar, sides[1]], round(sheet.small / 2)),
     ]
     if any(not sees_all(geometry) for geometry in geometries):
-        parts.append(text_line("grey veil: not seen by the model", sheet.small, colour=MUTED))
+        parts.append(text_line("gray veil: not seen by the model", sheet.small, color=MUTED))
     return stack(parts, round(sheet.small * 0.3), align=0.5)
 
 
@@ -65,20 +65,20 @@ def three_digits(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 5e-4 else "0.000"
 
 
-def colour_bar(colours: Palette, width: int, height: int) -> Image.Image:
-    """The palette from its lowest value to its highest, on a grey that stands for the photo: RGB."""
-    low, high = colours.range_of(1.0)
+def color_bar(colors: Palette, width: int, height: int) -> Image.Image:
+    """The palette from its lowest value to its highest, on a gray that stands for the photo: RGB."""
+    low, high = colors.range_of(1.0)
     values = np.tile(np.linspace(low, high, width, dtype=np.float32), (height, 1))
     ground = Image.new("RGBA", (width, height), (*_GROUND, 255))
-    return Image.alpha_composite(ground, Image.fromarray(colours.colourise(values, 1.0))).convert("RGB")
+    return Image.alpha_composite(ground, Image.fromarray(colors.colorize(values, 1.0))).convert("RGB")
 
 
-def _scaled_bar(colours: Palette, limit: float, width: int, size: float) -> Image.Image:
+def _scaled_bar(colors: Palette, limit: float, width: int, size: float) -> Image.Image:
     """The bar with a tick and a number at its ends and in the middle, as wide as the numbers need."""
-    low, high = colours.range_of(limit)
-    labels = [text_line(number(x), size, colour=INK) for x in (low, (low + high) / 2, high)]
+    low, high = colors.range_of(limit)
+    labels = [text_line(number(x), size, color=INK) for x in (low, (low + high) / 2, high)]
     overhang = max(label.width for label in labels) // 2
-    bar = colour_bar(colours, width, round(size * 0.95))
+    bar = color_bar(colors, width, round(size * 0.95))
     tick = round(size * 0.3)
     image = blank(width + 2 * overhang, bar.height + tick + labels[0].height)
     image.paste(bar, (overhang, 0))

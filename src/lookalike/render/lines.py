@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lookalike.render.colours import ramp
+from lookalike.render.colors import ramp
 from lookalike.render.layout import Sheet, blank, figure, justified, row, side_title, stack
 from lookalike.render.legend import number
 from lookalike.render.overlay import photo
 from lookalike.render.placement import canvas_box
-from lookalike.render.text import INK, MUTED, PAPER, Colour, disc, text_line
+from lookalike.render.text import INK, MUTED, PAPER, Color, disc, text_line
 from lookalike.types import Affinity, Geometry, PlaceMatch
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -26,7 +26,7 @@ _FINER = 2  # lines are drawn larger and then reduced, so that they have no stai
 def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.Image:
     """Both photos with numbered lines between the n best matching places, and a list of them: RGB.
 
-    A line's number is its rank; colour and thickness tell its contribution to the similarity, from
+    A line's number is its rank; color and thickness tell its contribution to the similarity, from
     the smallest drawn to the largest. The list below gives each contribution, and the cosine of
     the two places. The image is width pixels wide (480 or more). Raises ValueError for n below 1
     and a width that is too small.
@@ -43,19 +43,19 @@ def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.
 class _Link(NamedTuple):
     rank: int
     match: PlaceMatch
-    colour: Colour
+    color: Color
     thickness: float  # pixels
 
 
 def _links(matches: Sequence[PlaceMatch], sheet: Sheet) -> list[_Link]:
-    """The matches with rank, colour and thickness, largest contribution first."""
+    """The matches with rank, color and thickness, largest contribution first."""
     contributions = np.array([match.contribution for match in matches])
     spread = float(np.ptp(contributions)) if len(matches) else 0.0
     t = (contributions - contributions.min()) / spread if spread > 0 else np.ones(len(matches))
-    colours = np.rint(ramp(_ANCHORS, t) * 255).astype(int).tolist()
+    colors = np.rint(ramp(_ANCHORS, t) * 255).astype(int).tolist()
     return [
         _Link(rank, match, (red, green, blue), sheet.width / 600 * (1 + float(part)))
-        for rank, (match, (red, green, blue), part) in enumerate(zip(matches, colours, t, strict=True), 1)
+        for rank, (match, (red, green, blue), part) in enumerate(zip(matches, colors, t, strict=True), 1)
     ]
 
 
@@ -103,30 +103,30 @@ def _drawn(
     layer = Image.new("RGBA", (scene.width * _FINER, scene.height * _FINER))
     draw = ImageDraw.Draw(layer)
     for link, boxes in reversed(list(zip(links, ends, strict=True))):
-        for colour, extra in ((INK, 2.0), (link.colour, 0.0)):  # a dark edge shows on any photo
+        for color, extra in ((INK, 2.0), (link.color, 0.0)):  # a dark edge shows on any photo
             thickness = round((link.thickness + extra) * _FINER)
             for left, top, right, bottom in boxes:
                 outer = (left - extra / 2, top - extra / 2, right + extra / 2, bottom + extra / 2)
-                draw.rectangle([_FINER * x for x in outer], outline=colour, width=thickness)
-            draw.line([_FINER * x for box in boxes for x in _centre(box)], colour, thickness)
+                draw.rectangle([_FINER * x for x in outer], outline=color, width=thickness)
+            draw.line([_FINER * x for box in boxes for x in _center(box)], color, thickness)
     lines = layer.resize(scene.size, Image.Resampling.BOX)
     scene = Image.alpha_composite(scene.convert("RGBA"), lines).convert("RGB")
     for link, boxes in reversed(list(zip(links, ends, strict=True))):
         badge = _badge(link, sheet)
-        for x, y in map(_centre, boxes):
+        for x, y in map(_center, boxes):
             scene.paste(badge, (round(x - badge.width / 2), round(y - badge.height / 2)), badge)
     return scene
 
 
 def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
     """Number, contribution and cosine of each link in up to four columns."""
-    title = text_line("contribution to the similarity (cosine of the two places)", sheet.small, colour=MUTED)
+    title = text_line("contribution to the similarity (cosine of the two places)", sheet.small, color=MUTED)
     entries = [
         row(
             [
                 _on_paper(_badge(link, sheet)),
                 text_line(number(link.match.contribution), sheet.small),
-                text_line(f"({link.match.cosine:.2f})", sheet.small, colour=MUTED),
+                text_line(f"({link.match.cosine:.2f})", sheet.small, color=MUTED),
             ],
             round(sheet.small * 0.5),
             align=0.5,
@@ -147,25 +147,25 @@ def _headline(affinity: Affinity, n_drawn: int, sheet: Sheet) -> Image.Image:
     total = sum(match.contribution for match in affinity.matches[:n_drawn])
     lines = f"{n_drawn} of {len(affinity.matches)} places that are each other's best match"
     facts = f"model {affinity.model} · {lines}" + (f" · together {number(total)}" if n_drawn else "")
-    return stack([title, text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner)])
+    return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 
 
 def _badge(link: _Link, sheet: Sheet) -> Image.Image:
-    """The link's number on a disc of its colour: RGBA."""
-    luma = 0.3 * link.colour[0] + 0.59 * link.colour[1] + 0.11 * link.colour[2]
+    """The link's number on a disc of its color: RGBA."""
+    luma = 0.3 * link.color[0] + 0.59 * link.color[1] + 0.11 * link.color[2]
     ink = INK if luma > 120 else PAPER
-    return disc(str(link.rank), 0.85 * sheet.small, face=link.colour, ink=ink)
+    return disc(str(link.rank), 0.85 * sheet.small, face=link.color, ink=ink)
 
 
 def _on_paper(badge: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", badge.size, (*PAPER, 255)), badge).convert("RGB")
 
 
-def _centre(box: Box) -> tuple[float, float]:
+def _center(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def _quiet(image: Image.Image) -> Image.Image:
-    """The photo with less colour and contrast, so that the lines stand out."""
-    grey = Image.blend(image, image.convert("L").convert("RGB"), 0.6)
-    return Image.blend(grey, Image.new("RGB", image.size, PAPER), 0.25)
+    """The photo with less color and contrast, so that the lines stand out."""
+    gray = Image.blend(image, image.convert("L").convert("RGB"), 0.6)
+    return Image.blend(gray, Image.new("RGB", image.size, PAPER), 0.25)

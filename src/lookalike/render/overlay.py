@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from lookalike.render.colours import Palette, palette
+from lookalike.render.colors import Palette, palette
 from lookalike.render.placement import fitted, place, seen
 from lookalike.render.ranges import checked_map, per_percent, shared_limit
 from lookalike.types import Explanation, FloatArray, Geometry, Picture
 
-_UNSEEN = (206, 206, 206)  # grey that covers what the network did not see
+_UNSEEN = (206, 206, 206)  # gray that covers what the network did not see
 _UNSEEN_OPACITY = 0.55
 
 
@@ -22,22 +22,22 @@ def overlay(
     geometry: Geometry,
     *,
     limit: float | None = None,
-    colours: str = "lookalike",
+    colors: str = "lookalike",
     max_side: int = 1024,
     smooth: bool = True,
     dim_unseen: bool = True,
 ) -> Image.Image:
-    """The photo with a map (h, w) in colours where its cells lie: RGB, longest side max_side at most.
+    """The photo with a map (h, w) in colors where its cells lie: RGB, longest side max_side at most.
 
-    Colours are in the map's own unit: ``limit`` is the absolute value at the ends of the colours
+    Colors are in the map's own unit: ``limit`` is the absolute value at the ends of the colors
     (the map's largest by default; give the same to pictures that will be compared). Zero leaves
-    the photo as it is. What the network did not see is veiled in grey, or untouched without
+    the photo as it is. What the network did not see is veiled in gray, or untouched without
     ``dim_unseen``. Raises ValueError for maps that are not finite or 2-d, a limit that is negative
-    or not finite, and unknown colours.
+    or not finite, and unknown colors.
     """
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
-    chosen = palette(colours)
+    chosen = palette(colors)
     largest = min(max_side, max(picture.original_size))
     size = fitted(picture.original_size, (largest, largest))
     return painted(
@@ -46,7 +46,7 @@ def overlay(
         values,
         geometry,
         limit=shared_limit([values], signed=chosen.signed) if limit is None else _checked_limit(limit),
-        colours=chosen,
+        colors=chosen,
         smooth=smooth,
         dim_unseen=dim_unseen,
     )
@@ -56,7 +56,7 @@ def query_overlay(
     explanation: Explanation,
     *,
     among: Sequence[Explanation] = (),
-    colours: str = "lookalike",
+    colors: str = "lookalike",
     max_side: int = 1024,
     smooth: bool = True,
 ) -> Image.Image:
@@ -65,22 +65,22 @@ def query_overlay(
     ``among`` names explanations that are shown beside it and share the range as well.
     """
     side = (explanation.query, explanation.query_map, explanation.query_geometry)
-    limit = explanation_limit([explanation, *among], palette(colours))
-    return _overlay_per_percent(*side, limit, colours, max_side, smooth)
+    limit = explanation_limit([explanation, *among], palette(colors))
+    return _overlay_per_percent(*side, limit, colors, max_side, smooth)
 
 
 def match_overlay(
     explanation: Explanation,
     *,
     among: Sequence[Explanation] = (),
-    colours: str = "lookalike",
+    colors: str = "lookalike",
     max_side: int = 1024,
     smooth: bool = True,
 ) -> Image.Image:
     """The match under its map, as ``query_overlay`` shows the query: RGB."""
     side = (explanation.match, explanation.match_map, explanation.match_geometry)
-    limit = explanation_limit([explanation, *among], palette(colours))
-    return _overlay_per_percent(*side, limit, colours, max_side, smooth)
+    limit = explanation_limit([explanation, *among], palette(colors))
+    return _overlay_per_percent(*side, limit, colors, max_side, smooth)
 
 
 def _overlay_per_percent(
@@ -88,18 +88,18 @@ def _overlay_per_percent(
     values: FloatArray,
     geometry: Geometry,
     limit: float,
-    colours: str,
+    colors: str,
     max_side: int,
     smooth: bool,
 ) -> Image.Image:
     density = per_percent(values)
-    return overlay(picture, density, geometry, limit=limit, colours=colours, max_side=max_side, smooth=smooth)
+    return overlay(picture, density, geometry, limit=limit, colors=colors, max_side=max_side, smooth=smooth)
 
 
-def explanation_limit(explanations: Sequence[Explanation], colours: Palette) -> float:
-    """The end of the colours, per 1 % of the area seen, over all maps of the explanations."""
+def explanation_limit(explanations: Sequence[Explanation], colors: Palette) -> float:
+    """The end of the colors, per 1 % of the area seen, over all maps of the explanations."""
     maps = [values for each in explanations for values in (each.query_map, each.match_map)]
-    return shared_limit([per_percent(checked_map(values)) for values in maps], signed=colours.signed)
+    return shared_limit([per_percent(checked_map(values)) for values in maps], signed=colors.signed)
 
 
 def painted(
@@ -109,14 +109,14 @@ def painted(
     geometry: Geometry,
     *,
     limit: float,
-    colours: Palette,
+    colors: Palette,
     smooth: bool = True,
     dim_unseen: bool = True,
-    grey: float = 0.0,
+    gray: float = 0.0,
 ) -> Image.Image:
-    """The whole picture at size (H, W) with the map's colours laid over it: RGB.
+    """The whole picture at size (H, W) with the map's colors laid over it: RGB.
 
-    ``grey`` in [0, 1] takes that much of the photo's own colour away, so that a brown floor and an
+    ``gray`` in [0, 1] takes that much of the photo's own color away, so that a brown floor and an
     orange map stay two things. Raises ValueError for a geometry of an image of another size.
     """
     if geometry.original_size != picture.original_size:
@@ -125,12 +125,12 @@ def painted(
             f"{picture.name!r} has {picture.original_size}; are query and match exchanged?"
         )
     image = photo(picture, size)
-    colour = colours.colourise(place(values, geometry, size, smooth=smooth), limit)  # (H, W, 4)
+    color = colors.colorize(place(values, geometry, size, smooth=smooth), limit)  # (H, W, 4)
     unseen = ~seen(geometry, size)
-    colour[unseen] = 0
-    muted = Image.blend(image, image.convert("L").convert("RGB"), grey) if grey else image
+    color[unseen] = 0
+    muted = Image.blend(image, image.convert("L").convert("RGB"), gray) if gray else image
     canvas = _veiled(muted, unseen) if dim_unseen else muted
-    return Image.alpha_composite(canvas.convert("RGBA"), Image.fromarray(colour)).convert("RGB")
+    return Image.alpha_composite(canvas.convert("RGBA"), Image.fromarray(color)).convert("RGB")
 
 
 def photo(picture: Picture, size: tuple[int, int]) -> Image.Image:
@@ -140,9 +140,9 @@ def photo(picture: Picture, size: tuple[int, int]) -> Image.Image:
 
 
 def _checked_limit(limit: float) -> float:
-    """The limit of a colour range; ValueError where it is negative or not finite."""
+    """The limit of a color range; ValueError where it is negative or not finite."""
     if not np.isfinite(limit) or limit < 0:
-        raise ValueError(f"the limit of a colour range must be a finite number of 0 or more, got {limit}")
+        raise ValueError(f"the limit of a color range must be a finite number of 0 or more, got {limit}")
     return float(limit)
 
 
@@ -150,5 +150,5 @@ def _veiled(image: Image.Image, unseen: np.ndarray[tuple[int, int], np.dtype[np.
     if not unseen.any():
         return image
     veil = Image.new("RGB", image.size, _UNSEEN)
-    grey = image.convert("L").convert("RGB")
-    return Image.composite(Image.blend(grey, veil, _UNSEEN_OPACITY), image, Image.fromarray(unseen))
+    gray = image.convert("L").convert("RGB")
+    return Image.composite(Image.blend(gray, veil, _UNSEEN_OPACITY), image, Image.fromarray(unseen))

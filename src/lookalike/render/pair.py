@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from lookalike.render.colours import Palette, palette
+from lookalike.render.colors import Palette, palette
 from lookalike.render.layout import Sheet, figure, justified, row, side_title, stack
 from lookalike.render.legend import legend, three_digits, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
@@ -16,16 +16,16 @@ from lookalike.types import Explanation, FloatArray, Geometry, Picture
 
 
 def side_by_side(
-    explanation: Explanation, *, colours: str = "lookalike", width: int = 1200, smooth: bool = True
+    explanation: Explanation, *, colors: str = "lookalike", width: int = 1200, smooth: bool = True
 ) -> Image.Image:
     """Query and match, each as a photo and under its map, with caption and legend: RGB.
 
     The image is width pixels wide (480 or more); its height follows the photos. Both maps are
     drawn per 1 % of the area that the network saw, so grids of different sizes compare, in one
-    range that the legend prints. Colours are "lookalike" (signed) or "jet" (positive part).
-    Raises ValueError for maps that are not finite, a width that is too small and unknown colours.
+    range that the legend prints. Colors are "lookalike" (signed) or "jet" (positive part).
+    Raises ValueError for maps that are not finite, a width that is too small and unknown colors.
     """
-    sheet, chosen = Sheet(width), palette(colours)
+    sheet, chosen = Sheet(width), palette(colors)
     limit = explanation_limit([explanation], chosen)
     sizes = justified(
         explanation.query.original_size, explanation.match.original_size, sheet.inner, sheet.gap
@@ -42,7 +42,7 @@ def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:
     """The similarity, and below it method, model and what the maps miss: RGB."""
     title = text_line(f"similarity {explanation.similarity:.3f}", sheet.large, bold=True)
     facts = " · ".join([f"method {explanation.method}", f"model {explanation.model}", _missing(explanation)])
-    return stack([title, text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner)])
+    return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 
 
 def _missing(explanation: Explanation) -> str:
@@ -60,7 +60,7 @@ class _Side(NamedTuple):
     geometry: Geometry
     size: tuple[int, int]
 
-    def column(self, sheet: Sheet, colours: Palette, limit: float, smooth: bool) -> Image.Image:
+    def column(self, sheet: Sheet, colors: Palette, limit: float, smooth: bool) -> Image.Image:
         """Title, photo, and photo under the map, below each other."""
         under_map = painted(
             self.picture,
@@ -68,9 +68,9 @@ class _Side(NamedTuple):
             per_percent(self.values),
             self.geometry,
             limit=limit,
-            colours=colours,
+            colors=colors,
             smooth=smooth,
-            grey=colours.grey,
+            gray=colors.gray,
         )
         title = side_title(self.role, self.picture.name, sheet, self.size[1])
         return stack([title, photo(self.picture, self.size), under_map], sheet.gap // 2)

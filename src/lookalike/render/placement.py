@@ -14,8 +14,8 @@ def place(
 ) -> FloatArray:
     """The map (h, w) on the whole original image, drawn at size (H, W): (H, W), zero outside the crop.
 
-    A cell's value stands at the cell's centre; between centres it changes smoothly and never
-    leaves the range of its neighbours, so no sign appears that the map does not have. With
+    A cell's value stands at the cell's center; between centers it changes smoothly and never
+    leaves the range of its neighbors, so no sign appears that the map does not have. With
     ``smooth=False`` each cell is flat. Raises ValueError for maps that are not finite or 2-d and
     for a crop without area.
     """
@@ -59,7 +59,7 @@ def fitted(original: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 def _grid_positions(
     geometry: Geometry, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row (H,) and column (W,) of every pixel centre in cells; cell i covers i to i + 1."""
+    """Row (H,) and column (W,) of every pixel center in cells; cell i covers i to i + 1."""
     top, left, height, width = geometry.crop
     if height <= 0 or width <= 0:
         raise ValueError(f"the crop {geometry.crop} (top, left, height, width) has no area to draw a map on")
@@ -81,9 +81,9 @@ def _between(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
     n = len(values)
     if n == 1:
         return np.repeat(values, len(positions), axis=0)
-    from_centre = np.clip(positions - 0.5, 0, n - 1)  # half a cell: values stand at the centres
-    below = np.minimum(from_centre.astype(np.intp), n - 2)
-    t = (from_centre - below).astype(np.float32)[:, None]
+    from_center = np.clip(positions - 0.5, 0, n - 1)  # half a cell: values stand at the centers
+    below = np.minimum(from_center.astype(np.intp), n - 2)
+    t = (from_center - below).astype(np.float32)[:, None]
     slopes = _slopes(values)
     start, stop = values[below], values[below + 1]
     step = t * t * (3 - 2 * t)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PIL import Image
 
-from lookalike.render.colours import Palette, palette
+from lookalike.render.colors import Palette, palette
 from lookalike.render.layout import Sheet, figure, framed, row, side_title, stack
 from lookalike.render.legend import legend, number, three_digits
 from lookalike.render.overlay import painted, photo
 from lookalike.render.placement import fitted
 from lookalike.render.ranges import checked_map, per_percent, shared_range
-from lookalike.render.text import MUTED, Colour, text_line
+from lookalike.render.text import MUTED, Color, text_line
 from lookalike.types import Difference, FloatArray, Picture
 
 _UNIT = "difference of the contributions per 1 % of the area seen"
@@ -20,17 +20,17 @@ def difference(difference: Difference, *, width: int = 1200, smooth: bool = True
     """The query under its signed map, and beside it both candidates with their similarities: RGB.
 
     Orange places speak for the preferred match, blue ones for the other; the candidates' frames
-    have the same colours. The image is width pixels wide (480 or more). Raises ValueError for a
+    have the same colors. The image is width pixels wide (480 or more). Raises ValueError for a
     map that is not finite and a width that is too small.
     """
-    sheet, colours = Sheet(width), palette("lookalike")
+    sheet, colors = Sheet(width), palette("lookalike")
     values = per_percent(checked_map(difference.query_map))
     limit = shared_range(values)[1]
-    query = _query(difference, values, limit, sheet, colours, smooth)
+    query = _query(difference, values, limit, sheet, colors, smooth)
     room = (max(query.height, round(sheet.inner * 0.44)), sheet.inner - query.width - 2 * sheet.gap)
-    body = row([query, _candidates(difference, sheet, room, colours)], 2 * sheet.gap)
+    body = row([query, _candidates(difference, sheet, room, colors)], 2 * sheet.gap)
     ends = ("for the other", "for the preferred")
-    scale = legend(colours, limit, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
+    scale = legend(colors, limit, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
     return figure(_headline(difference, sheet), [body, scale], sheet)
 
 
@@ -42,13 +42,13 @@ def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
     return stack(
         [
             text_line(title, sheet.large, max_width=sheet.inner, bold=True),
-            text_line(facts, sheet.small, colour=MUTED, max_width=sheet.inner),
+            text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner),
         ]
     )
 
 
 def _query(
-    difference: Difference, values: FloatArray, limit: float, sheet: Sheet, colours: Palette, smooth: bool
+    difference: Difference, values: FloatArray, limit: float, sheet: Sheet, colors: Palette, smooth: bool
 ) -> Image.Image:
     side = round(sheet.inner * 0.58)
     under_map = painted(
@@ -57,19 +57,19 @@ def _query(
         values,
         difference.query_geometry,
         limit=limit,
-        colours=colours,
+        colors=colors,
         smooth=smooth,
-        grey=colours.grey,
+        gray=colors.gray,
     )
     return stack([side_title("query", difference.query.name, sheet, side), under_map], sheet.gap // 2)
 
 
-def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], colours: Palette) -> Image.Image:
+def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], colors: Palette) -> Image.Image:
     """The preferred match above the other one, together about as high as room (H, W)."""
     box = ((room[0] - sheet.gap) // 2, room[1])
     pairs = (
-        ("preferred", difference.preferred, difference.preferred_similarity, colours.table[-1]),
-        ("other", difference.other, difference.other_similarity, colours.table[0]),
+        ("preferred", difference.preferred, difference.preferred_similarity, colors.table[-1]),
+        ("other", difference.other, difference.other_similarity, colors.table[0]),
     )
     return stack(
         [
@@ -82,12 +82,10 @@ def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], col
     )
 
 
-def _candidate(
-    title: str, picture: Picture, colour: Colour, sheet: Sheet, box: tuple[int, int]
-) -> Image.Image:
+def _candidate(title: str, picture: Picture, color: Color, sheet: Sheet, box: tuple[int, int]) -> Image.Image:
     """Title with the similarity, and the photo in a frame, at most as large as box (H, W)."""
     words = side_title(title, picture.name, sheet, box[1])
     frame = max(2, sheet.gap // 5)
     free = (max(1, box[0] - words.height - sheet.gap // 2 - 2 * frame), max(1, box[1] - 2 * frame))
     image = photo(picture, fitted(picture.original_size, free))
-    return stack([words, framed(image, colour, frame)], sheet.gap // 2)
+    return stack([words, framed(image, color, frame)], sheet.gap // 2)

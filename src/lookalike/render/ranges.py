@@ -10,7 +10,7 @@ from lookalike.types import FloatArray
 
 
 def shared_range(*maps: FloatArray) -> tuple[float, float]:
-    """One symmetric colour range (-limit, limit) for maps that will be compared side by side.
+    """One symmetric color range (-limit, limit) for maps that will be compared side by side.
 
     The limit is the largest absolute value of all maps, each (h, w) of any size; it is 0 where
     all are zero. Raises ValueError without maps, and for a map that is not 2-d, is empty, or
@@ -23,7 +23,7 @@ def shared_range(*maps: FloatArray) -> tuple[float, float]:
 
 
 def shared_limit(maps: Sequence[FloatArray], *, signed: bool) -> float:
-    """The value at the end of the colours that maps share: of the positive part if not signed."""
+    """The value at the end of the colors that maps share: of the positive part if not signed."""
     limit = shared_range(*maps)[1]
     return limit if signed else max(0.0, *(float(values.max()) for values in maps))
 
@@ -32,7 +32,7 @@ def per_percent(values: FloatArray) -> FloatArray:
     """The map (h, w) in its unit per 1 % of the view, whatever the number of its cells.
 
     A value per cell says more or less according to how large the cell is, so maps on a 7x7 and on
-    a 10x14 grid cannot share colours. Per 1 % of the area that the network saw they can: the mean
+    a 10x14 grid cannot share colors. Per 1 % of the area that the network saw they can: the mean
     over the map, times 100, is the sum of the original map.
     """
     return (values * (values.size / 100)).astype(np.float32)

@@ -15,21 +15,21 @@ _MAX_BYTES = 100  # of each name, so that two of them stay below the 255 of comm
 
 
 def overlays(
-    explanation: Explanation, *, colours: str = "lookalike", max_side: int = 4096, smooth: bool = True
+    explanation: Explanation, *, colors: str = "lookalike", max_side: int = 4096, smooth: bool = True
 ) -> dict[str, Image.Image]:
     """Both overlays by file name: "A_simmap_with_B.png" (the query) and "B_simmap_with_A.png".
 
     Each has its original's size, or max_side pixels on the longest side where that is less, and
-    both share one colour range. A and B are the pictures' names without folder and ending; what no
+    both share one color range. A and B are the pictures' names without folder and ending; what no
     file name may hold becomes "_". Where A equals B the match's file ends in "_match.png".
     """
     query, match = _stem(explanation.query.name, "query"), _stem(explanation.match.name, "match")
     match_file = f"{match}_simmap_with_{query}" + ("_match" if query == match else "")
     return {
         f"{query}_simmap_with_{match}.png": query_overlay(
-            explanation, colours=colours, max_side=max_side, smooth=smooth
+            explanation, colors=colors, max_side=max_side, smooth=smooth
         ),
-        f"{match_file}.png": match_overlay(explanation, colours=colours, max_side=max_side, smooth=smooth),
+        f"{match_file}.png": match_overlay(explanation, colors=colors, max_side=max_side, smooth=smooth),
     }
 
 

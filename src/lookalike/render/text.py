@@ -9,11 +9,11 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-INK: Colour = (28, 30, 34)
-MUTED: Colour = (98, 102, 110)
-PAPER: Colour = (255, 255, 255)
+INK: Color = (28, 30, 34)
+MUTED: Color = (98, 102, 110)
+PAPER: Color = (255, 255, 255)
 
 _FINER = 4  # text is drawn larger and then reduced: the font's spacing is too coarse at small sizes
 
@@ -26,7 +26,7 @@ _DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("·…±°")
 
 
 def text_line(
-    text: str, size: float, *, colour: Colour = INK, max_width: int | None = None, bold: bool = False
+    text: str, size: float, *, color: Color = INK, max_width: int | None = None, bold: bool = False
 ) -> Image.Image:
     """One line of text on white: RGB; shortened in the middle where it is wider than max_width.
 
@@ -39,12 +39,12 @@ def text_line(
     width = max(1, math.ceil(text_width(text, size) + 2 * stroke / _FINER))
     large = Image.new("RGB", (_FINER * width, _FINER * line_height(size)), PAPER)
     place = (stroke, large.height * 0.74)
-    ImageDraw.Draw(large).text(place, text, colour, _font(_FINER * size), anchor="ls", stroke_width=stroke)
+    ImageDraw.Draw(large).text(place, text, color, _font(_FINER * size), anchor="ls", stroke_width=stroke)
     return large.reduce(_FINER)
 
 
-def disc(text: str, size: float, *, face: Colour, ink: Colour) -> Image.Image:
-    """A few letters on a coloured disc with a smooth edge: RGBA."""
+def disc(text: str, size: float, *, face: Color, ink: Color) -> Image.Image:
+    """A few letters on a colored disc with a smooth edge: RGBA."""
     side = round(size * 1.7)
     large = Image.new("RGBA", (_FINER * side, _FINER * side), (*face, 0))
     draw = ImageDraw.Draw(large)

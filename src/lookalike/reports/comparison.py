@@ -13,7 +13,7 @@ from lookalike.types import Explanation
 
 _SIDE = 260  # pixels of the longer side of a picture
 _SIGNIFICANT = 0.05
-_COLOURS = ("#8f959e", "#d98a3d", "#4b87c5", "#d4d6da")  # both, first, second, neither
+_COLORS = ("#8f959e", "#d98a3d", "#4b87c5", "#d4d6da")  # both, first, second, neither
 
 
 def comparison_report(compared: Compared) -> str:
@@ -89,9 +89,9 @@ def _outcomes(found: Comparison) -> list[dict[str, object]]:
             "count": f"{count:,}",
             "share": f"{count / found.n_queries:.1%}",
             "percent": round(100 * count / found.n_queries, 2),
-            "colour": colour,
+            "color": color,
         }
-        for (name, count), colour in zip(parts, _COLOURS, strict=True)
+        for (name, count), color in zip(parts, _COLORS, strict=True)
     ]
 
 
@@ -158,7 +158,7 @@ def _called(hit: ExplainedHit) -> str:
 
 
 def _way(model: str, right: Explanation, wrong: Explanation) -> dict[str, object]:
-    """One model's maps of both pairs by one method, in one colour range."""
+    """One model's maps of both pairs by one method, in one color range."""
     both = (right, wrong)
     return {
         "model": model,

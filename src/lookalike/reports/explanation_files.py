@@ -15,7 +15,7 @@ from lookalike import render
 from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.models.embedder import Embedder
-from lookalike.render.colours import palette
+from lookalike.render.colors import palette
 from lookalike.types import Explanation, GraphExplanation, LevelReason, NodeReason
 
 
@@ -28,7 +28,7 @@ class Outputs:
     lines: Path | None = None  # best matching places
     maps: Path | None = None  # .npz of numbers
     versus: Path | None = None  # another image: the picture then says why the match is nearer than it
-    colours: str = "lookalike"  # or "jet"
+    colors: str = "lookalike"  # or "jet"
 
 
 def write_outputs(
@@ -44,18 +44,18 @@ def write_outputs(
     has no shares for lines or a difference.
     """
     written: list[Path] = []
-    palette(outputs.colours)  # refuses an unknown name whatever is drawn
+    palette(outputs.colors)  # refuses an unknown name whatever is drawn
     if outputs.versus is not None and outputs.picture is not None:
         preference = difference(_with_shares(model, "--versus"), query, match, outputs.versus)
         written += _save(outputs.picture, render.difference(preference).save)
     elif outputs.picture is not None:
-        picture = render.side_by_side(explanation, colours=outputs.colours)
+        picture = render.side_by_side(explanation, colors=outputs.colors)
         written += _save(outputs.picture, picture.save)
     if outputs.overlays is not None:
-        for name, single in render.overlays(explanation, colours=outputs.colours).items():
+        for name, single in render.overlays(explanation, colors=outputs.colors).items():
             written += _save(outputs.overlays / name, single.save)
         if isinstance(explanation, GraphExplanation):
-            for name, single in node_pictures(explanation, colours=outputs.colours).items():
+            for name, single in node_pictures(explanation, colors=outputs.colors).items():
                 written += _save(outputs.overlays / name, single.save)
     if outputs.lines is not None:
         matches = place_matches(_with_shares(model, "--lines"), query, match)
@@ -80,7 +80,7 @@ def save_maps(explanation: Explanation, path: Path) -> None:
         )
 
 
-def node_pictures(explanation: GraphExplanation, *, colours: str = "lookalike") -> dict[str, Image.Image]:
+def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -> dict[str, Image.Image]:
     """For each level the node that both images have most in common, and the one that parts them most,
     by file name: where it looks on either."""
     pictures = {}
@@ -96,7 +96,7 @@ def node_pictures(explanation: GraphExplanation, *, colours: str = "lookalike") 
                 additive=False,
             )
             pictures[f"level{number}_{side}_node{node.node}.png"] = render.side_by_side(
-                of_node, colours=colours
+                of_node, colors=colors
             )
     return pictures
 

@@ -34,7 +34,7 @@ def pair_report(
     """The report of one query against its matches, best first, as HTML.
 
     ``facts`` are listed at the end: model, method, date, parameters. All explanations must be of
-    one query and method, as ``render.strip`` asks; their maps share one colour range.
+    one query and method, as ``render.strip`` asks; their maps share one color range.
     """
     if not matches:
         raise ValueError("a report needs at least one match, got none")

@@ -95,7 +95,7 @@ class ContextualReranking:
         items = torch.cat([query[:, None], candidates], dim=1)[0]
         affinity = items @ items[1 + place]
         weights = (attention[0] + attention[1 + place]) * (affinity - affinity.mean()).abs()
-        weights[[0, 1 + place]] = -1  # the query and the item itself are no neighbours
+        weights[[0, 1 + place]] = -1  # the query and the item itself are no neighbors
         n = min(self.n_explained, len(weights) - 2)
         return weights.topk(n).indices - 1
 

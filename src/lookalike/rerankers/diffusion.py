@@ -1,4 +1,4 @@
-"""Re-ranking by diffusion over the shortlist's graph of neighbours."""
+"""Re-ranking by diffusion over the shortlist's graph of neighbors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lookalike.types import Move, Ranking
 
 @final
 class Diffusion:
-    """Method ``diffusion``: similarity flows from the query's n_seeds best along mutual neighbours.
+    """Method ``diffusion``: similarity flows from the query's n_seeds best along mutual neighbors.
 
-    The kernel is ``max(cosine, 0) ** power`` between mutual n-nearest neighbours (Iscen et al., 2017).
+    The kernel is ``max(cosine, 0) ** power`` between mutual n-nearest neighbors (Iscen et al., 2017).
     Items that no flow reaches score zero and keep their order, at the end. An influence is another
     item of the shortlist; its amount is the flow to the candidate that passes through it, counted
     from the shortlist's mean.

@@ -1,4 +1,4 @@
-"""Re-ranking by expansion: of the query by its first results, of each candidate by its neighbours."""
+"""Re-ranking by expansion: of the query by its first results, of each candidate by its neighbors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import final
 
 import torch
 
-from lookalike.ops.reranking import augment_database, expand, expand_without_each, other_neighbours
+from lookalike.ops.reranking import augment_database, expand, expand_without_each, other_neighbors
 from lookalike.rerankers.base import move_of, one_query, rank_of, reordered
 from lookalike.rerankers.options import at_least_one, not_negative
 from lookalike.types import Move, Ranking
@@ -28,8 +28,8 @@ class QueryExpansion:
 
     def __call__(self, ranking: Ranking) -> Ranking:
         """The ranking by cosine with the expanded queries, which take the queries' place."""
-        neighbours = ranking.gallery[ranking.indices[:, : self.n]]  # (Q, n, D)
-        queries = expand(ranking.queries, neighbours, self.alpha)
+        neighbors = ranking.gallery[ranking.indices[:, : self.n]]  # (Q, n, D)
+        queries = expand(ranking.queries, neighbors, self.alpha)
         return by_cosine(ranking, queries, ranking.gallery)
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
@@ -48,7 +48,7 @@ class QueryExpansion:
 class DatabaseAugmentation:
     """Method ``dba``: each candidate becomes its alpha-weighted sum with its n nearest items.
 
-    Neighbours are sought in the whole gallery, exactly. An influence is one of the n; its amount is
+    Neighbors are sought in the whole gallery, exactly. An influence is one of the n; its amount is
     the candidate's new cosine less what it would be without that one.
     """
 
@@ -68,11 +68,11 @@ class DatabaseAugmentation:
         return by_cosine(ranking, ranking.queries, gallery)
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Which neighbours of a row lifted or sank it."""
+        """Which neighbors of a row lifted or sank it."""
         single = one_query(before, query_index)
         rank_of(single, row)
         after = self(single)
-        rows = other_neighbours(single.gallery, torch.tensor([row], device=single.indices.device), self.n)[0]
+        rows = other_neighbors(single.gallery, torch.tensor([row], device=single.indices.device), self.n)[0]
         without = expand_without_each(single.gallery[row], single.gallery[rows], self.alpha)  # (n, D)
         amounts = (after.gallery[row] - without) @ single.queries[0]
         return move_of(self.name, single, after, row, rows, amounts)

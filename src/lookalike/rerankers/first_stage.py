@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.ops.neighbours import nearest
+from lookalike.ops.neighbors import nearest
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Ranking
 

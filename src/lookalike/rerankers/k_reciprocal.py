@@ -1,4 +1,4 @@
-"""Re-ranking by mutual neighbours."""
+"""Re-ranking by mutual neighbors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lookalike.types import Move, Ranking
 
 @final
 class KReciprocal:
-    """Method ``k-reciprocal``: alike are items with the same mutual neighbours (Zhong et al., 2017).
+    """Method ``k-reciprocal``: alike are items with the same mutual neighbors (Zhong et al., 2017).
 
     Computed for each query on its shortlist, so memory is K x K; other queries lend nothing.
     The score is one minus the published distance. An influence is another item of the shortlist;
     its amount is the score's Jaccard part less what it would be without that item's term: positive
-    where query and candidate have it as a common neighbour, negative where only one of them has.
+    where query and candidate have it as a common neighbor, negative where only one of them has.
     """
 
     name = "k-reciprocal"
@@ -38,7 +38,7 @@ class KReciprocal:
         )
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Which common neighbours lifted a row, and which foreign ones sank it."""
+        """Which common neighbors lifted a row, and which foreign ones sank it."""
         single = one_query(before, query_index)
         place = rank_of(single, row)
         distances = node_distances(single.queries[0], single.gallery[single.indices[0]])

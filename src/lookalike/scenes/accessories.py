@@ -6,7 +6,7 @@ import numpy as np
 
 from lookalike.scenes.camera import Camera, Patch
 from lookalike.scenes.furniture import Item, fabric, linen, wood
-from lookalike.scenes.palettes import Colour, mix, rgb, shade
+from lookalike.scenes.palettes import Color, mix, rgb, shade
 from lookalike.scenes.solids import Point, box, disc, gradient_quad, leaf, turned
 
 
@@ -14,10 +14,10 @@ def plant(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
     """A pot plant between knee and head height."""
     tall = rng.uniform(0.6, 1.35)
     pot, radius = rng.uniform(0.25, 0.42), rng.uniform(0.13, 0.2)
-    colour = fabric(rng) if rng.random() < 0.5 else wood(rng)
+    color = fabric(rng) if rng.random() < 0.5 else wood(rng)
     green = rgb(rng.uniform(0.22, 0.4), rng.uniform(0.35, 0.75), rng.uniform(0.3, 0.6))
     foot = (x, 0.0, z)
-    patches = turned(camera, foot, [(0.0, radius * 0.75), (pot, radius)], colour)
+    patches = turned(camera, foot, [(0.0, radius * 0.75), (pot, radius)], color)
     width = rng.uniform(0.025, 0.07)
     for _ in range(int(rng.integers(14, 26))):
         angle, spread = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.5)
@@ -50,13 +50,13 @@ def pendant(camera: Camera, rng: np.random.Generator, x: float, z: float, ceilin
 
 def curtain(camera: Camera, rng: np.random.Generator, x: tuple[float, float], ceiling: float) -> Item:
     """A curtain in folds from a rod to the floor, between two places on the wall."""
-    colour, top = fabric(rng), ceiling - rng.uniform(0.08, 0.3)
+    color, top = fabric(rng), ceiling - rng.uniform(0.08, 0.3)
     folds = max(3, round((x[1] - x[0]) / 0.11))
     steps = np.linspace(0, 1, folds * 6 + 1)
     edges = x[0] + (x[1] - x[0]) * steps
     wave = 0.5 + 0.5 * np.sin(2 * np.pi * folds * steps + rng.uniform(0, 6))
     sway = 0.02 * np.sin(2 * np.pi * folds * steps + 1)
-    faces: list[tuple[list[Point], Colour]] = []
+    faces: list[tuple[list[Point], Color]] = []
     for i in range(len(steps) - 1):
         z0, z1 = -0.1 - 0.06 * wave[i], -0.1 - 0.06 * wave[i + 1]
         ring: list[Point] = [
@@ -65,31 +65,31 @@ def curtain(camera: Camera, rng: np.random.Generator, x: tuple[float, float], ce
             (edges[i + 1], top, z1),
             (edges[i], top, z0),
         ]
-        faces.append((ring, shade(colour, 0.62 + 0.5 * float(wave[i] + wave[i + 1]) / 2)))
+        faces.append((ring, shade(color, 0.62 + 0.5 * float(wave[i] + wave[i + 1]) / 2)))
     rod = box(camera, (x[0] - 0.1, x[1] + 0.1), (top, top + 0.03), (-0.14, -0.11), wood(rng), strips=1)
     return Item(camera.patches(faces) + rod, x[1] - x[0])
 
 
 def coffee_table(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
     """A low table, round or not, before the sofa."""
-    colour = wood(rng)
+    color = wood(rng)
     height = rng.uniform(0.35, 0.45)
     if rng.random() < 0.5:
         radius = rng.uniform(0.35, 0.5)
         patches = turned(
-            camera, (x, 0, z), [(0, radius * 0.5), (0.03, 0.04), (height - 0.04, 0.04)], shade(colour, 0.7)
+            camera, (x, 0, z), [(0, radius * 0.5), (0.03, 0.04), (height - 0.04, 0.04)], shade(color, 0.7)
         )
-        patches += turned(camera, (x, height - 0.04, z), [(0, radius), (0.04, radius)], colour)
-        patches += disc(camera, (x, height, z), radius, shade(colour, 1.15))
+        patches += turned(camera, (x, height - 0.04, z), [(0, radius), (0.04, radius)], color)
+        patches += disc(camera, (x, height, z), radius, shade(color, 1.15))
         return Item(patches, 2 * radius)
     half = rng.uniform(0.4, 0.6)
     patches = []
     for place in (x - half, x + half - 0.05):
         patches += box(
-            camera, (place, place + 0.05), (0, height), (z - 0.25, z - 0.2), shade(colour, 0.7), strips=1
+            camera, (place, place + 0.05), (0, height), (z - 0.25, z - 0.2), shade(color, 0.7), strips=1
         )
     return Item(
-        patches + box(camera, (x - half, x + half), (height - 0.05, height), (z - 0.27, z + 0.27), colour),
+        patches + box(camera, (x - half, x + half), (height - 0.05, height), (z - 0.27, z + 0.27), color),
         2 * half,
     )
 
@@ -171,7 +171,7 @@ def wall_thing(camera: Camera, rng: np.random.Generator, x: float, y: float) -> 
     return Item(patches, 2 * half)
 
 
-def _wall_disc(camera: Camera, x: float, y: float, radius: float, colour: Colour) -> list[Patch]:
+def _wall_disc(camera: Camera, x: float, y: float, radius: float, color: Color) -> list[Patch]:
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     ring = np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle), np.full(32, -0.015)], axis=1)
-    return camera.patches([(ring, colour)])
+    return camera.patches([(ring, color)])

@@ -1,6 +1,6 @@
-"""A pinhole camera in a room, and the flat pieces of colour it sees.
+"""A pinhole camera in a room, and the flat pieces of color it sees.
 
-World: metres; x to the right along the picture wall, y up from the floor, z into the wall (the wall
+World: meters; x to the right along the picture wall, y up from the floor, z into the wall (the wall
 is z = 0, the camera stands at negative z). Picture: pixels, x to the right, y downwards.
 """
 
@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from lookalike.scenes.palettes import Colour
+from lookalike.scenes.palettes import Color
 
 Array = NDArray[np.float64]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-NEAR = 0.2  # metres; what is closer to the camera is cut off
+NEAR = 0.2  # meters; what is closer to the camera is cut off
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A polygon of one colour in the picture; later patches cover earlier ones."""
+    """A polygon of one color in the picture; later patches cover earlier ones."""
 
     points: Array  # (n, 2) pixels of the supersampled picture
-    colour: Colour
+    color: Color
 
     def outline(self, scale: float = 1.0) -> list[tuple[float, float]]:
-        """Corners as PIL's drawing wants them: pixel centres at whole numbers."""
+        """Corners as PIL's drawing wants them: pixel centers at whole numbers."""
         return [(x, y) for x, y in (self.points * scale - 0.5).tolist()]
 
 
@@ -36,8 +36,8 @@ class Patch:
 class Camera:
     """Where the camera stands and what it makes of a point."""
 
-    matrix: Array  # (3, 4): world metres, homogeneous -> pixels times depth, depth in metres
-    position: Array  # (3,) metres
+    matrix: Array  # (3, 4): world meters, homogeneous -> pixels times depth, depth in meters
+    position: Array  # (3,) meters
     size: tuple[int, int]  # (H, W) of the supersampled picture
 
     @classmethod
@@ -68,7 +68,7 @@ class Camera:
         return projected
 
     def depth(self, point: ArrayLike) -> float:
-        """Metres from the camera, along its axis, of one world point (3,)."""
+        """Meters from the camera, along its axis, of one world point (3,)."""
         return float(self._seen(np.asarray(point)[None])[0, 2])
 
     def polygon(self, corners: ArrayLike) -> Array | None:
@@ -81,13 +81,13 @@ class Camera:
         clipped: Array = seen[:, :2] / seen[:, 2:]
         return clipped
 
-    def patches(self, faces: Iterable[tuple[ArrayLike, Colour]]) -> list[Patch]:
-        """World polygons with their colours as patches; what lies behind the camera is left out."""
-        projected = ((self.polygon(corners), colour) for corners, colour in faces)
-        return [Patch(points, colour) for points, colour in projected if points is not None]
+    def patches(self, faces: Iterable[tuple[ArrayLike, Color]]) -> list[Patch]:
+        """World polygons with their colors as patches; what lies behind the camera is left out."""
+        projected = ((self.polygon(corners), color) for corners, color in faces)
+        return [Patch(points, color) for points, color in projected if points is not None]
 
     def wall_point(self, x: float, y: float) -> tuple[float, float]:
-        """Where the ray through pixel (x, y) meets the wall z = 0: world x and y in metres."""
+        """Where the ray through pixel (x, y) meets the wall z = 0: world x and y in meters."""
         wall = np.linalg.inv(self.matrix[:, [0, 1, 3]]) @ np.array([x, y, 1.0])
         return float(wall[0] / wall[2]), float(wall[1] / wall[2])
 
@@ -97,7 +97,7 @@ class Camera:
         """A flat texture in perspective, for the part ``box`` of the picture.
 
         ``origin`` is the world place of the texture's top left corner; ``across`` and ``down`` are the
-        world vectors (metres) of one texture pixel to the right and downwards.
+        world vectors (meters) of one texture pixel to the right and downwards.
         """
         plane = np.stack([np.append(across, 0.0), np.append(down, 0.0), np.append(origin, 1.0)], axis=1)
         shift = np.array([[1, 0, -box[0]], [0, 1, -box[1]], [0, 0, 1.0]])

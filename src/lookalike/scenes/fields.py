@@ -1,4 +1,4 @@
-"""Painting styles that colour a continuous field: landscapes, marble, waves, spots, colour fields."""
+"""Painting styles that color a continuous field: landscapes, marble, waves, spots, color fields."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.scenes.noise import lookup, smooth_noise, square_grid
-from lookalike.scenes.palettes import Colour, mix, palette, ramp, shade, shuffled
+from lookalike.scenes.palettes import Color, mix, palette, ramp, shade, shuffled
 
 
 def landscape(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Ridges one behind the other under a sky with a sun or moon: (n, n, 3)."""
-    colours = palette(rng)
+    colors = palette(rng)
     x, y = square_grid(n)
-    sky = [colours[int(rng.integers(1, 4))], colours[3], colours[4]]
+    sky = [colors[int(rng.integers(1, 4))], colors[3], colors[4]]
     picture = ramp(sky, y * 0.5 + 0.6)
     sun_x, sun_y, radius = rng.uniform(-0.6, 0.6), rng.uniform(-0.7, -0.1), rng.uniform(0.13, 0.32)
     distance = np.hypot(x - sun_x, y - sun_y)
     glow = np.exp(-((distance / (radius * 2.2)) ** 2))[..., None] * 0.5
     picture = (picture * (1 - glow) + 255 * glow).astype(np.uint8)
-    picture[distance < radius] = mix(colours[2], (255, 250, 235), rng.uniform(0.1, 0.8))
+    picture[distance < radius] = mix(colors[2], (255, 250, 235), rng.uniform(0.1, 0.8))
     ridges = int(rng.integers(3, 6))
     horizon, roughness = rng.uniform(-0.2, 0.15), int(rng.integers(1, 4))
-    near, far = colours[0], mix(colours[1], colours[3], 0.6)
+    near, far = colors[0], mix(colors[1], colors[3], 0.6)
     for ridge in range(ridges):
         relief = smooth_noise(rng, (1, n), cells=(1, int(rng.integers(2, 5))), octaves=roughness + 1)[0]
         height = horizon + (1 - horizon) * ridge / ridges + rng.uniform(0.2, 0.5) * (0.5 - relief)
-        colour = mix(far, near, ridge / max(ridges - 1, 1))
-        picture[y > height[None, :]] = colour
+        color = mix(far, near, ridge / max(ridges - 1, 1))
+        picture[y > height[None, :]] = color
     return np.asarray(picture)
 
 
 def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Noise bent by noise bent by noise, like ink in water: (n, n, 3)."""
-    colours = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
+    colors = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
     x, y = square_grid(n)
     cells = int(rng.integers(2, 4))
     first, second, base = (smooth_noise(rng, (n, n), cells=(cells, cells), octaves=3) for _ in range(3))
@@ -44,12 +44,12 @@ def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     bent_y = y + strength * (lookup(second, bent_x, y) - 0.5)
     value = lookup(base, bent_x, bent_y)
     bands = rng.choice([1.0, 2.0, 4.0])
-    return ramp(colours, 1.0 - np.abs((value * bands * 1.3 + rng.random()) % 2.0 - 1.0))
+    return ramp(colors, 1.0 - np.abs((value * bands * 1.3 + rng.random()) % 2.0 - 1.0))
 
 
 def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Circular waves from a few sources that add up: (n, n, 3)."""
-    colours = shuffled(rng, palette(rng))
+    colors = shuffled(rng, palette(rng))
     x, y = square_grid(n)
     sources = rng.uniform(-1.2, 1.2, (int(rng.integers(2, 5)), 2))
     frequency = rng.uniform(8, 20)
@@ -59,12 +59,12 @@ def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     position = total / len(sources) * 0.5 + 0.5
     if rng.random() < 0.4:
         position = np.floor(position * 5) / 4
-    return ramp(colours, position.astype(np.float32))
+    return ramp(colors, position.astype(np.float32))
 
 
 def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Plane waves at equal angles, five- to nine-fold and never repeating: (n, n, 3)."""
-    colours = palette(rng) if rng.random() < 0.4 else shuffled(rng, palette(rng))
+    colors = palette(rng) if rng.random() < 0.4 else shuffled(rng, palette(rng))
     x, y = square_grid(n)
     x, y = x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.4, 0.4)
     fold = int(rng.choice([5, 7, 9]))
@@ -73,12 +73,12 @@ def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     total = np.zeros_like(x)
     for angle in angles:
         total += np.cos((x * np.cos(angle) + y * np.sin(angle)) * frequency)
-    return ramp(colours, 1.0 - np.abs((total / fold * 2.2 + 1.0) % 2.0 - 1.0))
+    return ramp(colors, 1.0 - np.abs((total / fold * 2.2 + 1.0) % 2.0 - 1.0))
 
 
 def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Labyrinths and spots as on an animal's coat, over two soft grounds: (n, n, 3)."""
-    colours = palette(rng)
+    colors = palette(rng)
     k = int(rng.integers(9, 18))
     stretch = int(rng.choice([1, 1, 2]))
     fine = smooth_noise(rng, (n, n), cells=(k, k // stretch))
@@ -86,21 +86,21 @@ def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     value = fine - 0.7 * coarse
     level = float(np.quantile(value[::4, ::4], rng.uniform(0.35, 0.65)))
     ground = smooth_noise(rng, (n, n), cells=(2, 2))
-    light = ramp([colours[4], colours[3]], ground)
-    dark = ramp([colours[1], colours[2]] if rng.random() < 0.6 else [colours[0], colours[1]], ground)
+    light = ramp([colors[4], colors[3]], ground)
+    dark = ramp([colors[1], colors[2]] if rng.random() < 0.6 else [colors[0], colors[1]], ground)
     picture = np.where((value > level)[..., None], light, dark)
-    picture[np.abs(value - level) < 0.025] = shade(colours[0], 0.7)
+    picture[np.abs(value - level) < 0.025] = shade(colors[0], 0.7)
     core = value > level + 0.22
-    picture[core] = colours[2]
+    picture[core] = colors[2]
     return picture
 
 
-def colour_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Two to four blurred blocks of colour that float on a ground: (n, n, 3)."""
-    colours = shuffled(rng, palette(rng))
+def color_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
+    """Two to four blurred blocks of color that float on a ground: (n, n, 3)."""
+    colors = shuffled(rng, palette(rng))
     x, y = square_grid(n)
     cloth = smooth_noise(rng, (n, n), cells=(8, 8), octaves=3)[..., None]
-    picture = np.broadcast_to(np.array(colours[0], dtype=np.float32), (n, n, 3)).copy()
+    picture = np.broadcast_to(np.array(colors[0], dtype=np.float32), (n, n, 3)).copy()
     edges = np.concatenate([[-0.9], np.sort(rng.uniform(-0.55, 0.6, int(rng.integers(1, 4)))), [0.9]])
     softness, inset = rng.uniform(0.02, 0.07), rng.uniform(0.68, 0.9)
     for block, (top, bottom) in enumerate(pairwise(edges)):
@@ -109,13 +109,13 @@ def colour_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
         across = 1 / (1 + np.exp((np.abs(x) - inset + wobble) / softness))
         along = 1 / (1 + np.exp((np.abs(y - middle) - half + wobble) / softness))
         weight = (across * along)[..., None] * (0.75 + 0.25 * cloth)
-        picture += (np.array(colours[1 + block % 4], dtype=np.float32) - picture) * weight
+        picture += (np.array(colors[1 + block % 4], dtype=np.float32) - picture) * weight
     return np.clip(picture * (0.9 + 0.15 * cloth), 0, 255).astype(np.uint8)
 
 
 def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Bands of uneven width, straight, waved or fanned out from a point: (n, n, 3)."""
-    colours = palette(rng)
+    colors = palette(rng)
     x, y = square_grid(n)
     angle = rng.uniform(0, np.pi)
     along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
@@ -125,16 +125,16 @@ def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     elif kind == 1:
         position = along + rng.uniform(0.15, 0.4) * np.sin(across * rng.uniform(2, 5) + rng.uniform(0, 6))
     else:
-        centre = rng.uniform(-0.9, 0.9, 2)
-        position = np.arctan2(y - centre[1], x - centre[0]) / np.pi * 1.4
+        center = rng.uniform(-0.9, 0.9, 2)
+        position = np.arctan2(y - center[1], x - center[0]) / np.pi * 1.4
     count = int(rng.integers(9, 20))
     edges = np.sort(rng.uniform(-1.4, 1.4, count))
     band = np.searchsorted(edges, position.ravel()).reshape(n, n)
-    table: NDArray[np.uint8] = np.array(_bands(rng, colours, count + 1), dtype=np.uint8)
+    table: NDArray[np.uint8] = np.array(_bands(rng, colors, count + 1), dtype=np.uint8)
     return np.asarray(table[band])
 
 
-def _bands(rng: np.random.Generator, colours: list[Colour], count: int) -> list[Colour]:
-    """Colours for neighbouring bands, no two alike in a row."""
+def _bands(rng: np.random.Generator, colors: list[Color], count: int) -> list[Color]:
+    """Colors for neighboring bands, no two alike in a row."""
     steps = rng.integers(1, 5, count).cumsum() % 5
-    return [colours[i] for i in steps]
+    return [colors[i] for i in steps]

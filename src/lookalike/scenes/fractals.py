@@ -22,7 +22,7 @@ _JULIA_CONSTANTS = (
     0.355 + 0.355j,
     -0.70176 - 0.3842j,
 )
-# Centre and half width of parts of the Mandelbrot set worth framing.
+# Center and half width of parts of the Mandelbrot set worth framing.
 _MANDELBROT_VIEWS = (
     (-0.6 + 0j, 1.35),
     (-0.7453 + 0.1127j, 0.006),
@@ -40,16 +40,16 @@ def julia(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.75, 1.35)
     x, y = square_grid(n)
     z = ((x + 1j * y) * turn).astype(np.complex64)
-    return _coloured(rng, _escape_time(z, np.full_like(z, constant), steps=44))
+    return _colored(rng, _escape_time(z, np.full_like(z, constant), steps=44))
 
 
 def mandelbrot(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """A part of the Mandelbrot set: (n, n, 3)."""
-    centre, half = _MANDELBROT_VIEWS[rng.integers(len(_MANDELBROT_VIEWS))]
+    center, half = _MANDELBROT_VIEWS[rng.integers(len(_MANDELBROT_VIEWS))]
     x, y = square_grid(n)
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi))
-    constants = (centre + (x + 1j * y) * half * rng.uniform(0.8, 1.2) * turn).astype(np.complex64)
-    return _coloured(rng, _escape_time(np.zeros_like(constants), constants, steps=96))
+    constants = (center + (x + 1j * y) * half * rng.uniform(0.8, 1.2) * turn).astype(np.complex64)
+    return _colored(rng, _escape_time(np.zeros_like(constants), constants, steps=96))
 
 
 def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
@@ -57,9 +57,9 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     power = int(rng.integers(3, 6))
     relax = rng.uniform(0.85, 1.35)
     x, y = square_grid(n)
-    centre = complex(*rng.uniform(-0.5, 0.5, 2))
+    center = complex(*rng.uniform(-0.5, 0.5, 2))
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.9, 2.4)
-    z = ((x + 1j * y) * turn + centre).astype(np.complex64)
+    z = ((x + 1j * y) * turn + center).astype(np.complex64)
     effort = np.zeros(z.shape, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # a point may be thrown beyond all numbers
         for _ in range(16):
@@ -69,9 +69,9 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
             effort += np.abs(step) > 0.02
     z = np.nan_to_num(z)
     basin = np.round(np.angle(z) * power / (2 * np.pi)).astype(np.int32) % power
-    colours = np.array(shuffled(rng, palette(rng))[:power] + palette(rng)[:1], dtype=np.float32)
+    colors = np.array(shuffled(rng, palette(rng))[:power] + palette(rng)[:1], dtype=np.float32)
     light = 1.1 - 0.85 * (effort / 16.0)
-    return np.asarray(np.clip(colours[basin] * light[..., None], 0, 255), dtype=np.uint8)
+    return np.asarray(np.clip(colors[basin] * light[..., None], 0, 255), dtype=np.uint8)
 
 
 def _escape_time(z: ComplexArray, constants: ComplexArray, *, steps: int) -> FloatArray:
@@ -91,15 +91,15 @@ def _escape_time(z: ComplexArray, constants: ComplexArray, *, steps: int) -> Flo
     return count.reshape(side, side)
 
 
-def _coloured(rng: np.random.Generator, count: FloatArray) -> NDArray[np.uint8]:
+def _colored(rng: np.random.Generator, count: FloatArray) -> NDArray[np.uint8]:
     """Escape counts as rank, folded a few times through a palette; what never escapes is flat."""
-    colours = palette(rng)
+    colors = palette(rng)
     inside = count >= count.max()
     order = np.log1p(np.maximum(count, 0.0))
     low, high = np.quantile(order[~inside], (0.01, 0.99)) if not inside.all() else (0.0, 1.0)
     position = np.clip((order - low) / max(float(high - low), 1e-6), 0, 1)
     folds = rng.choice([1.0, 1.5, 2.5])
     wave = 1.0 - np.abs((position * folds + rng.random()) % 2.0 - 1.0)
-    picture = ramp(colours if rng.random() < 0.5 else shuffled(rng, colours), wave.astype(np.float32))
-    picture[inside] = colours[int(rng.choice([0, 0, 4, 1]))]
+    picture = ramp(colors if rng.random() < 0.5 else shuffled(rng, colors), wave.astype(np.float32))
+    picture[inside] = colors[int(rng.choice([0, 0, 4, 1]))]
     return picture

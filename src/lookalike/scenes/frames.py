@@ -10,14 +10,14 @@ from PIL import Image
 
 from lookalike.scenes.camera import Array, Camera, Patch
 from lookalike.scenes.furniture import linen, wood
-from lookalike.scenes.palettes import Colour, rgb, shade
+from lookalike.scenes.palettes import Color, rgb, shade
 
 _PADDING = 4  # texture pixels repeated beyond the canvas, so that its edge can be interpolated
 
 
 @dataclass(frozen=True)
 class Hanging:
-    """A painting's place on the wall z = 0; metres, without its frame."""
+    """A painting's place on the wall z = 0; meters, without its frame."""
 
     painting_id: int
     x: float  # of its middle
@@ -26,12 +26,12 @@ class Hanging:
     height: float
     tilt: float  # radians, counterclockwise
     mount: float = 0.0  # width of the paper around the painting
-    moulding: float = 0.012  # width of the frame around that
+    molding: float = 0.012  # width of the frame around that
 
     @property
     def margin(self) -> float:
         """From the edge of the painting to the outer edge of its frame."""
-        return self.mount + self.moulding
+        return self.mount + self.molding
 
     def rectangle(self, margin: float = 0.0) -> Array:
         """World corners, widened by margin: bottom left, bottom right, top right, top left: (4, 3)."""
@@ -53,23 +53,23 @@ def framed(hanging: Hanging, rng: np.random.Generator) -> Hanging:
     """The hanging with a frame: with or without a mount, or hardly any (a bare canvas)."""
     unit = min(hanging.width, hanging.height)
     bare, has_mount = rng.random() < 0.2, rng.random() < 0.5
-    mount, moulding = (
+    mount, molding = (
         unit * rng.uniform(0.05, 0.16),
         float(np.clip(unit * rng.uniform(0.035, 0.09), 0.015, 0.07)),
     )
     if bare:
-        return replace(hanging, mount=0.0, moulding=0.012)
-    return replace(hanging, mount=mount if has_mount else 0.0, moulding=moulding)
+        return replace(hanging, mount=0.0, molding=0.012)
+    return replace(hanging, mount=mount if has_mount else 0.0, molding=molding)
 
 
 def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Patch]:
     """Frame and mount around a painting, without the painting."""
-    paper, colour = linen(rng), _frame_colour(rng)
-    if hanging.moulding < 0.015:
+    paper, color = linen(rng), _frame_color(rng)
+    if hanging.molding < 0.015:
         return camera.patches([(hanging.rectangle(hanging.margin), shade(paper, 0.6))])
-    middle = hanging.mount + 0.45 * hanging.moulding
-    patches = _moulding(camera, hanging, hanging.margin, middle, colour, (1.1, 0.75, 0.85, 0.95))
-    patches += _moulding(camera, hanging, middle, hanging.mount, shade(colour, 0.9), (0.7, 1.1, 1.0, 0.9))
+    middle = hanging.mount + 0.45 * hanging.molding
+    patches = _molding(camera, hanging, hanging.margin, middle, color, (1.1, 0.75, 0.85, 0.95))
+    patches += _molding(camera, hanging, middle, hanging.mount, shade(color, 0.9), (0.7, 1.1, 1.0, 0.9))
     patches += camera.patches([(hanging.rectangle(hanging.mount), paper)])
     if hanging.mount:
         edge = 0.008 * min(hanging.width, hanging.height)
@@ -77,7 +77,7 @@ def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Pa
     return patches
 
 
-def _frame_colour(rng: np.random.Generator) -> Colour:
+def _frame_color(rng: np.random.Generator) -> Color:
     kind = int(rng.integers(1, 5))
     if kind == 1:
         return (38, 35, 34)
@@ -86,14 +86,14 @@ def _frame_colour(rng: np.random.Generator) -> Colour:
     return wood(rng) if kind == 3 else linen(rng)
 
 
-def _moulding(
-    camera: Camera, hanging: Hanging, outer: float, inner: float, colour: Colour, tones: tuple[float, ...]
+def _molding(
+    camera: Camera, hanging: Hanging, outer: float, inner: float, color: Color, tones: tuple[float, ...]
 ) -> list[Patch]:
     """Four mitred sides between two margins; tones of the top, bottom, left and right side."""
     out, inn = hanging.rectangle(outer), hanging.rectangle(inner)
     sides = ((2, 3), (0, 1), (3, 0), (1, 2))
     faces = [
-        (np.stack([out[a], out[b], inn[b], inn[a]]), shade(colour, tone))
+        (np.stack([out[a], out[b], inn[b], inn[a]]), shade(color, tone))
         for (a, b), tone in zip(sides, tones, strict=True)
     ]
     return camera.patches(faces)
@@ -112,12 +112,12 @@ def hang(
 ) -> Image.Image:
     """The texture of ``canvas_texture`` in perspective, for the part ``box`` of the picture."""
     n = texture.width - 2 * _PADDING
-    metre = max(hanging.width, hanging.height) / n  # metres a texture pixel
+    meter = max(hanging.width, hanging.height) / n  # meters a texture pixel
     rectangle = hanging.rectangle()
-    across = (rectangle[1] - rectangle[0]) / hanging.width * metre
-    down = (rectangle[0] - rectangle[3]) / hanging.height * metre
-    cut_x = (n - hanging.width / metre) / 2 + _PADDING
-    cut_y = (n - hanging.height / metre) / 2 + _PADDING
+    across = (rectangle[1] - rectangle[0]) / hanging.width * meter
+    down = (rectangle[0] - rectangle[3]) / hanging.height * meter
+    cut_x = (n - hanging.width / meter) / 2 + _PADDING
+    cut_y = (n - hanging.height / meter) / 2 + _PADDING
     return camera.warp(texture, rectangle[3] - cut_x * across - cut_y * down, across, down, box)
 
 

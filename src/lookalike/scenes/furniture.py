@@ -1,6 +1,6 @@
 """The large pieces that stand below the pictures: bed, sofa, sideboard, desk, armchair.
 
-Each function takes the camera, a generator and the place on the wall (x of its middle, metres) and
+Each function takes the camera, a generator and the place on the wall (x of its middle, meters) and
 returns an ``Item``.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lookalike.scenes.camera import Camera, Patch
-from lookalike.scenes.palettes import Colour, mix, rgb, shade
+from lookalike.scenes.palettes import Color, mix, rgb, shade
 from lookalike.scenes.solids import Point, box, cushion, gradient_quad, turned
 
 
@@ -20,24 +20,24 @@ class Item:
     """A piece of furniture as the camera sees it."""
 
     patches: list[Patch]
-    width: float  # metres along the wall
-    lamps: list[Point] = field(default_factory=list)  # where light comes from, metres
+    width: float  # meters along the wall
+    lamps: list[Point] = field(default_factory=list)  # where light comes from, meters
 
 
-def wood(rng: np.random.Generator) -> Colour:
+def wood(rng: np.random.Generator) -> Color:
     """A wood tone, from ash to wenge."""
     return rgb(rng.uniform(0.045, 0.1), rng.uniform(0.3, 0.65), rng.choice([0.28, 0.45, 0.6, 0.78]))
 
 
-def fabric(rng: np.random.Generator) -> Colour:
-    """A cloth colour: mostly muted, sometimes strong."""
+def fabric(rng: np.random.Generator) -> Color:
+    """A cloth color: mostly muted, sometimes strong."""
     strong = rng.random() < 0.35
     return rgb(
         rng.random(), rng.uniform(0.4, 0.75) if strong else rng.uniform(0.04, 0.3), rng.uniform(0.3, 0.9)
     )
 
 
-def linen(rng: np.random.Generator) -> Colour:
+def linen(rng: np.random.Generator) -> Color:
     """Near white."""
     return rgb(rng.uniform(0, 0.2), rng.uniform(0.0, 0.08), rng.uniform(0.86, 0.97))
 
@@ -50,12 +50,12 @@ def bed(camera: Camera, rng: np.random.Generator, x: float) -> Item:
     lamps: list[Point] = []
     width = 2 * half
     if rng.random() < 0.75:
-        table, lamp_colour, style = wood(rng), linen(rng), int(rng.integers(2))
+        table, lamp_color, style = wood(rng), linen(rng), int(rng.integers(2))
         for side in (-1, 1):
             place = x + side * (half + 0.35)
             patches += box(camera, (place - 0.22, place + 0.22), (0.1, top), (-0.45, -0.03), table)
             patches += _line(camera, (place - 0.2, place + 0.2), top * 0.6, -0.452, shade(table, 0.5))
-            lamp = table_lamp(camera, (place, top, -0.24), lamp_colour, frame, style)
+            lamp = table_lamp(camera, (place, top, -0.24), lamp_color, frame, style)
             patches += lamp.patches
             lamps += lamp.lamps
         width += 1.2
@@ -73,17 +73,17 @@ def bed(camera: Camera, rng: np.random.Generator, x: float) -> Item:
 
 
 def _headboard(
-    camera: Camera, rng: np.random.Generator, x: float, half: float, height: float, frame: Colour
+    camera: Camera, rng: np.random.Generator, x: float, half: float, height: float, frame: Color
 ) -> list[Patch]:
     style = int(rng.integers(3))
-    colour = frame if style == 0 else fabric(rng)
-    patches = box(camera, (x - half, x + half), (0.2, height), (-0.08, -0.01), colour)
+    color = frame if style == 0 else fabric(rng)
+    patches = box(camera, (x - half, x + half), (0.2, height), (-0.08, -0.01), color)
     count = int(rng.integers(3, 7))
     if style == 1:  # upholstered columns
         for column in range(count):
             middle = x - half + (column + 0.5) * 2 * half / count
             patches += cushion(
-                camera, (middle, height * 0.72, -0.09), (half / count, height * 0.28), colour, exponent=5
+                camera, (middle, height * 0.72, -0.09), (half / count, height * 0.28), color, exponent=5
             )
     elif style == 0:  # panels in the wood
         for column in range(count):
@@ -96,28 +96,28 @@ def _headboard(
                 (right, height - 0.07, -0.085),
                 (left, height - 0.07, -0.085),
             )
-            patches += gradient_quad(camera, face, shade(colour, 0.7), shade(colour, 0.9))
+            patches += gradient_quad(camera, face, shade(color, 0.7), shade(color, 0.9))
     return patches
 
 
 def _pillows(
-    camera: Camera, rng: np.random.Generator, x: float, half: float, top: float, colours: list[Colour]
+    camera: Camera, rng: np.random.Generator, x: float, half: float, top: float, colors: list[Color]
 ) -> list[Patch]:
     patches: list[Patch] = []
     for side in (-1, 1):
-        centre = (x + side * half * 0.5, top + 0.22, -0.2)
+        center = (x + side * half * 0.5, top + 0.22, -0.2)
         patches += cushion(
-            camera, centre, (half * 0.46, 0.24), colours[0], exponent=3.6, tilt=rng.normal(0, 0.03)
+            camera, center, (half * 0.46, 0.24), colors[0], exponent=3.6, tilt=rng.normal(0, 0.03)
         )
     if rng.random() < 0.7:
         for side in (-1, 1):
-            centre = (x + side * half * 0.48, top + 0.16, -0.34)
+            center = (x + side * half * 0.48, top + 0.16, -0.34)
             patches += cushion(
-                camera, centre, (half * 0.4, 0.19), mix(colours[0], colours[1], 0.25), exponent=3.6
+                camera, center, (half * 0.4, 0.19), mix(colors[0], colors[1], 0.25), exponent=3.6
             )
     for _ in range(int(rng.integers(0, 3))):
-        centre = (x + rng.uniform(-0.4, 0.4) * half, top + 0.14, -0.46)
-        patches += cushion(camera, centre, (0.22, 0.16), colours[1], exponent=4, tilt=rng.normal(0, 0.15))
+        center = (x + rng.uniform(-0.4, 0.4) * half, top + 0.14, -0.46)
+        patches += cushion(camera, center, (0.22, 0.16), colors[1], exponent=4, tilt=rng.normal(0, 0.15))
     return patches
 
 
@@ -135,11 +135,11 @@ def sofa(camera: Camera, rng: np.random.Generator, x: float, *, seats: int | Non
     patches += box(camera, (left, right), (0.12, back), (-0.25, -0.03), cloth)
     for index in range(seats):
         middle = left + (index + 0.5) * seat
-        centre = (middle, (0.42 + back) / 2 + 0.03, -0.3)
-        patches += cushion(camera, centre, (seat * 0.5, (back - 0.36) / 2), shade(cloth, 1.05), exponent=5)
+        center = (middle, (0.42 + back) / 2 + 0.03, -0.3)
+        patches += cushion(camera, center, (seat * 0.5, (back - 0.36) / 2), shade(cloth, 1.05), exponent=5)
     for index in range(int(rng.integers(0, seats + 1))):
-        centre = (left + (index + rng.uniform(0.3, 0.7)) * seat, 0.6, -0.42)
-        patches += cushion(camera, centre, (0.21, 0.19), fabric(rng), exponent=4, tilt=rng.normal(0, 0.3))
+        center = (left + (index + rng.uniform(0.3, 0.7)) * seat, 0.6, -0.42)
+        patches += cushion(camera, center, (0.21, 0.19), fabric(rng), exponent=4, tilt=rng.normal(0, 0.3))
     patches += box(camera, (left, right), (0.12, 0.3), (-depth + 0.02, -0.25), shade(cloth, 0.88))
     middles = left + (np.arange(seats) + 0.5) * seat
     for index in np.argsort(-np.abs(middles - camera.position[0])).tolist():  # the nearest last
@@ -158,20 +158,20 @@ def armchair(camera: Camera, rng: np.random.Generator, x: float) -> Item:
 def sideboard(camera: Camera, rng: np.random.Generator, x: float) -> Item:
     """A low cupboard with doors or drawers, and things on it."""
     half, height, depth = rng.uniform(0.6, 1.0), rng.uniform(0.62, 0.9), 0.42
-    colour = wood(rng) if rng.random() < 0.7 else linen(rng)
+    color = wood(rng) if rng.random() < 0.7 else linen(rng)
     foot = rng.uniform(0.05, 0.2)
     patches: list[Patch] = []
     for place in (x - half + 0.05, x + half - 0.09):
         patches += box(
-            camera, (place, place + 0.04), (0, foot), (-depth, -depth + 0.04), shade(colour, 0.6), strips=1
+            camera, (place, place + 0.04), (0, foot), (-depth, -depth + 0.04), shade(color, 0.6), strips=1
         )
-    patches += box(camera, (x - half, x + half), (foot, height), (-depth, -0.02), colour)
+    patches += box(camera, (x - half, x + half), (foot, height), (-depth, -0.02), color)
     columns, rows = int(rng.integers(2, 5)), int(rng.integers(1, 4))
-    knob = shade(colour, 0.35)
+    knob = shade(color, 0.35)
     for column in range(columns):
         for row in range(rows):
             patches += _front(
-                camera, (x, half, foot, height, depth), (column, columns), (row, rows), colour, knob
+                camera, (x, half, foot, height, depth), (column, columns), (row, rows), color, knob
             )
     lamps: list[Point] = []
     for place in (x - half * 0.7, x, x + half * 0.7):
@@ -186,8 +186,8 @@ def _front(
     body: tuple[float, float, float, float, float],
     column: tuple[int, int],
     row: tuple[int, int],
-    colour: Colour,
-    knob: Colour,
+    color: Color,
+    knob: Color,
 ) -> list[Patch]:
     """One drawer or door of a sideboard with its knob."""
     x, half, foot, height, depth = body
@@ -196,8 +196,8 @@ def _front(
     right, high = left + width - 0.04, low + tall - 0.04
     face: tuple[Point, Point, Point, Point]
     face = ((left, low, front), (right, low, front), (right, high, front), (left, high, front))
-    patches = camera.patches([(np.array(face) + np.array([0.008, -0.008, 0.0]), shade(colour, 0.55))])
-    patches += gradient_quad(camera, face, shade(colour, 0.88), shade(colour, 1.08), strips=4)
+    patches = camera.patches([(np.array(face) + np.array([0.008, -0.008, 0.0]), shade(color, 0.55))])
+    patches += gradient_quad(camera, face, shade(color, 0.88), shade(color, 1.08), strips=4)
     middle = (left + right) / 2
     return patches + box(
         camera,
@@ -211,7 +211,7 @@ def _front(
 
 def desk(camera: Camera, rng: np.random.Generator, x: float) -> Item:
     """A table against the wall with a chair before it, and things on it."""
-    half, height, depth, colour = (
+    half, height, depth, color = (
         rng.uniform(0.5, 0.8),
         rng.uniform(0.72, 0.78),
         rng.uniform(0.5, 0.65),
@@ -225,10 +225,10 @@ def desk(camera: Camera, rng: np.random.Generator, x: float) -> Item:
                 (place, place + 0.05),
                 (0, height),
                 (front, front + 0.05),
-                shade(colour, 0.8),
+                shade(color, 0.8),
                 strips=2,
             )
-    patches += box(camera, (x - half, x + half), (height - 0.05, height), (-depth, -0.02), colour, strips=2)
+    patches += box(camera, (x - half, x + half), (height - 0.05, height), (-depth, -0.02), color, strips=2)
     lamps: list[Point] = []
     for place in (x - half * 0.65, x + half * 0.6):
         thing = _ornament(camera, rng, (place, height, -0.25))
@@ -241,18 +241,18 @@ def desk(camera: Camera, rng: np.random.Generator, x: float) -> Item:
 
 def chair(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
     """A chair seen from behind or in front, its seat around (x, z)."""
-    colour, seat = wood(rng), fabric(rng)
+    color, seat = wood(rng), fabric(rng)
     patches: list[Patch] = []
     for place_z in (z + 0.2, z - 0.2):
         for place in (x - 0.2, x + 0.17):
             patches += box(
-                camera, (place, place + 0.03), (0, 0.45), (place_z, place_z + 0.03), colour, strips=1
+                camera, (place, place + 0.03), (0, 0.45), (place_z, place_z + 0.03), color, strips=1
             )
     patches += box(camera, (x - 0.22, x + 0.22), (0.43, 0.48), (z - 0.22, z + 0.22), seat, strips=2)
     back = z - 0.22 if rng.random() < 0.5 else z + 0.2
     height = rng.uniform(0.82, 1.0)
     for place in (x - 0.2, x + 0.17):
-        patches += box(camera, (place, place + 0.03), (0.45, height), (back, back + 0.03), colour, strips=2)
+        patches += box(camera, (place, place + 0.03), (0.45, height), (back, back + 0.03), color, strips=2)
     if rng.random() < 0.5:
         return Item(patches + cushion(camera, (x, 0.74, back - 0.01), (0.2, 0.22), seat, exponent=5), 0.5)
     for low in np.arange(0.56, height - 0.05, 0.12):
@@ -261,13 +261,13 @@ def chair(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
             (x - 0.19, x + 0.19),
             (float(low), float(low) + 0.06),
             (back, back + 0.02),
-            colour,
+            color,
             strips=1,
         )
     return Item(patches, 0.5)
 
 
-def table_lamp(camera: Camera, foot: Point, shade_colour: Colour, stand: Colour, style: int) -> Item:
+def table_lamp(camera: Camera, foot: Point, shade_color: Color, stand: Color, style: int) -> Item:
     """A lamp for a table: a slim or a round stand and a light shade, switched on."""
     x, y, z = foot
     if style == 0:
@@ -276,7 +276,7 @@ def table_lamp(camera: Camera, foot: Point, shade_colour: Colour, stand: Colour,
         profile = [(0.0, 0.05), (0.05, 0.09), (0.12, 0.1), (0.18, 0.06), (0.24, 0.02)]
     patches = turned(camera, foot, profile, stand)
     patches += turned(
-        camera, (x, y + 0.22, z), [(0.0, 0.15), (0.2, 0.1)], mix(shade_colour, (255, 240, 200), 0.5)
+        camera, (x, y + 0.22, z), [(0.0, 0.15), (0.2, 0.1)], mix(shade_color, (255, 240, 200), 0.5)
     )
     return Item(patches, 0.3, [(x, y + 0.3, z)])
 
@@ -311,7 +311,7 @@ def _ornament(camera: Camera, rng: np.random.Generator, foot: Point) -> Item:
     return Item([], 0.0)
 
 
-def _line(camera: Camera, x: tuple[float, float], y: float, z: float, colour: Colour) -> list[Patch]:
+def _line(camera: Camera, x: tuple[float, float], y: float, z: float, color: Color) -> list[Patch]:
     """A thin level line on a front."""
     ring = [(x[0], y, z), (x[1], y, z), (x[1], y + 0.012, z), (x[0], y + 0.012, z)]
-    return camera.patches([(ring, colour)])
+    return camera.patches([(ring, color)])

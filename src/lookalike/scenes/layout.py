@@ -1,4 +1,4 @@
-"""What stands and hangs where: a plan of the room that keeps its paintings recognisable."""
+"""What stands and hangs where: a plan of the room that keeps its paintings recognizable."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Plan:
     """A room before it is painted. Patches are in pixels of the supersampled picture."""
 
     camera: Camera
-    ceiling: float  # metres
-    walls: tuple[float, float]  # x of the left and right wall, metres
+    ceiling: float  # meters
+    walls: tuple[float, float]  # x of the left and right wall, meters
     hangings: tuple[Hanging, ...]
     behind: tuple[Patch, ...]  # frames and things on the wall; no painting is under them
     carpet: tuple[Patch, ...]
     before: tuple[Patch, ...]  # furniture, back to front; covers paintings
-    lamps: tuple[Point, ...]  # metres
+    lamps: tuple[Point, ...]  # meters
 
 
 def plan_room(seed: int, paintings: Sequence[int], size: tuple[int, int]) -> Plan:
@@ -100,7 +100,7 @@ def _propose(plan: Plan, rng: np.random.Generator, painting_id: int, share: floa
     probe = Hanging(painting_id, x, y, 0.1, 0.1, 0.0)
     if camera.depth((x, y, 0.0)) < 0.5:
         return probe
-    surface = 0.01 * share * height * width / area(camera.project(probe.rectangle()))  # square metres
+    surface = 0.01 * share * height * width / area(camera.project(probe.rectangle()))  # square meters
     ratio = painting_format(painting_id)
     wide, tall = (surface * ratio) ** 0.5, (surface / ratio) ** 0.5
     return framed(replace(probe, width=wide, height=tall, tilt=rng.normal(0, 0.012)), rng)
@@ -233,16 +233,16 @@ def _plain_room(paintings: Sequence[int], size: tuple[int, int]) -> Plan:
     """
     height, width = size
     camera = Camera.looking(position=(0, 1.5, -3.0), yaw=0, pitch=0, roll=0, focal=min(size), size=size)
-    metre = min(size) / 3.0  # pixels a metre on the wall
-    step = max(size) / len(paintings) / metre
+    meter = min(size) / 3.0  # pixels a meter on the wall
+    step = max(size) / len(paintings) / meter
     hangings = []
     for index, painting_id in enumerate(paintings):
         ratio = painting_format(painting_id)
-        wide = (0.07 * height * width * ratio) ** 0.5 / metre
+        wide = (0.07 * height * width * ratio) ** 0.5 / meter
         wide = min(wide, 0.9 * min(3.0, step) * min(1.0, ratio))
         offset = (index - (len(paintings) - 1) / 2) * step
         x, y = (offset, 1.5) if width >= height else (0.0, 1.5 - offset)
         hangings.append(Hanging(painting_id, x, y, wide, wide / ratio, 0.0))
-    reach, rng = width / metre, np.random.default_rng(0)
+    reach, rng = width / meter, np.random.default_rng(0)
     frames = tuple(patch for hanging in hangings for patch in frame(camera, rng, hanging))
-    return Plan(camera, 1.5 + height / metre, (-reach, reach), tuple(hangings), frames, (), (), ())
+    return Plan(camera, 1.5 + height / meter, (-reach, reach), tuple(hangings), frames, (), (), ())

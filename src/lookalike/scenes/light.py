@@ -30,7 +30,7 @@ def cast_shadow(
     shift = np.array(offset) * longest
     for patch in patches:
         draw.polygon(
-            Patch(patch.points + shift, patch.colour).outline(scale), fill=round(255 * (1 - strength))
+            Patch(patch.points + shift, patch.color).outline(scale), fill=round(255 * (1 - strength))
         )
     soft = small.filter(ImageFilter.GaussianBlur(softness * 160)).resize(
         image.size, Image.Resampling.BILINEAR

@@ -41,7 +41,7 @@ def lookup(field: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def square_grid(n: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates x (to the right) and y (downwards) of n x n pixel centres, in [-1, 1]: two (n, n)."""
+    """Coordinates x (to the right) and y (downwards) of n x n pixel centers, in [-1, 1]: two (n, n)."""
     axis = (np.arange(n, dtype=np.float32) + 0.5) * (2.0 / n) - 1.0
     x, y = np.meshgrid(axis, axis)
     return x, y

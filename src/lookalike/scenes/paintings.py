@@ -31,7 +31,7 @@ _STYLES: tuple[Callable[[np.random.Generator, int], NDArray[np.uint8]], ...] = (
     fields.spots,
     tilings.quarter_circles,
     fractals.mandelbrot,
-    fields.colour_field,
+    fields.color_field,
     drawings.discs,
     tilings.hexagons,
     drawings.town,
@@ -47,7 +47,7 @@ _FORMATS = (1.0, 1.0, 1.33, 0.75, 1.5, 0.8)  # width / height
 def paint(painting_id: int, size: int = 256) -> Image.Image:
     """The painting of that number: RGB, size x size pixels.
 
-    Neighbouring numbers have different styles; the same number gives the same picture at every
+    Neighboring numbers have different styles; the same number gives the same picture at every
     size, up to resampling. Any number from 0 on is valid.
     """
     if painting_id < 0 or size < 1:
@@ -56,7 +56,7 @@ def paint(painting_id: int, size: int = 256) -> Image.Image:
 
 
 def painting_format(painting_id: int) -> float:
-    """Width / height at which the painting hangs in rooms: the centre of the square canvas."""
+    """Width / height at which the painting hangs in rooms: the center of the square canvas."""
     return _FORMATS[int(np.random.default_rng([_SALT, 1, painting_id]).integers(len(_FORMATS)))]
 
 

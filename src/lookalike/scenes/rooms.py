@@ -18,7 +18,7 @@ from lookalike.scenes.frames import Hanging, canvas_texture, glare, hang
 from lookalike.scenes.layout import Plan, plan_room
 from lookalike.scenes.light import cast_shadow, develop, light_map
 from lookalike.scenes.paintings import paint
-from lookalike.scenes.palettes import Colour, mix, shade
+from lookalike.scenes.palettes import Color, mix, shade
 
 _SUPERSAMPLING = 2
 _LARGEST_TEXTURE = 2**22  # pixels of a wall; reached by pictures many times as long as wide
@@ -84,7 +84,7 @@ def _draw(plan: Plan, rng: np.random.Generator) -> tuple[Image.Image, NDArray[np
 def _fill(image: Image.Image, patches: Sequence[Patch]) -> None:
     draw = ImageDraw.Draw(image)
     for patch in patches:
-        draw.polygon(patch.outline(), fill=patch.colour)
+        draw.polygon(patch.outline(), fill=patch.color)
 
 
 def _hang(
@@ -123,22 +123,22 @@ def _empty_room(plan: Plan, rng: np.random.Generator) -> Image.Image:
     """Walls, ceiling, floor and carpet."""
     camera, (left, right), top = plan.camera, plan.walls, plan.ceiling
     back = float(camera.position[2]) - 0.5  # the room ends behind the camera
-    scale = 0.6 * max(camera.size) / (-back)  # texture pixels a metre
+    scale = 0.6 * max(camera.size) / (-back)  # texture pixels a meter
     scale = min(scale, (_LARGEST_TEXTURE / ((right - left) * max(top, -back))) ** 0.5)
     paper = surfaces.wall(rng, (top, right - left), scale)
     boards = surfaces.floor(rng, (-back, right - left), scale)
-    ceiling = mix((246, 244, 240), surfaces.wall_colour(rng), rng.uniform(0, 0.25))
+    ceiling = mix((246, 244, 240), surfaces.wall_color(rng), rng.uniform(0, 0.25))
     image = Image.new("RGB", (camera.size[1], camera.size[0]), ceiling)
-    metre = 1 / scale
+    meter = 1 / scale
     floor_corners = [(left, 0, back), (right, 0, back), (right, 0, 0), (left, 0, 0)]
-    _cover(image, camera, boards, floor_corners, ((left, 0, 0), (metre, 0, 0), (0, 0, -metre)))
+    _cover(image, camera, boards, floor_corners, ((left, 0, 0), (meter, 0, 0), (0, 0, -meter)))
     side = Image.eval(paper, lambda value: int(value * 0.82))
     for x, seen in ((left, camera.position[0] > left), (right, camera.position[0] < right)):
         if seen:
             corners = [(x, 0, back), (x, 0, 0), (x, top, 0), (x, top, back)]
-            _cover(image, camera, side, corners, ((x, top, 0), (0, 0, -metre), (0, -metre, 0)))
+            _cover(image, camera, side, corners, ((x, top, 0), (0, 0, -meter), (0, -meter, 0)))
     wall_corners = [(left, 0, 0), (right, 0, 0), (right, top, 0), (left, top, 0)]
-    _cover(image, camera, paper, wall_corners, ((left, top, 0), (metre, 0, 0), (0, -metre, 0)))
+    _cover(image, camera, paper, wall_corners, ((left, top, 0), (meter, 0, 0), (0, -meter, 0)))
     _fill(image, [*_trim(plan, rng, ceiling), *plan.carpet])
     return image
 
@@ -153,7 +153,7 @@ def _cover(
     corners: Sequence[Vector],
     plane: tuple[Vector, Vector, Vector],
 ) -> None:
-    """Cover a plane of the room, given by its corners, with a texture: origin, across, down in metres."""
+    """Cover a plane of the room, given by its corners, with a texture: origin, across, down in meters."""
     points = camera.polygon(corners)
     if points is None:
         return
@@ -168,14 +168,14 @@ def _cover(
     image.paste(seen, box, mask=shape)
 
 
-def _trim(plan: Plan, rng: np.random.Generator, ceiling: Colour) -> list[Patch]:
+def _trim(plan: Plan, rng: np.random.Generator, ceiling: Color) -> list[Patch]:
     """Skirting board, and in some rooms a cornice."""
     left, right = plan.walls
-    colour = shade(ceiling, rng.uniform(0.75, 1.0)) if rng.random() < 0.7 else (70, 52, 40)
+    color = shade(ceiling, rng.uniform(0.75, 1.0)) if rng.random() < 0.7 else (70, 52, 40)
     height = rng.uniform(0.06, 0.12)
     board = [(left, 0, -0.01), (right, 0, -0.01), (right, height, -0.01), (left, height, -0.01)]
     faces = [
-        (board, colour),
+        (board, color),
         ([(x, 0.0, z) for x, _, z in board[:2]] + [(right, 0, -0.04), (left, 0, -0.04)], (60, 50, 45)),
     ]
     if rng.random() < 0.5:

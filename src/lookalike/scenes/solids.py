@@ -7,16 +7,16 @@ from itertools import pairwise
 import numpy as np
 
 from lookalike.scenes.camera import Array, Camera, Patch
-from lookalike.scenes.palettes import Colour, mix, shade
+from lookalike.scenes.palettes import Color, mix, shade
 
-Span = tuple[float, float]  # from, to, in metres
-Point = tuple[float, float, float]  # x, y, z in metres
+Span = tuple[float, float]  # from, to, in meters
+Point = tuple[float, float, float]  # x, y, z in meters
 
 
 def gradient_quad(
-    camera: Camera, corners: tuple[Point, Point, Point, Point], low: Colour, high: Colour, *, strips: int = 6
+    camera: Camera, corners: tuple[Point, Point, Point, Point], low: Color, high: Color, *, strips: int = 6
 ) -> list[Patch]:
-    """A four-cornered face, its colour running from the side 0-1 (low) to the side 3-2 (high)."""
+    """A four-cornered face, its color running from the side 0-1 (low) to the side 3-2 (high)."""
     a, b, c, d = (np.array(corner) for corner in corners)
     faces = []
     for strip in range(strips):
@@ -26,7 +26,7 @@ def gradient_quad(
     return camera.patches(faces)
 
 
-def box(camera: Camera, x: Span, y: Span, z: Span, colour: Colour, *, strips: int = 8) -> list[Patch]:
+def box(camera: Camera, x: Span, y: Span, z: Span, color: Color, *, strips: int = 8) -> list[Patch]:
     """An upright box: the faces that the camera sees, lit from above and in front."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     eye_x, eye_y, _ = camera.position
@@ -34,23 +34,23 @@ def box(camera: Camera, x: Span, y: Span, z: Span, colour: Colour, *, strips: in
     for seen, side, tone in ((eye_x < x0, x0, 0.72), (eye_x > x1, x1, 0.64)):
         if seen:
             face = ((side, y0, z0), (side, y0, z1), (side, y1, z1), (side, y1, z0))
-            patches += gradient_quad(camera, face, shade(colour, tone * 0.8), shade(colour, tone), strips=3)
+            patches += gradient_quad(camera, face, shade(color, tone * 0.8), shade(color, tone), strips=3)
     if eye_y > y1:
         top = ((x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1))
-        patches += gradient_quad(camera, top, shade(colour, 1.2), shade(colour, 1.02), strips=3)
+        patches += gradient_quad(camera, top, shade(color, 1.2), shade(color, 1.02), strips=3)
     if eye_y < y0:
         patches += camera.patches(
-            [([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], shade(colour, 0.5))]
+            [([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], shade(color, 0.5))]
         )
     front = ((x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0))
-    return patches + gradient_quad(camera, front, shade(colour, 0.78), shade(colour, 1.0), strips=strips)
+    return patches + gradient_quad(camera, front, shade(color, 0.78), shade(color, 1.0), strips=strips)
 
 
 def cushion(
     camera: Camera,
-    centre: Point,
+    center: Point,
     half: tuple[float, float],
-    colour: Colour,
+    color: Color,
     *,
     exponent: float = 3.0,
     tilt: float = 0.0,
@@ -65,16 +65,16 @@ def cushion(
         grow, lift = 1 - 0.85 * layer**1.6, layer * 0.2 * half[1]
         x, y = ring_x * grow, ring_y * grow + lift
         turned_x, turned_y = x * np.cos(tilt) - y * np.sin(tilt), x * np.sin(tilt) + y * np.cos(tilt)
-        depth = np.full_like(x, centre[2])
-        ring = np.stack([centre[0] + turned_x, centre[1] + turned_y, depth], axis=1)
-        faces.append((ring, shade(colour, 0.72 + 0.36 * layer**0.6)))
+        depth = np.full_like(x, center[2])
+        ring = np.stack([center[0] + turned_x, center[1] + turned_y, depth], axis=1)
+        faces.append((ring, shade(color, 0.72 + 0.36 * layer**0.6)))
     return camera.patches(faces)
 
 
 def turned(
-    camera: Camera, foot: Point, profile: list[tuple[float, float]], colour: Colour, *, strips: int = 9
+    camera: Camera, foot: Point, profile: list[tuple[float, float]], color: Color, *, strips: int = 9
 ) -> list[Patch]:
-    """A body of revolution: profile of (height above foot, radius) from bottom to top, in metres."""
+    """A body of revolution: profile of (height above foot, radius) from bottom to top, in meters."""
     sideways = _sideways(camera, foot)
     heights, radii = np.array(profile).T
     axis = np.array(foot) + np.outer(heights, (0.0, 1.0, 0.0))
@@ -85,21 +85,21 @@ def turned(
         right = axis + np.outer(radii * stop, sideways)
         middle = (start + stop) / 2
         tone = 0.55 + 0.55 * float(np.sqrt(max(0.0, 1 - (middle + 0.3) ** 2 / 1.8)))
-        faces.append((np.concatenate([left, right[::-1]]), shade(colour, tone)))
+        faces.append((np.concatenate([left, right[::-1]]), shade(color, tone)))
     patches = camera.patches(faces)
     if camera.position[1] > axis[-1, 1]:
-        patches += disc(camera, (foot[0], float(axis[-1, 1]), foot[2]), float(radii[-1]), shade(colour, 0.45))
+        patches += disc(camera, (foot[0], float(axis[-1, 1]), foot[2]), float(radii[-1]), shade(color, 0.45))
     return patches
 
 
-def disc(camera: Camera, centre: Point, radius: float, colour: Colour) -> list[Patch]:
+def disc(camera: Camera, center: Point, radius: float, color: Color) -> list[Patch]:
     """A level disc."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    ring = np.array(centre) + radius * np.stack([np.cos(angle), np.zeros(24), np.sin(angle)], axis=1)
-    return camera.patches([(ring, colour)])
+    ring = np.array(center) + radius * np.stack([np.cos(angle), np.zeros(24), np.sin(angle)], axis=1)
+    return camera.patches([(ring, color)])
 
 
-def leaf(camera: Camera, base: Point, reach: Point, width: float, colour: Colour) -> list[Patch]:
+def leaf(camera: Camera, base: Point, reach: Point, width: float, color: Color) -> list[Patch]:
     """A leaf that rises from base, bends under its weight and ends at base + reach; two tones."""
     t = np.linspace(0, 1, 8)[:, None]
     bend = np.array([0.0, 0.25 * float(np.hypot(reach[0], reach[2])), 0.0])
@@ -111,7 +111,7 @@ def leaf(camera: Camera, base: Point, reach: Point, width: float, colour: Colour
         np.concatenate([spine, (spine + spread)[::-1]]),
         np.concatenate([spine, (spine - spread)[::-1]]),
     )
-    return camera.patches([(lower, shade(colour, 0.78)), (upper, shade(colour, 1.08))])
+    return camera.patches([(lower, shade(color, 0.78)), (upper, shade(color, 1.08))])
 
 
 def _sideways(camera: Camera, foot: Point) -> Array:

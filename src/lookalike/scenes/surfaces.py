@@ -1,4 +1,4 @@
-"""Flat textures of walls and floors, in pixels per metre, before the camera sees them."""
+"""Flat textures of walls and floors, in pixels per meter, before the camera sees them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from PIL import Image, ImageDraw
 
 from lookalike.scenes.furniture import fabric, wood
 from lookalike.scenes.noise import FloatArray, smooth_noise
-from lookalike.scenes.palettes import Colour, mix, rgb, shade
+from lookalike.scenes.palettes import Color, mix, rgb, shade
 
-Size = tuple[float, float]  # (height, width) in metres
+Size = tuple[float, float]  # (height, width) in meters
 
 
 def wall(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
-    """A wall of (height, width) metres at ``scale`` pixels a metre: paint, paper, wood, brick, concrete."""
+    """A wall of (height, width) meters at ``scale`` pixels a meter: paint, paper, wood, brick, concrete."""
     kind = rng.choice(7, p=[0.32, 0.12, 0.12, 0.14, 0.1, 0.1, 0.1])
-    colour = wall_colour(rng)
+    color = wall_color(rng)
     if kind == 0:
-        image = _blank(size, scale, colour)
+        image = _blank(size, scale, color)
     elif kind == 1:
-        image = _striped(rng, size, scale, colour)
+        image = _striped(rng, size, scale, color)
     elif kind == 2:
-        image = _papered(rng, size, scale, colour)
+        image = _papered(rng, size, scale, color)
     elif kind == 3:
-        image = _wainscot(rng, size, scale, colour)
+        image = _wainscot(rng, size, scale, color)
     elif kind == 4:
         image = _bricks(rng, size, scale)
     elif kind == 5:
@@ -36,7 +36,7 @@ def wall(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
 
 
 def floor(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
-    """A floor of (depth, width) metres at ``scale`` pixels a metre: boards, tiles or carpet."""
+    """A floor of (depth, width) meters at ``scale`` pixels a meter: boards, tiles or carpet."""
     kind = int(rng.integers(3))
     if kind == 0:
         return _rough(
@@ -47,7 +47,7 @@ def floor(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
     return _rough(rng, _blank(size, scale, shade(fabric(rng), 0.9)), strength=0.22, octaves=5)
 
 
-def wall_colour(rng: np.random.Generator) -> Colour:
+def wall_color(rng: np.random.Generator) -> Color:
     """Paint for a wall: mostly pale, sometimes deep."""
     if rng.random() < 0.65:
         return rgb(rng.random(), rng.uniform(0.02, 0.22), rng.uniform(0.75, 0.95))
@@ -58,9 +58,9 @@ def _pixels(size: Size, scale: float) -> tuple[int, int]:
     return max(8, round(size[0] * scale)), max(8, round(size[1] * scale))
 
 
-def _blank(size: Size, scale: float, colour: Colour) -> Image.Image:
+def _blank(size: Size, scale: float, color: Color) -> Image.Image:
     height, width = _pixels(size, scale)
-    return Image.new("RGB", (width, height), colour)
+    return Image.new("RGB", (width, height), color)
 
 
 def _rough(rng: np.random.Generator, image: Image.Image, *, strength: float, octaves: int) -> Image.Image:
@@ -71,22 +71,22 @@ def _rough(rng: np.random.Generator, image: Image.Image, *, strength: float, oct
     return Image.fromarray(np.clip(np.asarray(image) * factor[..., None], 0, 255).astype(np.uint8))
 
 
-def _striped(rng: np.random.Generator, size: Size, scale: float, colour: Colour) -> Image.Image:
-    image = _blank(size, scale, colour)
+def _striped(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
+    image = _blank(size, scale, color)
     draw = ImageDraw.Draw(image)
-    other = mix(shade(colour, rng.choice([0.82, 1.15])), fabric(rng), rng.uniform(0, 0.35))
+    other = mix(shade(color, rng.choice([0.82, 1.15])), fabric(rng), rng.uniform(0, 0.35))
     period, duty = rng.uniform(0.08, 0.35) * scale, rng.uniform(0.25, 0.6)
     for left in np.arange(0, image.width, period):
         draw.rectangle((left, 0, left + period * duty, image.height), fill=other)
     return image
 
 
-def _papered(rng: np.random.Generator, size: Size, scale: float, colour: Colour) -> Image.Image:
+def _papered(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
     """Wallpaper: one small motif repeated, every other row shifted by half."""
     side = max(6, round(rng.uniform(0.1, 0.22) * scale))
-    tile = Image.new("RGB", (side, 2 * side), colour)
+    tile = Image.new("RGB", (side, 2 * side), color)
     draw = ImageDraw.Draw(tile)
-    ink, inner = mix(shade(colour, rng.choice([0.75, 1.2])), fabric(rng), 0.4), shade(colour, 1.1)
+    ink, inner = mix(shade(color, rng.choice([0.75, 1.2])), fabric(rng), 0.4), shade(color, 1.1)
     kind, reach = int(rng.integers(3)), rng.uniform(0.25, 0.48) * side
     for x, y in ((side / 2, side / 2), (0, 1.5 * side), (side, 1.5 * side)):
         if kind == 0:
@@ -103,11 +103,11 @@ def _papered(rng: np.random.Generator, size: Size, scale: float, colour: Colour)
     return Image.fromarray(np.ascontiguousarray(np.tile(pixels, repeats)[:height, :width]))
 
 
-def _wainscot(rng: np.random.Generator, size: Size, scale: float, colour: Colour) -> Image.Image:
+def _wainscot(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
     """Paint above, panels below."""
-    image = _blank(size, scale, colour)
+    image = _blank(size, scale, color)
     draw = ImageDraw.Draw(image)
-    panel = mix((240, 238, 232), colour, rng.uniform(0, 0.4)) if rng.random() < 0.6 else wood(rng)
+    panel = mix((240, 238, 232), color, rng.uniform(0, 0.4)) if rng.random() < 0.6 else wood(rng)
     top = image.height - rng.uniform(0.8, 1.1) * scale
     draw.rectangle((0, top, image.width, image.height), fill=panel)
     draw.rectangle((0, top, image.width, top + 0.05 * scale), fill=shade(panel, 1.1))
@@ -122,8 +122,8 @@ def _wainscot(rng: np.random.Generator, size: Size, scale: float, colour: Colour
 
 
 def _bricks(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
-    colour = rgb(rng.uniform(0.0, 0.07), rng.uniform(0.1, 0.6), rng.uniform(0.5, 0.9))
-    image = _blank(size, scale, mix(colour, (205, 200, 192), 0.75))
+    color = rgb(rng.uniform(0.0, 0.07), rng.uniform(0.1, 0.6), rng.uniform(0.5, 0.9))
+    image = _blank(size, scale, mix(color, (205, 200, 192), 0.75))
     draw = ImageDraw.Draw(image)
     high, wide, joint = 0.085 * scale, 0.25 * scale, max(1.0, 0.015 * scale)
     rows, columns = int(image.height / high) + 1, int(image.width / wide) + 2
@@ -131,28 +131,28 @@ def _bricks(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
     for row in range(rows):
         for column in range(columns):
             left, top = (column - 0.5 * (row % 2)) * wide, row * high
-            fill = shade(colour, float(tones[row % 40, column % 60]))
+            fill = shade(color, float(tones[row % 40, column % 60]))
             draw.rectangle((left, top, left + wide - joint, top + high - joint), fill=fill)
     return image
 
 
 def _planks(
-    rng: np.random.Generator, size: Size, scale: float, colour: Colour, *, width: float, upright: bool = False
+    rng: np.random.Generator, size: Size, scale: float, color: Color, *, width: float, upright: bool = False
 ) -> Image.Image:
     """Boards side by side, level or upright, each of its own tone."""
-    image = _blank(size, scale, shade(colour, 0.6))
+    image = _blank(size, scale, shade(color, 0.6))
     draw = ImageDraw.Draw(image)
     extent = image.width if upright else image.height
     for start in np.arange(0, extent, width * scale):
         stop = start + width * scale - max(1.0, 0.006 * scale)
-        fill = shade(colour, rng.uniform(0.85, 1.12))
+        fill = shade(color, rng.uniform(0.85, 1.12))
         if upright:
             draw.rectangle((start, 0, stop, image.height), fill=fill)
             continue
         left = -rng.uniform(0, 1.2) * scale
         while left < image.width:
             right = left + rng.uniform(0.8, 1.6) * scale
-            draw.rectangle((left, start, right - 1, stop), fill=shade(colour, rng.uniform(0.85, 1.12)))
+            draw.rectangle((left, start, right - 1, stop), fill=shade(color, rng.uniform(0.85, 1.12)))
             left = right
     return image
 

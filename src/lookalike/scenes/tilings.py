@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookalike.scenes.noise import FloatArray, square_grid
-from lookalike.scenes.palettes import Colour, mix, palette, shade, shuffled
+from lookalike.scenes.palettes import Color, mix, palette, shade, shuffled
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Tiles with two quarter rings each, turned at random, that join into winding bands: (n, n, 3)."""
-    colours = palette(rng)
+    colors = palette(rng)
     k = int(rng.integers(4, 8))
     width = rng.uniform(0.11, 0.19)
     x, y = square_grid(n)
@@ -25,8 +25,8 @@ def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     u = np.where(flip == 1, 1 - u, u)
     distance = np.minimum(np.hypot(u, v), np.hypot(1 - u, 1 - v))
     inside = np.abs(distance - 0.5)
-    ground, line, edge = (np.array(c) for c in (colours[4], colours[1], colours[0]))
-    accent = np.array(colours[2])
+    ground, line, edge = (np.array(c) for c in (colors[4], colors[1], colors[0]))
+    accent = np.array(colors[2])
     if rng.random() < 0.5:
         ground, line = line, ground
     picture = np.where(((row + column + flip) % 2 == 1)[..., None], ground, accent)
@@ -35,40 +35,38 @@ def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def quarter_circles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A grid of squares with quarter, half and full discs in flat colours: (n, n, 3)."""
-    colours = palette(rng)
-    image = Image.new("RGB", (n, n), colours[4])
+    """A grid of squares with quarter, half and full discs in flat colors: (n, n, 3)."""
+    colors = palette(rng)
+    image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
     k = int(rng.integers(3, 6))
     side = n / k
     for row in range(k):
         for column in range(k):
             box = (column * side, row * side, (column + 1) * side, (row + 1) * side)
-            _tile(draw, rng, box, shuffled(rng, colours))
+            _tile(draw, rng, box, shuffled(rng, colors))
     return np.asarray(image)
 
 
-def _tile(draw: ImageDraw.ImageDraw, rng: np.random.Generator, box: Box, colours: list[Colour]) -> None:
+def _tile(draw: ImageDraw.ImageDraw, rng: np.random.Generator, box: Box, colors: list[Color]) -> None:
     left, top, right, bottom = box
     side = right - left
-    draw.rectangle(box, fill=colours[0])
+    draw.rectangle(box, fill=colors[0])
     kind, turn = int(rng.integers(5)), int(rng.integers(4))
     corner_x, corner_y = (right, left, left, right)[turn], (bottom, bottom, top, top)[turn]
     if kind <= 1:
-        for radius, colour in ((side, colours[1]), (side * rng.uniform(0.35, 0.65), colours[2])):
+        for radius, color in ((side, colors[1]), (side * rng.uniform(0.35, 0.65), colors[2])):
             circle = (corner_x - radius, corner_y - radius, corner_x + radius, corner_y + radius)
-            draw.pieslice(circle, 180 + 90 * turn, 270 + 90 * turn, fill=colour)
+            draw.pieslice(circle, 180 + 90 * turn, 270 + 90 * turn, fill=color)
     elif kind == 2:
-        draw.ellipse(_inset(box, side * 0.08), fill=colours[1])
-        draw.pieslice(_inset(box, side * 0.08), 90 * turn, 90 * turn + 180, fill=colours[2])
+        draw.ellipse(_inset(box, side * 0.08), fill=colors[1])
+        draw.pieslice(_inset(box, side * 0.08), 90 * turn, 90 * turn + 180, fill=colors[2])
     elif kind == 3:
-        draw.ellipse(_inset(box, side * 0.12), fill=colours[1])
-        draw.ellipse(_inset(box, side * 0.32), fill=colours[3])
+        draw.ellipse(_inset(box, side * 0.12), fill=colors[1])
+        draw.ellipse(_inset(box, side * 0.32), fill=colors[3])
     else:
         opposite = (left + right - corner_x, top + bottom - corner_y)
-        draw.polygon(
-            [(corner_x, corner_y), (opposite[0], corner_y), (corner_x, opposite[1])], fill=colours[1]
-        )
+        draw.polygon([(corner_x, corner_y), (opposite[0], corner_y), (corner_x, opposite[1])], fill=colors[1])
 
 
 def _inset(box: Box, margin: float) -> Box:
@@ -77,10 +75,10 @@ def _inset(box: Box, margin: float) -> Box:
 
 def stained_glass(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Cells around random points, glowing glass between dark leads: (n, n, 3)."""
-    colours = palette(rng)
+    colors = palette(rng)
     count = int(rng.integers(14, 42))
     seeds = rng.uniform(-1.1, 1.1, (count, 2)).astype(np.float32)
-    if rng.random() < 0.4:  # rings of cells around a centre: a rose window
+    if rng.random() < 0.4:  # rings of cells around a center: a rose window
         ring = 0.3 + 0.35 * (np.arange(count) % 3)
         angle = np.arange(count) // 3 * (2 * np.pi / (count // 3)) + ring
         seeds = np.stack([ring * np.cos(angle), ring * np.sin(angle)], axis=1).astype(np.float32)
@@ -88,12 +86,12 @@ def stained_glass(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     owner, nearest, second = _two_nearest(x, y, seeds)
     choice = rng.integers(1, 5, count)
     tints = np.array(
-        [shade(colours[c], f) for c, f in zip(choice, rng.uniform(0.8, 1.15, count), strict=True)]
+        [shade(colors[c], f) for c, f in zip(choice, rng.uniform(0.8, 1.15, count), strict=True)]
     )
     glow = 1.08 - 0.5 * nearest
     picture = np.clip(tints[owner] * glow[..., None], 0, 255)
     lead = (second - nearest) < rng.uniform(0.03, 0.06)
-    picture[lead] = shade(colours[0], 0.5)
+    picture[lead] = shade(colors[0], 0.5)
     return np.asarray(picture, dtype=np.uint8)
 
 
@@ -113,17 +111,17 @@ def _two_nearest(
 
 
 def subdivision(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A canvas split again and again into rectangles with heavy lines, few of them coloured: (n, n, 3)."""
-    colours = palette(rng)
-    image = Image.new("RGB", (n, n), colours[4])
+    """A canvas split again and again into rectangles with heavy lines, few of them colored: (n, n, 3)."""
+    colors = palette(rng)
+    image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
     line = max(2, round(n * rng.uniform(0.012, 0.03)))
-    ink = shade(colours[0], 0.5)
+    ink = shade(colors[0], 0.5)
     for box in _split(rng, (0, 0, n, n), depth=int(rng.integers(4, 6))):
-        colour = (
-            colours[int(rng.integers(1, 4))] if rng.random() < 0.5 else mix(colours[4], (255, 255, 255), 0.4)
+        color = (
+            colors[int(rng.integers(1, 4))] if rng.random() < 0.5 else mix(colors[4], (255, 255, 255), 0.4)
         )
-        draw.rectangle(box, fill=colour, outline=ink, width=line)
+        draw.rectangle(box, fill=color, outline=ink, width=line)
     return np.asarray(image)
 
 
@@ -142,8 +140,8 @@ def _split(rng: np.random.Generator, box: Box, depth: int) -> list[Box]:
 
 
 def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A jittered mesh of triangles coloured along a random direction: (n, n, 3)."""
-    colours = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
+    """A jittered mesh of triangles colored along a random direction: (n, n, 3)."""
+    colors = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
     k = int(rng.integers(4, 8))
     rows, columns = np.mgrid[0 : k + 1, 0 : k + 1].astype(np.float64)
     points = np.stack([columns, rows], axis=-1) / k
@@ -158,24 +156,22 @@ def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
             c, d = points[row + 1, column], points[row + 1, column + 1]
             for corners in ((a, b, d), (a, d, c)) if rng.random() < 0.5 else ((a, b, c), (b, d, c)):
                 where = float(np.mean(corners, axis=0) @ direction) * 0.5 + 0.5 + rng.normal(0, 0.12)
-                colour = _between(colours, where)
-                draw.polygon(
-                    [(x * n, y * n) for x, y in corners], fill=shade(colour, rng.uniform(0.85, 1.12))
-                )
+                color = _between(colors, where)
+                draw.polygon([(x * n, y * n) for x, y in corners], fill=shade(color, rng.uniform(0.85, 1.12)))
     return np.asarray(image)
 
 
-def _between(colours: list[Colour], position: float) -> Colour:
-    """The colour at a position in [0, 1] of a scale; folded back beyond its ends."""
-    position = (1.0 - abs((position % 2.0) - 1.0)) * (len(colours) - 1)
-    index = min(int(position), len(colours) - 2)
-    return mix(colours[index], colours[index + 1], position - index)
+def _between(colors: list[Color], position: float) -> Color:
+    """The color at a position in [0, 1] of a scale; folded back beyond its ends."""
+    position = (1.0 - abs((position % 2.0) - 1.0)) * (len(colors) - 1)
+    index = min(int(position), len(colors) - 2)
+    return mix(colors[index], colors[index + 1], position - index)
 
 
 def hexagons(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Cubes seen from a corner, three tones each, some in other colours: (n, n, 3)."""
-    colours = palette(rng)
-    image = Image.new("RGB", (n, n), colours[0])
+    """Cubes seen from a corner, three tones each, some in other colors: (n, n, 3)."""
+    colors = palette(rng)
+    image = Image.new("RGB", (n, n), colors[0])
     draw = ImageDraw.Draw(image)
     radius = n / rng.integers(5, 9)
     angles = np.pi / 6 + np.arange(6) * np.pi / 3
@@ -184,9 +180,9 @@ def hexagons(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     step_x, step_y = radius * 3**0.5, radius * 1.5
     for row in range(-1, int(n / step_y) + 2):
         for column in range(-1, int(n / step_x) + 2):
-            centre = np.array([(column + 0.5 * (row % 2)) * step_x, row * step_y])
-            colour = colours[int(rng.choice([1, 2, 3, 4], p=[0.4, 0.25, 0.2, 0.15]))]
+            center = np.array([(column + 0.5 * (row % 2)) * step_x, row * step_y])
+            color = colors[int(rng.choice([1, 2, 3, 4], p=[0.4, 0.25, 0.2, 0.15]))]
             for face, tone in enumerate(tones):
-                ring = [centre, *(centre + corners[(2 * face + i) % 6] for i in (1, 2, 3))]
-                draw.polygon([(float(x), float(y)) for x, y in ring], fill=shade(colour, tone))
+                ring = [center, *(center + corners[(2 * face + i) % 6] for i in (1, 2, 3))]
+                draw.polygon([(float(x), float(y)) for x, y in ring], fill=shade(color, tone))
     return np.asarray(image)

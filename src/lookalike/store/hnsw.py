@@ -21,7 +21,7 @@ from lookalike.errors import GalleryError
 from lookalike.types import FloatArray
 
 _FOLDER = "accelerator"
-_LINKS = 32  # neighbours of a node; memory is about D + 8 * _LINKS bytes a vector
+_LINKS = 32  # neighbors of a node; memory is about D + 8 * _LINKS bytes a vector
 _BUILD_WIDTH = 200  # candidates considered for each new node
 _SEARCH_WIDTH = 256  # candidates considered in a search, at least
 _TRAIN = 100_000  # vectors that the 8-bit ranges are taken from

@@ -1,4 +1,4 @@
-"""Training: labelled images and an objective turn one embedder into another.
+"""Training: labeled images and an objective turn one embedder into another.
 
 The only importer of Lightning and pytorch-metric-learning (the extra ``train``).
 """
@@ -10,7 +10,7 @@ from lookalike.training.objective import Objective, Output
 from lookalike.training.presets import PRESETS, Preset, preset
 from lookalike.training.settings import TrainSettings
 from lookalike.training.subject import Subject
-from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbours
+from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbors
 from lookalike.training.workplace import recorded
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Trainable",
     "TrainableAvsl",
     "TrainableEmbedding",
-    "cosine_neighbours",
+    "cosine_neighbors",
     "fit",
     "preset",
     "recorded",

@@ -36,7 +36,7 @@ def augmented(
 def random_crop(
     size: tuple[int, ...], area: tuple[float, float], random: Random
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a crop within ``size`` (H, W); the largest centre if none fits."""
+    """Top, left, height and width of a crop within ``size`` (H, W); the largest center if none fits."""
     full_height, full_width = size
     for _ in range(_ATTEMPTS):
         target = full_height * full_width * random.uniform(*area)

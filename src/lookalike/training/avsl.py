@@ -31,7 +31,7 @@ from lookalike.ops.avsl import (
 )
 from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
-from lookalike.training.trainable import Trainable, cosine_neighbours, refuse_nan
+from lookalike.training.trainable import Trainable, cosine_neighbors, refuse_nan
 
 N_LEVELS = 3
 MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
@@ -128,7 +128,7 @@ class TrainableAvsl(Trainable):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Embeddings and certainties of each level, (B, D) each, and in training the correlation of
-        neighbouring levels' maps, (1, D, D) each."""
+        neighboring levels' maps, (1, D, D) each."""
         levels = self.network(images)
         nodes, maps = levels.nodes, levels.maps
         outputs = (*nodes.embeddings, *nodes.certainties)
@@ -144,7 +144,7 @@ class TrainableAvsl(Trainable):
         refuse_nan(nodes.embeddings[-1])
         # longer where more are asked for, and never longer than there are others
         n = min(max(self.shortlist, k), len(nodes) - 1)
-        rows = cosine_neighbours(nodes.embeddings[-1].float(), n)
+        rows = cosine_neighbors(nodes.embeddings[-1].float(), n)
         gates = self.network.gates
         graph = Gates(nodes.embeddings[0].shape[1], N_LEVELS, gates.settings)
         graph.load_state_dict(gates.state_dict())  # on the CPU, wherever the training runs

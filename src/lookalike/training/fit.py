@@ -1,4 +1,4 @@
-"""``fit``: a network, an objective and labelled images in; a folder that every command takes out."""
+"""``fit``: a network, an objective and labeled images in; a folder that every command takes out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.datasets.checks import Report, check_readable, check_training_data
 from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
@@ -71,11 +71,11 @@ class Running:
 def fit(
     model: Trainable,
     objective: Objective,
-    train: LabelledImages,
+    train: LabeledImages,
     settings: TrainSettings,
     *,
     out: Path,
-    validation: LabelledImages | None = None,
+    validation: LabeledImages | None = None,
     description: Mapping[str, Any] | None = None,
     resume: bool = False,
     running: Running = Running(),
@@ -156,7 +156,7 @@ class _Watch(L.Callback):  # type: ignore[misc]
         place: Workplace,
         loop: TrainingLoop,
         preprocessing: Preprocessing,
-        validation: LabelledImages | None,
+        validation: LabeledImages | None,
         running: Running,
     ) -> None:
         self._place, self._loop, self._running = place, loop, running

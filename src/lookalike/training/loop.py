@@ -1,4 +1,4 @@
-"""The training step and its optimiser, as Lightning wants them."""
+"""The training step and its optimizer, as Lightning wants them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         return loss
 
     def configure_optimizers(self) -> Any:
-        """The optimiser with a learning rate for each part, and how the rates go from step to step."""
+        """The optimizer with a learning rate for each part, and how the rates go from step to step."""
         settings, parts = self.settings, self._parts()
         groups = [
             {"params": parts["backbone"], "lr": settings.backbone_rate},
@@ -77,12 +77,12 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
             {"params": parts["loss"], "lr": settings.loss_rate},
         ]
         kinds: dict[str, Any] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-        if settings.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
+        if settings.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
         else:
-            optimiser = kinds[settings.optimiser](groups, weight_decay=settings.weight_decay)
-        schedule = LambdaLR(optimiser, self.rate_factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            optimizer = kinds[settings.optimizer](groups, weight_decay=settings.weight_decay)
+        schedule = LambdaLR(optimizer, self.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
         """What the learning rates of a step are multiplied by, in [0, 1]."""

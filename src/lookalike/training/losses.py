@@ -59,7 +59,7 @@ LOSSES: Mapping[str, Recipe] = {
         takes_memory=True,
     ),
     "margin": Recipe(
-        "Wu et al., ICCV 2017: margin 0.2, a learnt boundary of each class from 1.2, distance-weighted "
+        "Wu et al., ICCV 2017: margin 0.2, a learned boundary of each class from 1.2, distance-weighted "
         "negatives between 0.5 and 1.4",
         lambda n, d: losses.MarginLoss(margin=0.2, nu=0.0, beta=1.2, learn_beta=True, num_classes=n),
         lambda: miners.DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4),
@@ -76,7 +76,7 @@ LOSSES: Mapping[str, Recipe] = {
         takes_memory=True,
     ),
     "soft-triple": Recipe(
-        "Qian et al., ICCV 2019: 10 centres a class, scale 20, gamma 0.1, margin 0.01, tau 0.2",
+        "Qian et al., ICCV 2019: 10 centers a class, scale 20, gamma 0.1, margin 0.01, tau 0.2",
         _soft_triple,
     ),
     "arcface": Recipe(

@@ -1,4 +1,4 @@
-"""What a training minimises: a module from a network's output and labels to named loss terms."""
+"""What a training minimizes: a module from a network's output and labels to named loss terms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Output = Tensor | tuple[Tensor, ...]
 
 
 class Objective(nn.Module, abc.ABC):
-    """Loss terms by name. Its own parameters (proxies, centres, margins) learn at ``loss_rate``.
+    """Loss terms by name. Its own parameters (proxies, centers, margins) learn at ``loss_rate``.
 
     It is called once a step with the joined batch of all processes, after the generators of torch
     were seeded by seed and step: what it draws at random is the same in every process and after a

@@ -1,4 +1,4 @@
-"""Labelled images as tensors: augmented for training, centre-cut for evaluation, decoded once if wanted."""
+"""Labeled images as tensors: augmented for training, center-cut for evaluation, decoded once if wanted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lookalike import images as image_files
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.datasets.checks import Report, check_readable, refuse_unreadable
 from lookalike.errors import UnreadableImageError
 from lookalike.images import Preprocessing
@@ -25,13 +25,13 @@ from lookalike.training.settings import TrainSettings
 
 
 class TrainingPictures(Dataset[tuple[Tensor, int]]):
-    """Images by ``Draw``, augmented and normalised, with the number of their class.
+    """Images by ``Draw``, augmented and normalized, with the number of their class.
 
     With ``keep`` every image is decoded once and kept in memory, resized as evaluation resizes it.
     """
 
     def __init__(
-        self, data: LabelledImages, preprocessing: Preprocessing, settings: TrainSettings, *, keep: bool
+        self, data: LabeledImages, preprocessing: Preprocessing, settings: TrainSettings, *, keep: bool
     ) -> None:
         self._data, self.codes = data, data.codes
         self._preprocessing, self._settings = preprocessing, settings
@@ -49,7 +49,7 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
             flip=settings.flip,
             random=Random(draw.seed),
         )
-        pixels = image_files.normalise(picture[None], self._preprocessing)[0]
+        pixels = image_files.normalize(picture[None], self._preprocessing)[0]
         return torch.from_numpy(pixels), self.codes[draw.index]
 
     def read_all(self, report: Report | None = None) -> None:
@@ -81,7 +81,7 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
 
 
 def whole(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """A picture resized as for evaluation, before its centre is cut out: (H, W, 3).
+    """A picture resized as for evaluation, before its center is cut out: (H, W, 3).
 
     Raises UnreadableImageError, naming the file.
     """
@@ -97,14 +97,14 @@ def whole(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 
 def evaluation_batches(
-    data: LabelledImages, preprocessing: Preprocessing, *, batch_size: int
+    data: LabeledImages, preprocessing: Preprocessing, *, batch_size: int
 ) -> Iterator[Tensor]:
-    """All images in order, as the saved model will see them: (B, 3, H, W), normalised."""
+    """All images in order, as the saved model will see them: (B, 3, H, W), normalized."""
     for start in range(0, len(data), batch_size):
         pixels = [image_files.read(path, preprocessing)[0] for path in data.paths[start : start + batch_size]]
-        yield torch.from_numpy(image_files.normalise(np.stack(pixels), preprocessing))
+        yield torch.from_numpy(image_files.normalize(np.stack(pixels), preprocessing))
 
 
 def preprocessing_for(start: Preprocessing, settings: TrainSettings) -> Preprocessing:
-    """Sizes of the settings, normalisation and mode of the start model."""
+    """Sizes of the settings, normalization and mode of the start model."""
     return replace(start, input_size=settings.input_size, crop_pct=settings.crop_pct)

@@ -1,4 +1,4 @@
-"""``fit_reranker``: labelled embeddings in, a network that re-ranks out.
+"""``fit_reranker``: labeled embeddings in, a network that re-ranks out.
 
 CSA's training (Ouyang et al., NeurIPS 2021, section 3.4 and 4.1): contrastive and reconstruction
 loss, candidates in random order, SGD with warm-up and cosine.
@@ -121,7 +121,7 @@ def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
     network = ContextNetwork(sizes, dropout=settings.dropout)
     if settings.method == "published":
         return PublishedScorer(network)
-    return ExpandedScorer(network, ExpansionView(settings.neighbours, settings.alpha))
+    return ExpandedScorer(network, ExpansionView(settings.neighbors, settings.alpha))
 
 
 def shortlist_losses(
@@ -240,13 +240,13 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
             {"params": decayed, "weight_decay": settings.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        optimiser: torch.optim.Optimizer
-        if settings.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, settings.rate, momentum=settings.momentum)
+        optimizer: torch.optim.Optimizer
+        if settings.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, settings.rate, momentum=settings.momentum)
         else:
-            optimiser = torch.optim.AdamW(groups, settings.rate)
-        schedule = LambdaLR(optimiser, self.rate_factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            optimizer = torch.optim.AdamW(groups, settings.rate)
+        schedule = LambdaLR(optimizer, self.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
         """What the learning rate of a step is multiplied by: up along a line, down along a cosine."""

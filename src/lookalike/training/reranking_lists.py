@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
-from lookalike.ops.neighbours import nearest
+from lookalike.ops.neighbors import nearest
 from lookalike.training.reranking_variation import chance, estranged, varied
 
 # Of drawn lists: classes at least, images of a class, and images in all.

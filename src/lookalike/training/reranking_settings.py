@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 Method = Literal["published", "expanded"]
 Lists = Literal["whole", "drawn"]
 Loss = Literal["contrastive", "contrastive-others", "ranking"]
-Optimiser = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -21,7 +21,7 @@ class RerankerSettings:
     Raises ValueError, naming the field, for values that make no sense.
     """
 
-    method: Method = "published"  # what the network sees: cosines, or standardised views of them
+    method: Method = "published"  # what the network sees: cosines, or standardized views of them
     lists: Lists = "whole"  # each image against all others, or against freshly drawn parts of them
     steps: int = 2000
     batch_size: int = 64  # queries a step, over all processes together
@@ -32,12 +32,12 @@ class RerankerSettings:
     heads: int = 12
     hidden: int = 3072
     dropout: float = 0.1
-    neighbours: int = 5  # for method expanded: of each item's expansion
+    neighbors: int = 5  # for method expanded: of each item's expansion
     alpha: float = 3.0
     loss: Loss = "contrastive"
     temperature: float = 2.0
     reconstruction: float = 0.5  # weight of the reconstruction loss
-    optimiser: Optimiser = "sgd"
+    optimizer: Optimizer = "sgd"
     rate: float = 0.1  # the largest learning rate
     warm_up: int = 100  # steps in which the rate rises to it; then it falls along a cosine to zero
     momentum: float = 0.9
@@ -52,14 +52,14 @@ class RerankerSettings:
             "method": Method,
             "lists": Lists,
             "loss": Loss,
-            "optimiser": Optimiser,
+            "optimizer": Optimizer,
             "precision": Precision,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} is {', '.join(get_args(allowed))}; got {getattr(self, name)!r}")
         for name in ("steps", "batch_size", "candidates", "n_anchors", "width", "depth", "heads", "hidden",
-                     "neighbours"):  # fmt: skip
+                     "neighbors"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
         for name in ("alpha", "reconstruction", "rate", "warm_up", "momentum", "weight_decay", "clip"):

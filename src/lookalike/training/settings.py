@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from lookalike.training.checked import checked_values
 
-Optimiser = Literal["adamw", "adam", "sgd"]
+Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["constant", "step", "cosine"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -25,10 +25,10 @@ class TrainSettings:
     epochs: int = 40
     batch_size: int = 180  # images a step, over all processes together
     images_per_class: int = 0  # of each class drawn for a batch; 0: images are drawn, not classes
-    optimiser: Optimiser = "adamw"
+    optimizer: Optimizer = "adamw"
     backbone_rate: float = 1e-4  # learning rates
     head_rate: float = 1e-4
-    loss_rate: float = 1e-2  # of the objective's own parameters: proxies, centres, margins
+    loss_rate: float = 1e-2  # of the objective's own parameters: proxies, centers, margins
     weight_decay: float = 1e-4
     schedule: Schedule = "step"
     step_epochs: int = 10  # for schedule step: epochs between falls
@@ -40,14 +40,14 @@ class TrainSettings:
     precision: Precision = "fp32"  # of the forward pass; weights are fp32 always
     memory: int = 0  # embeddings of past batches that pair losses compare with as well; 0: none
     input_size: tuple[int, int] = (224, 224)  # (H, W) pixels
-    crop_pct: float = 0.875  # evaluation cuts the centre out of a picture of input_size / crop_pct
+    crop_pct: float = 0.875  # evaluation cuts the center out of a picture of input_size / crop_pct
     crop_area: tuple[float, float] = (0.16, 1.0)  # share of that picture that a random crop covers
     flip: float = 0.5  # probability of mirroring
     evaluate_every: int = 1  # epochs between evaluations; 0: only at the end
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision)):
+        for name, choices in (("optimizer", Optimizer), ("schedule", Schedule), ("precision", Precision)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {', '.join(get_args(choices))}; got {getattr(self, name)!r}")
         for name in ("epochs", "batch_size", "step_epochs"):

@@ -1,4 +1,4 @@
-"""What a training starts from and what it minimises, by name, as the command line asks for it."""
+"""What a training starts from and what it minimizes, by name, as the command line asks for it."""
 
 from __future__ import annotations
 

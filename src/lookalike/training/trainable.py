@@ -1,4 +1,4 @@
-"""What a training changes: a network that knows its backbone, its neighbours and its folder."""
+"""What a training changes: a network that knows its backbone, its neighbors and its folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Trainable(nn.Module, abc.ABC):
     still in the warm-up; the rest of the module is the head and learns at ``head_rate``.
     """
 
-    preprocessing: Preprocessing  # normalisation of the start model; the sizes come from the settings
+    preprocessing: Preprocessing  # normalization of the start model; the sizes come from the settings
     backbone: nn.Module
 
     @abc.abstractmethod
     def forward(self, images: Tensor) -> Output:
-        """What the objective takes, of normalised images (B, 3, H, W)."""
+        """What the objective takes, of normalized images (B, 3, H, W)."""
 
     @abc.abstractmethod
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
@@ -75,20 +75,20 @@ class TrainableEmbedding(Trainable):
         return _width(LoadedModel(self.network, self.preprocessing, self.name))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D), before the last L2 normalisation."""
+        """Embeddings (B, D), before the last L2 normalization."""
         result: Tensor = self.network(images)
         return result
 
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
         """(G, k), by cosine."""
-        return cosine_neighbours(torch.cat([self(batch).float() for batch in batches]), k)
+        return cosine_neighbors(torch.cat([self(batch).float() for batch in batches]), k)
 
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
         """Write config.json and model.safetensors."""
         save_folder(LoadedModel(self.network, preprocessing, self.name), folder)
 
 
-def cosine_neighbours(embeddings: Tensor, k: int) -> Tensor:
+def cosine_neighbors(embeddings: Tensor, k: int) -> Tensor:
     """Of each embedding (G, D) the k nearest others by cosine, best first: (G, k) on the CPU.
 
     Raises TrainingError for embeddings that are not numbers any more.
@@ -99,7 +99,7 @@ def cosine_neighbours(embeddings: Tensor, k: int) -> Tensor:
     for start in range(0, len(units), _BLOCK):
         similarity = units[start : start + _BLOCK] @ units.T
         rows = torch.arange(len(similarity), device=units.device)
-        similarity[rows, rows + start] = -torch.inf  # an image is no neighbour of itself
+        similarity[rows, rows + start] = -torch.inf  # an image is no neighbor of itself
         nearest.append(similarity.topk(k).indices.cpu())
     return torch.cat(nearest)
 

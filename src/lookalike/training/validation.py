@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.errors import DatasetError
 from lookalike.images import Preprocessing
 from lookalike.training.pictures import evaluation_batches
@@ -18,14 +18,14 @@ METRICS = (*(f"recall_at_{k}" for k in RECALLS), "map_at_r")
 _BATCH = 64
 
 
-def validate(model: Trainable, data: LabelledImages, preprocessing: Preprocessing) -> dict[str, float]:
+def validate(model: Trainable, data: LabeledImages, preprocessing: Preprocessing) -> dict[str, float]:
     """The mean over queries of each of ``METRICS``, in [0, 1]; see ``figures_of_queries``."""
     means = figures_of_queries(model, data, preprocessing).mean(0)
     return dict(zip(METRICS, means.tolist(), strict=True))
 
 
 @torch.no_grad()
-def figures_of_queries(model: Trainable, data: LabelledImages, preprocessing: Preprocessing) -> Tensor:
+def figures_of_queries(model: Trainable, data: LabeledImages, preprocessing: Preprocessing) -> Tensor:
     """For each query its figures in the order of ``METRICS``: (Q, M) float64.
 
     Each image is searched among all others, with the similarity that the saved model is used with.
@@ -52,13 +52,13 @@ def figures_of_queries(model: Trainable, data: LabelledImages, preprocessing: Pr
     return torch.stack([*recalled, precision.sum(1) / n_relevant], dim=1)
 
 
-def check_validation(data: LabelledImages) -> None:
+def check_validation(data: LabeledImages) -> None:
     """Raise DatasetError for images that no figure can be had from."""
     if max(_class_sizes(data), default=0) < 2:
         raise DatasetError("evaluation needs a class with two images or more; these have one each")
 
 
-def _class_sizes(data: LabelledImages) -> list[int]:
+def _class_sizes(data: LabeledImages) -> list[int]:
     """For each image, how many there are of its class, itself included."""
     sizes = Counter(data.labels)
     return [sizes[label] for label in data.labels]

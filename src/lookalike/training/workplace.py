@@ -12,7 +12,7 @@ from typing import Any, final
 
 import torch
 
-from lookalike.datasets import LabelledImages
+from lookalike.datasets import LabeledImages
 from lookalike.errors import TrainingError
 from lookalike.training.log import CsvLog
 from lookalike.training.settings import TrainSettings
@@ -38,7 +38,7 @@ class Workplace:
         return self.checkpoint if self.checkpoint.exists() else None
 
     def check(
-        self, settings: TrainSettings, description: Mapping[str, Any], train: LabelledImages, *, resume: bool
+        self, settings: TrainSettings, description: Mapping[str, Any], train: LabeledImages, *, resume: bool
     ) -> None:
         """See that the folder is new and can be written, or that it is that of the same training.
 
@@ -144,7 +144,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _fingerprint(data: LabelledImages) -> str:
+def _fingerprint(data: LabeledImages) -> str:
     """Hash of the images' names and labels, wherever their folder lies."""
     top = os.path.commonpath([path.absolute() for path in data.paths])
     digest = hashlib.sha256()

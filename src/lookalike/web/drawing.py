@@ -7,7 +7,7 @@ import io
 from fastapi import Response
 from PIL import Image
 
-from lookalike.render.colours import palette
+from lookalike.render.colors import palette
 from lookalike.web.schemas import Palette
 
 _STEP = 8  # of the palette's table; browsers interpolate
@@ -29,7 +29,7 @@ def png_response(image: Image.Image) -> Response:
     return Response(_encoded(image, "PNG"), media_type="image/png")
 
 
-def colours() -> Palette:
+def colors() -> Palette:
     """The palette of all maps."""
     table = palette("lookalike").table[::_STEP]
     return Palette(rgba=[(r, g, b, a) for r, g, b, a in table.tolist()])

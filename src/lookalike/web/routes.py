@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import ValidationError
 
 from lookalike import __version__, render
-from lookalike.render.colours import palette
+from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LeastRecent
 from lookalike.web.desk import Desk, picture_out
-from lookalike.web.drawing import colours, jpeg, picture_response, png_response
+from lookalike.web.drawing import colors, jpeg, picture_response, png_response
 from lookalike.web.exporting import report_html
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
@@ -115,8 +115,8 @@ def health(here: AServed) -> Health:
 
 @router.get("/palette")
 def get_palette() -> Palette:
-    """The colours of all maps."""
-    return colours()
+    """The colors of all maps."""
+    return colors()
 
 
 @router.get("/galleries")

@@ -181,7 +181,7 @@ class PlacesOut(BaseModel):
 
 
 class Palette(BaseModel):
-    """Colours of maps from the lowest value, -limit, to the highest, limit."""
+    """Colors of maps from the lowest value, -limit, to the highest, limit."""
 
     rgba: list[tuple[int, int, int, int]]
 

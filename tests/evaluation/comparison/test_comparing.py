@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lookalike import images
 from lookalike.datasets import read_dataset
 from lookalike.errors import DatasetError
-from lookalike.evaluation import embed_images, labelled
+from lookalike.evaluation import embed_images, labeled
 from lookalike.evaluation.comparison import Settings, compare
 from lookalike.evaluation.comparison.explaining import map_agreement, on_common_grid
 from lookalike.evaluation.comparison.hiding import faithfulness, hidden_series
@@ -37,7 +37,7 @@ def compared(dataset, embedders):
 
 
 def arrays(first, second, labels="aabb"):
-    return [labelled(torch.tensor(v), list(labels), source=s) for v, s in ((first, "A"), (second, "B"))]
+    return [labeled(torch.tensor(v), list(labels), source=s) for v, s in ((first, "A"), (second, "B"))]
 
 
 RIGHT = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]  # a's beside each other, b's beside each other
@@ -77,15 +77,15 @@ def test_first_hits_that_differ_share_nothing_at_one():
 def test_different_images_are_refused(second, labels, words):
     first = arrays(RIGHT, RIGHT)[0]
     with pytest.raises(DatasetError, match=words):
-        compare(first, labelled(torch.tensor(second), list(labels), source="B"))
+        compare(first, labeled(torch.tensor(second), list(labels), source="B"))
 
 
 def test_different_files_are_refused(dataset):
     values, labels = torch.eye(12), dataset.labels
     paths = [dataset.paths[1], dataset.paths[0], *dataset.paths[2:]]
-    first = labelled(values, labels, source="A", paths=dataset.paths)
+    first = labeled(values, labels, source="A", paths=dataset.paths)
     with pytest.raises(DatasetError, match="row 0 has the file"):
-        compare(first, labelled(values, labels, source="B", paths=paths))
+        compare(first, labeled(values, labels, source="B", paths=paths))
 
 
 def test_both_kinds_of_network_are_explained_by_what_fits_them(compared):
@@ -154,7 +154,7 @@ def test_a_way_of_explaining_agrees_with_itself_and_less_with_other_pairs(datase
         map_agreement(found[:1], found[:1], names=("a", "b"))
 
 
-def test_places_are_hidden_in_order_and_in_the_mean_colour():
+def test_places_are_hidden_in_order_and_in_the_mean_color():
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     one, two, three = hidden_series(pixels, [5, 0, 1, 2, 3, 4], (2, 3), 3)  # two cells a step
     changed = (one != pixels).any(-1)
@@ -166,7 +166,7 @@ def test_places_are_hidden_in_order_and_in_the_mean_colour():
 
 
 class LeftHalf:
-    """An embedding that knows the spread of colours in the left half of a picture, and nothing else."""
+    """An embedding that knows the spread of colors in the left half of a picture, and nothing else."""
 
     name = "left half"
 

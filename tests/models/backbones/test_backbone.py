@@ -61,12 +61,12 @@ def test_grid_and_prefix_on_inputs_that_are_not_square(case, noise):
 def test_a_planted_square_changes_the_features_where_it_lies(case):
     h, w = case.grid
     (height, width), row, column = case.size, 1, case.grid[1] - 2
-    grey = torch.zeros(1, 3, *case.size)
-    planted = grey.clone()
+    gray = torch.zeros(1, 3, *case.size)
+    planted = gray.clone()
     planted[
         :, :, height * row // h : height * (row + 1) // h, width * column // w : width * (column + 1) // w
     ] = 3.0
-    change = (case.backbone(planted).places - case.backbone(grey).places)[0].norm(dim=1)
+    change = (case.backbone(planted).places - case.backbone(gray).places)[0].norm(dim=1)
     assert divmod(int(change.argmax()), w) == (row, column)
 
 
@@ -102,8 +102,8 @@ def test_a_name_like_no_other_is_refused_without_suggestions():
 def test_wrong_tag_and_wrong_option_are_refused():
     with pytest.raises(UnknownModelError, match=r"'resnet18\.nonsense' could not be made"):
         create_backbone("resnet18.nonsense")
-    with pytest.raises(UnknownModelError, match=r"could not be made: .*colour"):
-        create_backbone("resnet18", colour="red")
+    with pytest.raises(UnknownModelError, match=r"could not be made: .*color"):
+        create_backbone("resnet18", color="red")
     with pytest.raises(UnknownModelError, match=r"num_classes can't be set .* no classifier; leave"):
         create_backbone("resnet18", num_classes=7)
 

@@ -166,15 +166,15 @@ def test_shares_of_three_scales_sum_to_the_embedding(checkpoint, pictures, kind)
 
 
 def test_a_patch_of_texture_holds_the_shares(checkpoint):
-    """On a grey picture with texture in its lower right, shares point there at every scale."""
+    """On a gray picture with texture in its lower right, shares point there at every scale."""
     rng = np.random.default_rng(0)
-    pixels = np.full((224, 320, 3), (102, 128, 153), dtype=np.uint8)  # the mean: zero after normalisation
+    pixels = np.full((224, 320, 3), (102, 128, 153), dtype=np.uint8)  # the mean: zero after normalization
     pixels[128:, 192:] = rng.integers(0, 256, (96, 128, 3))
     path, _, _ = checkpoint("spoc")
     model = embedder(path, side=320)
     textured = model.shares(Image.fromarray(pixels))
-    grey = model.shares(Image.fromarray(np.full_like(pixels, (102, 128, 153))))
-    change = (textured.values - grey.values).norm(dim=1).view(textured.grid)
+    gray = model.shares(Image.fromarray(np.full_like(pixels, (102, 128, 153))))
+    change = (textured.values - gray.values).norm(dim=1).view(textured.grid)
     rows, columns = change.shape
     assert change[rows // 2 :, columns // 2 :].mean() > 2 * change[: rows // 2, : columns // 2].mean()
 

@@ -67,7 +67,7 @@ def test_inputs_features_and_embeddings_are_those_of_the_published_code(golden, 
     picture = goldens / f"image_{side}.png"
     assert_close(model.tensor(picture)[0].numpy(), figures[f"input_{side}"], rtol=0, atol=1e-6)
     expected = torch.from_numpy(figures[f"embedding_{side}"]).flatten()
-    # Fifty standardised convolutions: their float32 order of summation shows in the sixth digit.
+    # Fifty standardized convolutions: their float32 order of summation shows in the sixth digit.
     assert_close(model.embed([picture])[0], expected / expected.norm(), rtol=0, atol=2e-5)
     shares = model.shares(picture)
     features = torch.from_numpy(figures[f"prepooled_{side}"][0])

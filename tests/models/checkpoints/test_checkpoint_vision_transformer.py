@@ -249,7 +249,7 @@ def test_a_missing_or_identical_head_is_no_layer(save):
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_the_network_comes_back_from_a_saved_folder_and_takes_other_sizes(save, tmp_path, pictures, pooling):
-    model = embedder(save(published()), pooling=pooling, input_size=(40, 24), normalisation="sop")
+    model = embedder(save(published()), pooling=pooling, input_size=(40, 24), normalization="sop")
     model.save(tmp_path / "folder")
     again = embedder(tmp_path / "folder")
     assert_close(again.embed(pictures), model.embed(pictures))

@@ -14,7 +14,7 @@ def unit(n, width, noise, seed=0):
 
 
 def naive_graph(x, n, power):
-    """Affinity of mutual neighbours, one pair after the other, then D^-1/2 A D^-1/2."""
+    """Affinity of mutual neighbors, one pair after the other, then D^-1/2 A D^-1/2."""
     k = len(x)
     cosines = x @ x.T
     near = [sorted((j for j in range(k) if j != i), key=lambda j, i=i: -cosines[i, j])[:n] for i in range(k)]

@@ -9,37 +9,37 @@ def unit(*shape, noise, seed=0):
     return F.normalize(noise(*shape, seed=seed), dim=-1)
 
 
-def naive_expansion(vector, neighbours, alpha):
+def naive_expansion(vector, neighbors, alpha):
     total = vector.clone()
-    for neighbour in neighbours:
-        cosine = float(vector @ neighbour)
+    for neighbor in neighbors:
+        cosine = float(vector @ neighbor)
         if cosine > 0:
-            total += cosine**alpha * neighbour
+            total += cosine**alpha * neighbor
     return total / total.norm()
 
 
 def test_expansion_by_hand():
-    query, neighbour = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8]]])
+    query, neighbor = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8]]])
     expected = torch.tensor([[1 + 0.6**3 * 0.6, 0.6**3 * 0.8]])
-    assert_close(expand(query, neighbour, 3.0), F.normalize(expected, dim=1))
+    assert_close(expand(query, neighbor, 3.0), F.normalize(expected, dim=1))
 
 
 def test_expansion_equals_the_loop_of_the_paper(noise):
-    queries, neighbours = unit(3, 7, noise=noise), unit(3, 5, 7, noise=noise, seed=1)
+    queries, neighbors = unit(3, 7, noise=noise), unit(3, 5, 7, noise=noise, seed=1)
     for alpha in (0.0, 1.0, 2.5):
-        expected = [naive_expansion(q, n, alpha) for q, n in zip(queries, neighbours, strict=True)]
-        assert_close(expand(queries, neighbours, alpha), torch.stack(expected))
+        expected = [naive_expansion(q, n, alpha) for q, n in zip(queries, neighbors, strict=True)]
+        assert_close(expand(queries, neighbors, alpha), torch.stack(expected))
 
 
-def test_leaving_a_neighbour_out_equals_expanding_without_it(noise):
-    query, neighbours = unit(7, noise=noise), unit(5, 7, noise=noise, seed=1)
-    without = expand_without_each(query, neighbours, 2.0)
+def test_leaving_a_neighbor_out_equals_expanding_without_it(noise):
+    query, neighbors = unit(7, noise=noise), unit(5, 7, noise=noise, seed=1)
+    without = expand_without_each(query, neighbors, 2.0)
     for i in range(5):
-        others = torch.cat([neighbours[:i], neighbours[i + 1 :]])
+        others = torch.cat([neighbors[:i], neighbors[i + 1 :]])
         assert_close(without[i], naive_expansion(query, others, 2.0))
 
 
-def test_an_opposite_neighbour_lends_nothing():
+def test_an_opposite_neighbor_lends_nothing():
     assert_close(expand(torch.eye(2)[:1], -torch.eye(2)[None, :1], 0.0), torch.eye(2)[:1])
 
 

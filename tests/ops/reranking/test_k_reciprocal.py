@@ -13,8 +13,8 @@ from lookalike.ops.reranking import (
 
 
 def clustered(noise, n, width=9, n_clusters=4, seed=0):
-    centres = noise(n_clusters, width, seed=seed)
-    return F.normalize(centres[torch.arange(n) % n_clusters] + 0.7 * noise(n, width, seed=seed + 1), dim=1)
+    centers = noise(n_clusters, width, seed=seed)
+    return F.normalize(centers[torch.arange(n) % n_clusters] + 0.7 * noise(n, width, seed=seed + 1), dim=1)
 
 
 def naive_distances(nodes):
@@ -30,11 +30,11 @@ def naive_final_distances(nodes, k1, k2, lam):
     n = len(nodes)
     ranks = [sorted(range(n), key=lambda j, i=i: (j != i, d[i, j], j)) for i in range(n)]
 
-    def neighbours(i, k):
+    def neighbors(i, k):
         return set(ranks[i][: k + 1])
 
     def reciprocal(i, k):
-        return {j for j in neighbours(i, k) if i in neighbours(j, k)}
+        return {j for j in neighbors(i, k) if i in neighbors(j, k)}
 
     encoding = np.zeros((n, n))
     for i in range(n):
@@ -77,7 +77,7 @@ def test_permuted_candidates_get_the_same_scores(noise):
     assert_close(permuted, k_reciprocal_scores(nodes[0], nodes[1:], **options)[order])
 
 
-def test_a_mutual_neighbour_beats_a_closer_one_that_belongs_elsewhere(noise):
+def test_a_mutual_neighbor_beats_a_closer_one_that_belongs_elsewhere(noise):
     """A candidate amid a crowd of its own is closer by cosine than one of the query's own group."""
     query, theirs, ours = torch.eye(6)[:3]
     intruder = F.normalize(query + 0.45 * theirs, dim=0)

@@ -8,38 +8,38 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lookalike.cli import app
-from lookalike.evaluation.labelled import labelled
+from lookalike.evaluation.labeled import labeled
 from lookalike.reports.plots.before_after import Judged, Story, write_figures
 from lookalike.reports.plots.curves import Curve, average_precision_figure, precision_recall_figure
-from lookalike.reports.plots.rankings import COLOURS, Shown, ShownRanking, ranking_figure
+from lookalike.reports.plots.rankings import COLORS, Shown, ShownRanking, ranking_figure
 from lookalike.reports.plots.stories import mean_average_precision, story_of_labels
 
 
-def grey(width, height, level=120):
+def gray(width, height, level=120):
     return Image.new("RGB", (width, height), (level, level, level))
 
 
-def colours_in(picture):
+def colors_in(picture):
     packed = np.asarray(picture.convert("RGB"), dtype=np.int64) @ [1 << 16, 1 << 8, 1]
     return {(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in np.unique(packed)}
 
 
 def ranking(*verdicts, rank_before=None):
-    shown = (Shown(grey(30, 50), verdict, i, rank_before) for i, verdict in enumerate(verdicts, 1))
+    shown = (Shown(gray(30, 50), verdict, i, rank_before) for i, verdict in enumerate(verdicts, 1))
     return ShownRanking("before", tuple(shown))
 
 
-def test_frames_have_the_colours_of_what_is_shown_and_of_nothing_else():
-    picture = ranking_figure(grey(80, 20), "query", [ranking("right", "wrong"), ranking("wrong")])
-    found = colours_in(picture)
-    assert {COLOURS["query"], COLOURS["right"], COLOURS["wrong"]} <= found
-    assert COLOURS["ignored"] not in found
-    assert COLOURS["ignored"] in colours_in(ranking_figure(grey(9, 9), "query", [ranking("ignored")]))
+def test_frames_have_the_colors_of_what_is_shown_and_of_nothing_else():
+    picture = ranking_figure(gray(80, 20), "query", [ranking("right", "wrong"), ranking("wrong")])
+    found = colors_in(picture)
+    assert {COLORS["query"], COLORS["right"], COLORS["wrong"]} <= found
+    assert COLORS["ignored"] not in found
+    assert COLORS["ignored"] in colors_in(ranking_figure(gray(9, 9), "query", [ranking("ignored")]))
 
 
-def test_right_and_wrong_differ_without_colour():
+def test_right_and_wrong_differ_without_color():
     right, wrong = (
-        np.asarray(ranking_figure(grey(40, 40), "q", [ranking(verdict)]).convert("L"), dtype=int)
+        np.asarray(ranking_figure(gray(40, 40), "q", [ranking(verdict)]).convert("L"), dtype=int)
         for verdict in ("right", "wrong")
     )
     strokes = [(picture > 240) & (other < 200) for picture, other in ((right, wrong), (wrong, right))]
@@ -47,11 +47,11 @@ def test_right_and_wrong_differ_without_colour():
 
 
 def test_every_line_has_its_results_and_the_page_its_width():
-    one = ranking_figure(grey(10, 10), "q", [ranking("right", "wrong")], width=900)
-    two = ranking_figure(grey(10, 10), "q", [ranking("right", "wrong")] * 2, width=900)
+    one = ranking_figure(gray(10, 10), "q", [ranking("right", "wrong")], width=900)
+    two = ranking_figure(gray(10, 10), "q", [ranking("right", "wrong")] * 2, width=900)
     assert one.width == two.width == 900 and two.height > one.height + 100
     with pytest.raises(ValueError, match="one result or more"):
-        ranking_figure(grey(10, 10), "q", [ranking()])
+        ranking_figure(gray(10, 10), "q", [ranking()])
 
 
 def test_arrows_say_how_many_queries_gain_lose_and_stay():
@@ -69,7 +69,7 @@ def test_many_queries_become_a_cloud_with_the_same_counts():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["100 gain", "100 lose", "0 stay"]
 
 
-def test_curves_before_and_after_share_a_colour_and_differ_in_style():
+def test_curves_before_and_after_share_a_color_and_differ_in_style():
     curves = [Curve("hard", np.ones(5), True), Curve("hard", np.ones(5)), Curve("easy", np.ones(5))]
     lines = precision_recall_figure(np.linspace(0, 1, 5), curves, title="t").axes[0].lines
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
@@ -82,7 +82,7 @@ def test_the_queries_that_change_most_are_chosen(tmp_path):
     changes = torch.tensor([0.0, 0.3, -0.1, -0.4, torch.nan, 0.2], dtype=torch.float64)
     before = Judged("before", torch.full((6,), 0.5, dtype=torch.float64), flat, best, verdicts)
     after = Judged("after", 0.5 + changes, flat, best, verdicts)
-    story = Story("t", "AP", tuple("abcdef"), lambda i: grey(9, 9), lambda i: grey(9, 9), after, before)
+    story = Story("t", "AP", tuple("abcdef"), lambda i: gray(9, 9), lambda i: gray(9, 9), after, before)
     names = [path.name for path in write_figures(story, tmp_path)]
     assert names[2:] == [f"ranking-00{i}.png" for i in (1, 5, 2, 3)]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
@@ -94,7 +94,7 @@ def test_average_precision_of_labels_leaves_the_image_itself_out():
     # rows on a circle: 0 and 1 (a) lie beside each other, 2 (b) between them and 3 (a)
     angles = torch.tensor([0.0, 0.1, 0.3, 0.7])
     values = torch.stack([angles.cos(), angles.sin()], dim=1)
-    story = story_of_labels(None, labelled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
+    story = story_of_labels(None, labeled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
     # 0: a b a -> (1 + 2/3) / 2; 1: a b a; 3: b a a -> (1/2 + 2/3) / 2; 2 has no match
     expected = [5 / 6, 5 / 6, float("nan"), 7 / 12]
     assert story.before.average_precision.tolist() == pytest.approx(expected, nan_ok=True)
@@ -108,7 +108,7 @@ def benchmark(tmp_path, noise):
     """Six pictures, two of them queries, with ground truth and descriptors."""
     (tmp_path / "jpg").mkdir()
     for i in range(6):
-        grey(40, 30, 40 * i).save(tmp_path / "jpg" / f"i{i}.png")
+        gray(40, 30, 40 * i).save(tmp_path / "jpg" / f"i{i}.png")
     gnd = [
         {"easy": [1], "hard": [2], "junk": [3], "bbx": [5, 5, 30, 20]},
         {"easy": [4], "hard": [], "junk": [0], "bbx": [0, 0, 9, 9]},
@@ -133,7 +133,7 @@ def test_the_revisited_command_draws_before_and_after(benchmark):
     names = [path.rsplit("/", 1)[1] for path in json.loads(result.stdout)["figures"]]
     assert names == ["precision-recall.png", "ap-per-query.png", "ranking-001.png", "ranking-000.png"]
     with Image.open(benchmark / "out" / "ranking-000.png") as picture:
-        assert {COLOURS["right"], COLOURS["wrong"], COLOURS["ignored"]} <= colours_in(picture)
+        assert {COLORS["right"], COLORS["wrong"], COLORS["ignored"]} <= colors_in(picture)
     among = run(*paths, "--distractors", benchmark / "more.npy", "--difficulty", "easy")  # have no pictures
     assert among.exit_code == 0, among.output
     refused = run(*paths, "--show", "2")

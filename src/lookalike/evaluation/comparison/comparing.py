@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from lookalike.evaluation import LabelledEmbeddings, Retrieved, retrieve
+from lookalike.evaluation import LabeledEmbeddings, Retrieved, retrieve
 from lookalike.evaluation.comparison.explaining import explainers_of, map_agreement, true_pairs
 from lookalike.evaluation.comparison.figures import (
     check_same_images,
@@ -52,8 +52,8 @@ class Compared:
 
 
 def compare(
-    first: LabelledEmbeddings,
-    second: LabelledEmbeddings,
+    first: LabeledEmbeddings,
+    second: LabeledEmbeddings,
     *,
     embedders: tuple[AnyEmbedder, AnyEmbedder] | None = None,
     settings: Settings | None = None,
@@ -103,7 +103,7 @@ def compare(
     return Compared(comparison, cases)
 
 
-def _names(first: LabelledEmbeddings, second: LabelledEmbeddings) -> tuple[str, str]:
+def _names(first: LabeledEmbeddings, second: LabeledEmbeddings) -> tuple[str, str]:
     """The models' names, or the files that the embeddings came from."""
     names = (first.model or first.source, second.model or second.source)
     return names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")

@@ -62,7 +62,7 @@ def map_agreement(
     ``names`` say which they are.
 
     By chance: the same with the second's map of the next pair in the list, laid on this one; maps that
-    only prefer the centre agree as well there. Raises ValueError for fewer than two pairs.
+    only prefer the center agree as well there. Raises ValueError for fewer than two pairs.
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"two pairs or more are compared one by one, got {len(first)} and {len(second)}")

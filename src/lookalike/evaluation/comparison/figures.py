@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from lookalike.errors import DatasetError
-from lookalike.evaluation import LabelledEmbeddings, Retrieved
+from lookalike.evaluation import LabeledEmbeddings, Retrieved
 from lookalike.evaluation.comparison.results import ListAgreement, Outcomes, PairedFigure
 from lookalike.ops.agreement import jaccard_at_k, list_overlaps, rank_biased_overlap
 from lookalike.ops.resampling import bootstrap_intervals, sign_flip_p_values
@@ -16,7 +16,7 @@ PERSISTENCE = 0.9
 _BLOCK = 1024  # queries whose lists are compared at once
 
 
-def check_same_images(first: LabelledEmbeddings, second: LabelledEmbeddings) -> None:
+def check_same_images(first: LabeledEmbeddings, second: LabeledEmbeddings) -> None:
     """Raise DatasetError unless row i of both is the same image."""
     if len(first) != len(second):
         raise DatasetError(

@@ -48,7 +48,7 @@ def faithfulness(
 
 
 def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], steps: int) -> list[Pixels]:
-    """The picture (H, W, 3) with more and more cells of a grid (h, w) in its mean colour.
+    """The picture (H, W, 3) with more and more cells of a grid (h, w) in its mean color.
 
     ``order`` names the cells, row-major, as they are hidden; after the last step all are.
     """

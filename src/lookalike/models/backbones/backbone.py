@@ -41,7 +41,7 @@ class Backbone(nn.Module):
         return not hasattr(self.model, "patch_embed")
 
     def forward(self, images: Tensor) -> Features:
-        """Features of images (B, 3, H, W), normalised.
+        """Features of images (B, 3, H, W), normalized.
 
         Raises UnsupportedMethodError where the model's output is no grid that fits the input.
         """
@@ -135,7 +135,7 @@ def create_backbone(architecture: str, *, pretrained: bool = False, **options: A
     """A backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
 
     Options go to ``timm.create_model``; one is our own: ``std_conv_eps``, the epsilon of weight-
-    standardised convolutions. Raises UnknownModelError: no such name, or weights that can't be had.
+    standardized convolutions. Raises UnknownModelError: no such name, or weights that can't be had.
     """
     timm_options = {key: value for key, value in options.items() if key != "std_conv_eps"}
     model = _create(architecture, pretrained, timm_options)

@@ -4,7 +4,7 @@ Their code saves three files, ``models_trunk_*.ckpt``, ``models_embedder_*.ckpt`
 ``collectors_collector_*.ckpt``; name any of them, the others are looked for beside it. One file
 with the three state dicts under ``trunk``, ``embedder`` and ``collector`` is read too. What a file
 does not say is as published: 128 links a node, sharpness 10, p = 2, a resize to 256 pixels and a
-centre of 224. The proxies were for training and are left out.
+center of 224. The proxies were for training and are left out.
 """
 
 from __future__ import annotations

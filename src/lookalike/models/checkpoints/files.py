@@ -17,7 +17,7 @@ from torch import Tensor
 from lookalike.errors import CheckpointError
 from lookalike.models.saving import load_safetensors
 
-# Where the tensors of a training checkpoint lie, beside the epoch, the optimiser and the rest.
+# Where the tensors of a training checkpoint lie, beside the epoch, the optimizer and the rest.
 _INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
 
 

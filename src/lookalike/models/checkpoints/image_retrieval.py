@@ -5,7 +5,7 @@ A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet without its end, op
 whitening of every place, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
 L2, optional whitening and L2 again. As published, images are shrunk to 1,024 pixels at most,
 proportions kept, and their embeddings at three scales are merged. The whitening that some files
-carry in ``meta["Lw"]``, learnt after training, is not applied.
+carry in ``meta["Lw"]``, learned after training, is not applied.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     spec, weights = _pooling(contents)
     network = assemble(backbone, spec, _head(contents), preprocessing, weights)
     if "Lw" in contents.meta:
-        logger.info("%s: the whitening in meta['Lw'], learnt after training, is not applied", contents.path)
+        logger.info("%s: the whitening in meta['Lw'], learned after training, is not applied", contents.path)
     return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
 
 
@@ -181,7 +181,7 @@ def _power(contents: Contents) -> Tensor:
 def _head(contents: Contents) -> nn.Sequential:
     layers: list[nn.Module] = [L2Norm(NORM_EPS)]
     if _is_regional(contents):
-        layers.append(L2Norm(NORM_EPS))  # the sum over regions is normalised as well
+        layers.append(L2Norm(NORM_EPS))  # the sum over regions is normalized as well
     if "whiten.weight" in contents.tensors:
         whitening = affine(contents.tensors["whiten.weight"], contents.tensors.get("whiten.bias"))
         layers += [whitening, L2Norm(NORM_EPS)]

@@ -1,6 +1,6 @@
 """ResNetV2 checkpoints of Black et al., WACV 2022: pre-activation, in the manner of BiT.
 
-Weight-standardised convolutions (epsilon 1e-10), GroupNorm of 32 groups, and a 1 × 1 convolution
+Weight-standardized convolutions (epsilon 1e-10), GroupNorm of 32 groups, and a 1 × 1 convolution
 on the last feature map before it is averaged: an affine layer, which commutes with the average
 and is therefore the head here. Depth and width are those of the tensors.
 """

@@ -15,7 +15,7 @@ from lookalike.ops.context import (
     expanded_cosines,
     mutual_cosines,
     shortlist_cosines,
-    standardised_columns,
+    standardized_columns,
 )
 
 DIRECT_UNIT = 0.1  # of the weighted sum's weights: one learning rate then suits all parameters
@@ -47,10 +47,10 @@ class PublishedScorer(nn.Module):
 class ExpansionView:
     """How items are compared beside their cosines; see ``ops.context``."""
 
-    neighbours: int = 5  # of an item's expansion
+    neighbors: int = 5  # of an item's expansion
     alpha: float = 3.0  # and their weights' power
-    mutual: int = 10  # nearest items among which mutual neighbours are sought
-    smooth: int = 4  # items whose mutual neighbours are averaged
+    mutual: int = 10  # nearest items among which mutual neighbors are sought
+    smooth: int = 4  # items whose mutual neighbors are averaged
 
 
 N_VIEWS = 3
@@ -58,10 +58,10 @@ N_VIEWS = 3
 
 @final
 class ExpandedScorer(nn.Module):
-    """CSA on three standardised views of a shortlist, plus a weighted sum of those views.
+    """CSA on three standardized views of a shortlist, plus a weighted sum of those views.
 
     The views are the cosines, the cosines after expansion (aQE of every item) and the likeness of
-    mutual neighbours (k-reciprocal), L / 3 anchors each. The sum keeps what those know; the refined
+    mutual neighbors (k-reciprocal), L / 3 anchors each. The sum keeps what those know; the refined
     query decides how much of each counts, and the refined features correct it. It starts as the sum of
     the three with the query alone.
     """
@@ -84,9 +84,9 @@ class ExpandedScorer(nn.Module):
         """All views side by side (B, 1 + K, L)."""
         n_anchors = self.network.sizes.n_anchors // N_VIEWS
         cosines = shortlist_cosines(queries, candidates)
-        expanded = expanded_cosines(cosines, self.view.neighbours, self.view.alpha)
+        expanded = expanded_cosines(cosines, self.view.neighbors, self.view.alpha)
         mutual = mutual_cosines(cosines, self.view.mutual, self.view.smooth)
-        return torch.cat([standardised_columns(v, n_anchors) for v in (cosines, expanded, mutual)], dim=2)
+        return torch.cat([standardized_columns(v, n_anchors) for v in (cosines, expanded, mutual)], dim=2)
 
     def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
         """Refined cosine plus the weighted sum of the candidate's row: (B, K)."""

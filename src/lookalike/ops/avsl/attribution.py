@@ -25,7 +25,7 @@ class NodeShares:
     weights: tuple[Tensor, ...]  # each (D,), 0 or more; how much a node's own difference counts
     differences: tuple[Tensor, ...]  # each (D,): |a - b|^p
     handed_down: tuple[Tensor, ...]  # each (D,): weight given to the level below; zeros at the lowest
-    units: tuple[tuple[Tensor, Tensor], ...]  # p-normalised nodes of both images, each (D,)
+    units: tuple[tuple[Tensor, Tensor], ...]  # p-normalized nodes of both images, each (D,)
 
     def of_level(self, level: int) -> Float[Tensor, " D"]:
         """Each node's share of the distance."""
@@ -90,7 +90,7 @@ def distance_map(
 ) -> Float[Tensor, " N"]:
     """Share of each place of one image in a level's part of the distance; signed.
 
-    ``places`` sum to the image's p-normalised nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
+    ``places`` sum to the image's p-normalized nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
     ``d = a - b`` is the sum over places of what each gives to ``a``, less its N-th of ``b``, the map
     sums to ``sum of weights * |a - b|^p``. Negative places bring the images nearer to each other.
     """

@@ -17,7 +17,7 @@ from lookalike.ops.avsl.graph import Graph, Nodes
 def level_distances(
     query: Float[Tensor, "Q D"], gallery: Float[Tensor, "G D"], power: float = 2.0
 ) -> Float[Tensor, "Q G"]:
-    """``sum |a - b|^p`` of p-normalised nodes of one level; for p = 2 in [0, 4]."""
+    """``sum |a - b|^p`` of p-normalized nodes of one level; for p = 2 in [0, 4]."""
     a, b = F.normalize(query, p=power, dim=1), F.normalize(gallery, p=power, dim=1)
     if power != 2:
         return differences(a[:, None], b[None], power).sum(-1)

@@ -1,4 +1,4 @@
-"""Images as nodes, and the graph that joins the nodes of neighbouring levels."""
+"""Images as nodes, and the graph that joins the nodes of neighboring levels."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def margin_loss(
     margin: float = 0.2,
 ) -> Float[Tensor, ""]:
     """The margin loss (Wu et al., ICCV 2017): positives ``margin`` inside, negatives outside the
-    learnt boundary of the anchor's class; mean of the terms above zero, 0 where there is none."""
+    learned boundary of the anchor's class; mean of the terms above zero, 0 where there is none."""
     anchor, positive, negative = triplets.unbind(1)
     boundary = boundaries[anchor]
     inside = (margin + distances[anchor, positive] - boundary).relu()

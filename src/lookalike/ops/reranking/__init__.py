@@ -8,7 +8,7 @@ from lookalike.ops.reranking.expansion import (
     augment_database,
     expand,
     expand_without_each,
-    other_neighbours,
+    other_neighbors,
 )
 from lookalike.ops.reranking.k_reciprocal import (
     k_reciprocal_encoding,
@@ -28,6 +28,6 @@ __all__ = [
     "k_reciprocal_removals",
     "k_reciprocal_scores",
     "node_distances",
-    "other_neighbours",
+    "other_neighbors",
     "query_seeds",
 ]

@@ -1,4 +1,4 @@
-"""Diffusion: similarity flows from the query along a graph of neighbours, to what lies behind them.
+"""Diffusion: similarity flows from the query along a graph of neighbors, to what lies behind them.
 
 Iscen, Tolias, Avrithis, Furon, Chum, *Efficient diffusion on region manifolds*, CVPR 2017, after
 Donoser and Bischof, *Diffusion processes for retrieval revisited*, CVPR 2013; truncated to the
@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lookalike.ops.neighbours import largest_k
+from lookalike.ops.neighbors import largest_k
 
 
 def diffuse(graph: Float[Tensor, "K K"], seeds: Float[Tensor, " K"], *, alpha: float) -> Float[Tensor, " K"]:
     """The state where flow along the graph and the query's own similarities balance.
 
     Solves ``(I - alpha S) f = (1 - alpha) y`` (equation 5), with 0 <= alpha < 1. The eigenvalues of S
-    are at most one, so the system is positive definite and Cholesky's factorisation is exact.
+    are at most one, so the system is positive definite and Cholesky's factorization is exact.
     """
     if not 0 <= alpha < 1:
         raise ValueError(f"alpha is at least 0 and below 1, got {alpha}")
@@ -28,9 +28,9 @@ def diffuse(graph: Float[Tensor, "K K"], seeds: Float[Tensor, " K"], *, alpha: f
 
 
 def diffusion_graph(candidates: Float[Tensor, "K D"], *, n: int, power: float) -> Float[Tensor, "K K"]:
-    """S: ``max(cosine, 0) ** power`` between mutual n-nearest neighbours, symmetrically normalised.
+    """S: ``max(cosine, 0) ** power`` between mutual n-nearest neighbors, symmetrically normalized.
 
-    Equations 1 to 3; the diagonal is zero, and so are rows of items that have no mutual neighbour.
+    Equations 1 to 3; the diagonal is zero, and so are rows of items that have no mutual neighbor.
     """
     cosines = (candidates @ candidates.T).fill_diagonal_(-torch.inf)
     rows = largest_k(cosines, min(n, len(candidates) - 1))[1]

@@ -1,4 +1,4 @@
-"""Expansion of an embedding by its neighbours: of queries (aQE) and of the database (DBA)."""
+"""Expansion of an embedding by its neighbors: of queries (aQE) and of the database (DBA)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.ops.neighbours import nearest
+from lookalike.ops.neighbors import nearest
 
-BLOCK = 256  # items augmented at once: their neighbours' vectors are the memory that is needed
+BLOCK = 256  # items augmented at once: their neighbors' vectors are the memory that is needed
 
 
 def expand(
-    vectors: Float[Tensor, "B D"], neighbours: Float[Tensor, "B n D"], alpha: float
+    vectors: Float[Tensor, "B D"], neighbors: Float[Tensor, "B n D"], alpha: float
 ) -> Float[Tensor, "B D"]:
-    """Unit sum of each vector, with weight 1, and its neighbours, with weight ``cosine ** alpha``.
+    """Unit sum of each vector, with weight 1, and its neighbors, with weight ``cosine ** alpha``.
 
     Alpha query expansion, Radenović, Tolias, Chum, *Fine-tuning CNN image retrieval with no human
     annotation*, TPAMI 2019, section 3.4; alpha 0 is average query expansion. All are unit vectors;
-    a neighbour with a cosine of zero or less lends nothing.
+    a neighbor with a cosine of zero or less lends nothing.
 
     >>> expand(torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8]]]), alpha=1.0)
     tensor([[0.9430, 0.3328]])
     """
-    return F.normalize(_parts(vectors, neighbours, alpha).sum(1), dim=1)
+    return F.normalize(_parts(vectors, neighbors, alpha).sum(1), dim=1)
 
 
 def expand_without_each(
-    vector: Float[Tensor, " D"], neighbours: Float[Tensor, "n D"], alpha: float
+    vector: Float[Tensor, " D"], neighbors: Float[Tensor, "n D"], alpha: float
 ) -> Float[Tensor, "n D"]:
-    """The expanded vector as it would be without neighbour i: row i."""
-    parts = _parts(vector[None], neighbours[None], alpha)[0]
+    """The expanded vector as it would be without neighbor i: row i."""
+    parts = _parts(vector[None], neighbors[None], alpha)[0]
     return F.normalize(parts.sum(0) - parts[1:], dim=1)
 
 
@@ -46,12 +46,12 @@ def augment_database(
     augmented = gallery[rows]  # a copy
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        neighbours = gallery[other_neighbours(gallery, block, n)]  # (R, n, D)
-        augmented[start : start + BLOCK] = expand(gallery[block], neighbours, alpha)
+        neighbors = gallery[other_neighbors(gallery, block, n)]  # (R, n, D)
+        augmented[start : start + BLOCK] = expand(gallery[block], neighbors, alpha)
     return augmented
 
 
-def other_neighbours(
+def other_neighbors(
     gallery: Float[Tensor, "G D"], rows: Int[Tensor, " R"], n: int
 ) -> Int[Tensor, "R n_found"]:
     """The n nearest rows of each given row, itself left out; n_found = min(n, G - 1)."""
@@ -63,8 +63,8 @@ def other_neighbours(
 
 
 def _parts(
-    vectors: Float[Tensor, "B D"], neighbours: Float[Tensor, "B n D"], alpha: float
+    vectors: Float[Tensor, "B D"], neighbors: Float[Tensor, "B n D"], alpha: float
 ) -> Float[Tensor, "B n_and_1 D"]:
-    cosines = torch.einsum("bnd,bd->bn", neighbours, vectors).clamp(min=0)
+    cosines = torch.einsum("bnd,bd->bn", neighbors, vectors).clamp(min=0)
     weights = torch.where(cosines > 0, cosines.pow(alpha), 0.0)  # 0 ** 0 would be 1
-    return torch.cat([vectors[:, None], weights[..., None] * neighbours], dim=1)
+    return torch.cat([vectors[:, None], weights[..., None] * neighbors], dim=1)

@@ -1,4 +1,4 @@
-"""k-reciprocal encoding: items are alike that have the same mutual neighbours.
+"""k-reciprocal encoding: items are alike that have the same mutual neighbors.
 
 Zhong, Zheng, Cao, Li, *Re-ranking person re-identification with k-reciprocal encoding*, CVPR
 2017. Node 0 is the query, nodes 1 to K its shortlist, in any order.
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lookalike.ops.neighbours import largest_k
+from lookalike.ops.neighbors import largest_k
 
 
 def k_reciprocal_scores(
@@ -38,9 +38,9 @@ def node_distances(query: Float[Tensor, " D"], candidates: Float[Tensor, "K D"])
 
 
 def k_reciprocal_encoding(distances: Float[Tensor, "N N"], *, k1: int, k2: int) -> Float[Tensor, "N N"]:
-    """Each node's weights over its expanded mutual neighbours, rows summing to one.
+    """Each node's weights over its expanded mutual neighbors, rows summing to one.
 
-    Equations 3 (mutual neighbours), 4 (their expansion by half as many where more than two thirds
+    Equations 3 (mutual neighbors), 4 (their expansion by half as many where more than two thirds
     agree), 7 (weights ``exp(-distance)``) and 11 (mean over the k2 nearest, itself the first).
     """
     n_nodes = len(distances)
@@ -49,7 +49,7 @@ def k_reciprocal_encoding(distances: Float[Tensor, "N N"], *, k1: int, k2: int) 
     half_members, half_mutual = _mutual(ranks[:, : round(k1 / 2) + 1], n_nodes)
     is_mutual = _as_sets(members, mutual, n_nodes)  # (N, N)
 
-    of_members = half_members[members]  # (N, k1 + 1, half + 1): half-neighbours of each neighbour
+    of_members = half_members[members]  # (N, k1 + 1, half + 1): half-neighbors of each neighbor
     valid = half_mutual[members]
     node = torch.arange(n_nodes, device=distances.device)[:, None, None]
     n_agreeing = (is_mutual[node, of_members] & valid).sum(2)
@@ -65,7 +65,7 @@ def k_reciprocal_removals(encoding: Float[Tensor, "N N"], node: int) -> Float[Te
     """How much each node raises the Jaccard similarity of the query with one node; signed.
 
     The similarity less what it would be without the term of node j: positive where both have j
-    among their neighbours, negative where only one has.
+    among their neighbors, negative where only one has.
     """
     low, high = (f(encoding[0], encoding[node]) for f in (torch.minimum, torch.maximum))
     without = (low.sum() - low) / (high.sum() - high).clamp(min=torch.finfo(high.dtype).eps)
@@ -78,7 +78,7 @@ def _self_first_ranks(distances: Float[Tensor, "N N"], k: int) -> Int[Tensor, "N
 
 
 def _mutual(ranks: Int[Tensor, "N k"], n_nodes: int) -> tuple[Int[Tensor, "N k"], Bool[Tensor, "N k"]]:
-    """The neighbours, and which of them have the node among theirs."""
+    """The neighbors, and which of them have the node among theirs."""
     is_near = _as_sets(ranks, torch.ones_like(ranks, dtype=torch.bool), n_nodes)
     return ranks, is_near.T.gather(1, ranks)
 

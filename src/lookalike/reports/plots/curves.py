@@ -17,8 +17,8 @@ from lookalike.errors import LookalikeError
 
 FloatRow = NDArray[np.float64]
 
-# Okabe and Ito's colours; lines differ in style and marker as well.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+# Okabe and Ito's colors; lines differ in style and marker as well.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D")
 _GAIN, _LOSS, _SAME = "#0072B2", "#D55E00", "#6B6F76"
 _NAMED = 120  # queries up to which each has its own column
@@ -28,7 +28,7 @@ _NAMED = 120  # queries up to which each has its own column
 class Curve:
     """Precision at the same recalls for all curves of a figure."""
 
-    name: str  # "easy", "medium", ...; curves of one name share a colour
+    name: str  # "easy", "medium", ...; curves of one name share a color
     precision: FloatRow  # (R,) in [0, 1]
     is_before: bool = False  # drawn thin and dashed
 
@@ -39,13 +39,13 @@ def precision_recall_figure(recall: FloatRow, curves: Sequence[Curve], *, title:
     names = list(dict.fromkeys(curve.name for curve in curves))
     both = any(curve.is_before for curve in curves) and not all(curve.is_before for curve in curves)
     for curve in curves:
-        place = names.index(curve.name) % len(_COLOURS)
+        place = names.index(curve.name) % len(_COLORS)
         label = f"{curve.name} {'before' if curve.is_before else 'after'}" if both else curve.name
         axes.plot(
-            recall, curve.precision, label=label.strip(), color=_COLOURS[place],
+            recall, curve.precision, label=label.strip(), color=_COLORS[place],
             linestyle="--" if curve.is_before else "-", linewidth=1.4 if curve.is_before else 2.2,
             marker=_MARKERS[place], markevery=max(1, len(recall) // 10), markersize=5,
-            markerfacecolor="white" if curve.is_before else _COLOURS[place],
+            markerfacecolor="white" if curve.is_before else _COLORS[place],
         )  # fmt: skip
     axes.set(
         xlim=(0, 1),
@@ -88,8 +88,8 @@ def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) 
     drawing, axes = _axes(7.0, 4.2)
     for place, (name, values) in enumerate(losses.items()):
         axes.plot(
-            steps, values, label=name, color=_COLOURS[place % len(_COLOURS)], linewidth=1.6,
-            linestyle="-" if place < len(_COLOURS) else "--",
+            steps, values, label=name, color=_COLORS[place % len(_COLORS)], linewidth=1.6,
+            linestyle="-" if place < len(_COLORS) else "--",
         )  # fmt: skip
     if all((values > 0).all() for values in losses.values()):
         axes.set_yscale("log")
@@ -115,9 +115,9 @@ def _arrows(axes: Any, columns: NDArray[np.intp], before: FloatRow, after: Float
     same = ~gain & ~loss
     axes.vlines(columns, before, after, color="#B8BCC4", linewidth=1.6, zorder=1)
     axes.plot(columns, before, "o", color=_SAME, markerfacecolor="white", markersize=5, label="before")
-    for chosen, marker, colour, word in ((gain, "^", _GAIN, "gain"), (loss, "v", _LOSS, "lose")):
+    for chosen, marker, color, word in ((gain, "^", _GAIN, "gain"), (loss, "v", _LOSS, "lose")):
         label = f"{int(chosen.sum())} {word}"
-        axes.plot(columns[chosen], after[chosen], marker, color=colour, markersize=6.5, label=label)
+        axes.plot(columns[chosen], after[chosen], marker, color=color, markersize=6.5, label=label)
     if same.any():
         axes.plot(columns[same], after[same], ".", color=_SAME, label=f"{int(same.sum())} stay")
 
@@ -125,13 +125,13 @@ def _arrows(axes: Any, columns: NDArray[np.intp], before: FloatRow, after: Float
 def _cloud(before: FloatRow, after: FloatRow, title: str) -> Figure:
     drawing, axes = _axes(6.0, 6.0)
     axes.plot([0, 1], [0, 1], color="#B8BCC4", linewidth=1)
-    for chosen, marker, colour, word in (
+    for chosen, marker, color, word in (
         (after > before, "^", _GAIN, "gain"),
         (after < before, "v", _LOSS, "lose"),
         (after == before, ".", _SAME, "stay"),
     ):
         label = f"{int(chosen.sum())} {word}"
-        axes.plot(before[chosen], after[chosen], marker, color=colour, alpha=0.5, markersize=4, label=label)
+        axes.plot(before[chosen], after[chosen], marker, color=color, alpha=0.5, markersize=4, label=label)
     axes.set(
         xlim=(0, 1.02), ylim=(0, 1.02), xlabel="average precision before",
         ylabel="average precision after", title=_wrapped(title), aspect="equal",

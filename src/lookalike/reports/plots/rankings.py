@@ -1,4 +1,4 @@
-"""A query and its first results, before and after: framed by colour, and marked by a sign as well."""
+"""A query and its first results, before and after: framed by color, and marked by a sign as well."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from lookalike.render.layout import Sheet, centred, figure, row, stack
+from lookalike.render.layout import Sheet, centered, figure, row, stack
 from lookalike.render.placement import fitted
-from lookalike.render.text import MUTED, PAPER, Colour, text_line
+from lookalike.render.text import MUTED, PAPER, Color, text_line
 
 Verdict = Literal["right", "wrong", "ignored"]
 
-# Dark and bright enough to stay three greys in print; the sign says it to those who see no colours.
-COLOURS: dict[str, Colour] = {
+# Dark and bright enough to stay three grays in print; the sign says it to those who see no colors.
+COLORS: dict[str, Color] = {
     "query": (236, 150, 20),
     "right": (0, 128, 72),
     "wrong": (198, 40, 48),
@@ -49,7 +49,7 @@ def ranking_figure(
 ) -> Image.Image:
     """The query at the left, one line of results for each ranking beside it: RGB.
 
-    Green and a tick: right. Red and a cross: wrong. Grey and a dash: junk, taken out of the ranking.
+    Green and a tick: right. Red and a cross: wrong. Gray and a dash: junk, taken out of the ranking.
     Orange and Q: the query. Raises ValueError where there is nothing to show.
     """
     columns = max((len(ranking.results) for ranking in rankings), default=0)
@@ -78,14 +78,14 @@ def _caption(shown: Shown, side: int, sheet: Sheet) -> Image.Image:
     """The rank, and where the result stood before if that is another place."""
     moved = shown.rank_before is not None and shown.rank_before != shown.rank
     was = "" if not moved else f" · was {shown.rank_before}" if shown.rank_before else " · not listed"
-    words = row([text_line(str(shown.rank), sheet.small), text_line(was, sheet.small, colour=MUTED)])
-    return centred(words.crop((0, 0, min(words.width, side), words.height)), side)
+    words = row([text_line(str(shown.rank), sheet.small), text_line(was, sheet.small, color=MUTED)])
+    return centered(words.crop((0, 0, min(words.width, side), words.height)), side)
 
 
 def _cell(image: Image.Image, kind: str, side: int) -> Image.Image:
-    """The picture inside a square with a frame of the kind's colour and its sign in the corner."""
+    """The picture inside a square with a frame of the kind's color and its sign in the corner."""
     thickness = max(3, side // 26)
-    cell = Image.new("RGB", (side, side), COLOURS[kind])
+    cell = Image.new("RGB", (side, side), COLORS[kind])
     inner = side - 2 * thickness
     height, width = fitted((image.height, image.width), (inner, inner))
     area = Image.new("RGB", (inner, inner), _BACKGROUND)
@@ -98,9 +98,9 @@ def _cell(image: Image.Image, kind: str, side: int) -> Image.Image:
 
 
 def _sign(kind: str, side: int) -> Image.Image:
-    """A tick, cross, dash or Q in white on the kind's colour: RGBA."""
+    """A tick, cross, dash or Q in white on the kind's color: RGBA."""
     n = side * _FINER
-    large = Image.new("RGBA", (n, n), (*COLOURS[kind], 255))
+    large = Image.new("RGBA", (n, n), (*COLORS[kind], 255))
     draw, thick = ImageDraw.Draw(large), round(n * 0.11)
     if kind == "right":
         draw.line([(0.2 * n, 0.52 * n), (0.43 * n, 0.74 * n), (0.8 * n, 0.28 * n)], PAPER, thick, "curve")

@@ -1,4 +1,4 @@
-"""What figures tell of labelled images and galleries: a first ranking and a re-ranked one."""
+"""What figures tell of labeled images and galleries: a first ranking and a re-ranked one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lookalike import images
-from lookalike.evaluation.labelled import LabelledEmbeddings, check_can_be_judged
+from lookalike.evaluation.labeled import LabeledEmbeddings, check_can_be_judged
 from lookalike.evaluation.retrieval import label_codes
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.ops.revisited import NOWHERE, clear_positions, positions_in_ranks, precision_at_recall
@@ -28,8 +28,8 @@ _BLOCK = 64  # queries whose whole order is held at once
 
 
 def story_of_labels(
-    queries: LabelledEmbeddings | None,
-    gallery: LabelledEmbeddings,
+    queries: LabeledEmbeddings | None,
+    gallery: LabeledEmbeddings,
     method: str,
     *,
     k: int = 100,
@@ -74,7 +74,7 @@ def mean_average_precision(story: Story) -> tuple[float, float]:
 class _Sides:
     """One ranking of all queries, judged block by block."""
 
-    def __init__(self, asked: LabelledEmbeddings, gallery: LabelledEmbeddings, is_self: bool) -> None:
+    def __init__(self, asked: LabeledEmbeddings, gallery: LabeledEmbeddings, is_self: bool) -> None:
         self._asked_codes, self._gallery_codes = label_codes(asked, gallery)
         self._is_self = is_self
         self._average_precision: list[Tensor] = []

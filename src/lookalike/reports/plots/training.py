@@ -14,7 +14,7 @@ _POINTS = 200  # a longer log is averaged down to about so many
 
 
 def training_curve(log: Path, picture: Path) -> Path:
-    """Draw every loss column of a ``log.csv`` over its steps; long logs as means of neighbouring steps."""
+    """Draw every loss column of a ``log.csv`` over its steps; long logs as means of neighboring steps."""
     with log.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     window = max(1, len(rows) // _POINTS)

@@ -18,7 +18,7 @@ compare.onClose = (hit) => document.querySelector(`.card[data-id="${hit?.id}"]`)
 async function start() {
   state.health = await getJson("/health");
   [state.galleries] = await Promise.all([getJson("/galleries"), loadPalette()]);
-  drawLegend(at("legend-colours"));
+  drawLegend(at("legend-colors"));
   at("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
   at("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
   at("gallery").parentElement.hidden = state.galleries.length < 2;

@@ -59,7 +59,7 @@ export class CompareView {
     at("compare-note").textContent =
       `Orange brings the two together, blue pulls them apart. The maps sum to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual of ${found.residual.toFixed(3)}.`) +
-      ` Colours end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a place to see its counterpart.`;
+      ` Colors end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a place to see its counterpart.`;
   }
 
   // What the other picture has for the place of a side.
@@ -99,7 +99,7 @@ export class CompareView {
     there.mark(places.best_box, this.sizes[1 - index]);
     at("compare-note").textContent =
       `This place gives ${places.contribution.toFixed(4)} to the similarity. ` +
-      `Its closest counterpart has a cosine of ${Math.max(...places.cosines.flat()).toFixed(2)}; colours run from −1 to 1.`;
+      `Its closest counterpart has a cosine of ${Math.max(...places.cosines.flat()).toFixed(2)}; colors run from −1 to 1.`;
   }
 }
 

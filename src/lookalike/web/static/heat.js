@@ -1,4 +1,4 @@
-// Maps on pictures: values are enlarged first and coloured afterwards, so no colour is invented.
+// Maps on pictures: values are enlarged first and colored afterwards, so no color is invented.
 
 import { getJson } from "./api.js";
 
@@ -9,7 +9,7 @@ export async function loadPalette() {
   palette = (await getJson("/palette")).rgba;
 }
 
-function colourOf(value, limit) {
+function colorOf(value, limit) {
   const relative = limit > 0 ? Math.max(-1, Math.min(1, value / limit)) : 0;
   const place = ((relative + 1) / 2) * (palette.length - 1);
   const below = Math.min(Math.floor(place), palette.length - 2);
@@ -17,7 +17,7 @@ function colourOf(value, limit) {
   return palette[below].map((part, i) => part + (palette[below + 1][i] - part) * t);
 }
 
-// The value at a place in cells; values stand at the centres of cells.
+// The value at a place in cells; values stand at the centers of cells.
 function between(map, y, x) {
   const rows = map.length, columns = map[0].length;
   const cy = Math.max(0, Math.min(rows - 1, y - 0.5)), cx = Math.max(0, Math.min(columns - 1, x - 0.5));
@@ -39,7 +39,7 @@ export function drawMap(canvas, map, geometry, limit) {
   const pixels = context.createImageData(small.width, small.height);
   for (let y = 0, at = 0; y < small.height; y++) {
     for (let x = 0; x < small.width; x++, at += 4) {
-      pixels.data.set(colourOf(between(map, (y + 0.5) / FINE, (x + 0.5) / FINE), limit), at);
+      pixels.data.set(colorOf(between(map, (y + 0.5) / FINE, (x + 0.5) / FINE), limit), at);
     }
   }
   context.putImageData(pixels, 0, 0);
@@ -65,7 +65,7 @@ export const perPercent = (map) => {
 export function drawLegend(canvas) {
   const context = canvas.getContext("2d");
   for (let x = 0; x < canvas.width; x++) {
-    const [r, g, b] = colourOf((2 * x) / (canvas.width - 1) - 1, 1);
+    const [r, g, b] = colorOf((2 * x) / (canvas.width - 1) - 1, 1);
     context.fillStyle = `rgb(${r}, ${g}, ${b})`;
     context.fillRect(x, 0, 1, canvas.height);
   }

@@ -1,6 +1,6 @@
-"""Colour tables for maps: signed values to colours whose opacity grows with the value.
+"""Color tables for maps: signed values to colors whose opacity grows with the value.
 
-Colours are looked up after a map has been enlarged: enlarging colours would invent new ones.
+Colors are looked up after a map has been enlarged: enlarging colors would invent new ones.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ _RGB_FROM_LMS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """A colour table from one end of a range to the other."""
+    """A color table from one end of a range to the other."""
 
     name: str
     signed: bool  # True: -limit..limit around zero; False: 0..limit, negative values drawn as zero
     table: ByteArray  # (n, 4) RGBA from the lowest value to the highest, evenly spaced
-    grey: float  # in [0, 1]: how much colour figures take from the photo below
+    gray: float  # in [0, 1]: how much color figures take from the photo below
 
     def range_of(self, limit: float) -> tuple[float, float]:
-        """The values at the two ends of the table for a colour limit."""
+        """The values at the two ends of the table for a color limit."""
         return (-limit, limit) if self.signed else (0.0, limit)
 
-    def colourise(self, values: FloatArray, limit: float) -> ByteArray:
-        """Colours (..., 4) uint8 RGBA of values (...); beyond the limit they stay the end's colour.
+    def colorize(self, values: FloatArray, limit: float) -> ByteArray:
+        """Colors (..., 4) uint8 RGBA of values (...); beyond the limit they stay the end's color.
 
-        With a limit of 0 every value has the colour of zero.
+        With a limit of 0 every value has the color of zero.
         """
         low, high = self.range_of(1.0)
         relative = values / np.float32(limit) if limit > 0 else np.zeros_like(values)
@@ -64,19 +64,19 @@ class Palette:
 
 
 def palette(name: str) -> Palette:
-    """The palette by name: "lookalike" (signed, safe for colour-blind readers) or "jet".
+    """The palette by name: "lookalike" (signed, safe for color-blind readers) or "jet".
 
-    "jet" is the papers' rendition: rainbow colours at half opacity on the positive part only.
+    "jet" is the papers' rendition: rainbow colors at half opacity on the positive part only.
     Raises ValueError for another name.
     """
     builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
     if name not in builders:
-        raise ValueError(f"colours must be one of {', '.join(builders)}; got {name!r}")
+        raise ValueError(f"colors must be one of {', '.join(builders)}; got {name!r}")
     return builders[name]()
 
 
 def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB colours (n, 3) in [0, 1] at t (n,) between OKLCH anchors, blended in OKLab."""
+    """sRGB colors (n, 3) in [0, 1] at t (n,) between OKLCH anchors, blended in OKLab."""
     lightness, chroma, hue = np.array(anchors).T
     lab = np.column_stack(
         [lightness, chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))]
@@ -89,17 +89,17 @@ def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]
 def _lookalike() -> Palette:
     t = np.linspace(0.0, 1.0, STEPS + 1)
     apart, together = ramp(_APART, t), ramp(_TOGETHER, t)
-    colours = np.concatenate([apart[:0:-1], together])
+    colors = np.concatenate([apart[:0:-1], together])
     opacity = np.concatenate([_opacity(t)[:0:-1], _opacity(t)])
-    return Palette("lookalike", True, _as_bytes(np.column_stack([colours, opacity])), 0.8)
+    return Palette("lookalike", True, _as_bytes(np.column_stack([colors, opacity])), 0.8)
 
 
 @cache
 def _jet() -> Palette:
     t = np.linspace(0.0, 1.0, STEPS + 1)
-    centres = np.array([0.75, 0.5, 0.25])  # where red, green and blue are strongest
-    colours = np.clip(1.5 - 4.0 * np.abs(t[:, None] - centres), 0.0, 1.0)
-    return Palette("jet", False, _as_bytes(np.column_stack([colours, np.full_like(t, 0.5)])), 0.0)
+    centers = np.array([0.75, 0.5, 0.25])  # where red, green and blue are strongest
+    colors = np.clip(1.5 - 4.0 * np.abs(t[:, None] - centers), 0.0, 1.0)
+    return Palette("jet", False, _as_bytes(np.column_stack([colors, np.full_like(t, 0.5)])), 0.0)
 
 
 def _opacity(t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,13 +108,13 @@ def _opacity(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def srgb_from_oklab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB (n, 3) in [0, 1], cut to the gamut, of OKLab colours (n, 3) (Ottosson 2020)."""
+    """sRGB (n, 3) in [0, 1], cut to the gamut, of OKLab colors (n, 3) (Ottosson 2020)."""
     linear = np.clip((lab @ _LMS_FROM_OKLAB.T) ** 3 @ _RGB_FROM_LMS.T, 0.0, 1.0)
     return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 def oklab_from_srgb(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """OKLab (n, 3), lightness first in [0, 1], of sRGB colours (n, 3) in [0, 1]."""
+    """OKLab (n, 3), lightness first in [0, 1], of sRGB colors (n, 3) in [0, 1]."""
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     lms = np.cbrt(linear @ np.linalg.inv(_RGB_FROM_LMS).T)
     return np.asarray(lms @ np.linalg.inv(_LMS_FROM_OKLAB).T)

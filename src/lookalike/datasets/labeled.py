@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class LabeledImages:
     """Image files and the class of each, in the order in which the source lists them."""
 
     paths: tuple[Path, ...]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lookalike.render.colours import oklab_from_srgb, palette
+from lookalike.render.colors import oklab_from_srgb, palette
 
 # Viénot, Brettel and Mollon 1999: linear RGB as a deuteranope sees it
 DEUTERANOPIA = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
@@ -11,24 +11,24 @@ def lightness(table):
     return oklab_from_srgb(table[:, :3] / 255.0)[:, 0]
 
 
-def test_lightness_falls_from_the_centre_to_both_ends():
+def test_lightness_falls_from_the_center_to_both_ends():
     light = lightness(palette("lookalike").table)
-    centre = len(light) // 2
-    tolerance = 1 / 255  # colours are bytes
-    assert (np.diff(light[centre:]) < tolerance).all()
-    assert (np.diff(light[: centre + 1]) > -tolerance).all()
-    assert light[centre] - max(light[0], light[-1]) > 0.3
+    center = len(light) // 2
+    tolerance = 1 / 255  # colors are bytes
+    assert (np.diff(light[center:]) < tolerance).all()
+    assert (np.diff(light[: center + 1]) > -tolerance).all()
+    assert light[center] - max(light[0], light[-1]) > 0.3
 
 
 def test_opacity_rises_from_nothing_at_zero_to_both_ends_alike():
     opacity = palette("lookalike").table[:, 3].astype(int)
-    centre = len(opacity) // 2
-    assert opacity[centre] == 0
-    assert (np.diff(opacity[centre:]) >= 0).all()
+    center = len(opacity) // 2
+    assert opacity[center] == 0
+    assert (np.diff(opacity[center:]) >= 0).all()
     assert (opacity == opacity[::-1]).all()
 
 
-def test_no_colour_was_cut_to_the_gamut():
+def test_no_color_was_cut_to_the_gamut():
     inside = palette("lookalike").table[1:-1, :3]
     clipped = ((inside == 0) | (inside == 255)).any(axis=1)
     assert clipped.mean() < 0.05
@@ -51,23 +51,23 @@ def test_oklab_of_white_black_and_red_are_the_published_values():
 
 
 def test_positive_is_orange_and_negative_is_blue():
-    red, _, blue, _ = palette("lookalike").colourise(np.array([0.9], np.float32), 1.0)[0].astype(int)
+    red, _, blue, _ = palette("lookalike").colorize(np.array([0.9], np.float32), 1.0)[0].astype(int)
     assert red > blue + 100
-    red, _, blue, _ = palette("lookalike").colourise(np.array([-0.9], np.float32), 1.0)[0].astype(int)
+    red, _, blue, _ = palette("lookalike").colorize(np.array([-0.9], np.float32), 1.0)[0].astype(int)
     assert blue > red + 100
 
 
-def test_values_beyond_the_limit_have_the_colour_of_the_end():
-    colours = palette("lookalike").colourise(np.array([1.0, 7.0], np.float32), 1.0)
-    assert (colours[0] == colours[1]).all()
+def test_values_beyond_the_limit_have_the_color_of_the_end():
+    colors = palette("lookalike").colorize(np.array([1.0, 7.0], np.float32), 1.0)
+    assert (colors[0] == colors[1]).all()
 
 
-def test_a_limit_of_zero_gives_the_colour_of_zero():
-    assert palette("lookalike").colourise(np.zeros((2, 2), np.float32), 0.0)[..., 3].max() == 0
+def test_a_limit_of_zero_gives_the_color_of_zero():
+    assert palette("lookalike").colorize(np.zeros((2, 2), np.float32), 0.0)[..., 3].max() == 0
 
 
 def test_jet_runs_from_blue_to_red_over_the_positive_part():
-    blue, green, red, below = palette("jet").colourise(np.array([0, 0.5, 1, -1], np.float32), 1.0)[:, :3]
+    blue, green, red, below = palette("jet").colorize(np.array([0, 0.5, 1, -1], np.float32), 1.0)[:, :3]
     assert blue.argmax() == 2 and green.argmax() == 1 and red.argmax() == 0
     assert (below == blue).all()
 

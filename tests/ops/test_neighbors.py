@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.ops.neighbours import largest_k, nearest
+from lookalike.ops.neighbors import largest_k, nearest
 
 
 @pytest.mark.parametrize("k", [1, 4, 23, 40])

@@ -14,7 +14,7 @@ from lookalike.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class LabelledEmbeddings:
+class LabeledEmbeddings:
     """Unit embeddings, a label for each, and the files they are of where those are known."""
 
     values: Tensor  # (G, D) float32, unit length
@@ -34,7 +34,7 @@ class LabelledEmbeddings:
         return tuple(sorted(set(self.labels)))
 
 
-def labelled(
+def labeled(
     values: Tensor,
     labels: Sequence[str],
     *,
@@ -42,7 +42,7 @@ def labelled(
     paths: Sequence[Path] | None = None,
     model: str = "",
     left_out: Sequence[tuple[str, str]] = (),
-) -> LabelledEmbeddings:
+) -> LabeledEmbeddings:
     """Embeddings (G, D) of any length with their labels, checked and brought to unit length.
 
     Raises DatasetError for labels of another number, and for rows that are NaN, infinite or zero.
@@ -54,7 +54,7 @@ def labelled(
     values = values.detach().float().cpu()
     _refuse(~values.isfinite().all(1), source, "hold NaN or infinity")
     _refuse(values.abs().amax(1) == 0, source, "are zero and so point nowhere")
-    return LabelledEmbeddings(
+    return LabeledEmbeddings(
         F.normalize(values.double(), dim=1).float(),  # float64: huge numbers have a length too
         tuple(labels),
         None if paths is None else tuple(paths),
@@ -64,7 +64,7 @@ def labelled(
     )
 
 
-def check_can_be_judged(queries: LabelledEmbeddings, gallery: LabelledEmbeddings | None) -> None:
+def check_can_be_judged(queries: LabeledEmbeddings, gallery: LabeledEmbeddings | None) -> None:
     """Raise DatasetError where retrieval would say nothing: one class only, other widths, no match."""
     among = queries if gallery is None else gallery
     if queries.values.shape[1] != among.values.shape[1]:

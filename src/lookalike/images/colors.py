@@ -1,4 +1,4 @@
-"""Any mode that Pillow decodes, as 8-bit RGB. Called by loading; colour profiles are not applied."""
+"""Any mode that Pillow decodes, as 8-bit RGB. Called by loading; color profiles are not applied."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _CHUNK = 2**20  # pixels at a time in float64, which would take a gigabyte for a
 def to_rgb(image: Image.Image) -> Image.Image:
     """The picture as 8-bit RGB, transparency laid over white.
 
-    16-bit grey is scaled by 255/65535. 32-bit integer grey is taken as 8-bit if all values lie in
-    [0, 255] and as 16-bit if they lie in [0, 65535]; float grey as [0, 1] or [0, 255]. Values
+    16-bit gray is scaled by 255/65535. 32-bit integer gray is taken as 8-bit if all values lie in
+    [0, 255] and as 16-bit if they lie in [0, 65535]; float gray as [0, 1] or [0, 255]. Values
     outside these ranges are stretched, smallest to black and largest to white; what is not a number is black.
     """
     if image.mode.startswith("I;16"):
         table = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # 257 = 65535 / 255; rounds to nearest
         values = np.asarray(image)  # (H, W)
-        return _grey(table[values], values, image)
+        return _gray(table[values], values, image)
     if image.mode in ("I", "F"):
         values = np.asarray(image)
-        return _grey(_eight_bits(values, (255, 65_535) if image.mode == "I" else (1, 255)), values, image)
+        return _gray(_eight_bits(values, (255, 65_535) if image.mode == "I" else (1, 255)), values, image)
     if image.has_transparency_data:
         return _over_white(image.convert("LA") if image.mode == "La" else image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -42,11 +42,11 @@ def _eight_bits(values: NDArray[np.generic], tops: tuple[int, int]) -> NDArray[n
     return scaled.reshape(values.shape)
 
 
-def _grey(grey: NDArray[np.uint8], values: NDArray[np.generic], image: Image.Image) -> Image.Image:
-    """A grey picture as RGB, with the value that the file declares transparent as white."""
+def _gray(gray: NDArray[np.uint8], values: NDArray[np.generic], image: Image.Image) -> Image.Image:
+    """A gray picture as RGB, with the value that the file declares transparent as white."""
     if "transparency" in image.info:
-        grey[values == image.info["transparency"]] = 255
-    return Image.fromarray(grey).convert("RGB")
+        gray[values == image.info["transparency"]] = 255
+    return Image.fromarray(gray).convert("RGB")
 
 
 def _over_white(image: Image.Image) -> Image.Image:

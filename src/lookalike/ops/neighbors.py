@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine, block by block; ties go to the lower row.
+"""Exact nearest neighbors by cosine, block by block; ties go to the lower row.
 
 Memory is bounded by one block of similarities, whatever Q and G are.
 """
