@@ -68,12 +68,10 @@ def main() -> None:
     print(
         "of shares and residual misses timm's own embedding, relative to its length, in fp32. *Residual* is"
     )
-    print(
-        "the part of a pair's similarity that no place accounts for: zero but for CLS tokens. *Time* is one"
-    )
+    print("the part of a pair's similarity that no uri accounts for: zero but for CLS tokens. *Time* is one")
     print("pair by `shares`.\n")
     print(
-        "A place of a convolutional grid is drawn on its own cell. Where stride-2 layers pad on both sides\n"
+        "A uri of a convolutional grid is drawn on its own cell. Where stride-2 layers pad on both sides\n"
         "(ResNet, MobileNetV3), what it sees lies up to half a cell further up and left, as in the\n"
         "published codes; layers that pad as TensorFlow does, ConvNeXt and transformers see it.\n"
     )

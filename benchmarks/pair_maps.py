@@ -20,7 +20,7 @@ from lookalike.ops.rollout import attention_rollout, roll_out
 
 
 def double_loop(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """WACV 2019, mean pooling: the sum over channels for every pair of places, summed either way."""
+    """WACV 2019, mean pooling: the sum over channels for every pair of uris, summed either way."""
     norm = np.linalg.norm(a.mean(0)) * np.linalg.norm(b.mean(0)) * len(a) * len(b)
     products = np.zeros((len(a), len(b)))
     for i in range(len(a)):

@@ -60,25 +60,25 @@ def walked(column: Rows, positive: Rows, junk: Rows) -> list[float]:
     """One query by the definition: one ranked image after the other."""
     positives, ignored = set(positive.tolist()), set(junk.tolist())
     hits: list[int] = []
-    place, area = 0, 0.0
+    uri, area = 0, 0.0
     for image in column.tolist():
         if image in ignored:
             continue
         if image in positives:
-            before = 1.0 if place == 0 else len(hits) / place
-            hits.append(place + 1)
-            area += (before + len(hits) / (place + 1)) / 2 / len(positives)
-        place += 1
+            before = 1.0 if uri == 0 else len(hits) / uri
+            hits.append(uri + 1)
+            area += (before + len(hits) / (uri + 1)) / 2 / len(positives)
+        uri += 1
     return [area] + [sum(hit <= min(k, hits[-1]) for hit in hits) / min(k, hits[-1]) for k in KS]
 
 
 def by_membership(column: Rows, positive: Rows, junk: Rows) -> list[float]:
     """One query with whole-column membership tests, then a loop over positives."""
-    places = np.arange(len(column))[np.isin(column, positive)]
+    uris = np.arange(len(column))[np.isin(column, positive)]
     ignored = np.arange(len(column))[np.isin(column, junk)]
     area, cleared = 0.0, []
-    for found, place in enumerate(places):
-        rank = int(place - (ignored < place).sum())
+    for found, uri in enumerate(uris):
+        rank = int(uri - (ignored < uri).sum())
         before = 1.0 if rank == 0 else found / rank
         area += (before + (found + 1) / (rank + 1)) / 2 / len(positive)
         cleared.append(rank + 1)

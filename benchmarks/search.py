@@ -114,14 +114,14 @@ def main() -> None:
         store = LanceStore(folder, options.width)
         results["fill_s"] = round(seconds(lambda: filled(store, units)), 1)
         if options.approximate:
-            small = gallery_on(store, embedder, place=folder, memory_budget=1)
+            small = gallery_on(store, embedder, uri=folder, memory_budget=1)
             results["LanceDB IVF_RQ"] = approximate(small, store.build_index, units, queries)
-            gallery = gallery_on(store, embedder, place=folder)
+            gallery = gallery_on(store, embedder, uri=folder)
             results["FAISS HNSW-SQ8"] = approximate(gallery, gallery.optimize, units, queries)
             files = (Path(folder) / "accelerator").rglob("*")
             results["FAISS HNSW-SQ8"]["on_disk_mb"] = sum(f.stat().st_size for f in files) // 2**20
         else:
-            gallery = gallery_on(store, embedder, place=folder)
+            gallery = gallery_on(store, embedder, uri=folder)
             cold = seconds(lambda: gallery.search(queries[0], k=10))
             results["first_search_of_an_opened_gallery_s"] = round(cold, 2)
             results["exact"] = exact(store, gallery, units, queries, options.rounds)

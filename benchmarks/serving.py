@@ -2,7 +2,7 @@
 
 A real server process on the loopback, its gallery as it is, and so many clients that each asks again
 as soon as it has its answer: 30 % thumbnails, 20 % searches by id, 15 % by upload, 10 % by a box, 15 %
-explanations, 10 % places. Every answer's status is counted; latencies are of whole answers, seen by the
+explanations, 10 % cells. Every answer's status is counted; latencies are of whole answers, seen by the
 client. Clients and server share the processors.
 
     uv run python benchmarks/serving.py -g photos.gallery --seconds 60 --clients 16
@@ -32,7 +32,7 @@ KINDS = {
     "search by upload": 15,
     "search by box": 10,
     "why": 15,
-    "places": 10,
+    "uris": 10,
 }
 
 
@@ -73,8 +73,8 @@ class Client:
                 f"{path}/search", json={**search, "box": [5, 5, 50, 50]}
             ),
             "why": lambda: self._http.get(f"{path}/explanation", params={"query": here, "match": there}),
-            "places": lambda: self._http.get(
-                f"{path}/places", params={"here": here, "there": there, "x": 30, "y": 30}
+            "uris": lambda: self._http.get(
+                f"{path}/uris", params={"here": here, "there": there, "x": 30, "y": 30}
             ),
         }
         return asks[kind]()

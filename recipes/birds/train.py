@@ -53,7 +53,7 @@ SETTINGS = TrainSettings(
     loss_rate=1e-2,
     schedule="cosine",
     warm_up_epochs=1,
-    # on two cores: these see the most places and learn the least from birds
+    # on two cores: these see the most cells and learn the least from birds
     frozen=("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3"),
     precision="bf16",
     input_size=(160, 160),

@@ -95,7 +95,7 @@ class Views(nn.Module):
 
 
 def gem(maps: Tensor, power: float = 3.0) -> Tensor:
-    """Generalized mean over places of a non-negative map."""
+    """Generalized mean over cells of a non-negative map."""
     return maps.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
 
 

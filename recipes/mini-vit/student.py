@@ -24,13 +24,13 @@ class Architecture:
 
     name: str = "vit_mobile_s16"
     kwargs: dict[str, Any] = field(default_factory=lambda: {"img_size": 160, "depth": 4})
-    input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 places
+    input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 cells
     dims: int = 256
     hints: tuple[tuple[int, int], ...] = ((1, 192),)  # block, and channels of the teacher it learns
 
 
 class Student(nn.Module):
-    """Backbone and head; ``head`` commutes with the mean over tokens, so every place has its own share.
+    """Backbone and head; ``head`` commutes with the mean over tokens, so every cell has its own share.
 
     The convolutional stem is that of the first ``mini``, and stands still; it is read from a saved
     ``mini-vit``.

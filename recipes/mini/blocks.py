@@ -20,7 +20,7 @@ from student import Student
 from teacher import Projection, Teacher
 from torch import Tensor, nn
 
-CROP = 96  # pixels; pictures of the early blocks, whose places see little of a picture
+CROP = 96  # pixels; pictures of the early blocks, whose cells see little of a picture
 CHUNK = 64  # pictures a forward pass
 MIXED = 0.5  # share of a batch that are mixtures of features
 

@@ -73,10 +73,10 @@ def _curves(rows: Sequence[Row]) -> list[str]:
     last, left, right = rows[-1]["step"], MIDDLE + GAP, WIDTH - RIGHT
     x: Callable[[float], float] = lambda step: left + (right - left) * step / last  # noqa: E731
     parts = [_text(x(last * quarter / 4), _y(0) + 18, f"{last * quarter / 4:.0f}") for quarter in range(5)]
-    for place, (key, label, color) in enumerate(LINES):
+    for cell, (key, label, color) in enumerate(LINES):
         points = " ".join(f"{x(row['step']):.1f},{_y(row[key]):.1f}" for row in rows if key in row)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * place}" fill="{color}">{label}</text>')
+        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * cell}" fill="{color}">{label}</text>')
     return parts
 
 

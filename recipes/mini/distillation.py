@@ -46,7 +46,7 @@ class Lessons:
     told: Told  # of the teacher's stages, (B, C, h, w) each
     teacher_size: tuple[int, int]  # (h, w) pixels of the pictures as the teacher sees them
     size: tuple[int, int]  # and as the student sees them
-    grid: tuple[int, int]  # (h, w) places of the student
+    grid: tuple[int, int]  # (h, w) cells of the student
     n_fresh: int
     seed: int
     n_framed: int = 0  # a step
@@ -83,9 +83,9 @@ class Lessons:
         names = sorted(self.pictures)
         shares = torch.tensor([SOURCE_SHARES[name] for name in names])
         drawn = torch.multinomial(shares, 4 * self.n_fresh, replacement=True, generator=generator)
-        places = torch.rand(len(drawn), generator=generator)
+        cells = torch.rand(len(drawn), generator=generator)
         rows = [self.pictures[names[i]] for i in drawn.tolist()]
-        return [row[int(place * len(row))] for row, place in zip(rows, places.tolist(), strict=True)]
+        return [row[int(cell * len(row))] for row, cell in zip(rows, cells.tolist(), strict=True)]
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

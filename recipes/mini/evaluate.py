@@ -42,7 +42,7 @@ class Network:
     name: str
     input_size: tuple[int, int]
     embed: Callable[[Tensor], Tensor]
-    local: Callable[[Tensor], Tensor]  # to (B, D, h, w); the mean over places is the embedding
+    local: Callable[[Tensor], Tensor]  # to (B, D, h, w); the mean over cells is the embedding
 
 
 def exported(folder: Path, input_size: tuple[int, int] | None = None) -> Network:
@@ -114,10 +114,10 @@ def paintings(network: Network, shared: Path) -> dict[str, dict[str, float]]:
 
 
 def pointing(network: Network, n_pairs: int = 100) -> dict[str, float]:
-    """Of generated room pairs that share a painting: how often the map's highest place lies on it.
+    """Of generated room pairs that share a painting: how often the map's highest cell lies on it.
 
     The map of one room is the product of its local features with the other room's embedding; the
-    place counts if the center of its cell is on the painting's mask. ``chance`` is the mask's area.
+    cell counts if the center of its cell is on the painting's mask. ``chance`` is the mask's area.
     """
     hits, areas = [], []
     for seed in range(n_pairs):

@@ -19,10 +19,10 @@ REMEMBERED = 512  # embeddings of earlier rooms that must not look alike
 
 @dataclass(frozen=True)
 class Rooms:
-    """Pairs of rooms, in which picture and place they share a painting."""
+    """Pairs of rooms, in which picture and cell they share a painting."""
 
     pictures: Tensor  # (n, 2, 3, H, W) float RGB in [0, 1]
-    covered: Tensor  # (n, 2, h, w) share of each place that the painting covers, in [0, 1]
+    covered: Tensor  # (n, 2, h, w) share of each cell that the painting covers, in [0, 1]
     numbers: Tensor  # (n,) of the pairs
 
     def part(self, mine: slice) -> Rooms:

@@ -21,12 +21,12 @@ class Architecture:
 
     name: str = "mobilenetv2_100"
     kwargs: dict[str, Any] = field(default_factory=lambda: {"output_stride": 16, "pad_type": "same"})
-    input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 places at stride 16
+    input_size: tuple[int, int] = (160, 160)  # (h, w) pixels; 10 x 10 cells at stride 16
     dims: int = 256
 
 
 class Student(nn.Module):
-    """Backbone and head; ``head`` commutes with mean pooling, so every place has its own share."""
+    """Backbone and head; ``head`` commutes with mean pooling, so every cell has its own share."""
 
     mean: Tensor
     std: Tensor

@@ -95,8 +95,8 @@ class Interfaces(nn.Module):
         moments: list[tuple[Tensor, Tensor]] = []
         n = 0
         for pictures in batches:
-            places = [stage.double().movedim(1, -1).flatten(0, 2) for stage in teacher.maps(pictures).stages]
-            new = [(p.mean(0), p.T @ p / len(p)) for p in places]
+            cells = [stage.double().movedim(1, -1).flatten(0, 2) for stage in teacher.maps(pictures).stages]
+            new = [(p.mean(0), p.T @ p / len(p)) for p in cells]
             moments = [(a + c, b + d) for (a, b), (c, d) in zip(moments, new, strict=True)] if n else new
             n += 1
         self.first = 1

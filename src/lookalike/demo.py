@@ -92,7 +92,7 @@ def run_demo(
     return DemoResult(
         report=report,
         picture=picture,
-        gallery=_place(folder),
+        gallery=_gallery_folder(folder),
         n_rooms=len(rooms.rooms),
         query=_name(_QUERY),
         box=asked.box,
@@ -109,21 +109,21 @@ def run_demo(
 
 def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder) -> Gallery:
     """A new gallery of the rooms, by a model that lies beside it, so that other commands open it."""
-    place, model = _place(folder), (folder / "rooms.model").absolute()
-    if has_manifest(place) and read_manifest(place).model == str(model):
-        shutil.rmtree(place)  # an earlier demo's; any other is left alone and an error
+    uri, model = _gallery_folder(folder), (folder / "rooms.model").absolute()
+    if has_manifest(uri) and read_manifest(uri).model == str(model):
+        shutil.rmtree(uri)  # an earlier demo's; any other is left alone and an error
     (folder / "rooms").mkdir(parents=True, exist_ok=True)
     files = [folder / "rooms" / _name(i) for i in range(len(rooms.rooms))]
     for room, file in zip(rooms.rooms, files, strict=True):
         room.image.save(file, quality=92)
     embedder.save(model)
-    gallery = Gallery.create(place, model, keep_shares=True)
+    gallery = Gallery.create(uri, model, keep_shares=True)
     shown = {file.name: f"painting {label}" for file, label in zip(files, rooms.labels, strict=True)}
     gallery.add(files, metadata=lambda path: {"shows": shown[path.name]}, workers=0)
     return gallery
 
 
-def _place(folder: Path) -> Path:
+def _gallery_folder(folder: Path) -> Path:
     return folder / "rooms.gallery"
 
 

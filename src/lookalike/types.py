@@ -1,6 +1,6 @@
 """The words that the floors hand each other: frozen data without behavior of its own.
 
-Axis letters: ``B`` batch, ``N`` places of the grid (row-major, ``N = h * w``), ``D`` embedding
+Axis letters: ``B`` batch, ``N`` cells of the grid (row-major, ``N = h * w``), ``D`` embedding
 width, ``C`` channels, ``h w`` feature grid, ``H W`` pixels. Sizes are (height, width); boxes are
 (left, top, right, bottom) in original pixels.
 """
@@ -98,19 +98,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Features:
-    """What a backbone says of a batch: one vector a place, and the tokens before them."""
+    """What a backbone says of a batch: one vector a cell, and the tokens before them."""
 
-    places: Tensor  # (B, N, C) row-major over the grid
+    cells: Tensor  # (B, N, C) row-major over the grid
     prefix: Tensor  # (B, P, C) prefix tokens (CLS, registers); P is 0 for convolutional networks
     grid: tuple[int, int]  # (h, w), h * w == N
 
 
 @dataclass(frozen=True)
 class Shares:
-    """An embedding as the sum of what each place contributed, before the last L2 normalization."""
+    """An embedding as the sum of what each cell contributed, before the last L2 normalization."""
 
     values: Tensor  # (N, D) float32; values.sum(0) + residual is the embedding before L2
-    residual: Tensor  # (D,) float32; what no place accounts for (zero for additive poolings)
+    residual: Tensor  # (D,) float32; what no cell accounts for (zero for additive poolings)
     grid: tuple[int, int]  # (h, w), h * w == N
     geometry: Geometry
 
@@ -190,7 +190,7 @@ class LevelReason:
     """One level's part of a distance."""
 
     share: float  # of the distance, 0 or more: the sum over the level's nodes
-    query_map: FloatArray  # (h, w) signed, sums to share; negative places bring the images nearer
+    query_map: FloatArray  # (h, w) signed, sums to share; negative cells bring the images nearer
     match_map: FloatArray  # (h, w) signed, sums to share
     together: tuple[NodeReason, ...]  # nodes with most in common, largest first
     apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
@@ -213,7 +213,7 @@ class GraphExplanation(Explanation):
 class Difference:
     """Why the query is closer to one match than to another: a signed map on the query."""
 
-    query_map: FloatArray  # (h, w) positive where the place speaks for the preferred match
+    query_map: FloatArray  # (h, w) positive where the cell speaks for the preferred match
     preferred_similarity: float  # cosine with the match that should come first
     other_similarity: float  # cosine with the match that should come second
     model: str
@@ -230,8 +230,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class PlaceMatch:
-    """A place of the query and a place of the match that are each other's best counterpart."""
+class CellMatch:
+    """A cell of the query and a cell of the match that are each other's best counterpart."""
 
     query_cell: tuple[int, int]  # (row, column) on the query grid
     match_cell: tuple[int, int]  # (row, column) on the match grid
@@ -241,12 +241,12 @@ class PlaceMatch:
 
 @dataclass(frozen=True)
 class Affinity:
-    """Which place of the query matches which place of the match."""
+    """Which cell of the query matches which cell of the match."""
 
     values: FloatArray  # (Nq, Nm) signed; row sums are the query map, column sums the match map
     query_grid: tuple[int, int]
     match_grid: tuple[int, int]
-    matches: tuple[PlaceMatch, ...]  # mutual best matches, largest contribution first
+    matches: tuple[CellMatch, ...]  # mutual best matches, largest contribution first
     similarity: float
     model: str
     query: Picture
@@ -293,7 +293,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Influence:
-    """A gallery item that changed another one's place in a re-ranking."""
+    """A gallery item that changed another one's position in a re-ranking."""
 
     row: int  # of the gallery
     amount: float  # signed, in units of the new score; positive lifted
@@ -301,7 +301,7 @@ class Influence:
 
 @dataclass(frozen=True)
 class Move:
-    """Where a hit came from: its place and score before and after re-ranking, and who moved it."""
+    """Where a hit came from: its position and score before and after re-ranking, and who moved it."""
 
     row: int  # of the gallery
     method: str  # "aqe", "dba+aqe", ...

@@ -96,16 +96,16 @@ def test_images_are_evaluated_with_a_report_and_bad_files_are_named(photos, tmp_
 
 
 def test_a_gallery_is_evaluated_by_its_labels(photos, tmp_path):
-    place = str(tmp_path / "g")
-    gallery = Gallery.create(place)
+    uri = str(tmp_path / "g")
+    gallery = Gallery.create(uri)
     gallery.add(photos, metadata=folder_labels(photos))
-    answer = json.loads(run(place, "--no-clustering", "--json").stdout)
+    answer = json.loads(run(uri, "--no-clustering", "--json").stdout)
     alone = json.loads(run(photos, "--no-clustering", "--json").stdout)
     assert (answer["model"], answer["n_gallery"], answer["n_classes"]) == ("mini", 12, 3)
     for ours, theirs in zip(answer["figures"], alone["figures"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
-    check_sentence(run(place, "--field", "color"), "none of the 12 pictures .* 'color' .*they have label")
-    check_sentence(run(place, "--model", "mini"), "is a gallery")
+    check_sentence(run(uri, "--field", "color"), "none of the 12 pictures .* 'color' .*they have label")
+    check_sentence(run(uri, "--model", "mini"), "is a gallery")
 
 
 def write_bad(folder):

@@ -32,11 +32,11 @@ def rooms(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gallery(rooms, tmp_path_factory):
-    place = tmp_path_factory.mktemp("galleries") / "rooms.gallery"
-    result = run("index", rooms, "-g", place, "--labels-from-folders")
+    uri = tmp_path_factory.mktemp("galleries") / "rooms.gallery"
+    result = run("index", rooms, "-g", uri, "--labels-from-folders")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("added 8, known 0")
-    return place
+    return uri
 
 
 def one_of(rooms):
@@ -103,20 +103,20 @@ def test_search_writes_a_report_and_a_table(rooms, gallery, tmp_path):
 
 
 def test_describe_calibrate_optimize_remove(rooms, tmp_path):
-    place = tmp_path / "g"
-    answer("index", rooms, "-g", place)
-    assert answer("gallery", "describe", "-g", place)["n_images"] == 8
-    assert "n images" in run("gallery", "describe", "-g", place).stdout
-    curve = answer("gallery", "calibrate", "-g", place)
+    uri = tmp_path / "g"
+    answer("index", rooms, "-g", uri)
+    assert answer("gallery", "describe", "-g", uri)["n_images"] == 8
+    assert "n images" in run("gallery", "describe", "-g", uri).stdout
+    curve = answer("gallery", "calibrate", "-g", uri)
     assert curve["n_positive"] == 8
-    assert answer("search", one_of(rooms), "-g", place)["good_match"] is True
+    assert answer("search", one_of(rooms), "-g", uri)["good_match"] is True
     page = tmp_path / "part.html"
-    part = run("search", one_of(rooms), "-g", place, "--box", "20,10,120,90", "-k", 2, "--report", page)
+    part = run("search", one_of(rooms), "-g", uri, "--box", "20,10,120,90", "-k", 2, "--report", page)
     assert "not for parts" in part.stdout and "not for parts" in page.read_text()
-    assert "not for parts" not in run("search", one_of(rooms), "-g", place).stdout
-    assert answer("gallery", "optimize", "-g", place)["vectors"] == 8
-    assert answer("gallery", "remove", "-g", place, one_of(rooms).parent) == {"removed": 2, "images": 6}
-    assert run("gallery", "remove", "-g", place).exit_code == 2
+    assert "not for parts" not in run("search", one_of(rooms), "-g", uri).stdout
+    assert answer("gallery", "optimize", "-g", uri)["vectors"] == 8
+    assert answer("gallery", "remove", "-g", uri, one_of(rooms).parent) == {"removed": 2, "images": 6}
+    assert run("gallery", "remove", "-g", uri).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_describe_calibrate_optimize_remove(rooms, tmp_path):
     ],
 )
 def test_what_goes_wrong_is_one_sentence(rooms, gallery, tmp_path, arguments, code, words):
-    places = {"ROOM": one_of(rooms), "ROOMS": rooms, "GALLERY": gallery, "NOWHERE": tmp_path / "nowhere"}
-    result = run(*(places.get(argument, argument) for argument in arguments))
+    uris = {"ROOM": one_of(rooms), "ROOMS": rooms, "GALLERY": gallery, "NOWHERE": tmp_path / "nowhere"}
+    result = run(*(uris.get(argument, argument) for argument in arguments))
     assert result.exit_code == code, result.output
     assert words in " ".join(result.stderr.replace("│", " ").split()) and "Traceback" not in result.output

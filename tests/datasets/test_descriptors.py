@@ -48,13 +48,13 @@ def test_the_authors_test_features_are_queries_and_gallery(published, noise):
         read_published_test(file, "distractors")
 
 
-@pytest.mark.parametrize("place", ["annotations/sfm.pkl", "train/net50.pkl"])
-def test_a_pickle_that_runs_code_is_refused_and_nothing_runs(published, place):
+@pytest.mark.parametrize("uri", ["annotations/sfm.pkl", "train/net50.pkl"])
+def test_a_pickle_that_runs_code_is_refused_and_nothing_runs(published, uri):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(published / "ran"),)
 
-    write(published / place, {"train": Evil()})
+    write(published / uri, {"train": Evil()})
     with pytest.raises(DatasetError, match="can run code"):
         read_descriptors(published)
     assert not (published / "ran").exists()

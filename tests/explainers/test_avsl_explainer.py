@@ -33,7 +33,7 @@ def test_the_distance_is_that_of_the_model(why, model, pictures):
     assert why.similarity == pytest.approx(1 - why.distance / 2)
 
 
-def test_levels_nodes_and_places_sum_to_the_distance(why):
+def test_levels_nodes_and_cells_sum_to_the_distance(why):
     assert sum(level.share for level in why.levels) == pytest.approx(why.distance, rel=1e-9)
     assert all(level.share > 0.01 for level in why.levels)  # none of the sums is empty
     for level in why.levels:
@@ -88,7 +88,7 @@ def test_exchanging_the_images_exchanges_the_maps(why, model, pictures):
     np.testing.assert_allclose(why.query_map, back.match_map, atol=1e-6)
 
 
-def test_the_place_that_was_changed_parts_the_images(model):
+def test_the_cell_that_was_changed_parts_the_images(model):
     """One corner of an image is painted over: the lowest level's distance lies there."""
     rng = np.random.default_rng(3)
     pixels = rng.integers(90, 160, (64, 96, 3)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Shares between two images: differences, place matches, and a square planted where it must be found."""
+"""Shares between two images: differences, cell matches, and a square planted where it must be found."""
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ class ColorBackbone(nn.Module):
 
     def forward(self, images):
         cells = nn.functional.adaptive_avg_pool2d(images, self.grid)
-        places = cells.flatten(2).transpose(1, 2)
-        return Features(places, places[:, :0], self.grid)
+        cells = cells.flatten(2).transpose(1, 2)
+        return Features(cells, cells[:, :0], self.grid)
 
     def trace(self, images):
         from lookalike.types import Trace
@@ -90,7 +90,7 @@ def test_affinity_sums_give_both_maps(pictures):
     assert result.similarity == pytest.approx(why.similarity)
 
 
-def test_places_of_the_same_color_match_each_other():
+def test_cells_of_the_same_color_match_each_other():
     """Three colored cells, moved: each must find its own color again."""
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     here, there = [(0, 0), (2, 3), (4, 6)], [(3, 1), (0, 5), (2, 0)]
@@ -105,12 +105,12 @@ def test_places_of_the_same_color_match_each_other():
 
 
 def test_shares_follow_the_published_formula(pictures):
-    """WACV 2019: place i of A gives a_i . b / (N |a| |b|), here as a double loop over places."""
+    """WACV 2019: cell i of A gives a_i . b / (N |a| |b|), here as a double loop over cells."""
     embedder = color_embedder("squash")
     why = Decomposition(embedder)(pictures[0], pictures[2])
     with torch.no_grad():
-        a = embedder.network.backbone(embedder.tensor(pictures[0])[0]).places[0].double()
-        b = embedder.network.backbone(embedder.tensor(pictures[2])[0]).places[0].double()
+        a = embedder.network.backbone(embedder.tensor(pictures[0])[0]).cells[0].double()
+        b = embedder.network.backbone(embedder.tensor(pictures[2])[0]).cells[0].double()
     norm = a.mean(0).norm() * b.mean(0).norm() * len(a) * len(b)
     expected = [sum(float(a_i @ b_j) for b_j in b) / float(norm) for a_i in a]
     np.testing.assert_allclose(why.query_map.flatten(), expected, atol=1e-7)

@@ -26,9 +26,9 @@ def by_matrices(vit, query, match, fusion, first_layer, transposed):
     """R @ map or R^T @ map with the full product of the layers' transitions."""
     with torch.no_grad():
         trace = vit.network.backbone.trace(vit.tensor(query)[0])
-        other = vit.network.backbone(vit.tensor(match)[0]).places[0].double().mean(0)
-    places = trace.features.places[0].double()
-    values = places @ other / (len(places) * places.mean(0).norm() * other.norm())
+        other = vit.network.backbone(vit.tensor(match)[0]).cells[0].double().mean(0)
+    cells = trace.features.cells[0].double()
+    values = cells @ other / (len(cells) * cells.mean(0).norm() * other.norm())
     values = torch.cat([torch.zeros(3, dtype=torch.float64), values])  # CLS and two registers
     product = torch.eye(18, dtype=torch.float64)
     for call in trace.attention[first_layer:]:

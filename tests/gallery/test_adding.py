@@ -171,7 +171,7 @@ def test_labels_come_from_folders(gallery, photos):
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
 def test_metadata_comes_from_a_table(gallery, photos, kind):
     file = photos / f"table.{kind}"
-    text = "path,year,place\none.png,2019,Rome\nb/four.webp,2020,\nnot there.png,1,x\n"
+    text = "path,year,city\none.png,2019,Rome\nb/four.webp,2020,\nnot there.png,1,x\n"
     file.write_text(text.replace(",", "\t") if kind == "tsv" else text)
     if kind == "parquet":
         from pyarrow import csv, parquet
@@ -179,7 +179,7 @@ def test_metadata_comes_from_a_table(gallery, photos, kind):
         parquet.write_table(csv.read_csv(_written(photos / "t.csv", text)), file)
     gallery.add(photos, metadata=table_metadata(file))
     metadata = {r.path.rsplit("/", 1)[1]: dict(r.metadata) for r in gallery.records()}
-    assert metadata["one.png"] == {"year": 2019, "place": "Rome"} and metadata["two.jpg"] == {}
+    assert metadata["one.png"] == {"year": 2019, "city": "Rome"} and metadata["two.jpg"] == {}
     assert metadata["four.webp"]["year"] == 2020
 
 
@@ -207,15 +207,15 @@ def test_a_table_without_paths_is_one_sentence(tmp_path):
 
 
 def test_a_gallery_is_found_again_as_it_was_left(mini, photos, tmp_path):
-    place = tmp_path / "g.gallery"
-    Gallery.create(place, mini, keep_shares=True).add(photos, metadata=folder_labels(photos))
-    again = Gallery.open(place)
+    uri = tmp_path / "g.gallery"
+    Gallery.create(uri, mini, keep_shares=True).add(photos, metadata=folder_labels(photos))
+    again = Gallery.open(uri)
     assert len(again) == 5 and again.add(photos).added == 0
     description = again.describe()
     assert (description.model, description.n_files, description.keep_shares) == ("mini", 5, True)
     assert description.metadata_fields == {"label": 4} and description.precision == "fp32"
     with pytest.raises(GalleryError, match="already"):
-        Gallery.create(place, mini)
+        Gallery.create(uri, mini)
 
 
 def test_another_model_is_an_error_that_names_both(mini, other_model, tmp_path):
@@ -254,17 +254,17 @@ import sys, torch
 torch.set_num_threads(1)
 from lookalike.gallery import Gallery, adding
 adding._BATCH = adding._COMMIT_ROWS = 2
-place, photos = sys.argv[1:]
+uri, photos = sys.argv[1:]
 print("go", flush=True)
-gallery = Gallery.create(place, "mini")
+gallery = Gallery.create(uri, "mini")
 gallery.add(photos, workers=1, progress=lambda progress: print(progress.done, flush=True))
 """
 
 
 @pytest.mark.parametrize("lines", [1, 5, 10])  # the first comes before the gallery is made
 def test_a_killed_run_leaves_a_gallery_that_opens_and_finishes(mini, room_files, tmp_path, lines):
-    place = tmp_path / "g"
-    run = subprocess.Popen([sys.executable, "-c", INDEX, place, room_files[0]], stdout=subprocess.PIPE)
+    uri = tmp_path / "g"
+    run = subprocess.Popen([sys.executable, "-c", INDEX, uri, room_files[0]], stdout=subprocess.PIPE)
     for _ in range(lines):
         assert run.stdout.readline()
     time.sleep(random.Random(lines).uniform(0, 0.1))
@@ -272,10 +272,10 @@ def test_a_killed_run_leaves_a_gallery_that_opens_and_finishes(mini, room_files,
     run.wait()
     run.stdout.close()
     try:
-        gallery = Gallery.open(place, mini)
+        gallery = Gallery.open(uri, mini)
     except GalleryError:  # killed before there was one
-        assert not (place / "gallery.json").exists()
-        gallery = Gallery.create(place, mini)
+        assert not (uri / "gallery.json").exists()
+        gallery = Gallery.create(uri, mini)
     there = len(gallery)
     report = gallery.add(room_files[0])
     assert report.added == 12 - there and report.known == there

@@ -119,7 +119,7 @@ def test_what_is_added_after_the_index_was_built_is_found(mini, tmp_path):
 
 def test_images_and_parts_of_them_are_asked_and_explained(indexed, room_files, mini):
     """Real pictures: adding to a gallery beyond its budget builds the index by itself."""
-    small = Gallery.open(indexed.place, mini, memory_budget=100)
+    small = Gallery.open(indexed.uri, mini, memory_budget=100)
     small.add(room_files[0])
     for options in ({}, {"box": (20, 20, 90, 110)}, {"rerank": "aqe"}):
         expected = indexed.search(room_files[1][3], k=5, explain=True, **options)

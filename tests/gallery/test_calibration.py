@@ -48,7 +48,7 @@ def test_a_gallery_without_labels_calibrates_on_altered_copies(gallery, room_fil
         gallery.search(room_files[1][0], min_probability=0.5)
     curve = gallery.calibrate()
     assert "altered copies" in curve.source and curve.n_positive == 12
-    again = Gallery.open(gallery.place, mini)
+    again = Gallery.open(gallery.uri, mini)
     assert again.calibration == curve
     hits = again.search(room_files[1][0], k=12)
     assert hits[0].probability > 0.5 > hits[-1].probability

@@ -20,9 +20,9 @@ import torch
 torch.set_num_threads(1)
 from lookalike.gallery import Gallery
 
-place, truth, stop = sys.argv[1:]
+uri, truth, stop = sys.argv[1:]
 vectors = dict(np.load(truth))
-gallery = Gallery.open(place)
+gallery = Gallery.open(uri)
 query = vectors["query"]
 sizes, worst = [], 0.0
 print("ready", flush=True)
@@ -57,13 +57,13 @@ def test_two_processes_search_while_a_third_adds(mini, many, tmp_path):
     alone.add(many)
     query = mini.embed([many[0]])[0].numpy()
     vectors = {hit.id: mini.embed([hit.path])[0].numpy() for hit in alone.search(query, k=N_PICTURES)}
-    truth, stop, place = tmp_path / "truth.npz", tmp_path / "stop", tmp_path / "g"
+    truth, stop, uri = tmp_path / "truth.npz", tmp_path / "stop", tmp_path / "g"
     np.savez(truth, query=query, **vectors)
-    gallery = Gallery.create(place, mini)
+    gallery = Gallery.create(uri, mini)
     gallery.add(many[:N_FIRST])
     searchers = [
         subprocess.Popen(
-            [sys.executable, "-c", SEARCHER, place, truth, stop],
+            [sys.executable, "-c", SEARCHER, uri, truth, stop],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

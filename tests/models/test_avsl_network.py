@@ -35,7 +35,7 @@ def test_three_levels_of_a_backbone(architecture, widths, tiny_backbone, noise):
     assert [m.shape[1:] for m in maps] == [
         (c, 8 // s, 12 // s) for c, s in zip(widths, (1, 2, 4), strict=True)
     ]
-    assert_close(maps[2].flatten(2).transpose(1, 2), top.places)
+    assert_close(maps[2].flatten(2).transpose(1, 2), top.cells)
 
 
 @pytest.mark.parametrize("architecture", ["vit_tiny_patch16_224", "vit_tiny_r_s16_p8_224"])
@@ -58,7 +58,7 @@ def test_the_last_levels_are_the_last_stages_and_what_follows_them(tiny_backbone
     assert [m.shape[1:] for m in maps] == [(96, 4, 6), (320, 2, 3), (1280, 2, 3)]
     assert_close(maps[0], stages[5])
     assert_close(maps[1], stages[7])
-    assert_close(maps[2].flatten(2).transpose(1, 2), top.places)
+    assert_close(maps[2].flatten(2).transpose(1, 2), top.cells)
 
 
 def test_a_backbone_that_ends_with_its_last_stage_has_no_level_after_it(tiny_backbone):

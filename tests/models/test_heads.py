@@ -59,7 +59,7 @@ def test_carrying_leaves_parts_and_head_unchanged(name, noise):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_equal_places_get_equal_parts(name, noise):
+def test_equal_cells_get_equal_parts(name, noise):
     parts = noise(B, 1, C).repeat(1, N + 1, 1)
     carried = carry(ALL[name](C).eval(), parts)
     assert_close(carried[:, :1].expand(-1, N, -1), carried[:, :-1])

@@ -44,19 +44,19 @@ def test_a_traced_forward_pass_has_the_same_parts(pooling, vit, noise):
 
 @torch.inference_mode()
 def test_the_residual_of_cls_is_what_cls_brought_itself(vit, noise):
-    """With the last block switched off, nothing comes from the places."""
+    """With the last block switched off, nothing comes from the cells."""
     images = noise(1, 3, 42, 70)
     last = vit.model.blocks[-1]
     before = last.ls1.gamma.clone()
     last.ls1.gamma.zero_()
     parts = assemble(vit, {"name": "cls"}, None, SQUASH).parts(images).values[0]
     last.ls1.gamma.copy_(before)
-    # what remains on the places is the norm's bias, spread evenly
+    # what remains on the cells is the norm's bias, spread evenly
     assert_close(parts[:-1], parts[:1].expand(15, -1), rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_cls_shares_equal_the_forward_pass_with_places_cut_off(vit, noise):
+def test_cls_shares_equal_the_forward_pass_with_cells_cut_off(vit, noise):
     """Only values of the last attention change, its weights stay: the cut part is exact for one layer."""
     images = noise(1, 3, 42, 70)
     network = assemble(vit, {"name": "cls"}, None, SQUASH)
@@ -64,10 +64,10 @@ def test_cls_shares_equal_the_forward_pass_with_places_cut_off(vit, noise):
     call = trace.attention[-1]
     block = vit.model.blocks[-1]
     taken = (call.weights[:, :, 0, 5:, None] * call.value[:, :, 5:]).transpose(1, 2).flatten(2)  # (1, N, A d)
-    from_places = (taken.sum(1) @ block.attn.proj.weight.T) * block.ls1.gamma
+    from_cells = (taken.sum(1) @ block.attn.proj.weight.T) * block.ls1.gamma
     after, _ = network.pooling._rest
     through = (taken @ after[1].weight.T) * block.ls1.gamma
-    assert_close(through.sum(1), from_places)
+    assert_close(through.sum(1), from_cells)
 
 
 def test_cls_pooling_of_a_convolutional_network_is_refused(tiny_backbone):
@@ -92,10 +92,10 @@ def test_an_end_that_is_not_understood_embeds_but_is_not_explained(tiny_backbone
 def test_parts_that_do_not_sum_to_the_embedding_are_refused(tiny_backbone, noise):
     class Forgetful(nn.Module):
         def forward(self, features):
-            return features.places.mean(1)
+            return features.cells.mean(1)
 
         def parts(self, trace):
-            return torch.cat([trace.features.places, trace.features.places[:, :1]], dim=1)
+            return torch.cat([trace.features.cells, trace.features.cells[:, :1]], dim=1)
 
     network = EmbeddingNetwork(tiny_backbone("test_resnet"), Forgetful()).eval()
     with pytest.raises(UnsupportedMethodError, match="the shares of test_resnet miss"):

@@ -50,26 +50,26 @@ def made_head(name, width):
     return HEADS[name](width).eval()
 
 
-def trace_of(places, grid=(H, W)):
-    prefix = torch.full((places.shape[0], P, places.shape[2]), 100.0, dtype=places.dtype)  # must not leak in
-    return Trace(Features(places, prefix, grid), (), None)
+def trace_of(cells, grid=(H, W)):
+    prefix = torch.full((cells.shape[0], P, cells.shape[2]), 100.0, dtype=cells.dtype)  # must not leak in
+    return Trace(Features(cells, prefix, grid), (), None)
 
 
 @pytest.fixture
-def places(noise):
+def cells(noise):
     """Features of both signs, with zeros, ties and a channel that is zero everywhere."""
-    places = noise(B, H * W, C)
-    places[:, ::4, 1] = 2.5
-    places[:, :, 2] = 0.0
-    places[:, 3] = 0.0
-    return places
+    cells = noise(B, H * W, C)
+    cells[:, ::4, 1] = 2.5
+    cells[:, :, 2] = 0.0
+    cells[:, 3] = 0.0
+    return cells
 
 
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @torch.inference_mode()
-def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, places):
-    pooling, trace = POOLINGS[name]().to(dtype), trace_of(places.to(dtype))
+def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, cells):
+    pooling, trace = POOLINGS[name]().to(dtype), trace_of(cells.to(dtype))
     pooled, parts = pooling(trace.features), pooling.parts(trace)
     assert parts.shape == (B, H * W + 1, pooled.shape[1])
     errors = {}
@@ -83,48 +83,48 @@ def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, places):
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_a_pooling_over_places_leaves_no_residual(name, places):
+def test_a_pooling_over_cells_leaves_no_residual(name, cells):
     with torch.inference_mode():
-        parts = POOLINGS[name]().parts(trace_of(places))
+        parts = POOLINGS[name]().parts(trace_of(cells))
     assert torch.equal(parts[:, -1], torch.zeros_like(parts[:, -1]))
 
 
 @pytest.mark.parametrize("name", [n for n in POOLINGS if n != "local whitening, regional"])  # its bias is all
-def test_a_planted_place_takes_the_share(name):
-    places = torch.full((1, H * W, C), 1e-3)
-    places[0, 1 * W + 3] = 5.0
+def test_a_planted_cell_takes_the_share(name):
+    cells = torch.full((1, H * W, C), 1e-3)
+    cells[0, 1 * W + 3] = 5.0
     with torch.inference_mode():
         pooling = POOLINGS[name]()
-        parts = pooling.parts(trace_of(places))[0, :-1]
-        heat = parts @ pooling(trace_of(places).features)[0]
+        parts = pooling.parts(trace_of(cells))[0, :-1]
+        heat = parts @ pooling(trace_of(cells).features)[0]
     assert divmod(int(heat.argmax()), W) == (1, 3)
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_a_described_pooling_is_built_again(name, places):
+def test_a_described_pooling_is_built_again(name, cells):
     pooling = POOLINGS[name]().requires_grad_(False)
     again = build_pooling(describe_pooling(pooling), pooling.state_dict())
-    features = trace_of(places).features
+    features = trace_of(cells).features
     assert_close(again(features), pooling(features), rtol=0, atol=0)
     assert describe_pooling(again) == describe_pooling(pooling)
 
 
-def test_regional_pooling_equals_a_loop_over_regions(places):
+def test_regional_pooling_equals_a_loop_over_regions(cells):
     from lookalike.ops.pooling import rmac_regions
 
     whitening = linear(C, 6)
     expected = torch.zeros(B, 6)
     for cells in rmac_regions((H, W)):
-        pooled = places[:, cells].amax(1)
+        pooled = cells[:, cells].amax(1)
         whitened = whitening(pooled / (pooled.norm(dim=1, keepdim=True) + 1e-6))
         expected += whitened / (whitened.norm(dim=1, keepdim=True) + 1e-6)
-    assert_close(RegionalPooling(MaxPooling(), whitening)(trace_of(places).features), expected)
+    assert_close(RegionalPooling(MaxPooling(), whitening)(trace_of(cells).features), expected)
 
 
 def test_local_whitening_by_hand():
     layer = affine(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
-    places = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-    parts = LocalHeadPooling(layer, MeanPooling()).parts(trace_of(places, (1, 2)))
+    cells = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    parts = LocalHeadPooling(layer, MeanPooling()).parts(trace_of(cells, (1, 2)))
     assert_close(parts, torch.tensor([[[1.75], [3.75], [0.0]]]))
 
 
@@ -139,12 +139,12 @@ def test_an_unknown_pooling_is_refused():
         build_pooling({"name": "median"})
 
 
-def test_cls_pooling_without_a_cls_token_is_refused(places):
-    features = Features(places, places[:, :0], (H, W))
+def test_cls_pooling_without_a_cls_token_is_refused(cells):
+    features = Features(cells, cells[:, :0], (H, W))
     with pytest.raises(UnsupportedMethodError, match="needs a CLS token"):
         ClsPooling(nn.Sequential(), nn.Sequential())(features)
 
 
-def test_cls_pooling_without_recorded_attention_is_refused(places):
+def test_cls_pooling_without_recorded_attention_is_refused(cells):
     with pytest.raises(UnsupportedMethodError, match=r"attention .* can't be read"):
-        ClsPooling(nn.Sequential(), nn.Sequential()).parts(trace_of(places))
+        ClsPooling(nn.Sequential(), nn.Sequential()).parts(trace_of(cells))

@@ -67,7 +67,7 @@ def test_correlation_equals_numpy(noise):
     assert map_correlation(a, torch.ones(4, 6)) == 0
 
 
-def test_shared_mass_ignores_scale_and_negative_places():
+def test_shared_mass_ignores_scale_and_negative_cells():
     a = torch.tensor([[2.0, 2.0, -5.0], [0.0, 4.0, 0.0]])
     assert shared_mass(a, 7 * a.clamp(min=0)) == pytest.approx(1)
     assert shared_mass(a, torch.tensor([[0.0, 0, 1], [1, 0, 1]])) == 0

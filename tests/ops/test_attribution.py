@@ -36,7 +36,7 @@ def test_maps_equal_those_of_the_published_code(pair, side, goldens):
     assert_close(maps[0].view_as(expected), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_map_equals_a_double_loop_over_pairs_of_places(noise):
+def test_map_equals_a_double_loop_over_pairs_of_cells(noise):
     a, b = noise(N, D), noise(M, D, seed=1)
     norms = a.mean(0).norm() * b.mean(0).norm()
     expected = torch.zeros(N)
@@ -64,7 +64,7 @@ def test_maps_of_many_matches_equal_single_ones(shares, residual, noise):
 def test_map_is_the_gradient_times_the_input_for_affine_embeddings(noise):
     features, weight = noise(N, D), noise(D, D, seed=1)
     match = F.normalize(noise(1, D, seed=2), dim=1)
-    factor = torch.ones(N, requires_grad=True)  # one knob a place
+    factor = torch.ones(N, requires_grad=True)  # one knob a cell
     embedding = (factor[:, None] * features).mean(0) @ weight.T
     norm = embedding.detach().norm()  # the norm that occurred
     (embedding @ match[0] / norm).backward()
@@ -72,7 +72,7 @@ def test_map_is_the_gradient_times_the_input_for_affine_embeddings(noise):
     assert_close(maps[0], factor.grad)
 
 
-def test_a_planted_place_is_found_at_its_row_and_column():
+def test_a_planted_cell_is_found_at_its_row_and_column():
     shares = torch.zeros(N, D)
     shares[:, 0] = 0.1
     shares[1 * W + 4, 3] = 1.0
@@ -124,11 +124,11 @@ def test_mutual_matches_equal_a_double_loop(noise):
     assert {tuple(pair) for pair in mutual_best_matches(affinities).tolist()} == expected
 
 
-def test_places_that_pull_apart_do_not_match():
+def test_cells_that_pull_apart_do_not_match():
     assert mutual_best_matches(torch.tensor([[-0.5, -0.9], [-0.7, 0.0]])).shape == (0, 2)
 
 
-def test_equal_affinities_go_to_the_first_places():
+def test_equal_affinities_go_to_the_first_cells():
     assert mutual_best_matches(torch.ones(3, 4)).tolist() == [[0, 0]]
 
 

@@ -22,7 +22,7 @@ def test_merging_by_hand():
     assert_close(merge_scales(embeddings, torch.tensor(2.0)), torch.tensor([5.0**0.5, 2.0]))
 
 
-def test_regrid_keeps_the_sum_and_one_place_at_its_corner(noise):
+def test_regrid_keeps_the_sum_and_one_cell_at_its_corner(noise):
     shares = noise(3 * 5, D)
     assert_close(regrid(shares, (3, 5), (4, 7)).sum(0), shares.sum(0))
     corner = torch.zeros(3 * 5, 1)

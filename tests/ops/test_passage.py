@@ -11,7 +11,7 @@ B, N, C, D = 2, 6, 5, 3
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)
 def parts(request, noise):
-    """Shares of N places and a residual; one channel sums to exactly zero."""
+    """Shares of N cells and a residual; one channel sums to exactly zero."""
     parts = noise(B, N + 1, C, dtype=request.param)
     parts[:, :, 1] = 0.0
     return parts
@@ -33,7 +33,7 @@ def test_a_given_residual_is_the_last_row(noise):
     assert torch.equal(passage.with_residual(noise(B, N, C), residual)[:, -1], residual)
 
 
-def test_a_constant_is_spread_over_the_places_and_not_the_residual(parts, noise):
+def test_a_constant_is_spread_over_the_cells_and_not_the_residual(parts, noise):
     constant = noise(C, seed=2, dtype=parts.dtype)
     spread = passage.spread(parts, constant)
     assert_close(total(spread), total(parts) + constant)
@@ -72,7 +72,7 @@ def test_l2_norm_of_a_zero_vector_is_zero():
 
 
 def test_scale_by_hand():
-    parts = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]]])  # two places and the residual
+    parts = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]]])  # two cells and the residual
     scaled = passage.scale(parts, torch.tensor([2.0, 10.0]), torch.tensor([1.0, -2.0]))
     assert_close(scaled, torch.tensor([[[2.5, 19.0], [6.5, 39.0], [1.0, 5.0]]]))
 
@@ -94,7 +94,7 @@ def test_gate_is_closed_where_parts_cancel():
     assert torch.equal(passage.gate(parts, torch.relu), torch.zeros(1, 3, 1))
 
 
-def test_gate_of_an_activation_in_place_leaves_the_parts_alone(parts):
+def test_gate_of_an_activation_in_cell_leaves_the_parts_alone(parts):
     before = parts.clone()
     gated = passage.gate(parts, nn.ReLU(inplace=True))
     assert torch.equal(parts, before)

@@ -29,16 +29,16 @@ def walk(ranking, positives, junk, k):
     """Average precision and precision within k by the definition: one ranked image after the other."""
     if not positives:
         return math.nan, math.nan
-    place, found, area, hits = 0, 0, 0.0, []
+    cell, found, area, hits = 0, 0, 0.0, []
     for image in ranking:
         if image in junk:
             continue
         if image in positives:
-            before = 1.0 if place == 0 else found / place
+            before = 1.0 if cell == 0 else found / cell
             found += 1
-            area += (before + found / (place + 1)) / 2
-            hits.append(place + 1)
-        place += 1
+            area += (before + found / (cell + 1)) / 2
+            hits.append(cell + 1)
+        cell += 1
     within = min(hits[-1], k)
     return area / len(positives), sum(hit <= within for hit in hits) / within
 

@@ -97,7 +97,7 @@ def test_strip_refuses_more_columns_than_fit():
         render.strip([explanation()] * 40, columns=40)
 
 
-def test_difference_draws_places_for_the_other_match_in_blue():
+def test_difference_draws_cells_for_the_other_match_in_blue():
     image = pixels(render.difference(a_difference(one_hot((3, 5), (1, 2), -1.0))))
     red, blue = image[..., 0], image[..., 2]
     left = image.shape[1] // 2

@@ -16,7 +16,7 @@ def test_shared_range_of_zero_maps_is_zero():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_map_that_is_not_finite_is_refused_with_its_place(bad):
+def test_a_map_that_is_not_finite_is_refused_with_its_cell(bad):
     values = np.zeros((2, 3), np.float32)
     values[1, 2] = bad
     with pytest.raises(ValueError, match="row 1, column 2"):

@@ -19,7 +19,7 @@ from lookalike.rerankers import (
     full_ranks,
     make_reranker,
 )
-from lookalike.rerankers.places import matched_similarity
+from lookalike.rerankers.shares import matched_similarity
 from lookalike.types import Geometry, Shares
 
 Q, G, D = 5, 43, 11
@@ -29,8 +29,8 @@ def shares_of(values):
     return Shares(values, torch.zeros(values.shape[1]), (2, 3), Geometry((20, 30), (20, 30), (0, 0, 20, 30)))
 
 
-def places_reranker():
-    """Shares of anything: seeded, six places each."""
+def shares_reranker():
+    """Shares of anything: seeded, six positions each."""
 
     def make(offset):
         def shares(i):
@@ -52,7 +52,7 @@ ALL = [
     Diffusion(n=100, n_seeds=100),
     ContextualReranking(),
     ContextualReranking(n_explained=3),
-    places_reranker(),
+    shares_reranker(),
     Chain([DatabaseAugmentation(), QueryExpansion(), KReciprocal(k1=5)]),
 ]
 contract = pytest.mark.parametrize("reranker", ALL, ids=lambda r: r.name)
@@ -88,13 +88,13 @@ def test_a_reranking_leaves_its_argument_as_it_was(reranker, ranking):
 @contract
 def test_a_move_tells_the_ranks_and_scores_of_both_rankings(reranker, ranking):
     after = reranker(ranking)
-    for place in (0, 6, 16):
-        row = int(after.indices[3, place])
+    for position in (0, 6, 16):
+        row = int(after.indices[3, position])
         move = reranker.explain(ranking, 3, row)
-        assert (move.row, move.rank_after, move.method) == (row, place, reranker.name)
+        assert (move.row, move.rank_after, move.method) == (row, position, reranker.name)
         assert int(ranking.indices[3, move.rank_before]) == row
         assert move.score_before == pytest.approx(float(ranking.scores[3, move.rank_before]))
-        assert move.score_after == pytest.approx(float(after.scores[3, place]), abs=1e-5)
+        assert move.score_after == pytest.approx(float(after.scores[3, position]), abs=1e-5)
         sizes = [abs(influence.amount) for influence in move.influences]
         assert sizes == sorted(sizes, reverse=True)
         assert len({influence.row for influence in move.influences}) == len(sizes)
@@ -196,8 +196,8 @@ def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):
         assert influence.amount == pytest.approx(float(change[5] - change.mean()), abs=1e-6)
 
 
-def test_shares_prefer_the_picture_with_the_same_places():
-    """Both candidates have the same embedding; one has the query's places, moved, the other a blend."""
+def test_shares_prefer_the_picture_with_the_same_cells():
+    """Both candidates have the same embedding; one has the query's positions, moved, the other a blend."""
     query = torch.eye(6, 7)
     moved = query.roll(2, dims=0)
     blend = query.mean(0, keepdim=True).repeat(6, 1)

@@ -54,8 +54,8 @@ def test_the_published_checkpoint_gives_the_published_scores_and_order(golden, s
     assert torch.equal(before.indices.T, golden["ranks"][:40])
     reranker = make_reranker("csa", checkpoint=str(shared / "goldens" / "csa_checkpoint.pth"))
     after = reranker(before)
-    places = (before.indices[:, :, None] == after.indices[:, None]).int().argmax(1)
-    assert_close(after.scores, golden["rerank_scores"].gather(1, places), rtol=1e-5, atol=1e-6)
+    positions = (before.indices[:, :, None] == after.indices[:, None]).int().argmax(1)
+    assert_close(after.scores, golden["rerank_scores"].gather(1, positions), rtol=1e-5, atol=1e-6)
     assert torch.equal(full_ranks(before, after), golden["reranked"])
 
 
@@ -119,9 +119,9 @@ def test_duplicates_have_one_score_and_keep_their_order(checkpoint, noise, publi
     after = reranker(first_stage(noise(3, D), gallery, k=27))
     for rows, scores in zip(after.indices.tolist(), after.scores.tolist(), strict=True):
         for item in range(9):
-            places = [rows.index(3 * item + copy) for copy in range(3)]
-            assert places == list(range(places[0], places[0] + 3))
-            assert len({scores[place] for place in places}) == 1
+            positions = [rows.index(3 * item + copy) for copy in range(3)]
+            assert positions == list(range(positions[0], positions[0] + 3))
+            assert len({scores[position] for position in positions}) == 1
 
 
 def test_queries_that_are_in_the_gallery_still_find_themselves_first(noise):

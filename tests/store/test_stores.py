@@ -213,24 +213,24 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path, text):
 
 def test_what_is_no_gallery_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text(json.dumps({}))
-    for place in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+    for uri in (tmp_path, tmp_path / "missing", tmp_path / "file"):
         with pytest.raises(GalleryError, match="no gallery"):
-            read_manifest(place)
+            read_manifest(uri)
 
 
-@pytest.mark.parametrize("place", ["memory://g", "nosuch://g/x", "file://elsewhere/x"])
-def test_a_place_that_can_not_be_reached_is_one_sentence(place):
+@pytest.mark.parametrize("uri", ["memory://g", "nosuch://g/x", "file://elsewhere/x"])
+def test_a_place_that_can_not_be_reached_is_one_sentence(uri):
     for ask in (has_manifest, read_manifest):
         with pytest.raises(GalleryError, match=r"give a folder|check the path") as refused:
-            ask(place)
+            ask(uri)
         assert "\n" not in str(refused.value)
 
 
 def test_an_address_is_a_place_like_a_folder(tmp_path):
     folder = tmp_path / "a b"
-    place = folder.as_uri()
-    assert not has_manifest(place)
-    write_manifest(place, MANIFEST)
-    LanceStore(place, D).add([entry(1), entry(2)])
+    uri = folder.as_uri()
+    assert not has_manifest(uri)
+    write_manifest(uri, MANIFEST)
+    LanceStore(uri, D).add([entry(1), entry(2)])
     assert has_manifest(folder) and read_manifest(folder) == MANIFEST
     assert len(LanceStore(folder, D)) == 2 and (folder / ".writing.lock").exists()

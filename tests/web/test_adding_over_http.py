@@ -10,7 +10,7 @@ from lookalike.web import create_app
 
 
 @pytest.fixture
-def place(tmp_path, mini, png):
+def writable(tmp_path, mini, png):
     """A folder with pictures, and a gallery of none of them."""
     (tmp_path / "photos" / "new").mkdir(parents=True)
     for i in range(3):
@@ -28,8 +28,8 @@ def finished(client, response):
     return job
 
 
-def test_a_folder_is_added_and_what_can_not_be_read_is_named(place):
-    top, gallery = place
+def test_a_folder_is_added_and_what_can_not_be_read_is_named(writable):
+    top, gallery = writable
     with TestClient(create_app(gallery, add_from=top / "photos")) as client:
         job = finished(client, client.post("/api/galleries/g/jobs", json={"folder": "new"}))
         assert (job["state"], job["added"], job["done"], job["total"]) == ("done", 3, 4, 4)
@@ -37,8 +37,8 @@ def test_a_folder_is_added_and_what_can_not_be_read_is_named(place):
         assert client.get("/api/galleries/g").json()["n_images"] == 3
 
 
-def test_an_uploaded_picture_is_stored_by_its_hash_and_added(place, png):
-    top, gallery = place
+def test_an_uploaded_picture_is_stored_by_its_hash_and_added(writable, png):
+    top, gallery = writable
     with TestClient(create_app(gallery, add_from=top / "photos")) as client:
         file = {"file": ("../../evil.sh", png((50, 44)))}
         assert finished(client, client.post("/api/galleries/g/jobs/upload", files=file))["added"] == 1
@@ -48,16 +48,16 @@ def test_an_uploaded_picture_is_stored_by_its_hash_and_added(place, png):
 
 
 @pytest.mark.parametrize("folder", ["..", "../photos2", "/etc", "new/../../", "missing", "a\0b"])
-def test_folders_outside_the_permitted_one_are_refused(place, folder):
-    top, gallery = place
+def test_folders_outside_the_permitted_one_are_refused(writable, folder):
+    top, gallery = writable
     (top / "photos2").mkdir()
     with TestClient(create_app(gallery, add_from=top / "photos")) as client:
         assert client.post("/api/galleries/g/jobs", json={"folder": folder}).status_code in (403, 404, 422)
     assert len(gallery) == 0
 
 
-def test_without_permission_nothing_is_added(place, png):
-    top, gallery = place
+def test_without_permission_nothing_is_added(writable, png):
+    top, gallery = writable
     before = sorted(top.rglob("*"))
     with TestClient(create_app(gallery)) as client:
         assert client.post("/api/galleries/g/jobs", json={"folder": "."}).status_code == 403
@@ -66,8 +66,8 @@ def test_without_permission_nothing_is_added(place, png):
     assert sorted(top.rglob("*")) == before and len(gallery) == 0
 
 
-def test_the_end_of_the_server_stops_a_job(place, monkeypatch):
-    top, gallery = place
+def test_the_end_of_the_server_stops_a_job(writable, monkeypatch):
+    top, gallery = writable
     app = create_app(gallery, add_from=top / "photos")
     with TestClient(app) as client:
         app.state.served.jobs._is_stopping.set()

@@ -94,7 +94,7 @@ def test_a_hit_shows_its_map_and_the_querys_map_while_pointed_at(searched):
     assert painted(searched, "#query-heat") == 0
 
 
-def test_pointing_at_a_place_shows_its_counterpart(searched):
+def test_pointing_at_a_cell_shows_its_counterpart(searched):
     searched.locator(".hit").first.get_by_text("Compare").click()
     wait_until_painted(searched, "#left canvas")
     wait_until_painted(searched, "#right canvas")

@@ -36,9 +36,9 @@ def nothing_written(tmp_path, monkeypatch, gallery):
 
     monkeypatch.setattr(tempfile, "mkstemp", refuse)
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", refuse)
-    before = {path: path.stat().st_mtime_ns for path in Path(gallery.place).rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in Path(gallery.uri).rglob("*")}
     yield
-    assert before == {path: path.stat().st_mtime_ns for path in Path(gallery.place).rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in Path(gallery.uri).rglob("*")}
 
 
 @pytest.mark.usefixtures("nothing_written")
@@ -115,7 +115,7 @@ def test_ids_that_are_none_are_refused_in_every_question(client, records, id):
         for asked in ({"query": id, "match": records[0].id}, {"query": records[0].id, "match": id}):
             refused(client.get(f"/api/galleries/rooms/{name}", params=asked), 422)
     for asked in ({"here": id, "there": records[0].id}, {"here": records[0].id, "there": id}):
-        refused(client.get("/api/galleries/rooms/places", params={**asked, "x": 5, "y": 5}), 422)
+        refused(client.get("/api/galleries/rooms/cells", params={**asked, "x": 5, "y": 5}), 422)
     refused(client.post(SEARCH, json={"query": id}), 422)
     refused(client.post("/api/galleries/rooms/report", json={"query": id}), 422)
 
@@ -189,11 +189,11 @@ def test_malformed_json_is_refused(client):
     refused(client.post(SEARCH, content=b'{"query": NaN}', headers=headers), 422)
 
 
-def test_a_place_outside_the_picture_is_refused(client, uploaded, records):
+def test_a_cell_outside_the_picture_is_refused(client, uploaded, records):
     asked = {"here": uploaded, "there": records[0].id, "x": 9999, "y": 5}
-    refused(client.get("/api/galleries/rooms/places", params=asked), 422)
+    refused(client.get("/api/galleries/rooms/cells", params=asked), 422)
     for x in ("inf", "nan"):
-        assert client.get("/api/galleries/rooms/places", params={**asked, "x": x}).status_code == 422
+        assert client.get("/api/galleries/rooms/cells", params={**asked, "x": x}).status_code == 422
 
 
 def test_a_report_of_nothing_is_refused(client, uploaded):

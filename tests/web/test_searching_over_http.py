@@ -1,4 +1,4 @@
-"""What the API answers: searches, explanations, places, pictures, reports."""
+"""What the API answers: searches, explanations, cells, pictures, reports."""
 
 import io
 
@@ -124,25 +124,25 @@ def test_overlays_are_pngs_in_the_pictures_proportions(client, uploaded, records
         assert image.format == "PNG" and image.size == (100, 75)
 
 
-def test_places_add_up_to_the_explanations_map(client, uploaded, records):
+def test_cells_add_up_to_the_explanations_map(client, uploaded, records):
     pair = {"query": uploaded, "match": records[0].id}
     why = client.get("/api/galleries/rooms/explanation", params=pair).json()
     rows, columns = np.shape(why["query_map"])
     x, y = 200 * 2.5 / columns, 150 * 1.5 / rows
     asked = {"here": uploaded, "there": records[0].id, "x": x, "y": y}
-    places = client.get("/api/galleries/rooms/places", params=asked).json()
-    assert places["cell"] == [1, 2]
-    assert places["contribution"] == pytest.approx(why["query_map"][1][2], abs=1e-5)
-    cosines = np.array(places["cosines"])
+    cells = client.get("/api/galleries/rooms/cells", params=asked).json()
+    assert cells["cell"] == [1, 2]
+    assert cells["contribution"] == pytest.approx(why["query_map"][1][2], abs=1e-5)
+    cosines = np.array(cells["cosines"])
     assert cosines.shape == np.shape(why["match_map"]) and cosines.max() <= 1 + 1e-5
-    assert tuple(places["best_cell"]) == np.unravel_index(cosines.argmax(), cosines.shape)
+    assert tuple(cells["best_cell"]) == np.unravel_index(cosines.argmax(), cosines.shape)
 
 
-def test_a_place_finds_itself_in_its_own_picture(client, uploaded, records):
+def test_a_cell_finds_itself_in_its_own_picture(client, uploaded, records):
     own = next(hit["id"] for hit in search(client, query=uploaded, k=1)["hits"])
     asked = {"here": uploaded, "there": own, "x": 130, "y": 60}
-    places = client.get("/api/galleries/rooms/places", params=asked).json()
-    assert places["best_cell"] == places["cell"]
+    cells = client.get("/api/galleries/rooms/cells", params=asked).json()
+    assert cells["best_cell"] == cells["cell"]
 
 
 def test_pictures_and_thumbnails_come_by_id(client, uploaded, records):

@@ -41,7 +41,7 @@ def explain(
     overlays: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for each side alone, A_simmap_with_B.png.")
     ] = None,
-    lines: Annotated[Path | None, typer.Option(help="Picture of the best matching places.")] = None,
+    lines: Annotated[Path | None, typer.Option(help="Picture of the best matching cells.")] = None,
     versus: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="Draw why MATCH is nearer than this image (to -o).")
     ] = None,
@@ -53,7 +53,7 @@ def explain(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Say how similar two images are, and which places make it.
+    """Say how similar two images are, and which cells make it.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 upkeep = typer.Typer(help="Describe, prune, speed up and calibrate a gallery.", no_args_is_help=True)
 
-Place = Annotated[
+GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
 ]
 
@@ -29,7 +29,7 @@ def index(
     source: Annotated[
         Path, typer.Argument(metavar="DIR", exists=True, help="Folder of images, searched to the bottom.")
     ],
-    place: Place,
+    uri: GalleryUri,
     model: Annotated[
         str | None, typer.Option(help="Of a new gallery: mini, any timm name, a saved folder.")
     ] = None,
@@ -58,14 +58,14 @@ def index(
     with friendly_errors():
         from lookalike.gallery import Gallery, combined_metadata
 
-        gallery = Gallery.open_or_create(place, model, keep_shares=keep_shares)
+        gallery = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
         values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
         with counting_bar("indexing") as bar:
             report = gallery.add(
                 source, metadata=values, ignore=ignore or (), prune=prune, workers=workers, progress=bar
             )
         if as_json:
-            print_json({**dataclasses.asdict(report), "images": len(gallery), "gallery": place})
+            print_json({**dataclasses.asdict(report), "images": len(gallery), "gallery": uri})
         else:
             _print_report(report, len(gallery))
 
@@ -85,7 +85,7 @@ def search(
     queries: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="One image, several as one query, or an id.")
     ],
-    place: Place,
+    uri: GalleryUri,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     box: Annotated[
         str | None, typer.Option(metavar="L,T,R,B", help="Ask about this part of the image, in its pixels.")
@@ -119,7 +119,7 @@ def search(
         from lookalike.gallery import Gallery
         from lookalike.reports.search import hits_csv, search_report
 
-        gallery = Gallery.open(place)
+        gallery = Gallery.open(uri)
         hits = gallery.search(
             queries[0] if len(queries) == 1 else queries,
             k=k,
@@ -139,7 +139,7 @@ def search(
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
-            answer = {"query": queries, "gallery": place, "model": gallery.embedder.name}
+            answer = {"query": queries, "gallery": uri, "model": gallery.embedder.name}
             print_json({**answer, "good_match": _is_good(hits), "hits": [hit.as_numbers() for hit in hits]})
         else:
             _print_hits(hits, [path for path in (report, csv) if path is not None])
@@ -175,12 +175,12 @@ def _print_hits(hits: list[Hit], written: list[Path]) -> None:
 
 
 @upkeep.command()
-def describe(place: Place, as_json: AsJson = False) -> None:
+def describe(uri: GalleryUri, as_json: AsJson = False) -> None:
     """Say what a gallery holds and which model made it.
 
     Example: lookalike gallery describe -g photos.gallery
     """
-    with _opened(place) as gallery:
+    with _opened(uri) as gallery:
         values = dataclasses.asdict(gallery.describe())
         if as_json:
             print_json(values)
@@ -190,7 +190,7 @@ def describe(place: Place, as_json: AsJson = False) -> None:
 
 @upkeep.command()
 def remove(
-    place: Place,
+    uri: GalleryUri,
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[ID|FILE|FOLDER]...", help="What to forget.")
     ] = None,
@@ -205,7 +205,7 @@ def remove(
     """
     if not what and not vanished:
         raise typer.BadParameter("say what to remove: ids, files or folders, or --vanished")
-    with _opened(place) as gallery:
+    with _opened(uri) as gallery:
         removed = gallery.remove(what or []) + (gallery.prune() if vanished else 0)
         _print_or_json(
             as_json, {"removed": removed, "images": len(gallery)}, "removed {removed}, {images} left"
@@ -213,7 +213,7 @@ def remove(
 
 
 @upkeep.command()
-def optimize(place: Place, as_json: AsJson = False) -> None:
+def optimize(uri: GalleryUri, as_json: AsJson = False) -> None:
     """Make searches of a large gallery faster.
 
     Builds the accelerator, which needs the extra: pip install 'lookalike[scale]'. A gallery beyond the
@@ -222,13 +222,13 @@ def optimize(place: Place, as_json: AsJson = False) -> None:
 
     Example: lookalike gallery optimize -g photos.gallery
     """
-    with _opened(place) as gallery:
+    with _opened(uri) as gallery:
         _print_or_json(as_json, {"vectors": gallery.optimize()}, "the accelerator holds {vectors} vectors")
 
 
 @upkeep.command()
 def calibrate(
-    place: Place,
+    uri: GalleryUri,
     pairs: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Labeled pairs: columns a, b, match.")
     ] = None,
@@ -247,7 +247,7 @@ def calibrate(
 
     Example: lookalike gallery calibrate -g photos.gallery
     """
-    with _opened(place) as gallery:
+    with _opened(uri) as gallery:
         from lookalike.gallery import labeled_pairs
 
         found = None if pairs is None else labeled_pairs(pairs)
@@ -259,11 +259,11 @@ def calibrate(
 
 
 @contextmanager
-def _opened(place: str) -> Iterator[Gallery]:
+def _opened(uri: str) -> Iterator[Gallery]:
     with friendly_errors():
         from lookalike.gallery import Gallery
 
-        yield Gallery.open(place)
+        yield Gallery.open(uri)
 
 
 def _print_or_json(as_json: bool, values: dict[str, Any], sentence: str) -> None:

@@ -114,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise errors.LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+        raise errors.LookalikeError(f"{path} can't be written: {error}; choose another path") from error
 
 
 def _bar(last_column: Any) -> Progress:

@@ -17,7 +17,7 @@ _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 
 @commands.command()
 def serve(
-    places: Annotated[
+    uris: Annotated[
         list[str],
         typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of a gallery; may be given again."),
     ],
@@ -48,7 +48,7 @@ def serve(
         check_web()
         from lookalike.web import serve
 
-        serve(places, host=host, port=port, token=token, add_from=add_from, announce=announce)
+        serve(uris, host=host, port=port, token=token, add_from=add_from, announce=announce)
 
 
 def check_web() -> None:

@@ -116,5 +116,5 @@ class _Members:
         """Rows with each of B labels: (B, R), -1 beyond those that a label has."""
         counts = self.counts[codes]
         offsets = torch.arange(int(counts.max()))
-        places = (self._starts[codes, None] + offsets).clamp(max=len(self._rows) - 1)
-        return self._rows[places].masked_fill(offsets >= counts[:, None], -1)
+        positions = (self._starts[codes, None] + offsets).clamp(max=len(self._rows) - 1)
+        return self._rows[positions].masked_fill(offsets >= counts[:, None], -1)

@@ -119,7 +119,7 @@ def save_descriptors(folder: Path, **sides: Tensor) -> None:
         for name, rows in sides.items():
             np.save(folder / f"{name}.npy", rows.numpy())
     except OSError as error:
-        raise DatasetError(f"{folder} can't be written: {error}; choose another place") from error
+        raise DatasetError(f"{folder} can't be written: {error}; choose another path") from error
 
 
 def read_ranks(path: str | Path) -> Tensor:

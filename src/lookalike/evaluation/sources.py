@@ -46,13 +46,13 @@ def without_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
 class Data:
     """Where labeled images are, or a gallery of them."""
 
-    place: Path
+    uri: Path
     split: str | None = None  # of images in several splits
     layout: str = "auto"  # of images, see datasets.LAYOUTS
     field: str = "label"  # of a gallery: the metadata that is the label
 
     def __str__(self) -> str:
-        return f"{self.place}/{self.split}" if self.split else str(self.place)
+        return f"{self.uri}/{self.split}" if self.split else str(self.uri)
 
 
 def open_data(
@@ -68,14 +68,14 @@ def open_data(
     ``limit`` keeps so many images, taken evenly over the list. Raises DatasetError for a gallery
     with a model: its own made its embeddings.
     """
-    if has_manifest(data.place):
+    if has_manifest(data.uri):
         if model is not None or data.split is not None:
             raise DatasetError(
-                f"{data.place} is a gallery, with the embeddings of its own model and without splits; "
+                f"{data.uri} is a gallery, with the embeddings of its own model and without splits; "
                 "leave model and split out, or name the folder of images"
             )
-        return embeddings_of_gallery(data.place, field=data.field)
-    whole = read_dataset(data.place, data.split, data.layout)
+        return embeddings_of_gallery(data.uri, field=data.field)
+    whole = read_dataset(data.uri, data.split, data.layout)
     images = evenly(whole, limit)
     source = str(data) if images is whole else f"{data}, {len(images):,} of {len(whole):,} images"
     embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
@@ -145,20 +145,20 @@ def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtyp
     return embedder.embed([Image.fromarray(array) for array in pixels])
 
 
-def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> LabeledEmbeddings:
+def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:
     """The embeddings that a gallery holds; labels are a metadata field. The model is not loaded.
 
     Pictures without the field are left out. Raises GalleryError where there is no gallery, it is
     empty, or no picture has the field.
     """
-    manifest = read_manifest(place)
-    snapshot = LanceStore(place, manifest.width).snapshot()
+    manifest = read_manifest(uri)
+    snapshot = LanceStore(uri, manifest.width).snapshot()
     labels = [record.metadata.get(field) for record in snapshot.records]
     known = [i for i, label in enumerate(labels) if label is not None and label != ""]
     if not known:
         fields = sorted({name for record in snapshot.records for name in record.metadata})
         raise GalleryError(
-            f"none of the {len(labels):,} pictures of {place} has the field {field!r} "
+            f"none of the {len(labels):,} pictures of {uri} has the field {field!r} "
             f"(they have {', '.join(fields) or 'no fields'}); name another, or index with "
             "--labels-from-folders"
         )
@@ -166,7 +166,7 @@ def embeddings_of_gallery(place: str | Path, *, field: str = "label") -> Labeled
     return labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [str(labels[i]) for i in known],
-        source=str(place),
+        source=str(uri),
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
         left_out=[(path, f"it has no {field!r}") for path in missing],

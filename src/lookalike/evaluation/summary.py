@@ -33,7 +33,7 @@ class ClassFigures:
     n_queries: int  # those with a match
     recall_at_1: float
     map_at_r: float
-    confused_with: str  # the label most often found first in the place of this; empty: none is
+    confused_with: str  # the label most often found first instead of this; empty: none is
     n_confused: int  # queries that found it first
 
 

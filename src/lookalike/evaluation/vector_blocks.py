@@ -32,8 +32,8 @@ class NpyRows:
         """Some rows as float32; not through a memory map, whose pages would stay with the process."""
         start, stop, _ = part.indices(len(self))
         width = self.shape[1]
-        place = self.offset + start * width * self.dtype.itemsize
-        numbers = np.fromfile(self.path, self.dtype, (stop - start) * width, offset=place)
+        start_byte = self.offset + start * width * self.dtype.itemsize
+        numbers = np.fromfile(self.path, self.dtype, (stop - start) * width, offset=start_byte)
         return torch.from_numpy(numbers.reshape(-1, width).astype(np.float32, copy=False))
 
 

@@ -1,8 +1,8 @@
-"""Why an AVSL model finds two images similar: levels, nodes and places of its distance.
+"""Why an AVSL model finds two images similar: levels, nodes and cells of its distance.
 
 Zhang et al., *Attributable Visual Similarity Learning*, CVPR 2022. Read backwards (``ops.avsl``)
 the inferred distance is an exact sum over nodes, directly and by way of the nodes above, and each
-node's part an exact sum over places.
+node's part an exact sum over cells.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Pair:
         """Of one image, each level's shares of what both have in common: (N,) each."""
         weights = self._nodes.weights
         return [
-            self._places(side, level) @ (weights[level] * self._nodes.units[level][1 - side])
+            self._cells(side, level) @ (weights[level] * self._nodes.units[level][1 - side])
             for level in range(len(weights))
         ]
 
@@ -111,8 +111,8 @@ class _Pair:
             common=float(common[node]),
             query_value=float(a[node]),
             match_value=float(b[node]),
-            query_map=to_map(self._places(0, level)[:, node], self._sides[0].grids[level]),
-            match_map=to_map(self._places(1, level)[:, node], self._sides[1].grids[level]),
+            query_map=to_map(self._cells(0, level)[:, node], self._sides[0].grids[level]),
+            match_map=to_map(self._cells(1, level)[:, node], self._sides[1].grids[level]),
             paths=tuple(
                 NodePath(*path) for path in zip(parents.nodes.tolist(), parents.amounts.tolist(), strict=True)
             ),
@@ -120,11 +120,11 @@ class _Pair:
 
     def _distance_map(self, side: int, level: int) -> FloatArray:
         other = self._nodes.units[level][1 - side]
-        values = ops.distance_map(self._places(side, level), other, self._nodes.weights[level])
+        values = ops.distance_map(self._cells(side, level), other, self._nodes.weights[level])
         return to_map(values, self._sides[side].grids[level])
 
-    def _places(self, side: int, level: int) -> Tensor:
-        """What each place gives to the unit nodes: (N, D)."""
+    def _cells(self, side: int, level: int) -> Tensor:
+        """What each cell gives to the unit nodes: (N, D)."""
         shares = self._sides[side].shares[level]
         norm: Tensor = shares.sum(0).norm()
         return shares / norm.clamp(min=1e-12)

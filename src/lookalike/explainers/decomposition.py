@@ -1,4 +1,4 @@
-"""The default explanation: each place's share of the cosine, exact for every additive pooling.
+"""The default explanation: each cell's share of the cosine, exact for every additive pooling.
 
 Generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
 average and max pooling to any pooling and head (see ``ops.passage``).
@@ -15,12 +15,12 @@ from lookalike.explainers.base import picture_of, to_map
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.attribution import affinity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Affinity, Difference, Explanation, PlaceMatch, Shares
+from lookalike.types import Affinity, CellMatch, Difference, Explanation, Shares
 
 
 @final
 class Decomposition:
-    """Method ``shares``: the maps sum to the cosine, less the residual of what no place accounts for."""
+    """Method ``shares``: the maps sum to the cosine, less the residual of what no cell accounts for."""
 
     name = "shares"
     promise = "sums to the similarity"
@@ -61,7 +61,7 @@ def explain_shares(
 def difference(
     embedder: Embedder, query: ImageSource, preferred: ImageSource, other: ImageSource
 ) -> Difference:
-    """Why the query is closer to ``preferred`` than to ``other``: positive places speak for it."""
+    """Why the query is closer to ``preferred`` than to ``other``: positive cells speak for it."""
     shares = embedder.shares(query)
     preferred_unit, other_unit = unit(embedder.shares(preferred)), unit(embedder.shares(other))
     query_unit = unit(shares)
@@ -78,17 +78,17 @@ def difference(
 
 
 def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) -> Affinity:
-    """Which place of the query goes with which place of the match, and how much each pair gives.
+    """Which cell of the query goes with which cell of the match, and how much each pair gives.
 
-    Two places match where each is the other's most alike by cosine of their shares: by share of
-    the similarity the places with the largest features would win everywhere.
+    Two cells match where each is the other's most alike by cosine of their shares: by share of
+    the similarity the cells with the largest features would win everywhere.
     """
     a, b = embedder.shares(query), embedder.shares(match)
     query_values, match_values = a.values.double(), b.values.double()
     values = affinity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
     cosines = cosine_similarity(query_values, match_values)
     matches = [
-        PlaceMatch(divmod(i, a.grid[1]), divmod(j, b.grid[1]), float(values[i, j]), float(cosines[i, j]))
+        CellMatch(divmod(i, a.grid[1]), divmod(j, b.grid[1]), float(values[i, j]), float(cosines[i, j]))
         for i, j in mutual_best_matches(cosines).tolist()
     ]
     return Affinity(

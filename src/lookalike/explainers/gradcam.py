@@ -29,7 +29,7 @@ class GradCam:
         self.embedder = embedder
 
     def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
-        """Explain two images; raises UnsupportedMethodError where places carry no gradient."""
+        """Explain two images; raises UnsupportedMethodError where cells carry no gradient."""
         query_features, query_geometry = self._features(query)
         match_features, match_geometry = self._features(match)
         query_unit, match_unit = self._unit(query_features), self._unit(match_features)
@@ -59,20 +59,20 @@ class GradCam:
         network = self.embedder.network
         if network.pooling is None or self.embedder.scales != (1.0,):
             raise UnsupportedMethodError(
-                f"gradcam needs one pass with a pooling over places; {self.embedder.name} has none, "
+                f"gradcam needs one pass with a pooling over cells; {self.embedder.name} has none, "
                 "use method 'occlusion'"
             )
         vector: Tensor = network.head(network.own_layers(network.pooling(features)))[0]
         return F.normalize(vector, dim=0)
 
     def _cam(self, features: Features, other: Tensor) -> Tensor:
-        places = features.places.detach().clone().requires_grad_()  # (1, N, C)
+        cells = features.cells.detach().clone().requires_grad_()  # (1, N, C)
         with torch.enable_grad():
-            cosine = self._embedding(Features(places, features.prefix, features.grid)) @ other
+            cosine = self._embedding(Features(cells, features.prefix, features.grid)) @ other
             if not cosine.requires_grad:
                 raise UnsupportedMethodError(
-                    f"the embedding of {self.embedder.name} does not depend on the places of its last layer "
+                    f"the embedding of {self.embedder.name} does not depend on the cells of its last layer "
                     "(CLS pooling), so gradcam has no gradient; use method 'shares' or 'occlusion'"
                 )
-            (gradient,) = torch.autograd.grad(cosine, places)
-        return places.detach()[0] @ gradient[0].mean(0)
+            (gradient,) = torch.autograd.grad(cosine, cells)
+        return cells.detach()[0] @ gradient[0].mean(0)

@@ -133,13 +133,13 @@ def _side(embedder: Embedder, source: ImageSource) -> _Side:
 def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:
     """Attention of every layer over all tokens, for the layers that the shares have not passed."""
     features = trace.features
-    n_tokens = features.prefix.shape[1] + features.places.shape[1]
+    n_tokens = features.prefix.shape[1] + features.cells.shape[1]
     calls = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
     blocks: Sequence[object] = getattr(embedder.network.backbone.model, "blocks", ())
     if not calls:
         raise UnsupportedMethodError(
             f"rollout needs the attention of a vision transformer, and {embedder.name} has none among all "
-            f"{n_tokens} places; use method 'shares'"
+            f"{n_tokens} cells; use method 'shares'"
         )
     if len(calls) != len(blocks):
         raise UnsupportedMethodError(

@@ -14,7 +14,7 @@ from lookalike.store.hnsw import accelerated_version
 class GalleryDescription:
     """What a gallery is."""
 
-    place: str
+    uri: str
     n_images: int  # contents
     n_files: int  # files, copies included
     model: str
@@ -32,9 +32,9 @@ class GalleryDescription:
 
 
 def describe(
-    store: VectorStore, manifest: Manifest, place: str | None, folder: Path | None
+    store: VectorStore, manifest: Manifest, uri: str | None, folder: Path | None
 ) -> GalleryDescription:
-    """The description of the gallery at a place; ``folder`` where that is a local one."""
+    """The description of the gallery at a URI; ``folder`` where that is a local one."""
     n_images, n_files, fields = 0, 0, dict[str, int]()
     for record in store.records():
         n_images += 1
@@ -44,7 +44,7 @@ def describe(
     version = store.version
     built = accelerated_version(folder) if folder else None
     return GalleryDescription(
-        place=place or "memory",
+        uri=uri or "memory",
         n_images=n_images,
         n_files=n_files,
         model=manifest.model_name,

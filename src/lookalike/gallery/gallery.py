@@ -50,7 +50,7 @@ from lookalike.store import (
     MemoryStore,
     Record,
     VectorStore,
-    plain_place,
+    plain_uri,
     read_manifest,
     write_manifest,
 )
@@ -71,13 +71,13 @@ class Gallery:
         embedder: Embedder,
         manifest: Manifest,
         *,
-        place: str | None = None,
+        uri: str | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> None:
         self.embedder = embedder
-        self.place = place  # None: in memory only
+        self.uri = uri  # None: in memory only
         self._store, self._manifest = store, manifest
-        self._folder = Path(place) if place is not None and "://" not in place else None
+        self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._searcher = Searcher(store, self._folder, memory_budget)
 
     def __len__(self) -> int:
@@ -85,14 +85,14 @@ class Gallery:
         return len(self._store)
 
     def __repr__(self) -> str:
-        return f"Gallery({self.place!r}, {len(self)} pictures, model {self._manifest.model_name!r})"
+        return f"Gallery({self.uri!r}, {len(self)} pictures, model {self._manifest.model_name!r})"
 
     # --- making and opening -------------------------------------------------------------------
 
     @classmethod
     def create(
         cls,
-        place: str | Path,
+        uri: str | Path,
         model: str | Path | Embedder = "mini",
         *,
         keep_shares: bool = False,
@@ -105,42 +105,42 @@ class Gallery:
         ``why()`` of a hit runs no model on it. ``precision`` (fp32, bf16, auto) is for models by name and
         is kept. Raises GalleryError where there is a gallery already.
         """
-        place = plain_place(place)
-        if has_manifest(place):
-            raise GalleryError(f"{place} is a gallery already; open it, or choose another place")
+        uri = plain_uri(uri)
+        if has_manifest(uri):
+            raise GalleryError(f"{uri} is a gallery already; open it, or choose another one")
         embedder = load_embedder(model, precision)
         manifest = manifest_of(embedder, model, keep_shares)
-        write_manifest(place, manifest)  # first: a table without it would belong to nobody
-        store = LanceStore(place, manifest.width)
-        return cls(store, embedder, manifest, place=place, memory_budget=memory_budget)
+        write_manifest(uri, manifest)  # first: a table without it would belong to nobody
+        store = LanceStore(uri, manifest.width)
+        return cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
 
     @classmethod
     def open(
         cls,
-        place: str | Path,
+        uri: str | Path,
         model: str | Path | Embedder | None = None,
         *,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
-        """The gallery at a place, with the model that made it.
+        """The gallery at a URI, with the model that made it.
 
         Name the model only where it moved: it must be the same one. Raises GalleryError where there
         is no gallery and ModelMismatchError for another model.
         """
-        place = plain_place(place)
-        manifest = read_manifest(place)
-        embedder = embedder_for(manifest, model, place)
-        store = LanceStore(place, manifest.width)
-        return cls(store, embedder, manifest, place=place, memory_budget=memory_budget)
+        uri = plain_uri(uri)
+        manifest = read_manifest(uri)
+        embedder = embedder_for(manifest, model, uri)
+        store = LanceStore(uri, manifest.width)
+        return cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
 
     @classmethod
     def open_or_create(
-        cls, place: str | Path, model: str | Path | None = None, *, keep_shares: bool = False
+        cls, uri: str | Path, model: str | Path | None = None, *, keep_shares: bool = False
     ) -> Gallery:
-        """The gallery at a place; a new one, with the model ``mini`` unless another is named, if none is."""
-        if has_manifest(place):
-            return cls.open(place, model)
-        return cls.create(place, model or "mini", keep_shares=keep_shares)
+        """The gallery at a URI; a new one, with the model ``mini`` unless another is named, if none is."""
+        if has_manifest(uri):
+            return cls.open(uri, model)
+        return cls.create(uri, model or "mini", keep_shares=keep_shares)
 
     @classmethod
     def in_memory(cls, model: str | Path | Embedder = "mini") -> Gallery:
@@ -263,7 +263,7 @@ class Gallery:
         rows = [row for row, _ in shown]
         similarities = cosines(found, rows)
         maps = _query_maps(asked, found.ranking.gallery[rows]) if explain else [None] * len(rows)
-        place_before = {row: place for place, row in enumerate(before, start=1)}
+        position_before = {row: position for position, row in enumerate(before, start=1)}
         curve = None if asked.is_region else self.calibration  # a part's cosines are of another kind
         explainer = RecordExplainer(asked, self.embedder, self._store, explained_by(rerank))
         hits = [
@@ -271,7 +271,7 @@ class Gallery:
                 rank=rank,
                 similarity=similarity,
                 score=similarity if reranking is None else score,
-                rank_before=place_before.get(row),
+                rank_before=position_before.get(row),
                 probability=None if curve is None else curve.probability(similarity),
                 query_map=query_map,
                 record=found.records[row],
@@ -320,8 +320,8 @@ class Gallery:
         ``scale`` and a local folder; without them a gallery beyond the memory budget gets the store's
         own index, as it does after ``add``.
         """
-        if self.place is not None and not len(self):
-            raise GalleryError(f"{self.place} is empty; index pictures first")
+        if self.uri is not None and not len(self):
+            raise GalleryError(f"{self.uri} is empty; index pictures first")
         if self._searcher.is_too_large() and (self._folder is None or not can_accelerate()):
             self._store.optimize()
             return self._store.build_index()
@@ -372,13 +372,13 @@ class Gallery:
             )
         result = calibrating.fit(*found, prior=prior, source=source)
         self._manifest = replace(self._manifest, calibration=result.to_dict())
-        if self.place is not None:
-            write_manifest(self.place, self._manifest)
+        if self.uri is not None:
+            write_manifest(self.uri, self._manifest)
         return result
 
     def describe(self) -> GalleryDescription:
         """What the gallery holds and which model made it."""
-        return describe(self._store, self._manifest, self.place, self._folder)
+        return describe(self._store, self._manifest, self.uri, self._folder)
 
 
 def _check_limits(

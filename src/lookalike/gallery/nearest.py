@@ -38,8 +38,8 @@ class Shortlist:
 class Searcher:
     """Finds neighbors in a store; keeps the last version that it saw in memory if it fits."""
 
-    def __init__(self, store: VectorStore, place: Path | None, memory_budget: int) -> None:
-        self._store, self._place, self._budget = store, place, memory_budget
+    def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int) -> None:
+        self._store, self._folder, self._budget = store, folder, memory_budget
         self._count: tuple[int, int] | None = None  # version, records
         self._snapshot: Snapshot | None = None
         self._rows: dict[str, int] = {}
@@ -122,10 +122,10 @@ class Searcher:
     # --- approximate, then exact on what was found --------------------------------------------
 
     def _accelerated(self, version: int) -> Accelerator | None:
-        if self._place is None:
+        if self._folder is None:
             return None
         if self._accelerator is None or self._accelerator[0] != version:
-            self._accelerator = (version, load_accelerator(self._place, version))
+            self._accelerator = (version, load_accelerator(self._folder, version))
         return self._accelerator[1]
 
     def _approximate(

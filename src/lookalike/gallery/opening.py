@@ -43,7 +43,7 @@ def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: b
     )
 
 
-def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, place: str | Path) -> Embedder:
+def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: str | Path) -> Embedder:
     """The model of a gallery, or the one given instead if it is the same. Raises ModelMismatchError."""
     try:
         embedder = load_embedder(manifest.model if model is None else model, manifest.precision)
@@ -51,13 +51,13 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, place:
         if model is not None:
             raise
         raise GalleryError(
-            f"{place} was made with the model {manifest.model!r}, which can't be loaded: {error}; "
+            f"{uri} was made with the model {manifest.model!r}, which can't be loaded: {error}; "
             "say where it is now"
         ) from error
     found = embedder.fingerprint()
     if found != manifest.fingerprint:
         raise ModelMismatchError(
-            f"{place} was made with the model {manifest.model_name!r} ({manifest.fingerprint[:12]}), "
+            f"{uri} was made with the model {manifest.model_name!r} ({manifest.fingerprint[:12]}), "
             f"not with {embedder.name!r} ({found[:12]}); their embeddings don't compare: "
             "open it with the first, or index into a new gallery"
         )

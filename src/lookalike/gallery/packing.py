@@ -1,6 +1,6 @@
 """Shares as bytes and back, for galleries that keep them: half precision, compressed.
 
-A picture costs at most 2 N D bytes: 100 places of 960 numbers are 192 kB before compression.
+A picture costs at most 2 N D bytes: 100 cells of 960 numbers are 192 kB before compression.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lookalike.types import Geometry, Shares
 def pack_shares(shares: Shares) -> bytes:
     """Shares as a compressed .npz: float16 values relative to the largest."""
     largest = float(shares.values.abs().max()) or 1.0
-    place = {
+    layout = {
         "grid": shares.grid,
         "original_size": shares.geometry.original_size,
         "input_size": shares.geometry.input_size,
@@ -29,7 +29,7 @@ def pack_shares(shares: Shares) -> bytes:
         buffer,
         values=(shares.values / largest).numpy().astype(np.float16),
         residual=shares.residual.numpy(),
-        place=np.frombuffer(json.dumps(place).encode(), np.uint8),
+        layout=np.frombuffer(json.dumps(layout).encode(), np.uint8),
     )
     return buffer.getvalue()
 
@@ -37,8 +37,8 @@ def pack_shares(shares: Shares) -> bytes:
 def unpack_shares(packed: bytes) -> Shares:
     """What `pack_shares` packed, to half precision."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        place = json.loads(arrays["place"].tobytes())
-        values = torch.from_numpy(arrays["values"].astype(np.float32)) * place["largest"]
+        layout = json.loads(arrays["layout"].tobytes())
+        values = torch.from_numpy(arrays["values"].astype(np.float32)) * layout["largest"]
         residual = torch.from_numpy(arrays["residual"])
-    geometry = Geometry(tuple(place["original_size"]), tuple(place["input_size"]), tuple(place["crop"]))
-    return Shares(values, residual, tuple(place["grid"]), geometry)
+    geometry = Geometry(tuple(layout["original_size"]), tuple(layout["input_size"]), tuple(layout["crop"]))
+    return Shares(values, residual, tuple(layout["grid"]), geometry)

@@ -64,7 +64,7 @@ def _spread(whole: Shares, part: Shares, mask: NDArray[np.bool_] | None) -> Tens
 
 
 def _inside(shares: Shares, mask: NDArray[np.bool_]) -> Shares:
-    """Only what lies inside the mask; what no place accounts for is left out."""
+    """Only what lies inside the mask; what no cell accounts for is left out."""
     weights = torch.from_numpy(shares.geometry.coverage_of(mask, shares.grid)).reshape(-1, 1)
     return replace(shares, values=shares.values * weights, residual=torch.zeros_like(shares.residual))
 

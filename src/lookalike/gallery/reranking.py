@@ -17,12 +17,12 @@ from lookalike.store import Record, VectorStore
 from lookalike.types import Ranking, Shares
 
 Rerank = str | Callable[[Ranking], Ranking]  # a name as in make_reranker, or anything called like one
-_BY_PLACES, _BY_NODES = "shares", "avsl"
+_BY_SHARES, _BY_NODES = "shares", "avsl"
 
 
 @dataclass(frozen=True)
 class Lift:
-    """A picture of the gallery that changed a hit's place."""
+    """A picture of the gallery that changed a hit's position."""
 
     record: Record
     amount: float  # signed, in units of the new score; positive lifted
@@ -69,7 +69,7 @@ def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Sha
 def _made(name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore) -> Reranker:
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
-    if _BY_PLACES in steps:
+    if _BY_SHARES in steps:
         options["query_shares"] = lambda _index: query.shares
         options["gallery_shares"] = lambda row: record_shares(found.records[row], embedder, store)
     if _BY_NODES in steps:

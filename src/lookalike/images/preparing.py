@@ -52,17 +52,17 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.
     ``Geometry.crop`` follows the rounding that happened, in pixels of the original; where the
     picture does not fill the input (letterbox) it reaches beyond the image.
     """
-    place = _place(picture.original_size, preprocessing)
-    canvas = _cut(picture, place, preprocessing)
+    placement = _placement(picture.original_size, preprocessing)
+    canvas = _cut(picture, placement, preprocessing)
     height, width = picture.original_size
-    rows, columns = place.resized
+    rows, columns = placement.resized
     crop = (
-        place.top * height / rows,
-        place.left * width / columns,
-        place.height * height / rows,
-        place.width * width / columns,
+        placement.top * height / rows,
+        placement.left * width / columns,
+        placement.height * height / rows,
+        placement.width * width / columns,
     )
-    return np.array(canvas), Geometry(picture.original_size, (place.height, place.width), crop)
+    return np.array(canvas), Geometry(picture.original_size, (placement.height, placement.width), crop)
 
 
 def normalize(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -82,7 +82,7 @@ def normalize(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Placement:
     """The input as a window on the resized picture; it may reach beyond it."""
 
     resized: tuple[int, int]  # (H, W) pixels of the whole picture after resizing
@@ -92,10 +92,10 @@ class _Place:
     width: int
 
 
-def _place(original_size: tuple[int, int], preprocessing: Preprocessing) -> _Place:
+def _placement(original_size: tuple[int, int], preprocessing: Preprocessing) -> _Placement:
     resized = _resized_size(original_size, preprocessing)
     height, width = resized if preprocessing.mode == "fit" else preprocessing.input_size
-    return _Place(resized, _offset(resized[0], height), _offset(resized[1], width), height, width)
+    return _Placement(resized, _offset(resized[0], height), _offset(resized[1], width), height, width)
 
 
 def _offset(resized: int, window: int) -> int:
@@ -140,27 +140,27 @@ def _fitted_size(original_size: tuple[int, int], largest: tuple[int, int]) -> tu
 # --- pixels -----------------------------------------------------------------------------------
 
 
-def _cut(picture: Picture, place: _Place, preprocessing: Preprocessing) -> Image.Image:
+def _cut(picture: Picture, placement: _Placement, preprocessing: Preprocessing) -> Image.Image:
     """The window filled with the resized picture, and with the mean color where it reaches beyond."""
     resample = _FILTERS[preprocessing.interpolation]
-    height, width = place.resized
+    height, width = placement.resized
     # The part of the resized picture that the window shows: left, top, right, bottom.
     shown = (
-        max(place.left, 0),
-        max(place.top, 0),
-        min(place.left + place.width, width),
-        min(place.top + place.height, height),
+        max(placement.left, 0),
+        max(placement.top, 0),
+        min(placement.left + placement.width, width),
+        min(placement.top + placement.height, height),
     )
     if height * width <= _MAX_RESIZED:
         whole = _resize(picture.image, (height, width), _extent(picture), resample)
         part = whole.crop(shown)
     else:
-        part = _resize_strip(picture, place.resized, shown, resample)
-    if part.size == (place.width, place.height):
+        part = _resize_strip(picture, placement.resized, shown, resample)
+    if part.size == (placement.width, placement.height):
         return part
     mean = tuple(round(255 * value) for value in preprocessing.mean)
-    canvas = Image.new("RGB", (place.width, place.height), mean)
-    canvas.paste(part, (shown[0] - place.left, shown[1] - place.top))
+    canvas = Image.new("RGB", (placement.width, placement.height), mean)
+    canvas.paste(part, (shown[0] - placement.left, shown[1] - placement.top))
     return canvas
 
 

@@ -19,7 +19,7 @@ _BATCH = 16  # images; maps of their nodes take some 2 MiB an image
 
 @dataclass(frozen=True)
 class NodeShares:
-    """One image's nodes as sums over the places of three grids."""
+    """One image's nodes as sums over the cells of three grids."""
 
     nodes: Nodes  # of one image
     shares: tuple[Tensor, ...]  # each (N, D) float64, low to high; sums to the level's embedding
@@ -79,7 +79,7 @@ class AvslModel:
 
     @torch.inference_mode()
     def shares(self, source: ImageSource) -> NodeShares:
-        """One image's nodes and what each place gives to them."""
+        """One image's nodes and what each cell gives to them."""
         tensor, geometry = self.embedder.tensor(source)
         levels = self.network(tensor)
         maps = [m[0].double().cpu() for m in levels.maps]  # each (D, h, w)

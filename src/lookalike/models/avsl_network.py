@@ -97,7 +97,7 @@ class Levels:
     """Nodes of a batch, and where each of them looks."""
 
     nodes: Nodes
-    maps: tuple[Tensor, ...]  # each (B, D, h, w), low to high; the mean over places is the embedding
+    maps: tuple[Tensor, ...]  # each (B, D, h, w), low to high; the mean over cells is the embedding
 
 
 @final

@@ -133,9 +133,9 @@ class Embedder:
     # --- explaining ---------------------------------------------------------------------------
 
     def shares(self, source: ImageSource) -> Shares:
-        """One image's embedding as the sum of what each place contributed, in fp32.
+        """One image's embedding as the sum of what each cell contributed, in fp32.
 
-        Raises UnsupportedMethodError where the model's pooling can't be split over places.
+        Raises UnsupportedMethodError where the model's pooling can't be split over cells.
         """
         return self.pixel_shares(*self.read(source))
 

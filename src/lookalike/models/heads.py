@@ -1,4 +1,4 @@
-"""Layers after pooling: what they compute, and how the places' shares pass through them.
+"""Layers after pooling: what they compute, and how the cells' shares pass through them.
 
 ``carry`` takes a module and the parts of its input (see ``ops.passage``) and returns the parts of
 its output, so a head is any chain of the modules listed in ``carry``. Used by ``embedder`` for

@@ -1,4 +1,4 @@
-"""Backbone, pooling and head as one module: images to embeddings, and to their parts by place."""
+"""Backbone, pooling and head as one module: images to embeddings, and to their parts by cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose parts need more
 
 @dataclass(frozen=True)
 class PartsByPlace:
-    """Embeddings of a batch, before the last L2 normalization, as sums over places."""
+    """Embeddings of a batch, before the last L2 normalization, as sums over cells."""
 
     values: Tensor  # (B, N + 1, D) float32; the last row is the residual
     grid: tuple[int, int]  # (h, w), h * w == N
@@ -75,8 +75,8 @@ class EmbeddingNetwork(nn.Module):
                 return self._headed(_at_least_single(vectors))
         features = self.backbone(images)
         with torch.autocast(images.device.type, enabled=False):
-            places, prefix = _at_least_single(features.places), _at_least_single(features.prefix)
-            return self._headed(self.own_layers(self.pooling(Features(places, prefix, features.grid))))
+            cells, prefix = _at_least_single(features.cells), _at_least_single(features.prefix)
+            return self._headed(self.own_layers(self.pooling(Features(cells, prefix, features.grid))))
 
     def _headed(self, vectors: Tensor) -> Tensor:
         """Through the head; never in bf16: a head may subtract most of what it is given."""
@@ -84,7 +84,7 @@ class EmbeddingNetwork(nn.Module):
         return result
 
     def parts(self, images: Tensor) -> PartsByPlace:
-        """The same embeddings as sums over places.
+        """The same embeddings as sums over cells.
 
         Raises UnsupportedMethodError where they can't be had, and where they do not sum to the
         embedding: an architecture whose inner workings are other than assumed is not explained.

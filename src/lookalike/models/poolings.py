@@ -1,7 +1,7 @@
-"""Poolings: features of a batch to one vector an image, and the same vector as parts by place.
+"""Poolings: features of a batch to one vector an image, and the same vector as parts by cell.
 
 Every class has ``forward(features) -> (B, C)`` and ``parts(trace) -> (B, N + 1, C)``, whose rows
-sum to it; the last row is the residual that no place accounts for.
+sum to it; the last row is the residual that no cell accounts for.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ class Pooling(Protocol):
 
 
 class MeanPooling(nn.Module):
-    """The average over places (patch tokens; never prefix tokens)."""
+    """The average over cells (patch tokens; never prefix tokens)."""
 
     name = "mean"
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        return pooling.mean_pool(features.places)
+        return pooling.mean_pool(features.cells)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.mean_shares(trace.features.places))
+        return passage.with_residual(pooling.mean_shares(trace.features.cells))
 
 
 class MaxPooling(nn.Module):
-    """The maximum over places, channel by channel."""
+    """The maximum over cells, channel by channel."""
 
     name = "max"
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        return pooling.max_pool(features.places)
+        return pooling.max_pool(features.cells)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.max_shares(trace.features.places))
+        return passage.with_residual(pooling.max_shares(trace.features.cells))
 
 
 class GemPooling(nn.Module):
@@ -74,11 +74,11 @@ class GemPooling(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        return pooling.gem_pool(features.places, self.power)
+        return pooling.gem_pool(features.cells, self.power)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.gem_shares(trace.features.places, self.power))
+        return passage.with_residual(pooling.gem_shares(trace.features.cells, self.power))
 
 
 class AveragePlusMaxPooling(nn.Module):
@@ -92,11 +92,11 @@ class AveragePlusMaxPooling(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        return self.factor * pooling.average_plus_max_pool(features.places)
+        return self.factor * pooling.average_plus_max_pool(features.cells)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        shares = pooling.average_plus_max_shares(trace.features.places)
+        shares = pooling.average_plus_max_shares(trace.features.cells)
         return passage.with_residual(self.factor * shares)
 
 
@@ -107,12 +107,12 @@ class RmacPooling(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        return pooling.rmac_pool(features.places, features.grid)
+        return pooling.rmac_pool(features.cells, features.grid)
 
     def parts(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         features = trace.features
-        return passage.with_residual(pooling.rmac_shares(features.places, features.grid))
+        return passage.with_residual(pooling.rmac_shares(features.cells, features.grid))
 
 
 class RegionalPooling(nn.Module):
@@ -139,7 +139,7 @@ class RegionalPooling(nn.Module):
             inside = self.inner.parts(Trace(_region(features, cells), (), None))  # type: ignore[operator]
             of_region = carry(self.head, inside)  # (B, n + 1, D)
             if total is None:
-                b, n, d = features.places.shape[0], features.places.shape[1], of_region.shape[2]
+                b, n, d = features.cells.shape[0], features.cells.shape[1], of_region.shape[2]
                 total = of_region.new_zeros(b, n + 1, d)
             total[:, [*cells, -1]] += of_region
         assert total is not None
@@ -147,11 +147,11 @@ class RegionalPooling(nn.Module):
 
 
 def _region(features: Features, cells: list[int]) -> Features:
-    return Features(features.places[:, cells], features.prefix, (1, len(cells)))
+    return Features(features.cells[:, cells], features.prefix, (1, len(cells)))
 
 
 class LocalHeadPooling(nn.Module):
-    """An affine layer on every place (local whitening) before another pooling."""
+    """An affine layer on every cell (local whitening) before another pooling."""
 
     name = "local"
 
@@ -172,7 +172,7 @@ class LocalHeadPooling(nn.Module):
         return parts
 
     def _mapped(self, features: Features) -> Features:
-        return Features(self.layer(features.places), features.prefix, features.grid)
+        return Features(self.layer(features.cells), features.prefix, features.grid)
 
 
 class ClsPooling(nn.Module):
@@ -230,7 +230,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """(B, C)."""
-        tokens = [features.prefix, features.places] if self.with_prefix else [features.places]
+        tokens = [features.prefix, features.cells] if self.with_prefix else [features.cells]
         pooled: Tensor = self._pool[0](torch.cat(tokens, dim=1))
         return pooled
 
@@ -243,13 +243,13 @@ class AttentionPooling(nn.Module):
 
 def _last_global_attention(trace: Trace) -> AttentionCall | None:
     """The last layer's attention among all tokens; a pooling by attention that follows is not one."""
-    n_tokens = trace.features.prefix.shape[1] + trace.features.places.shape[1]
+    n_tokens = trace.features.prefix.shape[1] + trace.features.cells.shape[1]
     square = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
     return square[-1] if square else None
 
 
 def _weighted_values(call: AttentionCall, *, query: int, n_prefix: int) -> Tensor:
-    """What one query token took from each place: (B, N + 1, A * d), prefix tokens in the last row."""
+    """What one query token took from each cell: (B, N + 1, A * d), prefix tokens in the last row."""
     weights = call.weights[:, :, query]  # (B, A, T)
     taken = (weights[..., None] * call.value).transpose(1, 2).flatten(2)  # (B, T, A * d)
     return torch.cat([taken[:, n_prefix:], taken[:, :n_prefix].sum(1, keepdim=True)], dim=1)

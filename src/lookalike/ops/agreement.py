@@ -16,9 +16,9 @@ def list_overlaps(first: Int[Tensor, "Q K"], second: Int[Tensor, "Q K"]) -> Int[
     tensor([[0, 2, 2]])
     """
     depth = first.shape[1]
-    places = torch.arange(depth, device=first.device)
+    cells = torch.arange(depth, device=first.device)
     is_same = first[:, :, None] == second[:, None, :]  # (Q, K, K)
-    joined = torch.maximum(places[:, None], places[None, :]).expand_as(is_same)  # from this depth on
+    joined = torch.maximum(cells[:, None], cells[None, :]).expand_as(is_same)  # from this depth on
     counts = torch.zeros_like(first).scatter_add_(1, joined.flatten(1), is_same.flatten(1).to(first.dtype))
     return counts.cumsum(1)
 
@@ -77,7 +77,7 @@ def map_correlation(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -
 
 
 def shared_mass(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> float:
-    """Part of two maps' positive mass that lies at the same places, in [0, 1].
+    """Part of two maps' positive mass that lies at the same cells, in [0, 1].
 
     Each positive part is brought to sum 1; the smaller of both is summed (histogram intersection).
     0 where a map has no positive cell.

@@ -1,7 +1,7 @@
-"""From shares to maps: where a cosine comes from, and which place matches which.
+"""From shares to maps: where a cosine comes from, and which cell matches which.
 
 The maps generalize Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019:
-there an average-pooled embedding makes place i of A contribute ``a_i · b / (N ‖a‖ ‖b‖)``.
+there an average-pooled embedding makes cell i of A contribute ``a_i · b / (N ‖a‖ ‖b‖)``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 def similarity_maps(
     shares: Float[Tensor, "N D"], residual: Float[Tensor, " D"], matches: Float[Tensor, "K D"]
 ) -> Float[Tensor, "K N"]:
-    """Share of each place in the cosine with each of K matches; signed.
+    """Share of each cell in the cosine with each of K matches; signed.
 
     ``matches`` are unit embeddings, so nothing else of the matching images is needed and the maps
     of all K cost one product. Row k sums to the cosine with match k, less what the residual
@@ -35,7 +35,7 @@ def pair_maps(
     """Both maps of one pair whose shares are complete; each sums to the cosine.
 
     The scale of the shares does not matter, so features before average pooling will do: this is
-    the published computation without its loops over pairs of places.
+    the published computation without its loops over pairs of cells.
     """
     query_total, match_total = (shares.new_ones(len(shares)) @ shares for shares in (query, match))
     norm = _not_zero(query_total.norm() * match_total.norm())
@@ -48,7 +48,7 @@ def affinity(
     query_norm: Float[Tensor, ""],
     match_norm: Float[Tensor, ""],
 ) -> Float[Tensor, "N M"]:
-    """Share of each pair of places in the cosine: row sums give one map, column sums the other.
+    """Share of each pair of cells in the cosine: row sums give one map, column sums the other.
 
     The norms are those of the two whole embeddings (residuals included).
     """
@@ -56,9 +56,9 @@ def affinity(
 
 
 def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
-    """Pairs (query place, match place) that prefer each other to all others, best first.
+    """Pairs (query cell, match cell) that prefer each other to all others, best first.
 
-    Pairs with an affinity of zero or less are left out. Ties go to the lower place number.
+    Pairs with an affinity of zero or less are left out. Ties go to the lower cell number.
 
     >>> mutual_best_matches(torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.0, 0.4]]))
     tensor([[0, 0],
@@ -66,9 +66,9 @@ def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
     """
     best_match = affinities.argmax(1)  # (N,)
     best_query = affinities.argmax(0)  # (M,)
-    places = torch.arange(affinities.shape[0], device=affinities.device)
-    mutual = (best_query[best_match] == places) & (affinities[places, best_match] > 0)
-    pairs = torch.stack([places[mutual], best_match[mutual]], dim=1)
+    cells = torch.arange(affinities.shape[0], device=affinities.device)
+    mutual = (best_query[best_match] == cells) & (affinities[cells, best_match] > 0)
+    pairs = torch.stack([cells[mutual], best_match[mutual]], dim=1)
     order = affinities[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)
     return pairs[order]
 

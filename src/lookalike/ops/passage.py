@@ -1,10 +1,10 @@
 """How shares pass through the layers after pooling, exactly.
 
 A *part* is one row of a (B, M, D) tensor; the rows sum to the vector that the layer receives.
-The first ``M - 1`` rows belong to the places of the grid, the last one is the residual. Each
+The first ``M - 1`` rows belong to the cells of the grid, the last one is the residual. Each
 function returns the parts of the layer's output: a layer is taken as the linear map that it was
 for this very input (norms, gates and means frozen at the values that occurred), plus a constant
-that is spread evenly over the places. Summing the returned parts gives the layer's output.
+that is spread evenly over the cells. Summing the returned parts gives the layer's output.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Parts = Float[Tensor, "B M D"]
 
 
 def with_residual(shares: Float[Tensor, "B N D"], residual: Float[Tensor, "B D"] | None = None) -> Parts:
-    """Parts from the places' shares and what no place accounts for (nothing unless given)."""
+    """Parts from the cells' shares and what no cell accounts for (nothing unless given)."""
     if residual is None:
         residual = shares.new_zeros(shares.shape[0], shares.shape[2])
     return torch.cat([shares, residual[:, None]], dim=1)
 
 
 def spread(parts: Parts, constant: Float[Tensor, "... D"]) -> Parts:
-    """Add a constant, (D,) or (B, 1, D), to the total, evenly over the places, 1/N each."""
-    n_places = parts.shape[1] - 1
-    return torch.cat([parts[:, :-1] + constant / n_places, parts[:, -1:]], dim=1)
+    """Add a constant, (D,) or (B, 1, D), to the total, evenly over the cells, 1/N each."""
+    n_cells = parts.shape[1] - 1
+    return torch.cat([parts[:, :-1] + constant / n_cells, parts[:, -1:]], dim=1)
 
 
 def affine(

@@ -1,4 +1,4 @@
-"""Poolings beside their shares: what each place contributed to the pooled vector.
+"""Poolings beside their shares: what each cell contributed to the pooled vector.
 
 For every pooling ``X`` the functions ``X_pool`` and ``X_shares`` take the same features, and
 ``X_shares(...).sum(1)`` equals ``X_pool(...)``. Average and max pooling follow Stylianou et al.,
@@ -14,76 +14,76 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Places = Float[Tensor, "B N C"]
+Cells = Float[Tensor, "B N C"]
 Pooled = Float[Tensor, "B C"]
 Power = Float[Tensor, "*powers"]  # one number or one per channel
 
 
-def mean_pool(places: Places) -> Pooled:
-    """Average over the places."""
-    return places.mean(1)
+def mean_pool(cells: Cells) -> Pooled:
+    """Average over the cells."""
+    return cells.mean(1)
 
 
-def mean_shares(places: Places) -> Places:
-    """Each place gives its vector, divided by the number of places."""
-    return places / places.shape[1]
+def mean_shares(cells: Cells) -> Cells:
+    """Each cell gives its vector, divided by the number of cells."""
+    return cells / cells.shape[1]
 
 
-def max_pool(places: Places) -> Pooled:
-    """Maximum over the places, channel by channel."""
-    return places.amax(1)
+def max_pool(cells: Cells) -> Pooled:
+    """Maximum over the cells, channel by channel."""
+    return cells.amax(1)
 
 
-def max_shares(places: Places) -> Places:
-    """Each channel goes to the place of its maximum, in equal parts where several tie."""
-    at_peak = places == places.amax(1, keepdim=True)
-    return places * at_peak / at_peak.sum(1, keepdim=True)
+def max_shares(cells: Cells) -> Cells:
+    """Each channel goes to the cell of its maximum, in equal parts where several tie."""
+    at_peak = cells == cells.amax(1, keepdim=True)
+    return cells * at_peak / at_peak.sum(1, keepdim=True)
 
 
-def gem_pool(places: Places, power: Power, floor: float = 1e-6) -> Pooled:
+def gem_pool(cells: Cells, power: Power, floor: float = 1e-6) -> Pooled:
     """Generalized mean: ``mean(clamp(x, floor)^p)^(1/p)``; power is one number or one per channel.
 
     p = 1 is the mean of the clamped values, p → ∞ the maximum. Computed relative to the maximum,
     so large powers neither overflow nor underflow.
     """
-    clamped = places.clamp(min=floor)
+    clamped = cells.clamp(min=floor)
     peak = clamped.amax(1, keepdim=True)
     return peak.squeeze(1) * (clamped / peak).pow(power).mean(1).pow(1 / power)
 
 
-def gem_shares(places: Places, power: Power, floor: float = 1e-6) -> Places:
-    """Each place takes the pooled value in proportion to its ``x^p``."""
-    clamped = places.clamp(min=floor)
+def gem_shares(cells: Cells, power: Power, floor: float = 1e-6) -> Cells:
+    """Each cell takes the pooled value in proportion to its ``x^p``."""
+    clamped = cells.clamp(min=floor)
     weights = (clamped / clamped.amax(1, keepdim=True)).pow(power)
-    return gem_pool(places, power, floor)[:, None] * weights / weights.sum(1, keepdim=True)
+    return gem_pool(cells, power, floor)[:, None] * weights / weights.sum(1, keepdim=True)
 
 
-def average_plus_max_pool(places: Places) -> Pooled:
+def average_plus_max_pool(cells: Cells) -> Pooled:
     """Sum of average and max pooling, as AVSL (CVPR 2022) pools its nodes."""
-    return mean_pool(places) + max_pool(places)
+    return mean_pool(cells) + max_pool(cells)
 
 
-def average_plus_max_shares(places: Places) -> Places:
+def average_plus_max_shares(cells: Cells) -> Cells:
     """Sum of the shares of average and max pooling; AVSL's activation map divided by N."""
-    return mean_shares(places) + max_shares(places)
+    return mean_shares(cells) + max_shares(cells)
 
 
-def rmac_pool(places: Places, grid: tuple[int, int], levels: int = 3) -> Pooled:
+def rmac_pool(cells: Cells, grid: tuple[int, int], levels: int = 3) -> Pooled:
     """R-MAC: the sum over a pyramid of square regions of their L2-normalized max pooling.
 
     The whole grid is the first region, and region norms carry a floor of 1e-6, as in the
     published networks of Radenović et al., TPAMI 2019.
     """
-    pooled = torch.stack([places[:, cells].amax(1) for cells in rmac_regions(grid, levels)])  # (R, B, C)
+    pooled = torch.stack([cells[:, region].amax(1) for region in rmac_regions(grid, levels)])  # (R, B, C)
     return (pooled / _norm_with_floor(pooled)).sum(0)
 
 
-def rmac_shares(places: Places, grid: tuple[int, int], levels: int = 3) -> Places:
+def rmac_shares(cells: Cells, grid: tuple[int, int], levels: int = 3) -> Cells:
     """Shares of R-MAC: in each region those of max pooling, divided by the region's norm."""
-    shares = torch.zeros_like(places)
-    for cells in rmac_regions(grid, levels):
-        region = places[:, cells]
-        shares[:, cells] += max_shares(region) / _norm_with_floor(region.amax(1, keepdim=True))
+    shares = torch.zeros_like(cells)
+    for region in rmac_regions(grid, levels):
+        inside = cells[:, region]
+        shares[:, region] += max_shares(inside) / _norm_with_floor(inside.amax(1, keepdim=True))
     return shares
 
 

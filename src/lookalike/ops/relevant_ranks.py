@@ -20,31 +20,31 @@ def relevant_ranks(similarities: Float[Tensor, "Q G"], relevant: Int[Tensor, "Q 
     absent = relevant < 0
     values = similarities.gather(1, relevant.clamp(min=0)).masked_fill(absent, torch.inf)
     values = values.sort(dim=1).values  # (Q, R) ascending, the absent last
-    places = torch.searchsorted(values, similarities)  # (Q, G) how many relevant values are smaller
-    n_larger = _counts(places, values.shape[1] + 1).flip(1).cumsum(1).flip(1)[:, 1:]  # (Q, R)
+    positions = torch.searchsorted(values, similarities)  # (Q, G) how many relevant values are smaller
+    n_larger = _counts(positions, values.shape[1] + 1).flip(1).cumsum(1).flip(1)[:, 1:]  # (Q, R)
     ranks = (n_larger + 1).double().masked_fill(values.isposinf(), torch.inf).sort(dim=1).values
-    ties = _has_ties(similarities, values, places, (~absent).sum(1))
+    ties = _has_ties(similarities, values, positions, (~absent).sum(1))
     if ties.any():
         ranks[ties] = _ranks_by_sorting(similarities[ties], relevant[ties])
     return ranks
 
 
-def _counts(places: Int[Tensor, "Q G"], n: int) -> Int[Tensor, "Q n"]:
+def _counts(positions: Int[Tensor, "Q G"], n: int) -> Int[Tensor, "Q n"]:
     """How often each of 0 to n - 1 is in each row."""
-    counts = places.new_zeros(len(places), n)
-    return counts.scatter_add(1, places, places.new_ones(1).expand_as(places))
+    counts = positions.new_zeros(len(positions), n)
+    return counts.scatter_add(1, positions, positions.new_ones(1).expand_as(positions))
 
 
 def _has_ties(
     similarities: Float[Tensor, "Q G"],
     values: Float[Tensor, "Q R"],
-    places: Int[Tensor, "Q G"],
+    positions: Int[Tensor, "Q G"],
     n_relevant: Int[Tensor, " Q"],
 ) -> Tensor:
     """Rows (Q,) where a relevant item shares its similarity with any other item, relevant or not."""
     if not values.shape[1]:
         return torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    reached = values.gather(1, places.clamp(max=values.shape[1] - 1))
+    reached = values.gather(1, positions.clamp(max=values.shape[1] - 1))
     among_relevant = ((values[:, 1:] == values[:, :-1]) & values[:, 1:].isfinite()).any(1)
     return among_relevant | ((reached == similarities).sum(1) > n_relevant)
 

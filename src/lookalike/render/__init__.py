@@ -1,4 +1,4 @@
-"""Pictures of results: explanations, differences and place matches in, PIL images out.
+"""Pictures of results: explanations, differences and cell matches in, PIL images out.
 
 Nothing here reads or writes a file or knows a model. Maps in one picture share one range.
 """

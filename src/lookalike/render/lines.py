@@ -1,4 +1,4 @@
-"""Which place matches which: lines between the cells of two photos."""
+"""Which cell matches which: lines between the cells of two photos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lookalike.render.legend import number
 from lookalike.render.overlay import photo
 from lookalike.render.placement import canvas_box
 from lookalike.render.text import INK, MUTED, PAPER, Color, disc, text_line
-from lookalike.types import Affinity, Geometry, PlaceMatch
+from lookalike.types import Affinity, CellMatch, Geometry
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -24,11 +24,11 @@ _FINER = 2  # lines are drawn larger and then reduced, so that they have no stai
 
 
 def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.Image:
-    """Both photos with numbered lines between the n best matching places, and a list of them: RGB.
+    """Both photos with numbered lines between the n best matching cells, and a list of them: RGB.
 
     A line's number is its rank; color and thickness tell its contribution to the similarity, from
     the smallest drawn to the largest. The list below gives each contribution, and the cosine of
-    the two places. The image is width pixels wide (480 or more). Raises ValueError for n below 1
+    the two cells. The image is width pixels wide (480 or more). Raises ValueError for n below 1
     and a width that is too small.
     """
     if n < 1:
@@ -42,12 +42,12 @@ def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.
 
 class _Link(NamedTuple):
     rank: int
-    match: PlaceMatch
+    match: CellMatch
     color: Color
     thickness: float  # pixels
 
 
-def _links(matches: Sequence[PlaceMatch], sheet: Sheet) -> list[_Link]:
+def _links(matches: Sequence[CellMatch], sheet: Sheet) -> list[_Link]:
     """The matches with rank, color and thickness, largest contribution first."""
     contributions = np.array([match.contribution for match in matches])
     spread = float(np.ptp(contributions)) if len(matches) else 0.0
@@ -120,7 +120,7 @@ def _drawn(
 
 def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
     """Number, contribution and cosine of each link in up to four columns."""
-    title = text_line("contribution to the similarity (cosine of the two places)", sheet.small, color=MUTED)
+    title = text_line("contribution to the similarity (cosine of the two cells)", sheet.small, color=MUTED)
     entries = [
         row(
             [
@@ -145,7 +145,7 @@ def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
 def _headline(affinity: Affinity, n_drawn: int, sheet: Sheet) -> Image.Image:
     title = text_line(f"similarity {affinity.similarity:.3f}", sheet.large, bold=True)
     total = sum(match.contribution for match in affinity.matches[:n_drawn])
-    lines = f"{n_drawn} of {len(affinity.matches)} places that are each other's best match"
+    lines = f"{n_drawn} of {len(affinity.matches)} cells that are each other's best match"
     facts = f"model {affinity.model} · {lines}" + (f" · together {number(total)}" if n_drawn else "")
     return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 

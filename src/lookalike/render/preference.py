@@ -19,7 +19,7 @@ _UNIT = "difference of the contributions per 1 % of the area seen"
 def difference(difference: Difference, *, width: int = 1200, smooth: bool = True) -> Image.Image:
     """The query under its signed map, and beside it both candidates with their similarities: RGB.
 
-    Orange places speak for the preferred match, blue ones for the other; the candidates' frames
+    Orange cells speak for the preferred match, blue ones for the other; the candidates' frames
     have the same colors. The image is width pixels wide (480 or more). Raises ValueError for a
     map that is not finite and a width that is too small.
     """

@@ -116,10 +116,10 @@ def _query(i: int, retrieved: Retrieved, paths: Sequence[Path]) -> dict[str, obj
     hits = [
         {
             "photo": photo(gallery.paths[row]) or "",
-            "right": bool(is_right[place]),
-            "similarity": f"{float(retrieved.similarities[i, place]):.3f}",
+            "right": bool(is_right[position]),
+            "similarity": f"{float(retrieved.similarities[i, position]):.3f}",
             "label": gallery.labels[row],
         }
-        for place, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())
+        for position, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())
     ]
     return {"photo": picture, "name": path.name, "rank": f"{rank:,}", "hits": hits}

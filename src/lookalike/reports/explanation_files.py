@@ -25,7 +25,7 @@ class Outputs:
 
     picture: Path | None = None  # both images with their maps
     overlays: Path | None = None  # folder for each side alone
-    lines: Path | None = None  # best matching places
+    lines: Path | None = None  # best matching cells
     maps: Path | None = None  # .npz of numbers
     versus: Path | None = None  # another image: the picture then says why the match is nearer than it
     colors: str = "lookalike"  # or "jet"
@@ -170,5 +170,5 @@ def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] 
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path)
     except OSError as error:
-        raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+        raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
     return [path]

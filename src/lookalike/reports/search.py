@@ -37,7 +37,7 @@ def search_report(hits: Sequence[Hit], gallery: Gallery, *, parameters: Mapping[
     description = gallery.describe()
     facts = {
         **parameters,
-        "gallery": f"{description.place}, {description.n_images:,} pictures",
+        "gallery": f"{description.uri}, {description.n_images:,} pictures",
         "model": f"{description.model}, fingerprint {description.fingerprint[:_SHORT_HASH]}",
         "probabilities": _calibrated(hits, gallery),
         "made": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",

@@ -10,7 +10,7 @@ from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.from_files import Reranked, rerank_files
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.named import RERANKERS, make_reranker
-from lookalike.rerankers.places import SharesReranking
+from lookalike.rerankers.shares import SharesReranking
 
 __all__ = [
     "RERANKERS",

@@ -19,7 +19,7 @@ class AvslReranking:
 
     The nodes of those n are asked for once and kept. The rest follow in the order of their cosines,
     lowered where needed so that none comes before the n. No gallery item lifts another here, so a
-    move has no influences: ``explain`` with method ``avsl`` shows nodes and places instead.
+    move has no influences: ``explain`` with method ``avsl`` shows nodes and cells instead.
     """
 
     name = "avsl"

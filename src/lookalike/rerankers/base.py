@@ -64,14 +64,14 @@ def one_query(ranking: Ranking, query_index: int) -> Ranking:
 
 
 def rank_of(ranking: Ranking, row: int) -> int:
-    """Place of a gallery row in the ranking of a single query, 0 the first."""
-    places = (ranking.indices[0] == row).nonzero()
-    if not len(places):
+    """Position of a gallery row in the ranking of a single query, 0 the first."""
+    positions = (ranking.indices[0] == row).nonzero()
+    if not len(positions):
         raise ValueError(
             f"row {row} is not among the {ranking.indices.shape[1]} of the shortlist; "
             "only those are re-ranked, take a larger k"
         )
-    return int(places[0, 0])
+    return int(positions[0, 0])
 
 
 def move_of(method: str, before: Ranking, after: Ranking, row: int, rows: Tensor, amounts: Tensor) -> Move:

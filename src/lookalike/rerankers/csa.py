@@ -67,24 +67,24 @@ class ContextualReranking:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Which items of the shortlist lifted or sank a row."""
         single = one_query(before, query_index)
-        place = rank_of(single, row)
+        position = rank_of(single, row)
         candidates = single.gallery[single.indices[0]]  # (K, D)
-        others = self._telling(single.queries, candidates[None], place)
+        others = self._telling(single.queries, candidates[None], position)
         scores = self._scores(single.queries, candidates[None])[0]
         amounts = torch.tensor(
-            [self._lift(single.queries, candidates, scores, place, int(other)) for other in others]
+            [self._lift(single.queries, candidates, scores, position, int(other)) for other in others]
         )
         return move_of(self.name, single, self(single), row, single.indices[0, others], amounts)
 
-    def _lift(self, query: Tensor, candidates: Tensor, scores: Tensor, place: int, other: int) -> float:
+    def _lift(self, query: Tensor, candidates: Tensor, scores: Tensor, position: int, other: int) -> float:
         """What the presence of one item does to another's score, against what it does to the rest's."""
         rest = torch.arange(len(candidates), device=candidates.device) != other
         changes = scores[rest] - self._scores(query, candidates[None, rest])[0]
-        return float(changes[place - (other < place)] - changes.mean())
+        return float(changes[position - (other < position)] - changes.mean())
 
     @torch.inference_mode()
-    def _telling(self, query: Tensor, candidates: Tensor, place: int) -> Tensor:
-        """Places of the other items that most likely moved this one.
+    def _telling(self, query: Tensor, candidates: Tensor, position: int) -> Tensor:
+        """Cells of the other items that most likely moved this one.
 
         Attention of candidate and query together times how far the item's affinity with the candidate
         is from its mean affinity.
@@ -93,9 +93,9 @@ class ContextualReranking:
         inputs = scorer.inputs(query, candidates)
         attention = scorer.network.attention_of(inputs)[0]  # (1 + K, 1 + K)
         items = torch.cat([query[:, None], candidates], dim=1)[0]
-        affinity = items @ items[1 + place]
-        weights = (attention[0] + attention[1 + place]) * (affinity - affinity.mean()).abs()
-        weights[[0, 1 + place]] = -1  # the query and the item itself are no neighbors
+        affinity = items @ items[1 + position]
+        weights = (attention[0] + attention[1 + position]) * (affinity - affinity.mean()).abs()
+        weights[[0, 1 + position]] = -1  # the query and the item itself are no neighbors
         n = min(self.n_explained, len(weights) - 2)
         return weights.topk(n).indices - 1
 

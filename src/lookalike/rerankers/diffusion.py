@@ -38,11 +38,11 @@ class Diffusion:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Through which items the flow reached a row."""
         single = one_query(before, query_index)
-        place = rank_of(single, row)
+        position = rank_of(single, row)
         graph, seeds = self._graph(single.queries[0], single.gallery[single.indices[0]])
         removals = diffusion_removals(graph, seeds, alpha=self.alpha)  # (K, K)
-        amounts = removals[place] - removals.mean(0)
-        amounts[place] = 0  # without itself it would not be there at all
+        amounts = removals[position] - removals.mean(0)
+        amounts[position] = 0  # without itself it would not be there at all
         return move_of(self.name, single, self(single), row, single.indices[0], amounts)
 
     def _graph(self, query: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:

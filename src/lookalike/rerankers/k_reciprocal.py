@@ -40,9 +40,9 @@ class KReciprocal:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Which common neighbors lifted a row, and which foreign ones sank it."""
         single = one_query(before, query_index)
-        place = rank_of(single, row)
+        position = rank_of(single, row)
         distances = node_distances(single.queries[0], single.gallery[single.indices[0]])
         encoding = k_reciprocal_encoding(distances, k1=self.k1, k2=self.k2)
-        amounts = (1 - self.mix) * k_reciprocal_removals(encoding, place + 1)[1:]
-        amounts[place] = 0  # an item is no reason for itself
+        amounts = (1 - self.mix) * k_reciprocal_removals(encoding, position + 1)[1:]
+        amounts[position] = 0  # an item is no reason for itself
         return move_of(self.name, single, self(single), row, single.indices[0], amounts)

@@ -14,7 +14,7 @@ from lookalike.rerankers.csa import ContextualReranking
 from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.k_reciprocal import KReciprocal
-from lookalike.rerankers.places import SharesReranking
+from lookalike.rerankers.shares import SharesReranking
 
 RERANKERS: dict[str, Callable[..., Reranker]] = {
     "aqe": QueryExpansion,

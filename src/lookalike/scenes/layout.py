@@ -77,7 +77,7 @@ def _empty_room(rng: np.random.Generator, size: tuple[int, int]) -> Plan:
 
 
 def _hang_all(plan: Plan, rng: np.random.Generator, paintings: Sequence[int]) -> tuple[Hanging, ...] | None:
-    """Places for all paintings, none touching another; None where they do not fit."""
+    """Cells for all paintings, none touching another; None where they do not fit."""
     hangings: list[Hanging] = []
     for index, painting_id in enumerate(paintings):
         share = rng.uniform(0.065, 0.17) if index == 0 else rng.uniform(0.03, 0.1)

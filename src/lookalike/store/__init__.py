@@ -3,8 +3,8 @@
 from lookalike.store.lance import LanceStore
 from lookalike.store.manifest import Manifest, read_manifest, write_manifest
 from lookalike.store.memory import MemoryStore
-from lookalike.store.places import plain_place
 from lookalike.store.records import Copy, Entry, Record, Snapshot, VectorStore, record_id
+from lookalike.store.uris import plain_uri
 
 __all__ = [
     "Copy",
@@ -15,7 +15,7 @@ __all__ = [
     "Record",
     "Snapshot",
     "VectorStore",
-    "plain_place",
+    "plain_uri",
     "read_manifest",
     "record_id",
     "write_manifest",

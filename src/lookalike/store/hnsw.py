@@ -43,7 +43,7 @@ class Accelerator:
 
 
 def build_accelerator(
-    place: Path, version: int, batches: Iterator[tuple[list[str], FloatArray]], width: int
+    gallery: Path, version: int, batches: Iterator[tuple[list[str], FloatArray]], width: int
 ) -> int:
     """Index the vectors of a table's version and write the files; how many vectors there are.
 
@@ -60,7 +60,7 @@ def build_accelerator(
         if (not index.is_trained and len(ids) >= _TRAIN) or index.is_trained:
             waiting = _add(index, waiting)
     _add(index, waiting)
-    folder = place / _FOLDER
+    folder = gallery / _FOLDER
     new = f"{version}-{uuid.uuid4().hex[:8]}"
     (folder / new).mkdir(parents=True)
     faiss.write_index(index, str(folder / new / "index.faiss"))
@@ -79,18 +79,18 @@ def can_accelerate() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
-def accelerated_version(place: Path) -> int | None:
+def accelerated_version(gallery: Path) -> int | None:
     """The version of the table that the index was built from; None where there is none."""
-    stamp = _stamp(place)
+    stamp = _stamp(gallery)
     return None if stamp is None else int(stamp["version"])
 
 
-def load_accelerator(place: Path, version: int) -> Accelerator | None:
+def load_accelerator(gallery: Path, version: int) -> Accelerator | None:
     """The index for this very version of the table; None if there is none, or not for this version."""
-    stamp = _stamp(place)
+    stamp = _stamp(gallery)
     if stamp is None or stamp["version"] != version or not can_accelerate():
         return None
-    folder = place / _FOLDER / str(stamp["folder"])
+    folder = gallery / _FOLDER / str(stamp["folder"])
     try:
         ids = np.load(folder / "ids.npy", allow_pickle=False)
         index = _faiss().read_index(str(folder / "index.faiss"))
@@ -108,9 +108,9 @@ def _add(index: Any, waiting: list[FloatArray]) -> list[FloatArray]:
     return []
 
 
-def _stamp(place: Path) -> dict[str, Any] | None:
+def _stamp(gallery: Path) -> dict[str, Any] | None:
     try:
-        stamp: dict[str, Any] = json.loads((place / _FOLDER / "stamp.json").read_text())
+        stamp: dict[str, Any] = json.loads((gallery / _FOLDER / "stamp.json").read_text())
     except (OSError, ValueError):
         return None
     return stamp if {"version", "folder", "count"} <= set(stamp) else None

@@ -19,8 +19,8 @@ from filelock import FileLock
 from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError
-from lookalike.store.places import plain_place
 from lookalike.store.records import Copy, Entry, Record, Snapshot
+from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
 
 TABLE = "images"
@@ -46,18 +46,16 @@ _STALE = 0.1  # share of rows that came after an index was built, from which it 
 class LanceStore:
     """A VectorStore in a LanceDB table, which is made where there is none yet."""
 
-    def __init__(self, place: str | Path, width: int) -> None:
+    def __init__(self, uri: str | Path, width: int) -> None:
         self._width = width
-        place = plain_place(place)
+        uri = plain_uri(uri)
         try:
-            self._table: Any = lancedb.connect(place).create_table(
-                TABLE, schema=_schema(width), exist_ok=True
-            )
+            self._table: Any = lancedb.connect(uri).create_table(TABLE, schema=_schema(width), exist_ok=True)
         except (RuntimeError, ValueError, OSError) as error:
             raise GalleryError(
-                f"the table of {width} dimensions at {place} can't be opened: {_first_line(error)}"
+                f"the table of {width} dimensions at {uri} can't be opened: {_first_line(error)}"
             ) from error
-        self._one_writer = _one_writer(place)
+        self._one_writer = _one_writer(uri)
 
     @property
     def width(self) -> int:
@@ -264,6 +262,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _one_writer(place: str) -> AbstractContextManager[object]:
+def _one_writer(uri: str) -> AbstractContextManager[object]:
     """A lock among the processes of one machine; on an object store there is none."""
-    return nullcontext() if "://" in place else FileLock(Path(place) / ".writing.lock")
+    return nullcontext() if "://" in uri else FileLock(Path(uri) / ".writing.lock")

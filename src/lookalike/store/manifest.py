@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pyarrow import fs
 
 from lookalike.errors import GalleryError
-from lookalike.store.places import plain_place
+from lookalike.store.uris import plain_uri
 
 MANIFEST = "gallery.json"
 FORMAT = 1
@@ -36,36 +36,36 @@ class Manifest:
     format: int = field(default=FORMAT)
 
 
-def read_manifest(place: str | Path) -> Manifest:
-    """The manifest of the gallery at a place. Raises GalleryError where there is none."""
-    text = _read(place)
+def read_manifest(uri: str | Path) -> Manifest:
+    """The manifest of the gallery at a URI. Raises GalleryError where there is none."""
+    text = _read(uri)
     try:
         values = json.loads(text)
         if values.get("format") != FORMAT:
             raise GalleryError(
-                f"{place} has format {values.get('format')!r} and this version reads {FORMAT}; "
+                f"{uri} has format {values.get('format')!r} and this version reads {FORMAT}; "
                 "update lookalike or index again"
             )
         known = {name.name for name in fields(Manifest)}
         return Manifest(**{name: value for name, value in values.items() if name in known})
     except (ValueError, TypeError, AttributeError) as error:
-        raise GalleryError(f"{place}/{MANIFEST} is damaged ({error}); index again") from error
+        raise GalleryError(f"{uri}/{MANIFEST} is damaged ({error}); index again") from error
 
 
-def has_manifest(place: str | Path) -> bool:
-    """Whether a gallery lies at the place. Raises GalleryError where one can't look."""
+def has_manifest(uri: str | Path) -> bool:
+    """Whether a gallery lies at the URI. Raises GalleryError where one can't look."""
     try:
-        filesystem, path = _filesystem(place)
+        filesystem, path = _filesystem(uri)
         return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
     except (OSError, ValueError) as error:
         raise GalleryError(
-            f"{place} can't be reached: {error}; give a folder, or a URI such as s3://bucket/photos"
+            f"{uri} can't be reached: {error}; give a folder, or a URI such as s3://bucket/photos"
         ) from error
 
 
-def write_manifest(place: str | Path, manifest: Manifest) -> None:
+def write_manifest(uri: str | Path, manifest: Manifest) -> None:
     """Write the manifest: complete or, if the process is killed, not at all."""
-    filesystem, path = _filesystem(place)
+    filesystem, path = _filesystem(uri)
     temporary = f"{path}/.{MANIFEST}.{os.getpid()}"
     text = json.dumps(asdict(manifest), indent=2)
     try:
@@ -74,25 +74,25 @@ def write_manifest(place: str | Path, manifest: Manifest) -> None:
             file.write(text.encode())
         filesystem.move(temporary, f"{path}/{MANIFEST}")
     except OSError as error:
-        raise GalleryError(f"{place} can't be written: {error}; choose another place") from error
+        raise GalleryError(f"{uri} can't be written: {error}; choose another one") from error
 
 
-def _read(place: str | Path) -> bytes:
+def _read(uri: str | Path) -> bytes:
     try:
-        filesystem, path = _filesystem(place)
+        filesystem, path = _filesystem(uri)
         with filesystem.open_input_stream(f"{path}/{MANIFEST}") as file:
             return bytes(file.read())
     except FileNotFoundError as error:
         raise GalleryError(
-            f"{place} is no gallery (it holds no {MANIFEST}); make one with 'lookalike index DIR -g {place}'"
+            f"{uri} is no gallery (it holds no {MANIFEST}); make one with 'lookalike index DIR -g {uri}'"
         ) from error
     except (OSError, ValueError) as error:
-        raise GalleryError(f"{place} is no gallery that can be read: {error}; check the path") from error
+        raise GalleryError(f"{uri} is no gallery that can be read: {error}; check the path") from error
 
 
-def _filesystem(place: str | Path) -> tuple[fs.FileSystem, str]:
+def _filesystem(uri: str | Path) -> tuple[fs.FileSystem, str]:
     """The file system that a local path or a URI such as s3://bucket/photos lies on."""
-    text = plain_place(place)
+    text = plain_uri(uri)
     if "://" in text:
         filesystem, path = fs.FileSystem.from_uri(text)
         return filesystem, path

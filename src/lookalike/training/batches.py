@@ -58,7 +58,9 @@ class Batches:
                 order = self._order(epoch)
             start = (step % self.steps_per_epoch) * self._batch_size
             batch = order[start : start + self._batch_size]
-            draws = [Draw(int(index), f"{self._seed}/{step}/{place}") for place, index in enumerate(batch)]
+            draws = [
+                Draw(int(index), f"{self._seed}/{step}/{position}") for position, index in enumerate(batch)
+            ]
             share = self._batch_size // self._n_processes
             yield draws[self._process * share : (self._process + 1) * share]
 

@@ -95,17 +95,17 @@ def fit(
     preprocessing = preprocessing_for(model.preprocessing, settings)
     pictures = TrainingPictures(train, preprocessing, settings, keep=running.keep_pictures)
     loop = TrainingLoop(model, objective, settings, pictures, workers=running.workers)
-    place = Workplace(out)
-    watch = _Watch(place, loop, preprocessing, validation, running)
+    run_directory = Workplace(out)
+    watch = _Watch(run_directory, loop, preprocessing, validation, running)
     with quiet_lightning():
-        trainer = _trainer(settings, running, loop, watch, place)
+        trainer = _trainer(settings, running, loop, watch, run_directory)
         if is_first():
-            place.check(settings, description or {}, train, resume=resume)
+            run_directory.check(settings, description or {}, train, resume=resume)
         pictures.read_all(running.on_reading)
         try:
             if is_first():
-                place.begin(after_step=place.step())
-            trainer.fit(loop, ckpt_path=place.resumable, weights_only=True)
+                run_directory.begin(after_step=run_directory.step())
+            trainer.fit(loop, ckpt_path=run_directory.resumable, weights_only=True)
         except OSError as error:
             raise TrainingError(
                 f"the training can't be written to {out}: {error}; make room there"
@@ -116,10 +116,10 @@ def fit(
 
 
 def _trainer(
-    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, place: Workplace
+    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, run_directory: Workplace
 ) -> L.Trainer:
     try:
-        return _made_trainer(settings, running, loop, watch, place)
+        return _made_trainer(settings, running, loop, watch, run_directory)
     except (MisconfigurationException, ValueError) as error:
         raise TrainingError(
             f"{running.devices} x {running.accelerator} can't be trained on: {error}; choose another device"
@@ -127,7 +127,7 @@ def _trainer(
 
 
 def _made_trainer(
-    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, place: Workplace
+    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, run_directory: Workplace
 ) -> L.Trainer:
     return L.Trainer(
         accelerator=running.accelerator,
@@ -138,7 +138,7 @@ def _made_trainer(
         max_steps=loop.steps,
         gradient_clip_val=settings.clip or None,
         callbacks=[watch],
-        logger=TensorBoardLogger(place.folder, name=None, version="tensorboard"),
+        logger=TensorBoardLogger(run_directory.folder, name=None, version="tensorboard"),
         enable_checkpointing=False,  # ours go by steps, see _Watch
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -153,13 +153,13 @@ class _Watch(L.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        place: Workplace,
+        run_directory: Workplace,
         loop: TrainingLoop,
         preprocessing: Preprocessing,
         validation: LabeledImages | None,
         running: Running,
     ) -> None:
-        self._place, self._loop, self._running = place, loop, running
+        self._run_directory, self._loop, self._running = run_directory, loop, running
         self._preprocessing, self._validation = preprocessing, validation
         self._begun, self._first_step = 0.0, 0
         self.figures: dict[str, float] = {}
@@ -182,7 +182,7 @@ class _Watch(L.Callback):  # type: ignore[misc]
             self._log(trainer, step, epoch + 1)
         figures = self._evaluated(trainer, step, epoch + 1) if ends_epoch else {}
         if ends_epoch or step % self._running.checkpoint_every == 0:
-            trainer.save_checkpoint(self._place.checkpoint)
+            trainer.save_checkpoint(self._run_directory.checkpoint)
         if self._running.on_progress and trainer.is_global_zero:
             self._running.on_progress(self._progress(step, epoch + 1, figures))
 
@@ -195,7 +195,7 @@ class _Watch(L.Callback):  # type: ignore[misc]
                 ("backbone", "head", "loss"), trainer.optimizers[0].param_groups, strict=True
             )
         }
-        self._place.steps.add(row | rates)
+        self._run_directory.steps.add(row | rates)
         trainer.logger.log_metrics({f"train/{name}": value for name, value in row.items()}, step)
 
     def _evaluated(self, trainer: L.Trainer, step: int, epoch: int) -> dict[str, float]:
@@ -206,7 +206,7 @@ class _Watch(L.Callback):  # type: ignore[misc]
             return {}
         if trainer.is_global_zero:
             self.figures = validate(self._loop.model, self._validation, self._preprocessing)
-            self._place.evaluations.add({"step": step, "epoch": epoch} | self.figures)
+            self._run_directory.evaluations.add({"step": step, "epoch": epoch} | self.figures)
             named = {f"evaluation/{name}": value for name, value in self.figures.items()}
             trainer.logger.log_metrics(named, step)
         trainer.strategy.barrier()

@@ -84,8 +84,8 @@ class WholeLists:
 
     def _part(self, step: int) -> int:
         """Which set and view: in proportion to their images."""
-        place = np.random.default_rng((self._seed, step, 0)).integers(self._offsets[-1])
-        return int(np.searchsorted(self._offsets, place, side="right")) - 1
+        position = np.random.default_rng((self._seed, step, 0)).integers(self._offsets[-1])
+        return int(np.searchsorted(self._offsets, position, side="right")) - 1
 
 
 def cached_lists(units: Tensor, k: int, cache: Path, name: str) -> Tensor:
@@ -163,12 +163,12 @@ class DrawnLists:
 
 
 def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
-    """Places of the first n of every label."""
+    """Cells of the first n of every label."""
     seen: dict[int, int] = {}
-    for place, label in enumerate(labels):
+    for position, label in enumerate(labels):
         seen[label] = seen.get(label, 0) + 1
         if seen[label] <= n:
-            yield place
+            yield position
 
 
 def _draw(low: int, high: int, generator: torch.Generator) -> int:

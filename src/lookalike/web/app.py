@@ -89,7 +89,7 @@ def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path 
 
 
 def _name_of(gallery: Gallery) -> str:
-    return re.sub(r"[^\w-]", "-", Path(gallery.place).stem if gallery.place else "gallery") or "gallery"
+    return re.sub(r"[^\w-]", "-", Path(gallery.uri).stem if gallery.uri else "gallery") or "gallery"
 
 
 def _page() -> str:

@@ -22,10 +22,10 @@ from lookalike.types import Explanation, Geometry, Picture, Shares
 from lookalike.web.caching import LeastRecent
 from lookalike.web.schemas import (
     Box,
+    CellMatchOut,
     GeometryOut,
     HitOut,
     PictureOut,
-    PlacesOut,
     SearchOut,
     SearchSettings,
     UploadOut,
@@ -119,18 +119,18 @@ class Desk:
         """Whether a hit's picture can still be shown."""
         return existing_file(hit.record).exists()
 
-    def places(self, here: str, there: str, x: float, y: float) -> PlacesOut:
-        """Where the place of one picture at a pixel finds its counterpart in another."""
+    def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
+        """Where the cell of one picture at a pixel finds its counterpart in another."""
         a, b = self.shares(here), self.shares(there)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
             raise HTTPException(422, f"the pixel ({x:g}, {y:g}) lies outside what the model sees")
         i = cell[0] * a.grid[1] + cell[1]
-        place = a.values[i : i + 1]  # (1, D)
-        cosines = cosine_similarity(place, b.values).reshape(b.grid)
-        parts = affinity(place, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
+        share = a.values[i : i + 1]  # (1, D)
+        cosines = cosine_similarity(share, b.values).reshape(b.grid)
+        parts = affinity(share, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
         best = divmod(int(cosines.argmax()), b.grid[1])
-        return PlacesOut(
+        return CellMatchOut(
             cell=cell,
             cell_box=a.geometry.cell_box(*cell, a.grid),
             best_cell=best,
@@ -142,7 +142,7 @@ class Desk:
         )
 
     def shares(self, id: str, box: Box | None = None, polygon: Corners | None = None) -> Shares:
-        """What each place of a picture, or of a part of it, contributes to its embedding; remembered."""
+        """What each cell of a picture, or of a part of it, contributes to its embedding; remembered."""
         return self._shares.get_or_make((id, box, polygon), lambda: self._shares_now(id, box, polygon))
 
     def _shares_now(self, id: str, box: Box | None, polygon: Corners | None) -> Shares:

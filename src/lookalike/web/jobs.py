@@ -105,12 +105,12 @@ class Jobs:
             job.done, job.total = progress.done, progress.total
             job.rate, job.remaining = progress.rate, progress.remaining
 
-        if gallery.place is None:
+        if gallery.uri is None:
             with self._lock:
                 return gallery.add(what, progress=note)
         with self._lock:  # a model of its own, so that searches need not wait for this one
             embedder = copy.deepcopy(gallery.embedder)
-        return Gallery.open(gallery.place, embedder).add(what, progress=note)
+        return Gallery.open(gallery.uri, embedder).add(what, progress=note)
 
 
 def _finish(job: JobOut, report: AddReport) -> None:

@@ -24,6 +24,7 @@ from lookalike.web.schemas import (
     AddRequest,
     Box,
     BoxText,
+    CellMatchOut,
     ExplanationOut,
     GalleryOut,
     Health,
@@ -31,7 +32,6 @@ from lookalike.web.schemas import (
     Palette,
     PictureId,
     PicturesOut,
-    PlacesOut,
     Refusal,
     SearchOut,
     SearchRequest,
@@ -196,10 +196,10 @@ def match_overlay(
     return png_response(render.match_overlay(desk.explanation(query, match, box, method), max_side=side))
 
 
-@router.get("/galleries/{gallery}/places")
-def places(desk: ADesk, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> PlacesOut:
-    """Where the place at pixel (x, y) of one picture finds its counterpart in another."""
-    return desk.places(here, there, x, y)
+@router.get("/galleries/{gallery}/cells")
+def cells(desk: ADesk, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
+    """Where the cell at pixel (x, y) of one picture finds its counterpart in another."""
+    return desk.cells(here, there, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)

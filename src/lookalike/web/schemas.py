@@ -123,7 +123,7 @@ class HitOut(BaseModel):
     rank_before: int | None = Field(description="Before re-ranking.")
     probability: float | None = Field(description="That it is a match, in a calibrated gallery.")
     metadata: dict[str, Any]
-    query_map: Grid = Field(description="Shares of the similarity over places of the query.")
+    query_map: Grid = Field(description="Shares of the similarity over cells of the query.")
 
 
 class SearchOut(BaseModel):
@@ -167,16 +167,16 @@ class ExplanationOut(BaseModel):
         )
 
 
-class PlacesOut(BaseModel):
-    """Where a place of one picture finds its counterpart in another."""
+class CellMatchOut(BaseModel):
+    """Where a cell of one picture finds its counterpart in another."""
 
-    cell: tuple[int, int] = Field(description="Row, column of the place on its own grid.")
+    cell: tuple[int, int] = Field(description="Row, column of the cell on its own grid.")
     cell_box: Box = Field(description="The same as left, top, right, bottom in pixels.")
-    best_cell: tuple[int, int] = Field(description="Row, column of the most alike place.")
+    best_cell: tuple[int, int] = Field(description="Row, column of the most alike cell.")
     best_box: Box
-    cosines: Grid = Field(description="How alike each place of the other picture is, [-1, 1].")
-    shares: Grid = Field(description="What each pair of places gives to the similarity; signed.")
-    contribution: float = Field(description="What the place gives altogether: the sum of the shares.")
+    cosines: Grid = Field(description="How alike each cell of the other picture is, [-1, 1].")
+    shares: Grid = Field(description="What each pair of cells gives to the similarity; signed.")
+    contribution: float = Field(description="What the cell gives altogether: the sum of the shares.")
     geometry: GeometryOut = Field(description="Where both maps lie on the other picture.")
 
 

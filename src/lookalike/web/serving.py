@@ -18,7 +18,7 @@ _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
-    places: Sequence[str],
+    uris: Sequence[str],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -30,8 +30,8 @@ def serve(
 
     Raises LookalikeError for a gallery that can't be opened, two of one name, and a port in use.
     """
-    galleries = {Path(place).stem: Gallery.open(place) for place in places}
-    if len(galleries) < len(places):
+    galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
+    if len(galleries) < len(uris):
         raise LookalikeError("two of the galleries have one name; rename one of their folders")
     local = _is_local(host)
     app = create_app(

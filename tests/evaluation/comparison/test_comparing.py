@@ -154,7 +154,7 @@ def test_a_way_of_explaining_agrees_with_itself_and_less_with_other_pairs(datase
         map_agreement(found[:1], found[:1], names=("a", "b"))
 
 
-def test_places_are_hidden_in_order_and_in_the_mean_color():
+def test_cells_are_hidden_in_order_and_in_the_mean_color():
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     one, two, three = hidden_series(pixels, [5, 0, 1, 2, 3, 4], (2, 3), 3)  # two cells a step
     changed = (one != pixels).any(-1)
@@ -190,4 +190,4 @@ def test_a_map_of_the_truth_gains_and_its_opposite_loses(dataset, embedders):
     gains = [faithfulness(model, [each], [pair], model="left") for each in (truth, lie)]
     assert gains[0].mean_drop > 0.3  # all is lost when the left half is
     assert gains[0].gain > 0.3 * gains[0].mean_drop
-    assert gains[1].gain == pytest.approx(-gains[0].gain, rel=0.2)  # equal places are hidden by number
+    assert gains[1].gain == pytest.approx(-gains[0].gain, rel=0.2)  # equal cells are hidden by number

@@ -51,7 +51,7 @@ def test_weights_explain_what_the_layer_returned(name, tiny_backbone, noise):
     with recorded_attention() as calls:
         features = backbone(noise(1, 3, *size))
     handle.remove()
-    n_tokens = features.prefix.shape[1] + features.places.shape[1]
+    n_tokens = features.prefix.shape[1] + features.cells.shape[1]
     call = calls[-1]
     assert call.weights.shape == (1, block.attn.num_heads, n_tokens, n_tokens)
     assert_close(call.weights.sum(-1), torch.ones(1, block.attn.num_heads, n_tokens))
@@ -125,8 +125,8 @@ def test_listening_leaves_the_model_and_its_answer_unchanged(tiny_backbone, nois
     backbone = tiny_backbone("vit_tiny_patch16_224", SIZE, **TINY)
     images = noise(1, 3, *SIZE)
     weights = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    expected = backbone(images).places
-    traced = backbone.trace(images).features.places
+    expected = backbone(images).cells
+    traced = backbone.trace(images).features.cells
     assert torch.equal(traced, expected)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in backbone.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.modules())

@@ -51,9 +51,9 @@ def case(request, tiny_backbone):
 @torch.inference_mode()
 def test_grid_and_prefix_on_inputs_that_are_not_square(case, noise):
     features = case.backbone(noise(2, 3, *case.size))
-    width = features.places.shape[2]
+    width = features.cells.shape[2]
     assert features.grid == case.grid
-    assert features.places.shape == (2, case.grid[0] * case.grid[1], width)
+    assert features.cells.shape == (2, case.grid[0] * case.grid[1], width)
     assert features.prefix.shape == (2, case.n_prefix, width)
 
 
@@ -66,7 +66,7 @@ def test_a_planted_square_changes_the_features_where_it_lies(case):
     planted[
         :, :, height * row // h : height * (row + 1) // h, width * column // w : width * (column + 1) // w
     ] = 3.0
-    change = (case.backbone(planted).places - case.backbone(gray).places)[0].norm(dim=1)
+    change = (case.backbone(planted).cells - case.backbone(gray).cells)[0].norm(dim=1)
     assert divmod(int(change.argmax()), w) == (row, column)
 
 
@@ -78,7 +78,7 @@ def test_tokens_equal_those_of_timm(tiny_backbone, noise):
     (expected,) = backbone.model.forward_intermediates(
         images, indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
     )
-    assert_close(features.places.transpose(1, 2).unflatten(2, features.grid), expected)
+    assert_close(features.cells.transpose(1, 2).unflatten(2, features.grid), expected)
 
 
 @torch.inference_mode()
@@ -86,7 +86,7 @@ def test_a_map_equals_that_of_timm(tiny_backbone, noise):
     backbone = tiny_backbone("test_resnet")
     images = noise(1, 3, 64, 128)
     features, expected = backbone(images), backbone.model.forward_features(images)
-    assert_close(features.places[0, 1 * 4 + 3], expected[0, :, 1, 3])
+    assert_close(features.cells[0, 1 * 4 + 3], expected[0, :, 1, 3])
 
 
 def test_wrong_name_suggests_close_ones():
@@ -161,9 +161,9 @@ def test_weights_of_another_model_are_refused(tiny_backbone):
 def test_loaded_weights_give_the_same_features(tiny_backbone, noise):
     one, other = tiny_backbone("test_resnet"), tiny_backbone("test_resnet", seed=1)
     images = noise(1, 3, 64, 96)
-    assert not torch.allclose(one(images).places, other(images).places)
+    assert not torch.allclose(one(images).cells, other(images).cells)
     load_weights(other, one.model.state_dict() | {"fc.weight": torch.zeros(3)})
-    assert torch.equal(one(images).places, other(images).places)
+    assert torch.equal(one(images).cells, other(images).cells)
 
 
 def test_preprocessing_is_that_of_timm(tiny_backbone):

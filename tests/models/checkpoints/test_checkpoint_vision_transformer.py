@@ -114,7 +114,7 @@ def test_inputs_tokens_and_embeddings_are_those_of_the_published_code(golden, go
     assert_close(tensor.numpy(), figures[f"input_{side}"], rtol=0, atol=1e-6)
     with torch.inference_mode():
         features = model.network.backbone(tensor)
-        tokens = model.network.head(torch.cat([features.prefix, features.places], 1)).numpy()
+        tokens = model.network.head(torch.cat([features.prefix, features.cells], 1)).numpy()
     assert_close(tokens, figures[f"tokens_{side}"], rtol=1e-4, atol=1e-5)
     expected = torch.from_numpy(figures[f"embedding_{side}"])
     assert_close(model.embed([picture]), expected / expected.norm(), rtol=0, atol=1e-6)

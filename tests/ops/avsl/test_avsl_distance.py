@@ -159,16 +159,16 @@ def test_what_parents_let_through_is_all_there_is(level, graph):
 
 
 @pytest.mark.parametrize("power", [2.0, 1.0, 3.0])
-def test_a_map_of_places_sums_to_the_levels_part(power, noise):
-    places, other, weights = noise(15, 6), noise(6, seed=1), noise(6, seed=2).abs()
-    expected = (weights * (places.sum(0) - other).abs().pow(power)).sum()
-    assert_close(distance_map(places, other, weights, power).sum(), expected, rtol=1e-4, atol=1e-5)
+def test_a_map_of_cells_sums_to_the_levels_part(power, noise):
+    cells, other, weights = noise(15, 6), noise(6, seed=1), noise(6, seed=2).abs()
+    expected = (weights * (cells.sum(0) - other).abs().pow(power)).sum()
+    assert_close(distance_map(cells, other, weights, power).sum(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_place_that_differs_is_the_one_that_counts():
+def test_the_cell_that_differs_is_the_one_that_counts():
     h, w = 3, 5
-    places = torch.full((h * w, 4), 0.1 / (h * w))
-    places[1 * w + 4, 2] += 1.0
-    values = distance_map(places, torch.full((4,), 0.1), torch.ones(4)).reshape(h, w)
+    cells = torch.full((h * w, 4), 0.1 / (h * w))
+    cells[1 * w + 4, 2] += 1.0
+    values = distance_map(cells, torch.full((4,), 0.1), torch.ones(4)).reshape(h, w)
     assert divmod(int(values.argmax()), w) == (1, 4)
     assert_close(values[1, 4], torch.tensor(1.0))

@@ -25,7 +25,7 @@ def test_certainty_by_hand():
     assert_close(certainty(maps), expected.reshape(1, 1))
 
 
-def test_a_flat_map_and_a_single_place_are_certain_of_nothing():
+def test_a_flat_map_and_a_single_cell_are_certain_of_nothing():
     assert certainty(torch.full((1, 1, 3, 5), 4.0)).item() == 0
     assert certainty(torch.ones(1, 1, 1, 1)).item() == 0
 
@@ -41,7 +41,7 @@ def test_links_find_the_planted_parent():
 
 def test_sparse_links_by_hand():
     correlation = torch.tensor([[0.6, -0.5], [0.2, 0.3], [0.1, -0.1], [0.2, 0.0]])
-    # the second column has one positive number; of the first, both that tie for second place stay
+    # the second column has one positive number; of the first, both that tie for second cell stay
     expected = torch.tensor([[0.6, 0.0], [0.2, 0.3], [0.0, 0.0], [0.2, 0.0]])
     assert_close(sparse_links(correlation, 2), expected / expected.sum(0), atol=1e-6, rtol=0)
 

@@ -137,7 +137,7 @@ def _maps(
     ]
     faithful = [
         faithfulness(ways[i].embedder, explained[i], files, model=ways[i].model, seed=seed)
-        for i in progress(range(len(ways)), "hiding places", len(ways))
+        for i in progress(range(len(ways)), "hiding cells", len(ways))
     ]
     return tuple(agreements), tuple(faithful)
 
@@ -173,7 +173,7 @@ def _cases(
 
 
 def _parted(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
-    """Queries, by their place among those asked, that only the winner finds; one of each class at most."""
+    """Queries, by their position among those asked, that only the winner finds; one of each class at most."""
     is_won = winner.is_right()[:, 0] & ~loser.is_right()[:, 0]
     found_late = loser.values[:, loser.metrics.index("mean_reciprocal_rank")]
     chosen: dict[str, int] = {}

@@ -1,8 +1,8 @@
-"""Whether maps tell what matters: hide places of the query in the order that a map gives.
+"""Whether maps tell what matters: hide cells of the query in the order that a map gives.
 
-The measure is the area between two curves of the cosine: least important places hidden first, and
+The measure is the area between two curves of the cosine: least important cells hidden first, and
 most important first, as in Samek et al., *Evaluating the visualization of what a deep neural network has
-learned*, TNNLS 2017, with the similarity in the place of a class score.
+learned*, TNNLS 2017, with the similarity in place of a class score.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def faithfulness(
     model: str,
     seed: int = 0,
 ) -> MapFaithfulness:
-    """How much better the query maps order places than none would, over pairs.
+    """How much better the query maps order cells than none would, over pairs.
 
     ``pairs`` are the images (query, match) that were explained. The gain is the area between the two
     curves, in units of the cosine: 0 for a random order, at most the drop when all is hidden.
@@ -56,11 +56,11 @@ def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], s
     rows = np.arange(height) * grid[0] // height
     columns = np.arange(width) * grid[1] // width
     cells = rows[:, None] * grid[1] + columns[None]  # (H, W) the cell of each pixel
-    place = np.empty(grid[0] * grid[1], np.int64)
-    place[np.asarray(order)] = np.arange(len(place))
+    cell = np.empty(grid[0] * grid[1], np.int64)
+    cell[np.asarray(order)] = np.arange(len(cell))
     mean = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
     return [
-        np.where((place < len(place) * step / steps)[cells][..., None], mean, pixels)
+        np.where((cell < len(cell) * step / steps)[cells][..., None], mean, pixels)
         for step in range(1, steps + 1)
     ]
 

@@ -50,7 +50,7 @@ class MapAgreement:
     correlation_low: float  # bootstrap interval over pairs
     correlation_high: float
     correlation_by_chance: float  # the same with the second's map of another pair's query
-    shared_mass: float  # part of the positive mass at the same places, [0, 1]
+    shared_mass: float  # part of the positive mass at the same cells, [0, 1]
     shared_mass_by_chance: float
 
 

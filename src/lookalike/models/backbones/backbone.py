@@ -92,26 +92,26 @@ class Backbone(nn.Module):
 
     def _pool_tokens(self, features: Features) -> Tensor:
         include_prefix = bool(getattr(self.model, "pool_include_prefix", True))
-        return torch.cat([features.prefix, features.places], 1) if include_prefix else features.places
+        return torch.cat([features.prefix, features.cells], 1) if include_prefix else features.cells
 
     def _from_map(self, output: Tensor) -> Features:
         if is_channels_last(self.model, output):
             grid = (output.shape[1], output.shape[2])
-            places = output.flatten(1, 2)
+            cells = output.flatten(1, 2)
         else:
             grid = (output.shape[2], output.shape[3])
-            places = output.flatten(2).transpose(1, 2)
-        return Features(places, places[:, :0], grid)
+            cells = output.flatten(2).transpose(1, 2)
+        return Features(cells, cells[:, :0], grid)
 
     def _from_tokens(self, output: Tensor, size: tuple[int, int]) -> Features:
-        prefix, places = output[:, : self.n_prefix_tokens], output[:, self.n_prefix_tokens :]
+        prefix, cells = output[:, : self.n_prefix_tokens], output[:, self.n_prefix_tokens :]
         grid = self._token_grid(size)
-        if grid[0] * grid[1] != places.shape[1]:
+        if grid[0] * grid[1] != cells.shape[1]:
             raise UnsupportedMethodError(
-                f"{places.shape[1]} patch tokens of {self.architecture} do not fill a {grid[0]}x{grid[1]} "
+                f"{cells.shape[1]} patch tokens of {self.architecture} do not fill a {grid[0]}x{grid[1]} "
                 f"grid for input {size}; its tokens are not laid out as a grid, choose another model"
             )
-        return Features(places, prefix, grid)
+        return Features(cells, prefix, grid)
 
     def _token_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         patch_embed = getattr(self.model, "patch_embed", None)

@@ -17,7 +17,7 @@ STEM_STAGES = 4  # counted as timm counts features: stride 2, 4, 8, 16
 
 @register_model  # type: ignore[untyped-decorator]
 def vit_mobile_s16(pretrained: bool = False, **options: Any) -> VisionTransformer:
-    """MobileNetV2 (width 0.75) up to stride 16, whose places are the tokens of a small transformer.
+    """MobileNetV2 (width 0.75) up to stride 16, whose cells are the tokens of a small transformer.
 
     No CLS token; the embedding is the mean of the tokens. A transformer on convolutions learns from
     few pictures (Xiao et al., *Early Convolutions Help Transformers See Better*, NeurIPS 2021).

@@ -2,7 +2,7 @@
 Annotation*, TPAMI 2019, as their training code (cnnimageretrieval) saves them.
 
 A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet without its end, optional local
-whitening of every place, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
+whitening of every cell, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
 L2, optional whitening and L2 again. As published, images are shrunk to 1,024 pixels at most,
 proportions kept, and their embeddings at three scales are merged. The whitening that some files
 carry in ``meta["Lw"]``, learned after training, is not applied.

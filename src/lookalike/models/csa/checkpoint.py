@@ -82,7 +82,7 @@ def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(stored, path, metadata={_METADATA: json.dumps(settings)})
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} can't be written: {error}; choose another place") from error
+        raise CheckpointError(f"{path} can't be written: {error}; choose another path") from error
 
 
 def _settings(path: Path) -> dict[str, Any]:

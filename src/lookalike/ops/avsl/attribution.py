@@ -1,4 +1,4 @@
-"""Where an inferred distance comes from: each node's share of it, its paths, and its places.
+"""Where an inferred distance comes from: each node's share of it, its paths, and its cells.
 
 The inference is linear in the differences once the gates are known, so it can be read backwards:
 the distance is ``sum over levels and nodes of weight * difference``, exactly. A node's weight is
@@ -83,18 +83,18 @@ def strongest_parents(shares: NodeShares, graph: Graph, level: int, node: int, k
 
 
 def distance_map(
-    places: Float[Tensor, "N D"],
+    cells: Float[Tensor, "N D"],
     other: Float[Tensor, " D"],
     weights: Float[Tensor, " D"],
     power: float = 2.0,
 ) -> Float[Tensor, " N"]:
-    """Share of each place of one image in a level's part of the distance; signed.
+    """Share of each cell of one image in a level's part of the distance; signed.
 
-    ``places`` sum to the image's p-normalized nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
-    ``d = a - b`` is the sum over places of what each gives to ``a``, less its N-th of ``b``, the map
-    sums to ``sum of weights * |a - b|^p``. Negative places bring the images nearer to each other.
+    ``cells`` sum to the image's p-normalized nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
+    ``d = a - b`` is the sum over cells of what each gives to ``a``, less its N-th of ``b``, the map
+    sums to ``sum of weights * |a - b|^p``. Negative cells bring the images nearer to each other.
     """
-    deviation = places - other / len(places)  # (N, D)
+    deviation = cells - other / len(cells)  # (N, D)
     total = deviation.sum(0)
     slope = total if power == 2 else total.sign() * total.abs().pow(power - 1)
     return deviation @ (weights * slope)

@@ -21,9 +21,9 @@ def node_embedding(
 def activation_maps(
     features: Float[Tensor, "B C h w"], weight: Float[Tensor, "D C"], bias: Float[Tensor, " D"]
 ) -> Maps:
-    """Where each node looks: maps whose mean over the places is the node's embedding.
+    """Where each node looks: maps whose mean over the cells is the node's embedding.
 
-    Max pooling is made linear by giving the maximum, times the number of places, to its place,
+    Max pooling is made linear by giving the maximum, times the number of cells, to its cell,
     equally over ties (the published code gives all to the first of them).
     """
     flat = features.flatten(2)  # (B, C, N)
@@ -38,7 +38,7 @@ def certainty(maps: Maps) -> Float[Tensor, "B D"]:
     """How unevenly a node looks: standard deviation of its map scaled to sum to one; 0 or more.
 
     Each row of the map is counted from its own minimum, as in the published code: the minimum is
-    taken over the width alone. A map of one place is certain of nothing.
+    taken over the width alone. A map of one cell is certain of nothing.
     """
     raised = (maps - maps.amin(3, keepdim=True)).flatten(2)  # (B, D, N), none below zero
     spread = raised.std(2, correction=min(1, raised.shape[2] - 1))

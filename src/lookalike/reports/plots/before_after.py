@@ -28,7 +28,7 @@ class Judged:
     average_precision: Tensor  # (Q,) float64; NaN for queries that don't count
     precision: Mapping[str, Tensor]  # difficulty: (101,) mean interpolated precision at RECALL
     best: Tensor  # (Q, K) int64 gallery rows, best first
-    verdicts: Tensor  # (Q, K) int8, places in VERDICTS
+    verdicts: Tensor  # (Q, K) int8, positions in VERDICTS
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def write_figures(story: Story, folder: Path, *, shown: Sequence[int] | None = N
         try:
             _ranking(story, query).save(path)
         except OSError as error:
-            raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+            raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
         written.append(path)
     return written
 

@@ -39,13 +39,13 @@ def precision_recall_figure(recall: FloatRow, curves: Sequence[Curve], *, title:
     names = list(dict.fromkeys(curve.name for curve in curves))
     both = any(curve.is_before for curve in curves) and not all(curve.is_before for curve in curves)
     for curve in curves:
-        place = names.index(curve.name) % len(_COLORS)
+        position = names.index(curve.name) % len(_COLORS)
         label = f"{curve.name} {'before' if curve.is_before else 'after'}" if both else curve.name
         axes.plot(
-            recall, curve.precision, label=label.strip(), color=_COLORS[place],
+            recall, curve.precision, label=label.strip(), color=_COLORS[position],
             linestyle="--" if curve.is_before else "-", linewidth=1.4 if curve.is_before else 2.2,
-            marker=_MARKERS[place], markevery=max(1, len(recall) // 10), markersize=5,
-            markerfacecolor="white" if curve.is_before else _COLORS[place],
+            marker=_MARKERS[position], markevery=max(1, len(recall) // 10), markersize=5,
+            markerfacecolor="white" if curve.is_before else _COLORS[position],
         )  # fmt: skip
     axes.set(
         xlim=(0, 1),
@@ -86,10 +86,10 @@ def average_precision_figure(
 def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) -> Figure:
     """Losses by name over the steps of a training, on a logarithmic scale where none is zero or below."""
     drawing, axes = _axes(7.0, 4.2)
-    for place, (name, values) in enumerate(losses.items()):
+    for position, (name, values) in enumerate(losses.items()):
         axes.plot(
-            steps, values, label=name, color=_COLORS[place % len(_COLORS)], linewidth=1.6,
-            linestyle="-" if place < len(_COLORS) else "--",
+            steps, values, label=name, color=_COLORS[position % len(_COLORS)], linewidth=1.6,
+            linestyle="-" if position < len(_COLORS) else "--",
         )  # fmt: skip
     if all((values > 0).all() for values in losses.values()):
         axes.set_yscale("log")
@@ -106,7 +106,7 @@ def save(drawing: Figure, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
-        raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
+        raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
     return path
 
 

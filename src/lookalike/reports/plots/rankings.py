@@ -28,7 +28,7 @@ _FINER = 4
 
 @dataclass(frozen=True)
 class Shown:
-    """One result in its place."""
+    """One result at its position."""
 
     image: Image.Image  # RGB
     verdict: Verdict
@@ -75,7 +75,7 @@ def _line(ranking: ShownRanking, side: int, sheet: Sheet) -> Image.Image:
 
 
 def _caption(shown: Shown, side: int, sheet: Sheet) -> Image.Image:
-    """The rank, and where the result stood before if that is another place."""
+    """The rank, and where the result stood before if that is another position."""
     moved = shown.rank_before is not None and shown.rank_before != shown.rank
     was = "" if not moved else f" · was {shown.rank_before}" if shown.rank_before else " · not listed"
     words = row([text_line(str(shown.rank), sheet.small), text_line(was, sheet.small, color=MUTED)])

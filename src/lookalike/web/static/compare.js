@@ -1,9 +1,9 @@
-// Two pictures at full size: the maps of both, and for a place of one its counterpart in the other.
+// Two pictures at full size: the maps of both, and for a cell of one its counterpart in the other.
 
 import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
-const BINS = 28; // places asked about along each side, finer than common grids
+const BINS = 28; // cells asked about along each side, finer than common grids
 const at = (id) => document.getElementById(id);
 
 export class CompareView {
@@ -25,7 +25,7 @@ export class CompareView {
 
   async open(search, hit) {
     Object.assign(this, { search, hit, found: null });
-    this.places = new Map();
+    this.cells = new Map();
     at("compare-title").textContent = `${hit.rank}. ${hit.name}`;
     at("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
     at("compare-note").textContent = "…";
@@ -59,10 +59,10 @@ export class CompareView {
     at("compare-note").textContent =
       `Orange brings the two together, blue pulls them apart. The maps sum to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual of ${found.residual.toFixed(3)}.`) +
-      ` Colors end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a place to see its counterpart.`;
+      ` Colors end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a cell to see its counterpart.`;
   }
 
-  // What the other picture has for the place of a side.
+  // What the other picture has for the cell of a side.
   async pointAt(index, x, y) {
     if (!this.found) return;
     const key = `${index},${Math.floor(x * BINS)},${Math.floor(y * BINS)}`;
@@ -71,11 +71,11 @@ export class CompareView {
     const { hit } = this;
     const [height, width] = this.sizes[index];
     try {
-      if (!this.places.has(key)) this.places.set(key, getJson(this.#placesPath(index, x * width, y * height)));
-      const places = await this.places.get(key);
-      if (this.pointed === key && this.hit === hit) this.#showPlaces(index, places);
+      if (!this.cells.has(key)) this.cells.set(key, getJson(this.#cellsPath(index, x * width, y * height)));
+      const cells = await this.cells.get(key);
+      if (this.pointed === key && this.hit === hit) this.#showCells(index, cells);
     } catch (error) {
-      this.places.delete(key);
+      this.cells.delete(key);
       at("compare-note").textContent = error.message;
     }
   }
@@ -85,21 +85,21 @@ export class CompareView {
     this.overview();
   }
 
-  #placesPath(index, x, y) {
+  #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
     const asked = new URLSearchParams({ here: ids[index], there: ids[1 - index], x, y });
-    return `/galleries/${encodeURIComponent(this.search.gallery)}/places?${asked}`;
+    return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${asked}`;
   }
 
-  #showPlaces(index, places) {
+  #showCells(index, cells) {
     const here = this.sides[index], there = this.sides[1 - index];
     here.clear();
-    here.mark(places.cell_box, this.sizes[index]);
-    there.draw(places.cosines, places.geometry, 1);
-    there.mark(places.best_box, this.sizes[1 - index]);
+    here.mark(cells.cell_box, this.sizes[index]);
+    there.draw(cells.cosines, cells.geometry, 1);
+    there.mark(cells.best_box, this.sizes[1 - index]);
     at("compare-note").textContent =
-      `This place gives ${places.contribution.toFixed(4)} to the similarity. ` +
-      `Its closest counterpart has a cosine of ${Math.max(...places.cosines.flat()).toFixed(2)}; colors run from −1 to 1.`;
+      `This cell gives ${cells.contribution.toFixed(4)} to the similarity. ` +
+      `Its closest counterpart has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}; colors run from −1 to 1.`;
   }
 }
 
@@ -111,8 +111,8 @@ class Side {
     fitFrame(frame, this.image);
     const point = (event) => {
       const area = frame.getBoundingClientRect();
-      this.place = [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
-      view.pointAt(index, ...this.place);
+      this.pointer = [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
+      view.pointAt(index, ...this.pointer);
     };
     for (const name of ["pointermove", "pointerdown"]) frame.addEventListener(name, point);
     frame.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && view.leave());
@@ -121,13 +121,13 @@ class Side {
       const step = { ArrowRight: [0.05, 0], ArrowLeft: [-0.05, 0], ArrowDown: [0, 0.05], ArrowUp: [0, -0.05] }[event.key];
       if (!step) return;
       event.preventDefault();
-      this.place = (this.place ?? [0.5, 0.5]).map((v, i) => Math.max(0.01, Math.min(0.99, v + step[i])));
-      view.pointAt(index, ...this.place);
+      this.pointer = (this.pointer ?? [0.5, 0.5]).map((v, i) => Math.max(0.01, Math.min(0.99, v + step[i])));
+      view.pointAt(index, ...this.pointer);
     });
   }
 
   show(gallery, { id, name }) {
-    this.place = null;
+    this.pointer = null;
     this.caption.textContent = name;
     this.clear();
     this.mark(null);

@@ -11,13 +11,13 @@ export async function loadPalette() {
 
 function colorOf(value, limit) {
   const relative = limit > 0 ? Math.max(-1, Math.min(1, value / limit)) : 0;
-  const place = ((relative + 1) / 2) * (palette.length - 1);
-  const below = Math.min(Math.floor(place), palette.length - 2);
-  const t = place - below;
+  const position = ((relative + 1) / 2) * (palette.length - 1);
+  const below = Math.min(Math.floor(position), palette.length - 2);
+  const t = position - below;
   return palette[below].map((part, i) => part + (palette[below + 1][i] - part) * t);
 }
 
-// The value at a place in cells; values stand at the centers of cells.
+// The value at a position in cells; values stand at the centers of cells.
 function between(map, y, x) {
   const rows = map.length, columns = map[0].length;
   const cy = Math.max(0, Math.min(rows - 1, y - 0.5)), cx = Math.max(0, Math.min(columns - 1, x - 0.5));

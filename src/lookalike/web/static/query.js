@@ -98,7 +98,7 @@ export class QueryPanel {
     frame.addEventListener("pointercancel", () => finish(false));
   }
 
-  // A place on the picture as fractions of its width and height.
+  // A cell on the picture as fractions of its width and height.
   #place(event) {
     const area = at("query-frame").getBoundingClientRect();
     const inside = (value) => Math.max(0, Math.min(1, value));

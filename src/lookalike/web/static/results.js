@@ -74,7 +74,7 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
   const actions = element("p", "actions");
   actions.append(
     why,
-    button("", "Compare", "Both pictures, place by place (Enter)", () => onCompare(hit)),
+    button("", "Compare", "Both pictures, cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Make this picture the query", () => onChoose(hit)),
   );
   card.append(stage, facts, actions);

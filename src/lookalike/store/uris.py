@@ -8,12 +8,12 @@ from urllib.parse import unquote, urlsplit
 from lookalike.errors import GalleryError
 
 
-def plain_place(place: str | Path) -> str:
-    """The place, of a ``file:`` address the path: LanceDB takes %20 for three characters of a name.
+def plain_uri(uri: str | Path) -> str:
+    """The URI, of a ``file:`` address the path: LanceDB takes %20 for three characters of a name.
 
     Raises GalleryError for a file on another machine.
     """
-    text = str(place)
+    text = str(uri)
     if not text.startswith("file:"):
         return text
     address = urlsplit(text)

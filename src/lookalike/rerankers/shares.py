@@ -1,4 +1,4 @@
-"""Re-ranking by places: how well those agree that prefer each other to all others."""
+"""Re-ranking by cells: how well those agree that prefer each other to all others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lookalike.types import Move, Ranking, Shares
 class SharesReranking:
     """Method ``shares``: cosine plus ``weight`` times the agreement of mutual best matches.
 
-    Two places match where each is the other's most alike by cosine of their shares. Two pictures
+    Two cells match where each is the other's most alike by cosine of their shares. Two pictures
     with the same parts then come before two with the same general look. Only the first ``n`` of
     each shortlist are looked at, as each costs its shares; agreement is never negative, so the rest
     keep their cosines and their order behind them. No gallery item lifts another here, so a move
-    has no influences: ``place_matches`` shows the places instead.
+    has no influences: ``place_matches`` shows the cells instead.
     """
 
     name = "shares"
@@ -55,13 +55,13 @@ class SharesReranking:
         scores = ranking.scores.clone()
         for i, query_index in enumerate(query_indices):
             query = self.query_shares(query_index)
-            for place, row in enumerate(ranking.indices[i, : self.n].tolist()):
-                scores[i, place] += self.weight * matched_similarity(query, self.gallery_shares(row))
+            for cell, row in enumerate(ranking.indices[i, : self.n].tolist()):
+                scores[i, cell] += self.weight * matched_similarity(query, self.gallery_shares(row))
         return reordered(ranking, scores, ranking.queries, ranking.gallery)
 
 
 def matched_similarity(query: Shares, match: Shares) -> float:
-    """Sum of cubed cosines of the mutual best matches, over the number of query places; in [0, 1].
+    """Sum of cubed cosines of the mutual best matches, over the number of query cells; in [0, 1].
 
     Cubed, so that few true counterparts count for more than many vague ones; with cosines and not
     contributions, which differ too little between candidates to change an order.
