@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings")
     parser.add_argument("--without", action="append", default=[], help="a method to leave out")
     parser.add_argument("--embedding", action="append", help="one instead of all; may be given several times")
-    parser.add_argument("--json", type=Path, help="file for all figures; keeps those of other embeddings")
+    parser.add_argument("--json", type=Path, help="file for all metrics; keeps those of other embeddings")
     arguments = parser.parse_args()
     print(describe_run())
     methods = [method for method in METHODS if method not in arguments.without]

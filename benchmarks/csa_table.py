@@ -1,6 +1,6 @@
-"""The figures of benchmarks/csa.py as one table, a row for each set and embedding.
+"""The metrics of benchmarks/csa.py as one table, a row for each set and embedding.
 
-uv run python benchmarks/csa_table.py [recipes/csa-mini/figures.json]
+uv run python benchmarks/csa_table.py [recipes/csa-mini/metrics.json]
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-FIGURES = Path(__file__).parents[1] / "recipes/csa-mini/figures.json"
+METRICS = Path(__file__).parents[1] / "recipes/csa-mini/metrics.json"
 METHODS = ("csa", "k-reciprocal", "dba+aqe", "dba", "diffusion", "aqe", "shares")
 
 
 def main() -> None:
-    results = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else FIGURES).read_text())
+    results = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else METRICS).read_text())
     found = {(r["set"], r["embedding"], r["method"]): r for r in results}
     print(f"| set | embedding | mAP | {' | '.join(METHODS)} | Recall@1 with csa |")
     print("|" + "---|" * (len(METHODS) + 4))

@@ -12,7 +12,7 @@ import torch
 
 
 def describe_run() -> str:
-    """One line that says when, where and with what figures were made."""
+    """One line that says when, where and with what metrics were made."""
     return (
         f"{datetime.date.today().isoformat()} · {_processor()}, {len(os.sched_getaffinity(0))} cores, "
         f"{torch.get_num_threads()} threads · Python {platform.python_version()}, "

@@ -2,7 +2,7 @@
 
     uv run python benchmarks/revisited.py
 
-Three parts: 70 queries x 1,000,000 ranks at three difficulties, against the same figures computed
+Three parts: 70 queries x 1,000,000 ranks at three difficulties, against the same metrics computed
 by walking down the ranks in a Python loop and by NumPy's membership tests (``isin`` on every column
 and difficulty, with a loop over positives and junk, as evaluation scripts usually do); a gallery of
 4,993 images with a million distractors streamed from disk; what sorting the same scores would take.
@@ -27,8 +27,8 @@ from lookalike.datasets.revisited import RevisitedTruth
 from lookalike.evaluation.revisited import (
     DIFFICULTIES,
     KS,
-    RevisitedFigures,
-    figures_of_ranks,
+    RevisitedMetrics,
+    metrics_of_ranks,
 )
 from lookalike.evaluation.revisited_runs import DescriptorSettings, run_on_descriptors
 from lookalike.evaluation.vector_blocks import ROWS
@@ -97,10 +97,10 @@ def judge_by(
     )  # (n, 3, 4)
 
 
-def as_array(figures: RevisitedFigures, n: int) -> NDArray[np.float64]:
+def as_array(metrics: RevisitedMetrics, n: int) -> NDArray[np.float64]:
     columns = [
         torch.cat([each.average_precision[:n, None], each.precision[:n]], dim=1)
-        for each in figures.by_difficulty.values()
+        for each in metrics.by_difficulty.values()
     ]
     return torch.stack(columns, dim=1).numpy()
 
@@ -120,18 +120,18 @@ def evaluation(truth: RevisitedTruth, n_ranked: int, n_walked: int, repeats: int
     for query in range(N_QUERIES):
         ranks[:, query] = rng.permutation(n_ranked)
     n_distractors = n_ranked - N_IMAGES
-    figures = figures_of_ranks(truth, torch.from_numpy(ranks), n_distractors=n_distractors)
+    metrics = metrics_of_ranks(truth, torch.from_numpy(ranks), n_distractors=n_distractors)
     ours = fastest(
-        lambda: figures_of_ranks(truth, torch.from_numpy(ranks), n_distractors=n_distractors), repeats
+        lambda: metrics_of_ranks(truth, torch.from_numpy(ranks), n_distractors=n_distractors), repeats
     )
     print(f"{N_QUERIES} queries x {n_ranked:,} ranks, three difficulties, ranks checked: {ours:.2f} s")
     for name, one in (("walk down the ranks", walked), ("membership tests", by_membership)):
         expected = judge_by(one, truth, ranks, n_walked)
-        assert np.abs(expected - as_array(figures, n_walked)).max() < 1e-12, name
+        assert np.abs(expected - as_array(metrics, n_walked)).max() < 1e-12, name
         seconds = (
             fastest(lambda one=one: judge_by(one, truth, ranks, n_walked), repeats) / n_walked * N_QUERIES
         )  # type: ignore[misc]
-        measured = f"{n_walked} queries measured, same figures"
+        measured = f"{n_walked} queries measured, same metrics"
         print(f"  {name}: {seconds:.1f} s ({measured}), ratio {seconds / ours:.1f}x")
 
 

@@ -58,8 +58,8 @@ def measure(model: Embedder, method: str, n_pairs: int, size: tuple[int, int]) -
         hits.append(peak_is_inside(values, coverage))
         chances.append(np.mean([peak_is_inside(cell, coverage) for cell in single_cells(values.shape)]))
         ratios.append(positive_density_ratio(values, coverage))
-    figures = (float(np.mean(f)) for f in (hits, chances, ratios))
-    return Score(model.name, method, n_pairs, size, why.query_map.shape, *figures, float(np.median(ratios)))
+    metrics = (float(np.mean(f)) for f in (hits, chances, ratios))
+    return Score(model.name, method, n_pairs, size, why.query_map.shape, *metrics, float(np.median(ratios)))
 
 
 def single_cells(shape: torch.Size) -> torch.Tensor:
@@ -87,7 +87,7 @@ def main() -> None:
         "--rooms", type=int, default=0, metavar="N", help="other rooms whose common part is set aside"
     )
     parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--json", type=Path, help="write the metrics to this file as well")
     arguments = parser.parse_args()
     print(describe_run())
     print("| model | method | grid | peak inside (by chance) | density ratio, mean | median |")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lookalike import render, scenes
-from lookalike.explainers import Decomposition
+from lookalike.explainers import SharesExplainer
 from lookalike.models.embedder import Embedder
 from lookalike.types import Picture
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9)
     arguments = parser.parse_args()
     embedder = Embedder.load(arguments.model, precision="fp32")
-    why = Decomposition(embedder)(*room_pictures(arguments.seed))
+    why = SharesExplainer(embedder)(*room_pictures(arguments.seed))
     IMAGES.mkdir(exist_ok=True)
     picture = IMAGES / "why.jpg"
     render.side_by_side(why).save(picture, quality=90)

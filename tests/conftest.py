@@ -20,7 +20,7 @@ TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 3}
 
 @pytest.fixture(scope="session")
 def goldens():
-    """Folder of figures that the original research codes computed."""
+    """Folder of metrics that the original research codes computed."""
     return TESTS / "goldens"
 
 

@@ -9,7 +9,7 @@ import pytest
 import lookalike
 
 PUBLIC = {
-    "Affinity", "Difference", "Embedder", "Explanation", "Gallery", "Geometry", "Hit", "LookalikeError",
+    "CellSimilarity", "Difference", "Embedder", "Explanation", "Gallery", "Geometry", "Hit", "LookalikeError",
     "Picture", "Shares", "__version__", "difference", "explain", "place_matches", "render", "scenes",
 }  # fmt: skip
 

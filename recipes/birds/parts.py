@@ -1,4 +1,4 @@
-"""Where an AVSL model's figures come from: each level alone, all joined, and through the graph.
+"""Where an AVSL model's metrics come from: each level alone, all joined, and through the graph.
 
     uv run python recipes/birds/parts.py runs/birds/avsl-0 runs/birds/avsl-last-0 --shared ../shared
 
@@ -23,7 +23,7 @@ from lookalike.ops.metrics_per_query import average_precisions_at_r, is_recalled
 from lookalike.ops.relevant_ranks import relevant_ranks
 
 
-def figures(similarity: Tensor, codes: Tensor) -> str:
+def metrics(similarity: Tensor, codes: Tensor) -> str:
     """Recall@1 and MAP@R in percent, of a (G, G) similarity without its diagonal."""
     similarity = similarity.clone().fill_diagonal_(-torch.inf)
     ranks = relevant_ranks(similarity, same_class(codes))
@@ -45,12 +45,12 @@ def parts(folder: Path, test: LabeledImages) -> list[str]:
     codes = torch.tensor(test.codes)
     units = [F.normalize(e, dim=1) for e in nodes.embeddings]
     rows = [
-        f"| {folder.name}: level {i + 1} alone ({layer.in_features} channels) | {figures(u @ u.T, codes)} |"
+        f"| {folder.name}: level {i + 1} alone ({layer.in_features} channels) | {metrics(u @ u.T, codes)} |"
         for i, (u, layer) in enumerate(zip(units, model.network.layers, strict=True))
     ]
     joined = sum(u @ u.T for u in units)
-    rows.append(f"| {folder.name}: all joined, without the graph | {figures(joined, codes)} |")
-    rows.append(f"| {folder.name}: through the graph | {figures(-model.distances(nodes), codes)} |")
+    rows.append(f"| {folder.name}: all joined, without the graph | {metrics(joined, codes)} |")
+    rows.append(f"| {folder.name}: through the graph | {metrics(-model.distances(nodes), codes)} |")
     return [*rows, f"| {folder.name}: certainties, mean and deviation | {spread(nodes)} | |"]
 
 

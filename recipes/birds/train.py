@@ -4,7 +4,7 @@
     uv run python recipes/birds/train.py --out runs/birds --only proxy-anchor --seeds 0
 
 Trains on 50 classes, evaluates on 50 others, with the same settings for every objective and the
-untouched network beside them. No figure of the test classes decides anything in a training. A run
+untouched network beside them. No metric of the test classes decides anything in a training. A run
 that was interrupted goes on; the table is written after each.
 """
 
@@ -31,7 +31,7 @@ from lookalike.training import (
     AvslSettings,
     EmbeddingLoss,
     Objective,
-    Running,
+    RuntimeOptions,
     Trainable,
     TrainableAvsl,
     TrainableEmbedding,
@@ -40,7 +40,7 @@ from lookalike.training import (
     fit,
 )
 from lookalike.training.pictures import preprocessing_for
-from lookalike.training.validation import METRICS, figures_of_queries
+from lookalike.training.validation import METRICS, metrics_of_queries
 
 WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"
 DIMS = 512
@@ -98,9 +98,9 @@ METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]
 }
 
 
-def figures(model: Trainable, test: LabeledImages, settings: TrainSettings) -> dict[str, Any]:
+def metrics(model: Trainable, test: LabeledImages, settings: TrainSettings) -> dict[str, Any]:
     """Each metric with its 95 % interval over queries."""
-    values = figures_of_queries(model, test, preprocessing_for(model.preprocessing, settings))
+    values = metrics_of_queries(model, test, preprocessing_for(model.preprocessing, settings))
     intervals = bootstrap_intervals(values, generator=torch.Generator().manual_seed(0))
     return {
         name: {"value": float(value), "low": float(low), "high": float(high)}
@@ -111,9 +111,9 @@ def figures(model: Trainable, test: LabeledImages, settings: TrainSettings) -> d
 def run(
     name: str, seed: int, shared: Path, out: Path, settings: TrainSettings, data: tuple[LabeledImages, ...]
 ) -> None:
-    """One training and its figures, unless they are there already."""
+    """One training and its metrics, unless they are there already."""
     folder = out / f"{name}-{seed}"
-    if (folder / "figures.json").exists():
+    if (folder / "metrics.json").exists():
         return
     train, test = data
     settings = replace(settings, seed=seed)
@@ -128,7 +128,7 @@ def run(
         out=folder,
         description={"method": name, "start": "mobilenetv2_100, ImageNet", "dims": DIMS},
         resume=folder.exists(),
-        running=Running(accelerator="cpu", checkpoint_every=20, on_progress=report(folder.name)),
+        runtime=RuntimeOptions(accelerator="cpu", checkpoint_every=20, on_progress=report(folder.name)),
     )
     found: dict[str, Any] = {
         "method": name,
@@ -137,8 +137,8 @@ def run(
         "seconds": round(time.perf_counter() - begun),  # since the last start, on a shared machine
         "cpu_seconds": round(time.process_time() - cpu),
     }
-    found |= figures(model, test, settings)
-    (folder / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
+    found |= metrics(model, test, settings)
+    (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabeledImages) -> None:
@@ -147,13 +147,13 @@ def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabeledImag
         file = out / f"frozen-{size[0]}.json"
         if not file.exists():
             model = TrainableEmbedding.of(start_model(shared))
-            found = figures(model, test, replace(settings, input_size=size))
+            found = metrics(model, test, replace(settings, input_size=size))
             file.write_text(json.dumps({"method": "frozen", "size": size} | found, indent=2) + "\n")
 
 
 def report(name: str) -> Callable[[TrainProgress], None]:
     def show(progress: TrainProgress) -> None:
-        if progress.step % 5 == 0 or progress.figures:
+        if progress.step % 5 == 0 or progress.metrics:
             row = {"run": name} | asdict(progress)
             print(
                 json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}),
@@ -170,7 +170,7 @@ def table(out: Path) -> str:
         found = json.loads(file.read_text())
         lines.append(f"| frozen, {found['size'][0]} px | {' | '.join(cell(found[m]) for m in METRICS)} |")
     runs: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(out.glob("*/figures.json")):
+    for file in sorted(out.glob("*/metrics.json")):
         found = json.loads(file.read_text())
         runs.setdefault(found["method"], []).append(found)
         row = " | ".join(cell(found[m]) for m in METRICS)
@@ -181,8 +181,8 @@ def table(out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(figure: dict[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f}–{100 * figure['high']:.1f})"  # noqa: RUF001
+def cell(metric: dict[str, float]) -> str:
+    return f"{100 * metric['value']:.1f} ({100 * metric['low']:.1f}–{100 * metric['high']:.1f})"  # noqa: RUF001
 
 
 def main() -> None:

@@ -186,7 +186,7 @@ def train(shared: Path, out: Path, settings: Settings, saved: Path) -> None:
 
 
 def learn(run: Run, lessons: Iterator[Lesson], validation: Validation) -> None:
-    """All steps that are left; figures to log.jsonl."""
+    """All steps that are left; metrics to log.jsonl."""
     sums: dict[str, float] = {}
     begun, n = time.perf_counter(), 0
     while run.step < run.settings.steps:

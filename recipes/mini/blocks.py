@@ -178,8 +178,8 @@ def _recalled(block: Block, out: Path) -> bool:
     return file.exists()
 
 
-def _remember(block: Block, out: Path, figures: dict[str, float]) -> None:
-    row = json.dumps({"block": block.name} | figures)
+def _remember(block: Block, out: Path, metrics: dict[str, float]) -> None:
+    row = json.dumps({"block": block.name} | metrics)
     print(row, flush=True)
     with (out / "log.jsonl").open("a") as log:
         log.write(row + "\n")

@@ -1,6 +1,6 @@
 """What ``mini`` reaches beside its teacher: Recall@K, and pictures a second of both in the same run.
 
-    uv run python recipes/mini/evaluate.py --shared ../shared [--model DIR] [--json figures.json]
+    uv run python recipes/mini/evaluate.py --shared ../shared [--model DIR] [--json metrics.json]
 
 Pictures are squashed to each network's input size. Class folders: all against all without the
 picture itself. Paintings: the share of queries with a relevant picture among the first K.
@@ -102,15 +102,15 @@ def paintings(network: Network, shared: Path) -> dict[str, dict[str, float]]:
     similarity = embed_files(network, queries) @ embed_files(network, gallery).T
     order = similarity.argsort(1, descending=True)
     relevant = json.loads((folder / "relevant.json").read_text())
-    figures = {}
+    metrics = {}
     for name in PAINTING_SETS:
         first = []  # rank of the first relevant picture, for each query
         for row, path in zip(order, queries.paths, strict=True):
             if path.name.startswith(name):
                 ranked = [gallery.paths[i].name for i in row.tolist()]
                 first.append(min(ranked.index(file) for file in relevant[path.name]))
-        figures[name] = {f"recall_at_{k}": sum(rank < k for rank in first) / len(first) for k in (1, 5)}
-    return figures
+        metrics[name] = {f"recall_at_{k}": sum(rank < k for rank in first) / len(first) for k in (1, 5)}
+    return metrics
 
 
 def pointing(network: Network, n_pairs: int = 100) -> dict[str, float]:
@@ -150,30 +150,30 @@ def pictures_per_second(network: Network, seconds: float = 8.0, batch: int = 32)
     return n / (time.perf_counter() - begun)
 
 
-def figures_of(network: Network, shared: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def metrics_of(network: Network, shared: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
     for name in CLASS_SETS:
         files = labeled(shared, name)
-        figures[name] = recall_at_k(embed_files(network, files), files.labels)
-    return figures | paintings(network, shared) | {"room_pairs": pointing(network)}
+        metrics[name] = recall_at_k(embed_files(network, files), files.labels)
+    return metrics | paintings(network, shared) | {"room_pairs": pointing(network)}
 
 
-def table(figures: dict[str, dict[str, Any]]) -> str:
+def table(metrics: dict[str, dict[str, Any]]) -> str:
     """Markdown: a row for each set, Recall in percent."""
-    names = list(figures)
+    names = list(metrics)
     lines = [
         f"| set | Recall@ | {' | '.join(names)} | mini / teacher at 1 |",
         "|---|---|" + "---|" * (len(names) + 1),
     ]
     for row in (*CLASS_SETS, *PAINTING_SETS):
-        scores = [figures[name][row] for name in names]
+        scores = [metrics[name][row] for name in names]
         cells = ["/".join(f"{100 * value:.1f}" for value in score.values()) for score in scores]
         at = "/".join(key.removeprefix("recall_at_") for key in scores[0])
         ratio = scores[0]["recall_at_1"] / scores[1]["recall_at_1"]
         lines.append(f"| {row} | {at} | {' | '.join(cells)} | {100 * ratio:.1f} % |")
-    rooms = [f"{100 * figures[name]['room_pairs']['on_painting']:.1f}" for name in names]
+    rooms = [f"{100 * metrics[name]['room_pairs']['on_painting']:.1f}" for name in names]
     lines.append(f"| room pairs, map's peak on the shared painting (%) | | {' | '.join(rooms)} | |")
-    speeds = [f"{figures[name]['images_per_second']:.0f}" for name in names]
+    speeds = [f"{metrics[name]['images_per_second']:.0f}" for name in names]
     lines.append(f"| images/s, fp32 | | {' | '.join(speeds)} | |")
     return "\n".join(lines)
 
@@ -184,7 +184,7 @@ def main() -> None:
     )
     parser.add_argument("--shared", type=Path, default=shared_default())
     parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="write the metrics here too")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     teacher = Teacher(arguments.shared)
@@ -192,10 +192,10 @@ def main() -> None:
         exported(arguments.model),
         Network("teacher", INPUT_SIZE, teacher.pooled, lambda pictures: teacher.maps(pictures).last),
     )
-    figures = {network.name: figures_of(network, arguments.shared) for network in networks}
+    metrics = {network.name: metrics_of(network, arguments.shared) for network in networks}
     for network in networks:
-        figures[network.name]["images_per_second"] = pictures_per_second(network)
-    print(table(figures))
+        metrics[network.name]["images_per_second"] = pictures_per_second(network)
+    print(table(metrics))
     if arguments.json:
         where = {
             "date": datetime.date.today().isoformat(),
@@ -203,7 +203,7 @@ def main() -> None:
             "torch": torch.__version__,
             "timm": timm.__version__,
         }
-        arguments.json.write_text(json.dumps(where | figures, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(where | metrics, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the student does on classes that it has not seen: the figures by which the recipe was chosen."""
+"""How the student does on classes that it has not seen: the metrics by which the recipe was chosen."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from lookalike.explainers import difference, explain, place_matches
     from lookalike.gallery import Gallery, Hit
     from lookalike.models.embedder import Embedder
-    from lookalike.types import Affinity, Difference, Explanation, Geometry, Picture, Shares
+    from lookalike.types import CellSimilarity, Difference, Explanation, Geometry, Picture, Shares
 
 __version__ = "0.1.0"
 
 # Public names and where they live; looked up on first use, so that importing stays quick.
 _HOMES = {
-    "Affinity": "lookalike.types",
+    "CellSimilarity": "lookalike.types",
     "Difference": "lookalike.types",
     "Embedder": "lookalike.models.embedder",
     "Explanation": "lookalike.types",
@@ -34,7 +34,7 @@ _HOMES = {
 _MODULES = {"render", "scenes"}
 
 __all__ = [
-    "Affinity",
+    "CellSimilarity",
     "Difference",
     "Embedder",
     "Explanation",

@@ -240,7 +240,7 @@ class CellMatch:
 
 
 @dataclass(frozen=True)
-class Affinity:
+class CellSimilarity:
     """Which cell of the query matches which cell of the match."""
 
     values: FloatArray  # (Nq, Nm) signed; row sums are the query map, column sums the match map

@@ -55,13 +55,13 @@ def test_arrays_are_evaluated_and_the_rules_are_told(arrays):
         assert words in result.stdout, words
 
 
-def test_json_holds_figures_intervals_and_classes(arrays):
+def test_json_holds_metrics_intervals_and_classes(arrays):
     answer = json.loads(evaluate(arrays, "--json", "-k", "1,3", "--no-clustering").stdout)
-    assert [each["metric"] for each in answer["figures"]] == [
+    assert [each["metric"] for each in answer["metrics"]] == [
         "recall_at_1", "recall_at_3", "r_precision", "map_at_r", "mean_average_precision",
         "mean_reciprocal_rank",
     ]  # fmt: skip
-    assert all(each["low"] <= each["value"] <= each["high"] for each in answer["figures"])
+    assert all(each["low"] <= each["value"] <= each["high"] for each in answer["metrics"])
     assert {each["label"] for each in answer["classes"]} == {"a", "b", "c"}
     assert answer["clusters"] is None and answer["n_without_match"] == 1
 
@@ -102,7 +102,7 @@ def test_a_gallery_is_evaluated_by_its_labels(photos, tmp_path):
     answer = json.loads(run(uri, "--no-clustering", "--json").stdout)
     alone = json.loads(run(photos, "--no-clustering", "--json").stdout)
     assert (answer["model"], answer["n_gallery"], answer["n_classes"]) == ("mini", 12, 3)
-    for ours, theirs in zip(answer["figures"], alone["figures"], strict=True):
+    for ours, theirs in zip(answer["metrics"], alone["metrics"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
     check_sentence(run(uri, "--field", "color"), "none of the 12 pictures .* 'color' .*they have label")
     check_sentence(run(uri, "--model", "mini"), "is a gallery")

@@ -34,22 +34,22 @@ def files(tmp_path, noise):
     return tmp_path
 
 
-def figures_of(result):
+def metrics_of(result):
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     return {name: answer[name] for name in ("easy", "medium", "hard")}
 
 
-def test_ranks_give_the_original_figures_from_the_command_line(tmp_path, goldens):
+def test_ranks_give_the_original_metrics_from_the_command_line(tmp_path, goldens):
     with np.load(goldens / "revisited.npz") as archive:
         golden = dict(archive)
     (tmp_path / "gnd.pkl").write_bytes(pickle.dumps(json.loads(str(golden["gnd"]))))
     np.savez(tmp_path / "ranks.npz", ranks=golden["ranks"])
     result = evaluate("--gnd", tmp_path / "gnd.pkl", "--ranks", tmp_path / "ranks.npz", "--json")
-    for name, found in figures_of(result).items():
+    for name, found in metrics_of(result).items():
         expected = [float(golden[f"eval/{name}/mAP"]), *golden[f"eval/{name}/mP_at_1_5_10"]]
         assert [found[key] for key in ("map", "mp@1", "mp@5", "mp@10")] == pytest.approx(expected, abs=1e-12)
-    assert figures_of(result)["hard"]["ap"][1] is None
+    assert metrics_of(result)["hard"]["ap"][1] is None
 
 
 def test_ranks_scores_and_descriptors_agree_and_say_what_they_came_from(files):
@@ -57,7 +57,7 @@ def test_ranks_scores_and_descriptors_agree_and_say_what_they_came_from(files):
     ranks = evaluate(*gnd, "--ranks", files / "ranks.npz")
     scores = evaluate(*gnd, "--scores", files / "scores.npy")
     descriptors = evaluate(*gnd, "--queries", files / "q.npy", "--gallery", files / "g.npy")
-    assert figures_of(ranks) == figures_of(scores) == figures_of(descriptors)
+    assert metrics_of(ranks) == metrics_of(scores) == metrics_of(descriptors)
     cards = [json.loads(result.stdout)["protocol"] for result in (ranks, scores, descriptors)]
     assert [card["given"] for card in cards] == ["ranks", "scores", "descriptors"]
     assert cards[0]["query_boxes"] == "not stated: the ranks came without saying"
@@ -73,7 +73,7 @@ def test_distractors_are_ranked_and_named_on_the_card(files):
         *paths, "--distractors", files / "more.npy", "--distractors", files / "more.npy", "--json"
     )
     assert json.loads(among.stdout)["protocol"]["n_distractors"] == 600
-    assert figures_of(among)["medium"]["map"] < figures_of(alone)["medium"]["map"]
+    assert metrics_of(among)["medium"]["map"] < metrics_of(alone)["medium"]["map"]
     assert "11 images + 300 distractors" in evaluate(*paths, "--distractors", files / "more.npy").output
 
 
@@ -92,7 +92,7 @@ def test_whitening_is_learned_on_the_features_that_are_named(files, noise):
     )
     plain = evaluate(*paths, "--json")
     whitened = evaluate(*paths, "--whiten", files / "more_stretched.npy", "--whiten-width", 5, "--json")
-    assert figures_of(whitened) != figures_of(plain)
+    assert metrics_of(whitened) != metrics_of(plain)
     card = json.loads(whitened.stdout)["protocol"]
     assert "5 directions kept" in card["whitening"] and "more_stretched.npy" in card["whitening"]
     assert any(name.endswith("more_stretched.npy") for name in card["files"])
@@ -102,7 +102,7 @@ def test_reranking_and_other_ranks_show_before_and_after(files):
     gnd = ("--gnd", files / "gnd_tiny.pkl")
     sides = ("--queries", files / "q.npy", "--gallery", files / "g.npy")
     reranked = json.loads(evaluate(*gnd, *sides, "--rerank", "aqe", "-k", 11, "--json").stdout)
-    assert reranked["before"]["medium"] == figures_of(evaluate(*gnd, *sides, "--json"))["medium"]
+    assert reranked["before"]["medium"] == metrics_of(evaluate(*gnd, *sides, "--json"))["medium"]
     assert reranked["protocol"]["reranking"] == "aqe of the first 11"
     result = evaluate(
         *gnd, "--ranks", files / "ranks.npz", "--before", files / "ranks.npz", "--note", "two runs"
@@ -121,7 +121,7 @@ def test_images_are_described_with_boxes_cut_out_and_scales_on_the_card(files, n
     paths = ("--gnd", files / "gnd_tiny.pkl", "--images", files / "jpg", "--resolution", 64, "--json")
     cropped = evaluate(*paths, "--save-descriptors", files / "kept")
     whole = evaluate(*paths, "--whole-queries", "--scales", "1,0.5")
-    figures_of(cropped)
+    metrics_of(cropped)
     one, other = (json.loads(result.stdout)["protocol"] for result in (cropped, whole))
     assert (one["query_boxes"], one["scales"][:14]) == ("cropped", "1, 0.707, 0.5,")
     assert (other["query_boxes"], other["scales"][:7]) == ("ignored: whole query images", "1, 0.5,")
@@ -133,7 +133,7 @@ def test_images_are_described_with_boxes_cut_out_and_scales_on_the_card(files, n
     again = evaluate(
         *paths[:2], "--queries", files / "kept/queries.npy", "--gallery", files / "kept/gallery.npy", "--json"
     )
-    assert figures_of(again) == figures_of(cropped)
+    assert metrics_of(again) == metrics_of(cropped)
 
 
 def not_finite(files):

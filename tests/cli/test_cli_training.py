@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from lookalike.cli import app
 from lookalike.cli import training as command
 from lookalike.models.embedder import Embedder
-from lookalike.training import AvslSettings, Subject, TrainSettings, recorded
+from lookalike.training import AvslSettings, ModelSpec, TrainSettings, recorded
 
 FAST = ("--epochs", 2, "--batch-size", 4, "--input-size", 32, "--dims", 0, "--device", "cpu",
         "--evaluate-every", 2, "--set", "crop_pct=1.0")  # fmt: skip
@@ -50,10 +50,10 @@ def test_training_writes_a_model_that_embeds(trained, photos):
         [photos / "test/test0/0.png"]).shape[1])  # fmt: skip
 
 
-def test_json_has_the_figures_on_the_classes_of_the_test_split(trained):
+def test_json_has_the_metrics_on_the_classes_of_the_test_split(trained):
     printed = json.loads(trained[1].stdout)
     assert printed["model"] == str(trained[0])
-    assert set(printed["figures"]) == {"recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "map_at_r"}
+    assert set(printed["metrics"]) == {"recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "map_at_r"}
     assert printed["settings"]["epochs"] == 2
 
 
@@ -83,8 +83,8 @@ def test_an_earlier_versions_record_is_resumed(photos, tmp_path):
 
 
 def test_losses_of_pairs_draw_images_of_each_class():
-    assert Subject(loss="triplet").compares_images and not Subject(loss="arcface").compares_images
-    assert Subject(avsl=AvslSettings(base="margin")).compares_images
+    assert ModelSpec(loss="triplet").compares_images and not ModelSpec(loss="arcface").compares_images
+    assert ModelSpec(avsl=AvslSettings(base="margin")).compares_images
 
 
 def test_resuming_with_other_settings_names_them(trained, photos):

@@ -1,4 +1,4 @@
-"""Figures of retrieval: against pytorch-metric-learning, naive loops, and planted answers."""
+"""Metrics of retrieval: against pytorch-metric-learning, naive loops, and planted answers."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def check_agreement(found, expected):
         assert found[metric] == pytest.approx(value, abs=1e-6), metric
 
 
-def test_figures_without_self_match_equal_another_library(noise):
+def test_metrics_without_self_match_equal_another_library(noise):
     values, codes = embeddings(noise, 120, 40)
     units = torch.nn.functional.normalize(values)
     retrieved = retrieve(made(values, codes))
@@ -60,7 +60,7 @@ def test_figures_without_self_match_equal_another_library(noise):
     check_agreement(means(retrieved), judged_elsewhere(units, codes))
 
 
-def test_figures_of_queries_in_another_gallery_equal_another_library(noise):
+def test_metrics_of_queries_in_another_gallery_equal_another_library(noise):
     values, codes = embeddings(noise, 50, 40)
     gallery_values, gallery_codes = embeddings(noise, 90, 35, seed=3)
     retrieved = retrieve(made(values, codes), made(gallery_values, gallery_codes))
@@ -70,7 +70,7 @@ def test_figures_of_queries_in_another_gallery_equal_another_library(noise):
 
 
 @pytest.mark.parametrize("leaves_self_out", [True, False])
-def test_figures_with_ties_equal_another_library(noise, leaves_self_out):
+def test_metrics_with_ties_equal_another_library(noise, leaves_self_out):
     """Corners of a cube: a few directions only, so most similarities tie, also with the query's own."""
     values = (noise(80, 3) > 0).float() * 2 - 1
     codes = torch.randint(9, (80,), generator=torch.Generator().manual_seed(1))
@@ -108,11 +108,11 @@ def test_the_nearest_are_those_of_a_full_sort(noise):
     torch.testing.assert_close(retrieved.is_right(), right)
 
 
-def test_perfect_classes_are_perfect_in_every_figure():
+def test_perfect_classes_are_perfect_in_every_metric():
     values = torch.eye(6).repeat_interleave(4, dim=0)
     data = made(values, torch.arange(6).repeat_interleave(4))
     evaluation = summarize(retrieve(data), clusters=cluster_agreement(data))
-    assert all(figure.value == figure.low == figure.high == 1 for figure in evaluation.figures)
+    assert all(metric.value == metric.low == metric.high == 1 for metric in evaluation.metrics)
     assert evaluation.clusters.nmi == evaluation.clusters.ami == pytest.approx(1)
 
 
@@ -135,8 +135,8 @@ def test_worst_classes_come_first_and_say_what_is_found_instead():
 def test_intervals_hold_the_mean_and_shrink_with_more_queries(noise):
     wide, narrow = (summarize(retrieve(made(*embeddings(noise, n, 10)))) for n in (60, 600))
     for evaluation in (wide, narrow):
-        assert all(f.low <= f.value <= f.high for f in evaluation.figures)
-    width = [e.figure("recall_at_1").high - e.figure("recall_at_1").low for e in (wide, narrow)]
+        assert all(f.low <= f.value <= f.high for f in evaluation.metrics)
+    width = [e.metric("recall_at_1").high - e.metric("recall_at_1").low for e in (wide, narrow)]
     assert width[1] < 0.6 * width[0]
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from lookalike import scenes
-from lookalike.explainers import Decomposition
+from lookalike.explainers import SharesExplainer
 from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import positive_density_ratio
 
@@ -56,7 +56,7 @@ def test_maps_turn_to_what_two_rooms_truly_share(rooms):
         ratios = []
         for seed in range(4):
             query, match, painting = scenes.room_pair(seed, size=(120, 160))
-            why = Decomposition(embedder)(query.image, match.image)
+            why = SharesExplainer(embedder)(query.image, match.image)
             coverage = why.query_geometry.coverage_of(query.masks[painting], why.query_map.shape)
             ratios.append(positive_density_ratio(torch.from_numpy(why.query_map), torch.from_numpy(coverage)))
         return sum(ratios) / len(ratios)

@@ -16,8 +16,8 @@ from lookalike.models.heads import (
     Scale,
     all_but_the_top,
     build_head,
-    carry,
     describe_head,
+    propagate,
     whitening,
 )
 from made_heads import HEADS, batch_norm, linear
@@ -42,35 +42,35 @@ ALL = HEADS | OTHERS
 @pytest.mark.parametrize("name", ALL)
 def test_carried_parts_sum_to_the_output(name, dtype, noise):
     head = ALL[name](C).to(dtype).eval().requires_grad_(False)
-    parts = noise(B, N + 1, C, dtype=dtype)
-    parts[:, :, 2] = 0.0  # a gate sees exactly zero
-    expected = head(parts.sum(1))
-    assert_close(carry(head, parts).sum(1), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    shares = noise(B, N + 1, C, dtype=dtype)
+    shares[:, :, 2] = 0.0  # a gate sees exactly zero
+    expected = head(shares.sum(1))
+    assert_close(propagate(head, shares).sum(1), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_carrying_leaves_parts_and_head_unchanged(name, noise):
     head = ALL[name](C).eval()
-    parts = noise(B, N + 1, C)
-    before, weights = parts.clone(), {k: v.clone() for k, v in head.state_dict().items()}
-    carry(head, parts)
-    assert torch.equal(parts, before)
+    shares = noise(B, N + 1, C)
+    before, weights = shares.clone(), {k: v.clone() for k, v in head.state_dict().items()}
+    propagate(head, shares)
+    assert torch.equal(shares, before)
     assert all(torch.equal(v, weights[k]) for k, v in head.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_equal_cells_get_equal_parts(name, noise):
-    parts = noise(B, 1, C).repeat(1, N + 1, 1)
-    carried = carry(ALL[name](C).eval(), parts)
-    assert_close(carried[:, :1].expand(-1, N, -1), carried[:, :-1])
+def test_equal_cells_get_equal_shares(name, noise):
+    shares = noise(B, 1, C).repeat(1, N + 1, 1)
+    propagated = propagate(ALL[name](C).eval(), shares)
+    assert_close(propagated[:, :1].expand(-1, N, -1), propagated[:, :-1])
 
 
 def test_an_affine_head_shares_like_the_gradient_times_the_input(noise):
-    head, parts = nn.Sequential(linear(C, 9, bias=False), linear(9, 3, bias=False)), noise(1, N + 1, C)
+    head, shares = nn.Sequential(linear(C, 9, bias=False), linear(9, 3, bias=False)), noise(1, N + 1, C)
     factor = torch.ones(N + 1, requires_grad=True)
-    output = head((factor[:, None] * parts[0]).sum(0))
+    output = head((factor[:, None] * shares[0]).sum(0))
     expected = torch.stack([torch.autograd.grad(o, factor, retain_graph=True)[0] for o in output], dim=1)
-    assert_close(carry(head, parts)[0].detach(), expected)
+    assert_close(propagate(head, shares)[0].detach(), expected)
 
 
 def test_a_convolution_between_vectors_is_refused():
@@ -80,12 +80,12 @@ def test_a_convolution_between_vectors_is_refused():
 
 def test_an_unknown_layer_is_refused_by_name(noise):
     with pytest.raises(UnsupportedMethodError, match="can't pass through Softmax"):
-        carry(nn.Softmax(dim=-1), noise(B, N + 1, C))
+        propagate(nn.Softmax(dim=-1), noise(B, N + 1, C))
 
 
 def test_batch_norm_without_statistics_is_refused(noise):
     with pytest.raises(UnsupportedMethodError, match="running statistics"):
-        carry(nn.BatchNorm1d(C, track_running_stats=False).eval(), noise(B, N + 1, C))
+        propagate(nn.BatchNorm1d(C, track_running_stats=False).eval(), noise(B, N + 1, C))
 
 
 def test_plain_batch_norm_equals_torch(noise):

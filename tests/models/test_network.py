@@ -25,21 +25,21 @@ def vit(tiny_backbone):
 
 @pytest.mark.parametrize("pooling", NAMES)
 @torch.inference_mode()
-def test_parts_sum_to_the_embedding_with_prefix_tokens_and_every_head(pooling, vit, noise):
+def test_shares_sum_to_the_embedding_with_prefix_tokens_and_every_head(pooling, vit, noise):
     images = noise(2, 3, 42, 70)
     for name, head in HEADS.items():
         network = assemble(vit, {"name": pooling}, head(24).eval(), Preprocessing("squash", (42, 70)))
-        parts, expected = network.parts(images).values, network(images)
-        error = (parts.sum(1) - expected).norm(dim=1) / expected.norm(dim=1)
+        shares, expected = network.shares(images).values, network(images)
+        error = (shares.sum(1) - expected).norm(dim=1) / expected.norm(dim=1)
         assert float(error.max()) <= 1e-5, name
 
 
 @pytest.mark.parametrize("pooling", ["own", "cls", "gem"])
 @torch.inference_mode()
-def test_a_traced_forward_pass_has_the_same_parts(pooling, vit, noise):
+def test_a_traced_forward_pass_has_the_same_shares(pooling, vit, noise):
     images = noise(2, 3, 42, 70)
     network = assemble(vit, {"name": pooling}, HEADS["affine"](24), Preprocessing("squash", (42, 70)))
-    assert_close(network.parts_of(vit.trace(images)).values, network.parts(images).values)
+    assert_close(network.shares_of(vit.trace(images)).values, network.shares(images).values)
 
 
 @torch.inference_mode()
@@ -49,10 +49,10 @@ def test_the_residual_of_cls_is_what_cls_brought_itself(vit, noise):
     last = vit.model.blocks[-1]
     before = last.ls1.gamma.clone()
     last.ls1.gamma.zero_()
-    parts = assemble(vit, {"name": "cls"}, None, SQUASH).parts(images).values[0]
+    shares = assemble(vit, {"name": "cls"}, None, SQUASH).shares(images).values[0]
     last.ls1.gamma.copy_(before)
     # what remains on the cells is the norm's bias, spread evenly
-    assert_close(parts[:-1], parts[:1].expand(15, -1), rtol=0, atol=1e-5)
+    assert_close(shares[:-1], shares[:1].expand(15, -1), rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -84,22 +84,22 @@ def test_an_end_that_is_not_understood_embeds_but_is_not_explained(tiny_backbone
     with pytest.raises(
         UnsupportedMethodError, match="use method 'occlusion', or load it with pooling 'mean'"
     ):
-        network.parts(images)
+        network.shares(images)
     assert network.describe_pooling() == {"name": "own"}
 
 
 @torch.inference_mode()
-def test_parts_that_do_not_sum_to_the_embedding_are_refused(tiny_backbone, noise):
+def test_shares_that_do_not_sum_to_the_embedding_are_refused(tiny_backbone, noise):
     class Forgetful(nn.Module):
         def forward(self, features):
             return features.cells.mean(1)
 
-        def parts(self, trace):
+        def shares(self, trace):
             return torch.cat([trace.features.cells, trace.features.cells[:, :1]], dim=1)
 
     network = EmbeddingNetwork(tiny_backbone("test_resnet"), Forgetful()).eval()
     with pytest.raises(UnsupportedMethodError, match="the shares of test_resnet miss"):
-        network.parts(noise(1, 3, 64, 96))
+        network.shares(noise(1, 3, 64, 96))
 
 
 def test_an_input_that_does_not_fit_is_refused_in_one_sentence(tiny_backbone):

@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.models.heads import affine, carry
+from lookalike.models.heads import affine, propagate
 from lookalike.models.poolings import (
     AveragePlusMaxPooling,
     ClsPooling,
@@ -68,15 +68,15 @@ def cells(noise):
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @torch.inference_mode()
-def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, cells):
+def test_shares_sum_to_the_embedding_whatever_the_head(name, dtype, cells):
     pooling, trace = POOLINGS[name]().to(dtype), trace_of(cells.to(dtype))
-    pooled, parts = pooling(trace.features), pooling.parts(trace)
-    assert parts.shape == (B, H * W + 1, pooled.shape[1])
+    pooled, shares = pooling(trace.features), pooling.shares(trace)
+    assert shares.shape == (B, H * W + 1, pooled.shape[1])
     errors = {}
     for head_name in HEADS:
         head = made_head(head_name, pooled.shape[1]).to(dtype)
         expected = head(pooled)
-        missing = (carry(head, parts).sum(1) - expected).norm(dim=1)
+        missing = (propagate(head, shares).sum(1) - expected).norm(dim=1)
         errors[head_name] = float((missing / expected.norm(dim=1)).max())
     tolerance = 1e-5 if dtype == torch.float32 else 1e-12
     assert {name: error for name, error in errors.items() if not error <= tolerance} == {}
@@ -85,8 +85,8 @@ def test_parts_sum_to_the_embedding_whatever_the_head(name, dtype, cells):
 @pytest.mark.parametrize("name", POOLINGS)
 def test_a_pooling_over_cells_leaves_no_residual(name, cells):
     with torch.inference_mode():
-        parts = POOLINGS[name]().parts(trace_of(cells))
-    assert torch.equal(parts[:, -1], torch.zeros_like(parts[:, -1]))
+        shares = POOLINGS[name]().shares(trace_of(cells))
+    assert torch.equal(shares[:, -1], torch.zeros_like(shares[:, -1]))
 
 
 @pytest.mark.parametrize("name", [n for n in POOLINGS if n != "local whitening, regional"])  # its bias is all
@@ -95,8 +95,8 @@ def test_a_planted_cell_takes_the_share(name):
     cells[0, 1 * W + 3] = 5.0
     with torch.inference_mode():
         pooling = POOLINGS[name]()
-        parts = pooling.parts(trace_of(cells))[0, :-1]
-        heat = parts @ pooling(trace_of(cells).features)[0]
+        shares = pooling.shares(trace_of(cells))[0, :-1]
+        heat = shares @ pooling(trace_of(cells).features)[0]
     assert divmod(int(heat.argmax()), W) == (1, 3)
 
 
@@ -124,8 +124,8 @@ def test_regional_pooling_equals_a_loop_over_regions(cells):
 def test_local_whitening_by_hand():
     layer = affine(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
     cells = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-    parts = LocalHeadPooling(layer, MeanPooling()).parts(trace_of(cells, (1, 2)))
-    assert_close(parts, torch.tensor([[[1.75], [3.75], [0.0]]]))
+    shares = LocalHeadPooling(layer, MeanPooling()).shares(trace_of(cells, (1, 2)))
+    assert_close(shares, torch.tensor([[[1.75], [3.75], [0.0]]]))
 
 
 @pytest.mark.parametrize("power", [0.0, -1.0, float("nan")])
@@ -147,4 +147,4 @@ def test_cls_pooling_without_a_cls_token_is_refused(cells):
 
 def test_cls_pooling_without_recorded_attention_is_refused(cells):
     with pytest.raises(UnsupportedMethodError, match=r"attention .* can't be read"):
-        ClsPooling(nn.Sequential(), nn.Sequential()).parts(trace_of(cells))
+        ClsPooling(nn.Sequential(), nn.Sequential()).shares(trace_of(cells))

@@ -1,4 +1,4 @@
-"""CSA's arithmetic: against the original code's figures, naive loops and hand-computed numbers."""
+"""CSA's arithmetic: against the original code's metrics, naive loops and hand-computed numbers."""
 
 import math
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from lookalike.ops.attribution import (
-    affinity,
+    cell_similarity,
     mutual_best_matches,
     pair_maps,
     similarity_maps,
@@ -89,7 +89,7 @@ def test_the_map_of_an_embedding_of_zeros_is_zero(noise):
 def test_affinity_rows_and_columns_sum_to_the_two_maps(noise):
     query, match = noise(N, D), noise(M, D, seed=1)
     query_total, match_total = query.sum(0), match.sum(0)
-    pairs = affinity(query, match, query_total.norm(), match_total.norm())
+    pairs = cell_similarity(query, match, query_total.norm(), match_total.norm())
     zero = torch.zeros(D)
     query_map = similarity_maps(query, zero, F.normalize(match_total, dim=0)[None])[0]
     match_map = similarity_maps(match, zero, F.normalize(query_total, dim=0)[None])[0]
@@ -99,29 +99,30 @@ def test_affinity_rows_and_columns_sum_to_the_two_maps(noise):
 
 
 def test_affinity_with_an_embedding_of_zeros_is_zero(noise):
-    pairs = affinity(torch.zeros(N, D), noise(M, D), torch.tensor(0.0), torch.tensor(2.0))
+    pairs = cell_similarity(torch.zeros(N, D), noise(M, D), torch.tensor(0.0), torch.tensor(2.0))
     assert torch.equal(pairs, torch.zeros(N, M))
 
 
 def test_a_planted_permutation_is_found():
     order = torch.randperm(M, generator=torch.Generator().manual_seed(0))
-    affinities = 0.1 * torch.rand(M, M, generator=torch.Generator().manual_seed(1))
+    similarities = 0.1 * torch.rand(M, M, generator=torch.Generator().manual_seed(1))
     strengths = torch.linspace(0.5, 1.0, M)
-    affinities[torch.arange(M), order] = strengths
-    pairs = mutual_best_matches(affinities)
+    similarities[torch.arange(M), order] = strengths
+    pairs = mutual_best_matches(similarities)
     expected = torch.stack([torch.arange(M), order], dim=1).flip(0)  # strongest first
     assert torch.equal(pairs, expected)
 
 
 def test_mutual_matches_equal_a_double_loop(noise):
-    affinities = noise(N, M)
+    similarities = noise(N, M)
     expected = {
         (i, j)
         for i in range(N)
         for j in range(M)
-        if affinities[i, j] > 0 and affinities[i, j] >= max(affinities[i].max(), affinities[:, j].max())
+        if similarities[i, j] > 0
+        and similarities[i, j] >= max(similarities[i].max(), similarities[:, j].max())
     }
-    assert {tuple(pair) for pair in mutual_best_matches(affinities).tolist()} == expected
+    assert {tuple(pair) for pair in mutual_best_matches(similarities).tolist()} == expected
 
 
 def test_cells_that_pull_apart_do_not_match():

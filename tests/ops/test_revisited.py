@@ -48,7 +48,7 @@ def random_truth(generator, n_images, n_listed):
     return listed, torch.randint(3, (n_listed,), generator=generator)  # 0 positive, 1 junk, 2 neither
 
 
-def figures(ranks, listed, is_positive, is_junk, k):
+def metrics(ranks, listed, is_positive, is_junk, k):
     positions = clear_positions(positions_in_ranks(ranks, listed), is_positive, is_junk)
     return trapezoidal_average_precision(positions), precision_within(positions, k)
 
@@ -57,7 +57,7 @@ def figures(ranks, listed, is_positive, is_junk, k):
 def test_small_rankings_by_hand_walk(ranking, positives, junk):
     listed = torch.arange(len(ranking))[None]
     masks = [torch.tensor([[i in chosen for i in range(len(ranking))]]) for chosen in (positives, junk)]
-    ap, precision = figures(torch.tensor(ranking)[:, None], listed, *masks, k=2)
+    ap, precision = metrics(torch.tensor(ranking)[:, None], listed, *masks, k=2)
     expected = walk(ranking, positives, junk, 2)
     assert_close(
         torch.stack([ap[0], precision[0]]), torch.tensor(expected, dtype=torch.float64), equal_nan=True
@@ -71,7 +71,7 @@ def test_random_rankings_walk_by_walk(k):
     listed, grade = (
         torch.stack(x) for x in zip(*(random_truth(generator, 57, 13) for _ in range(11)), strict=True)
     )
-    found = torch.stack(figures(ranks, listed, grade == 0, grade == 1, k), dim=1)
+    found = torch.stack(metrics(ranks, listed, grade == 0, grade == 1, k), dim=1)
     expected = [
         walk(ranks[:, q].tolist(), set(listed[q][grade[q] == 0].tolist()),
              set(listed[q][grade[q] == 1].tolist()), k)
@@ -93,7 +93,7 @@ def test_precision_is_taken_within_no_more_than_the_last_positive():
     assert precision_within(torch.tensor([[0, 9]]), 10).tolist() == [0.2]
 
 
-def test_a_query_without_positives_has_no_figures_even_if_no_query_has_any():
+def test_a_query_without_positives_has_no_metrics_even_if_no_query_has_any():
     nothing = torch.zeros(2, 0, dtype=torch.long)
     assert trapezoidal_average_precision(nothing).isnan().all()
     assert precision_within(nothing, 5).isnan().all()

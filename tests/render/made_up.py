@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from lookalike.types import Affinity, CellMatch, Difference, Explanation, Geometry, Picture
+from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Geometry, Picture
 
 GRAY = (128, 128, 128)
 
@@ -65,7 +65,7 @@ def a_difference(values, *, size=(60, 90), names=("q.png", "x.png", "y.png")):
 
 def an_affinity(cells, *, query_size=(60, 90), match_size=(80, 50), names=("a.png", "b.jpg")):
     matches = tuple(CellMatch(query, match, 0.1 / rank, 0.9) for rank, (query, match) in enumerate(cells, 1))
-    return Affinity(
+    return CellSimilarity(
         values=np.zeros((15, 8), np.float32),
         query_grid=(3, 5),
         match_grid=(4, 2),

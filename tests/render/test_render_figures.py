@@ -39,7 +39,7 @@ FIGURES = {
 
 @pytest.mark.parametrize("width", [480, 1000])
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_a_figure_has_its_width_and_a_clean_margin(draw, width):
+def test_a_picture_has_its_width_and_a_clean_margin(draw, width):
     image = draw(width=width)
     assert image.mode == "RGB" and image.width == width
     border = pixels(image)
@@ -49,7 +49,7 @@ def test_a_figure_has_its_width_and_a_clean_margin(draw, width):
 
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_a_figure_that_is_too_narrow_is_refused(draw):
+def test_a_picture_that_is_too_narrow_is_refused(draw):
     with pytest.raises(ValueError, match="at least 480"):
         draw(width=300)
 
@@ -114,8 +114,8 @@ def test_match_lines_draws_no_more_than_n_lines():
 
 
 def test_match_lines_color_the_cells_that_match():
-    affinity = an_affinity([((2, 4), (0, 0))])
-    image = pixels(render.match_lines(affinity, width=1000))
+    cell_similarity = an_affinity([((2, 4), (0, 0))])
+    image = pixels(render.match_lines(cell_similarity, width=1000))
     sheet = Sheet(1000)
     above_list = image[: -sheet.margin - 2 * sheet.line]
     colorful = np.argwhere(np.ptp(above_list, axis=2) > 60)
@@ -125,7 +125,7 @@ def test_match_lines_color_the_cells_that_match():
     assert x[-1] == pytest.approx(query[1] + 3 * sheet.gap + match[1] / 2, abs=5)  # right edge of the match's
 
 
-def test_nan_is_refused_by_every_figure():
+def test_nan_is_refused_by_every_picture():
     bad = np.full((2, 3), np.nan, np.float32)
     for draw in (
         lambda: render.side_by_side(explanation(bad)),

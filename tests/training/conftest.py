@@ -7,7 +7,7 @@ from PIL import Image
 
 from lookalike.datasets import read_dataset
 from lookalike.models.loading import from_timm
-from lookalike.training import EmbeddingLoss, Running, TrainableEmbedding, TrainSettings
+from lookalike.training import EmbeddingLoss, RuntimeOptions, TrainableEmbedding, TrainSettings
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +73,8 @@ def proxy_anchor():
 
 
 @pytest.fixture
-def running():
+def runtime():
     def make(**changes):
-        return Running(**({"accelerator": "cpu"} | changes))
+        return RuntimeOptions(**({"accelerator": "cpu"} | changes))
 
     return make

@@ -14,11 +14,11 @@ from lookalike.training.log import CsvLog
 
 
 @pytest.fixture
-def train(tmp_path, tiny_model, proxy_anchor, settings, running, train_data):
+def train(tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data):
     """Trains in tmp_path / "out" unless told otherwise."""
 
     def run(model=None, objective=None, data=train_data, **options):
-        options = {"settings": settings(), "out": tmp_path / "out", "running": running()} | options
+        options = {"settings": settings(), "out": tmp_path / "out", "runtime": runtime()} | options
         chosen = options.pop("settings")
         return fit(model or tiny_model(), objective or proxy_anchor(), data, chosen, **options)
 
@@ -29,13 +29,13 @@ def test_the_loss_falls_and_unseen_classes_are_told_apart(
     train, tmp_path, tiny_model, settings, train_data, test_data
 ):
     model = tiny_model()
-    figures = train(model, settings=settings(epochs=8, evaluate_every=4), validation=test_data)
+    metrics = train(model, settings=settings(epochs=8, evaluate_every=4), validation=test_data)
     rows = CsvLog(tmp_path / "out" / "log.csv").rows()
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     evaluations = CsvLog(tmp_path / "out" / "evaluation.csv").rows()
     assert [row["epoch"] for row in evaluations] == [4, 8]
-    assert {name: evaluations[-1][name] for name in figures} == figures
-    assert figures["recall_at_1"] > 0.6  # 15 images of 3 classes: chance is 0.29
+    assert {name: evaluations[-1][name] for name in metrics} == metrics
+    assert metrics["recall_at_1"] > 0.6  # 15 images of 3 classes: chance is 0.29
 
 
 def test_the_folder_is_an_embedder_that_embeds_like_the_trained_network(
@@ -67,9 +67,9 @@ def test_curves_are_written_for_tensorboard_too(train, tmp_path, settings):
     assert b"train/loss" in events.read_bytes()
 
 
-def test_progress_says_how_far_how_fast_and_how_long(train, running):
+def test_progress_says_how_far_how_fast_and_how_long(train, runtime):
     seen = []
-    train(running=running(on_progress=seen.append))
+    train(runtime=runtime(on_progress=seen.append))
     assert [p.step for p in seen] == list(range(1, 10)) and {p.steps for p in seen} == {9}
     assert [p.epoch for p in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert seen[-1].remaining == 0 and all(p.images_per_second > 0 for p in seen)
@@ -87,11 +87,11 @@ class Broken(Objective):
         return {"broken": output.square().mean() * (float("nan") if self.calls > 2 else 1.0)}
 
 
-def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_checkpoint(train, tmp_path, running):
+def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_checkpoint(train, tmp_path, runtime):
     with pytest.raises(
         TrainingError, match=r"loss became nan at step 3 of 9 \(broken nan\); lower the learning"
     ):
-        train(objective=Broken(), running=running(checkpoint_every=1))
+        train(objective=Broken(), runtime=runtime(checkpoint_every=1))
     checkpoint = torch.load(tmp_path / "out" / "checkpoint.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     assert not (tmp_path / "out" / "model.safetensors").exists()
@@ -149,7 +149,7 @@ def test_an_unreadable_image_leaves_the_folder_free_for_another_start(train, tmp
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
-def test_a_device_that_is_not_there_is_said_before_the_start(train, tmp_path, running):
+def test_a_device_that_is_not_there_is_said_before_the_start(train, tmp_path, runtime):
     with pytest.raises(TrainingError, match="1 x tpuu can't be trained on"):
-        train(running=running(accelerator="tpuu"))
+        train(runtime=runtime(accelerator="tpuu"))
     assert not (tmp_path / "out").exists()

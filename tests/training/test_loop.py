@@ -60,7 +60,7 @@ def changed(before, after):
 
 
 def test_the_backbone_stands_still_in_the_warm_up_and_learns_after_it(
-    tmp_path, tiny_model, proxy_anchor, settings, running, train_data
+    tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data
 ):
     model = tiny_model()
     start, head = state(model, "backbone"), state(model.network, "head")
@@ -70,7 +70,7 @@ def test_the_backbone_stands_still_in_the_warm_up_and_learns_after_it(
         moved[progress.step] = changed(start, model.backbone.state_dict())
 
     chosen = settings(epochs=2, warm_up_epochs=1, frozen=("conv_stem",))
-    fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / "o", running=running(on_progress=watch))
+    fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / "o", runtime=runtime(on_progress=watch))
     assert not moved[3] and moved[4]
     assert not any(name.startswith("model.conv_stem") for name in moved[6])
     assert changed(head, model.network.head.state_dict())
@@ -78,19 +78,19 @@ def test_the_backbone_stands_still_in_the_warm_up_and_learns_after_it(
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_scale(
-    tmp_path, tiny_model, proxy_anchor, settings, running, train_data, freeze
+    tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data, freeze
 ):
     model = tiny_model()
     start = state(model, "backbone")
     chosen = settings(epochs=1, warm_up_epochs=0, freeze_batch_norm=freeze)
-    fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / "o", running=running())
+    fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / "o", runtime=runtime())
     moved = changed(start, model.backbone.state_dict())
     assert any(name.endswith("running_mean") for name in moved) != freeze
     assert any("bn1.weight" in name for name in moved)
 
 
 def test_the_gradient_is_clipped_to_its_length(
-    tmp_path, tiny_model, proxy_anchor, settings, running, train_data
+    tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data
 ):
     """With plain gradient descent at rate 1 a step is as long as the gradient."""
     for clip, limit in ((1e-3, 1e-3), (0, math.inf)):
@@ -100,7 +100,7 @@ def test_the_gradient_is_clipped_to_its_length(
             epochs=1, batch_size=18, images_per_class=0, optimizer="sgd", head_rate=1.0, clip=clip
         )
         chosen = replace(chosen, weight_decay=0.0)
-        fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / str(clip), running=running())
+        fit(model, proxy_anchor(), train_data, chosen, out=tmp_path / str(clip), runtime=runtime())
         step = float(
             (nn.utils.parameters_to_vector(model.network.head.parameters()).detach() - before).norm()
         )
@@ -110,12 +110,12 @@ def test_the_gradient_is_clipped_to_its_length(
 
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_mixed_precision_learns_about_the_same(
-    tmp_path, tiny_model, proxy_anchor, settings, running, train_data, precision
+    tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data, precision
 ):
     losses = {}
     for name in ("fp32", precision):
         chosen = settings(epochs=1, precision=name)
-        fit(tiny_model(), proxy_anchor(), train_data, chosen, out=tmp_path / name, running=running())
+        fit(tiny_model(), proxy_anchor(), train_data, chosen, out=tmp_path / name, runtime=runtime())
         losses[name] = [row["loss"] for row in CsvLog(tmp_path / name / "log.csv").rows()]
     assert losses["fp32"] != losses[precision]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.05)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from lookalike.cli import app
 from lookalike.cli.training import AVSL_SETTINGS, OTHER_SETTINGS, PRESET_HELP
-from lookalike.training import PRESETS, AvslSettings, Subject, preset
+from lookalike.training import PRESETS, AvslSettings, ModelSpec, preset
 
 
 def test_presets_are_as_published():
@@ -37,11 +37,11 @@ def test_an_unknown_preset_is_named_with_those_there_are():
 
 
 def test_what_is_trained_survives_json():
-    subject = Subject(model="resnet18", avsl=AvslSettings(top_k=7, level_weights=(1.0, 2.0, 3.0)))
-    assert Subject.from_dict(json.loads(json.dumps(subject.to_dict()))) == subject
-    assert Subject.from_dict({"model": "mini"}).avsl is None
+    spec = ModelSpec(model="resnet18", avsl=AvslSettings(top_k=7, level_weights=(1.0, 2.0, 3.0)))
+    assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert ModelSpec.from_dict({"model": "mini"}).avsl is None
     with pytest.raises(ValueError, match="dims"):
-        Subject(dims=0, avsl=AvslSettings())
+        ModelSpec(dims=0, avsl=AvslSettings())
 
 
 def run(*arguments):

@@ -19,7 +19,7 @@ from lookalike.training.log import CsvLog
 from lookalike.training.reranking import RerankerRunning, _Loop, fit_reranker, make_scorer, shortlist_losses
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
-from lookalike.training.reranking_variation import estranged, varied
+from lookalike.training.reranking_variation import domain_shifted, perturbed
 
 N = 60
 SCRIPT = Path(__file__).with_name("two_processes_reranking.py")
@@ -44,7 +44,7 @@ def settings(**changes):
     return RerankerSettings(**(small | changes))
 
 
-def running(**changes):
+def runtime(**changes):
     return RerankerRunning(accelerator="cpu", **changes)
 
 
@@ -98,7 +98,7 @@ def test_drawn_lists_follow_from_seed_and_step_and_hold_no_query(birds):
 def test_variation_keeps_one_unit_row_an_image(noise):
     seen = set()
     for seed in range(12):
-        new = varied(noise(30, 20), torch.Generator().manual_seed(seed))
+        new = perturbed(noise(30, 20), torch.Generator().manual_seed(seed))
         assert len(new) == 30 and new.isfinite().all()
         assert_close(new.norm(dim=1), torch.ones(30))
         seen.add(tuple(new.shape))
@@ -110,7 +110,7 @@ def test_estranged_queries_lean_one_way_and_stay_unit(noise):
     common = F.normalize(others[:2].sum(0) - others[2:4].sum(0), dim=0)
     leans = []
     for seed in range(5):
-        new = estranged(queries, others, torch.Generator().manual_seed(seed))
+        new = domain_shifted(queries, others, torch.Generator().manual_seed(seed))
         assert_close(new.norm(dim=1), torch.ones(200))
         assert (new * queries).sum(1).min() > 0  # still nearer to themselves than to their opposite
         leans.append(float((new @ common).mean() - (queries @ common).mean()))
@@ -152,7 +152,7 @@ def test_training_lowers_the_loss_and_its_file_is_a_checkpoint(birds, tmp_path, 
             "method": kind, "lists": "drawn", "loss": "ranking", "temperature": 0.1, "optimizer": "adamw",
             "rate": 0.003, "reconstruction": 0.1, "n_anchors": 9,
         }  # fmt: skip
-    written = fit_reranker([birds], settings(**changes), out=tmp_path / "o", running=running(half=True))
+    written = fit_reranker([birds], settings(**changes), out=tmp_path / "o", runtime=runtime(half=True))
     curve = losses(tmp_path / "o")
     assert len(curve) == 40 and sum(curve[-10:]) < 0.95 * sum(curve[:10])
     assert load_scorer(written).network.sizes.n_anchors in (8, 9)
@@ -173,10 +173,10 @@ def test_a_resumed_training_is_the_one_that_never_stopped_bit_for_bit(
         if progress.step == 4:
             raise Killed
 
-    fit_reranker([birds], settings(), out=tmp_path / "whole", running=running())
+    fit_reranker([birds], settings(), out=tmp_path / "whole", runtime=runtime())
     with pytest.raises(Killed):
-        fit_reranker([birds], settings(), out=tmp_path / "k", running=running(on_progress=killed))
-    fit_reranker([birds], settings(), out=tmp_path / "k", resume=True, running=running())
+        fit_reranker([birds], settings(), out=tmp_path / "k", runtime=runtime(on_progress=killed))
+    fit_reranker([birds], settings(), out=tmp_path / "k", resume=True, runtime=runtime())
     assert losses(tmp_path / "k") == losses(tmp_path / "whole")
     resumed, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("k", "whole"))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
@@ -200,30 +200,30 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path):
 
 
 def test_bf16_trains_with_fp32_weights(birds, tmp_path):
-    written = fit_reranker([birds], settings(precision="bf16"), out=tmp_path / "o", running=running())
+    written = fit_reranker([birds], settings(precision="bf16"), out=tmp_path / "o", runtime=runtime())
     assert load_file(written)["topk_proj.weight"].dtype == torch.float32
     assert all(map(math.isfinite, losses(tmp_path / "o")))
 
 
 def test_what_cannot_be_trained_is_said_before_it_starts(birds, tmp_path):
     with pytest.raises(DatasetError, match="60 images, too few for lists of 60"):
-        fit_reranker([birds], settings(candidates=60), out=tmp_path / "a", running=running())
+        fit_reranker([birds], settings(candidates=60), out=tmp_path / "a", runtime=runtime())
     with pytest.raises(DatasetError, match="batch of 999 queries can't be drawn"):
-        fit_reranker([birds], settings(batch_size=999), out=tmp_path / "b", running=running())
+        fit_reranker([birds], settings(batch_size=999), out=tmp_path / "b", runtime=runtime())
     with pytest.raises(TrainingError, match="no training to resume"):
-        fit_reranker([birds], settings(), out=tmp_path / "c", resume=True, running=running())
+        fit_reranker([birds], settings(), out=tmp_path / "c", resume=True, runtime=runtime())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(TrainingError, match="is not empty"):
-        fit_reranker([birds], settings(), out=tmp_path / "full", running=running())
-    fit_reranker([birds], settings(steps=1), out=tmp_path / "d", running=running())
+        fit_reranker([birds], settings(), out=tmp_path / "full", runtime=runtime())
+    fit_reranker([birds], settings(steps=1), out=tmp_path / "d", runtime=runtime())
     with pytest.raises(TrainingError, match="started with other settings"):
-        fit_reranker([birds], settings(steps=2), out=tmp_path / "d", resume=True, running=running())
+        fit_reranker([birds], settings(steps=2), out=tmp_path / "d", resume=True, runtime=runtime())
 
 
 def test_a_loss_that_is_no_number_stops_the_training(birds, tmp_path):
     with pytest.raises(TrainingError, match="lower the rate"):
-        fit_reranker([birds], settings(rate=1e12, clip=0, steps=30), out=tmp_path / "o", running=running())
+        fit_reranker([birds], settings(rate=1e12, clip=0, steps=30), out=tmp_path / "o", runtime=runtime())
 
 
 @pytest.mark.parametrize(

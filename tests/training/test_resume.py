@@ -28,9 +28,9 @@ def losses(folder):
 # 20 images, 3 steps an epoch, 9 in all: in the warm-up, in the middle of an epoch, at its end.
 @pytest.mark.parametrize(("step", "checkpoint_every"), [(2, 1), (5, 2), (6, 100)])
 def test_a_resumed_training_has_the_same_losses_and_weights_bit_for_bit(
-    tmp_path, step, checkpoint_every, tiny_model, proxy_anchor, settings, running, train_data
+    tmp_path, step, checkpoint_every, tiny_model, proxy_anchor, settings, runtime, train_data
 ):
-    fit(tiny_model(), proxy_anchor(), train_data, settings(), out=tmp_path / "whole", running=running())
+    fit(tiny_model(), proxy_anchor(), train_data, settings(), out=tmp_path / "whole", runtime=runtime())
     with pytest.raises(Killed):
         fit(
             tiny_model(),
@@ -38,7 +38,7 @@ def test_a_resumed_training_has_the_same_losses_and_weights_bit_for_bit(
             train_data,
             settings(),
             out=tmp_path / "killed",
-            running=running(on_progress=killed_at(step), checkpoint_every=checkpoint_every),
+            runtime=runtime(on_progress=killed_at(step), checkpoint_every=checkpoint_every),
         )
     torch.rand(7)  # the state of the generators is no part of it
     fit(
@@ -48,7 +48,7 @@ def test_a_resumed_training_has_the_same_losses_and_weights_bit_for_bit(
         settings(),
         out=tmp_path / "killed",
         resume=True,
-        running=running(),
+        runtime=runtime(),
     )
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 9
@@ -72,13 +72,13 @@ def with_memory(tiny_model, seed=0):
 
 @pytest.mark.parametrize("make", [avsl, with_memory])
 def test_what_an_objective_remembers_is_resumed_too(
-    tmp_path, make, tiny_model, settings, running, train_data
+    tmp_path, make, tiny_model, settings, runtime, train_data
 ):
     chosen = settings(epochs=2, warm_up_epochs=0)
-    fit(*make(tiny_model), train_data, chosen, out=tmp_path / "whole", running=running())
-    interrupted = running(on_progress=killed_at(5), checkpoint_every=4)
+    fit(*make(tiny_model), train_data, chosen, out=tmp_path / "whole", runtime=runtime())
+    interrupted = runtime(on_progress=killed_at(5), checkpoint_every=4)
     with pytest.raises(Killed):
-        fit(*make(tiny_model), train_data, chosen, out=tmp_path / "killed", running=interrupted)
+        fit(*make(tiny_model), train_data, chosen, out=tmp_path / "killed", runtime=interrupted)
     again = make(tiny_model, seed=5)
-    fit(*again, train_data, chosen, out=tmp_path / "killed", resume=True, running=running())
+    fit(*again, train_data, chosen, out=tmp_path / "killed", resume=True, runtime=runtime())
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")

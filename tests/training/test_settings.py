@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from lookalike.training import AvslSettings, Subject, TrainSettings
+from lookalike.training import AvslSettings, ModelSpec, TrainSettings
 
 
 def test_settings_come_back_from_json():
@@ -60,4 +60,4 @@ def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown settings of training: momentum"):
         TrainSettings.from_dict({"momentum": 0.9})
     with pytest.raises(ValueError, match="unknown parts of a training: network"):
-        Subject.from_dict({"network": "mini"})
+        ModelSpec.from_dict({"network": "mini"})

@@ -102,13 +102,13 @@ def test_processes_average_their_links(tiny_avsl):
     assert_close(objective.gates.links, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_a_trained_folder_is_an_avsl_model(tiny_avsl, train_data, test_data, settings, running, tmp_path):
+def test_a_trained_folder_is_an_avsl_model(tiny_avsl, train_data, test_data, settings, runtime, tmp_path):
     model, objective = tiny_avsl()
     small = settings(epochs=1, warm_up_epochs=0, input_size=(64, 96))
-    figures = fit(
-        model, objective, train_data, small, out=tmp_path / "m", validation=test_data, running=running()
+    metrics = fit(
+        model, objective, train_data, small, out=tmp_path / "m", validation=test_data, runtime=runtime()
     )
-    assert 0 <= figures["recall_at_1"] <= 1
+    assert 0 <= metrics["recall_at_1"] <= 1
     embedder = Embedder.load(tmp_path / "m", device="cpu", precision="fp32")
     images = list(test_data.paths[:4])
     avsl = AvslModel(embedder)

@@ -25,5 +25,5 @@ if __name__ == "__main__":
         [birds],
         SETTINGS,
         out=Path(sys.argv[1]),
-        running=RerankerRunning(devices=int(sys.argv[2]), accelerator="cpu"),
+        runtime=RerankerRunning(devices=int(sys.argv[2]), accelerator="cpu"),
     )

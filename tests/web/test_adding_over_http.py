@@ -70,5 +70,5 @@ def test_the_end_of_the_server_stops_a_job(writable, monkeypatch):
     top, gallery = writable
     app = create_app(gallery, add_from=top / "photos")
     with TestClient(app) as client:
-        app.state.served.jobs._is_stopping.set()
+        app.state.lookalike.jobs._is_stopping.set()
         assert finished(client, client.post("/api/galleries/g/jobs", json={}))["state"] == "stopped"

@@ -14,10 +14,10 @@ from lookalike.cli.arrays import commands as array_commands
 from lookalike.cli.comparing import commands as comparing_commands
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import commands as explaining_commands
-from lookalike.cli.figures import before_after
 from lookalike.cli.galleries import commands as gallery_commands
 from lookalike.cli.galleries import upkeep
 from lookalike.cli.models import models
+from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import commands as serving_commands
 from lookalike.cli.training import commands as training_commands

@@ -31,20 +31,20 @@ def compare(
     layout: Layout = "auto",
     embeddings: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Instead of DATA and models, twice; figures and lists only."),
+        typer.Option(metavar="FILE", help="Instead of DATA and models, twice; metrics and lists only."),
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A label for each row of both.")] = None,
     pairs: Annotated[int, typer.Option(min=2, help="Pairs whose maps are compared.")] = 40,
     cases: Annotated[int, typer.Option(min=0, help="Cases of each kind that are explained.")] = 4,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one file with figures, pairs and maps.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write one file with metrics, pairs and maps.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     limit: Limit = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Set two models side by side: figures, lists and maps.
+    """Set two models side by side: metrics, lists and maps.
 
     The study of Black et al. (WACV 2022), a transformer against a convolutional network, as one
     command, down to the queries on which the models part. Both answer the same queries, so differences
@@ -75,7 +75,7 @@ def compare(
             print_json(dataclasses.asdict(compared.comparison))
         else:
             _print_comparison(compared.comparison)
-        if report is not None:  # last: a page that can't be written costs no figure
+        if report is not None:  # last: a page that can't be written costs no metric
             write_text(report, comparison_report(compared))
             if not as_json:
                 typer.echo(f"wrote {report}")
@@ -94,7 +94,7 @@ def _print_comparison(found: Comparison) -> None:
             f"{each.low:+.2%} to {each.high:+.2%}",
             f"{each.p_value:.4f}",
         )
-        for each in found.figures
+        for each in found.metrics
     ]
     print_table(("", found.first, found.second, "difference", "95 % interval", "p"), rows)
     counts = found.outcomes

@@ -117,7 +117,7 @@ def evaluate(
             print_json(dataclasses.asdict(evaluation))
         else:
             _print_evaluation(evaluation, worst)
-        if report is not None:  # last: a page that can't be written costs no figure
+        if report is not None:  # last: a page that can't be written costs no metric
             write_text(report, evaluation_report(evaluation, retrieved))
             if not as_json:
                 typer.echo(f"wrote {report}")
@@ -140,7 +140,7 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
 
     rows = [
         (metric_title(each.metric), f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}")
-        for each in evaluation.figures
+        for each in evaluation.metrics
     ]
     if evaluation.clusters is not None:
         rows += [("NMI", f"{evaluation.clusters.nmi:.2%}", ""), ("AMI", f"{evaluation.clusters.ami:.2%}", "")]

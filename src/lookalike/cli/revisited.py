@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.figures import Show, import_figures, parse_numbers
 from lookalike.cli.options import AsJson, Model, Pooling
+from lookalike.cli.plots import Show, import_plots, parse_numbers
 from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from lookalike.evaluation.revisited import RevisitedFigures
+    from lookalike.evaluation.revisited import RevisitedMetrics
     from lookalike.evaluation.revisited_runs import DescriptorSettings, RevisitedRun
 
 _ONE_OF = "give one of --ranks, --scores, --queries with --gallery, or --images with --model"
@@ -91,7 +91,7 @@ def evaluate_revisited(
         Path | None, typer.Option(metavar="FILE", help="Other ranks, to compare --ranks with.")
     ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A line for the protocol card.")] = None,
-    figures: Annotated[
+    metrics: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write curves, AP per query and, with --images, framed results."),
     ] = None,
@@ -104,7 +104,7 @@ def evaluate_revisited(
     """Judge a ranking by the revisited Oxford/Paris protocol.
 
     Easy, medium and hard, from ranks, scores, descriptors, or the images themselves. A card of what
-    the figures depend on is printed with them: boxes, resolution, scales, whitening, rules, hashes of
+    the metrics depend on is printed with them: boxes, resolution, scales, whitening, rules, hashes of
     files.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
@@ -141,10 +141,10 @@ def evaluate_revisited(
                 crop=crop, keep=save_descriptors, notes=notes, progress=progress_bar,
             )  # fmt: skip
         written = []
-        if figures is not None:
-            drawing = import_figures()
-            story = drawing.story_of(run, images, difficulty=difficulty, crop=crop)
-            written = drawing.write_figures(story, figures, shown=parse_numbers(show))
+        if metrics is not None:
+            drawing = import_plots()
+            comparison = drawing.story_of(run, images, difficulty=difficulty, crop=crop)
+            written = drawing.write_plots(comparison, metrics, shown=parse_numbers(show))
         _print(run, written, as_json)
 
 
@@ -177,13 +177,13 @@ def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
 
     if as_json:
         before = {} if run.before is None else {"before": as_numbers(run.before)}
-        print_json({**as_numbers(run.figures), **before, "protocol": dataclasses.asdict(run.card),
-                    "figures": written})  # fmt: skip
+        print_json({**as_numbers(run.metrics), **before, "protocol": dataclasses.asdict(run.card),
+                    "metrics": written})  # fmt: skip
         return
     header = ("", "mAP", "mP@1", "mP@5", "mP@10", "queries")
     if run.before is not None:
         print_table(("before", *header[1:]), _rows(run.before))
-    print_table(header if run.before is None else ("after", *header[1:]), _rows(run.figures))
+    print_table(header if run.before is None else ("after", *header[1:]), _rows(run.metrics))
     typer.echo()
     for name, text in card_lines(run.card):
         typer.echo(f"{name:<12} {text}")
@@ -191,14 +191,14 @@ def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
         typer.echo(f"wrote        {path}")
 
 
-def _rows(figures: RevisitedFigures) -> list[tuple[str, ...]]:
+def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:
     return [
         (
             name,
             *(_percent(value) for value in (each.revisited_map, *each.mean_precision)),
             str(int(each.is_counted.sum())),
         )
-        for name, each in figures.by_difficulty.items()
+        for name, each in metrics.by_difficulty.items()
     ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lookalike.cli.printing import ShowCounted
     from lookalike.datasets import LabeledImages
-    from lookalike.training import Subject, TrainProgress, TrainSettings
+    from lookalike.training import ModelSpec, TrainProgress, TrainSettings
 
 commands = typer.Typer()
 
@@ -122,14 +122,14 @@ def train(
     with friendly_errors():
         _check_extra()
         from lookalike.reports.plots.training import training_curve
-        from lookalike.training import Running, TrainSettings, fit, recorded
+        from lookalike.training import RuntimeOptions, TrainSettings, fit, recorded
 
-        subject, settings = recorded(out) if resume else _beginning(preset, avsl)
-        if resume and (preset is not None or (avsl and subject.avsl is None)):
+        spec, settings = recorded(out) if resume else _beginning(preset, avsl)
+        if resume and (preset is not None or (avsl and spec.avsl is None)):
             raise ValueError("--preset and --avsl begin a training; leave them out with --resume")
         named = parse_assignments(others or [])
         names = {"model": model, "loss": loss, "dims": dims, "pooling": pooling}
-        subject = _changed(subject, _given(names), named)
+        spec = _changed(spec, _given(names), named)
         options = {
             "epochs": epochs, "batch_size": batch_size, "images_per_class": images_per_class,
             "backbone_rate": backbone_rate, "head_rate": head_rate, "loss_rate": loss_rate,
@@ -137,22 +137,22 @@ def train(
             "input_size": parse_size(input_size), "evaluate_every": evaluate_every, "seed": seed,
         }  # fmt: skip
         changes = {k: v for k, v in named.items() if k not in AVSL_SETTINGS} | _given(options)
-        if subject.compares_images and not resume:
+        if spec.compares_images and not resume:
             changes = {"images_per_class": 4} | changes  # so it needs some of each class
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
         images, validation = _read(data, split, evaluate_on, layout)
-        network, objective = subject.build(len(images.classes), settings)
+        network, objective = spec.build(len(images.classes), settings)
         with counting_bar("training") as show:
-            figures = fit(
+            metrics = fit(
                 network,
                 objective,
                 images,
                 settings,
                 out=out,
                 validation=validation,
-                description=subject.to_dict(),
+                description=spec.to_dict(),
                 resume=resume,
-                running=Running(
+                runtime=RuntimeOptions(
                     devices=devices,
                     accelerator=device,
                     workers=workers,
@@ -164,35 +164,33 @@ def train(
             )
         training_curve(out / "log.csv", out / "curve.png")
         if as_json:
-            print_json({"model": str(out), "figures": figures, "settings": settings.to_dict()})
+            print_json({"model": str(out), "metrics": metrics, "settings": settings.to_dict()})
         else:
             typer.echo(f"wrote {out}: use it as --model {out}")
 
 
-def _beginning(preset_name: str | None, avsl: bool) -> tuple[Subject, TrainSettings]:
+def _beginning(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
     """What is trained, and how, before other options change it."""
-    from lookalike.training import AvslSettings, Subject, TrainSettings, preset
+    from lookalike.training import AvslSettings, ModelSpec, TrainSettings, preset
 
     if preset_name is None:
-        return Subject(avsl=AvslSettings() if avsl else None), TrainSettings()
+        return ModelSpec(avsl=AvslSettings() if avsl else None), TrainSettings()
     chosen = preset(preset_name)
-    return Subject(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
+    return ModelSpec(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
 
 
-def _changed(subject: Subject, changes: dict[str, Any], named: dict[str, Any]) -> Subject:
-    """The subject with other names, and AVSL's own settings from ``--set`` and ``--loss``."""
+def _changed(spec: ModelSpec, changes: dict[str, Any], named: dict[str, Any]) -> ModelSpec:
+    """The spec with other names, and AVSL's own settings from ``--set`` and ``--loss``."""
     from lookalike.training import AvslSettings
 
     of_avsl = {name: value for name, value in named.items() if name in AVSL_SETTINGS}
-    if subject.avsl is None:
+    if spec.avsl is None:
         if of_avsl:
             raise ValueError(f"{', '.join(of_avsl)} are settings of AVSL; add --avsl or --preset")
-        return dataclasses.replace(subject, **changes)
+        return dataclasses.replace(spec, **changes)
     if "loss" in changes:
         of_avsl["base"] = changes["loss"]
-    return dataclasses.replace(
-        subject, **changes, avsl=AvslSettings.from_dict(subject.avsl.to_dict() | of_avsl)
-    )
+    return dataclasses.replace(spec, **changes, avsl=AvslSettings.from_dict(spec.avsl.to_dict() | of_avsl))
 
 
 def _read(
@@ -225,13 +223,13 @@ class _Read:
 
 
 def _shown(show: ShowCounted) -> Callable[[TrainProgress], None]:
-    """Move the bar, and print figures when there are some."""
+    """Move the bar, and print metrics when there are some."""
 
     def report(progress: TrainProgress) -> None:
         show(progress)
-        if progress.figures:
-            figures = ", ".join(f"{name} {value:.4f}" for name, value in progress.figures.items())
-            typer.echo(f"epoch {progress.epoch}: loss {progress.loss:.4f}, {figures}", err=True)
+        if progress.metrics:
+            metrics = ", ".join(f"{name} {value:.4f}" for name, value in progress.metrics.items())
+            typer.echo(f"epoch {progress.epoch}: loss {progress.loss:.4f}, {metrics}", err=True)
 
     return report
 

@@ -94,7 +94,7 @@ def train_reranker(
                 settings,
                 out=out,
                 resume=resume,
-                running=RerankerRunning(devices, device, half, _shown(show)),
+                runtime=RerankerRunning(devices, device, half, _shown(show)),
             )
         training_curve(out / "log.csv", out / "curve.png")
         if as_json:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import listed_images
-from lookalike.datasets.splits import Parts
+from lookalike.datasets.splits import SplitReaders
 from lookalike.errors import DatasetError
 
 WHOLE_SET = "cars_annos.mat"
@@ -25,7 +25,7 @@ def has_annotations(source: Path) -> bool:
     return (source / WHOLE_SET).exists() or _annotations(source, HALVES[0][0]) is not None
 
 
-def read_cars(source: Path) -> Parts:
+def read_cars(source: Path) -> SplitReaders:
     """The split of metric learning: classes 1 to 98 train, 99 to 196 test.
 
     The published division into training and test images is not used: it parts the images of every

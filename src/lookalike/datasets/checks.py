@@ -19,7 +19,7 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
     """Raise DatasetError for labels that no similarity can be learned from.
 
     There must be two classes, each with two images. Classes that training and validation share are
-    logged as a warning: figures on them say nothing of classes that were never seen.
+    logged as a warning: metrics on them say nothing of classes that were never seen.
     """
     if len(train.classes) < 2:
         raise DatasetError(
@@ -35,7 +35,7 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
         return
     if shared := sorted(set(train.classes) & set(validation.classes)):
         _logger.warning(
-            "%d of %d classes are in training and in evaluation, e.g. %s: figures on them say nothing "
+            "%d of %d classes are in training and in evaluation, e.g. %s: metrics on them say nothing "
             "of unseen classes",
             len(shared),
             len(validation.classes),

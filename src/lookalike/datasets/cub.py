@@ -7,12 +7,12 @@ from pathlib import Path
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
-from lookalike.datasets.splits import Parts
+from lookalike.datasets.splits import SplitReaders
 
 IMAGES, LABELS, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
 
 
-def read_cub(source: Path) -> Parts:
+def read_cub(source: Path) -> SplitReaders:
     """The split of metric learning: classes 1 to 100 train, 101 to 200 test.
 
     ``train_test_split.txt`` is not used: it parts the images of every class, and says nothing of

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from lookalike.datasets.labeled import LabeledImages
-from lookalike.datasets.splits import SPLITS, WHOLE, Parts
+from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
 
 
-def read_folders(source: Path) -> Parts:
+def read_folders(source: Path) -> SplitReaders:
     """The class folders below a folder, or below its splits; a class is called by its folder.
 
     Raises DatasetError for a missing folder, for splits beside other folders, and on reading for a

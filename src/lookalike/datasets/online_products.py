@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
-from lookalike.datasets.splits import Parts
+from lookalike.datasets.splits import SplitReaders
 from lookalike.errors import DatasetError
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
@@ -21,7 +21,7 @@ def folder_of_lists(source: Path) -> Path | None:
     return None
 
 
-def read_online_products(source: Path) -> Parts:
+def read_online_products(source: Path) -> SplitReaders:
     """The published split: 11,318 products train, 11,316 others test; a class is a product.
 
     The images lie below the folder itself or below ``images`` in it.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lookalike.datasets import cars, cub, folders, online_products, tables
 from lookalike.datasets.labeled import LabeledImages
-from lookalike.datasets.splits import WHOLE, Parts, chosen
+from lookalike.datasets.splits import WHOLE, SplitReaders, chosen
 from lookalike.errors import DatasetError
 
-LAYOUTS: Mapping[str, Callable[[Path], Parts]] = {
+LAYOUTS: Mapping[str, Callable[[Path], SplitReaders]] = {
     "folders": folders.read_folders,
     "cub": cub.read_cub,
     "cars": cars.read_cars,
@@ -50,7 +50,7 @@ def layout_of(source: Path) -> str:
     return "folders"
 
 
-def _parts(source: str | Path, layout: str) -> Parts:
+def _parts(source: str | Path, layout: str) -> SplitReaders:
     source = Path(source)
     if layout != "auto" and layout not in LAYOUTS:
         raise ValueError(f"layout is auto, {', '.join(LAYOUTS)}; got {layout!r}")

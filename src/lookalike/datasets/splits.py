@@ -1,4 +1,4 @@
-"""Parts of a dataset by name, and which of them is meant."""
+"""SplitReaders of a dataset by name, and which of them is meant."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SPLITS = ("train", "val", "test", "query", "gallery")
 WHOLE = ""  # the name of the one part of a dataset that has no splits
 
 # What a reader finds: each part with a function that reads it.
-Parts = Mapping[str, Callable[[], LabeledImages]]
+SplitReaders = Mapping[str, Callable[[], LabeledImages]]
 
 
-def chosen(split: str | None, parts: Parts, source: Path) -> LabeledImages:
+def chosen(split: str | None, parts: SplitReaders, source: Path) -> LabeledImages:
     """The part that is asked for, or the only one. Raises DatasetError where that is unclear."""
     names = ", ".join(sorted(parts))
     if split is None and len(parts) > 1:

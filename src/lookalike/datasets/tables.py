@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
-from lookalike.datasets.splits import SPLITS, WHOLE, Parts
+from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
 from lookalike.errors import DatasetError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -35,7 +35,7 @@ def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
         raise DatasetError(f"{file} can't be read as a table: {str(error).splitlines()[0]}") from error
 
 
-def read_labeled_table(source: Path) -> Parts:
+def read_labeled_table(source: Path) -> SplitReaders:
     """A table with the columns ``path`` and ``label``; a column ``split`` parts it.
 
     Relative paths are below the table's folder.
@@ -75,7 +75,7 @@ def lists_in(source: Path) -> dict[str, Path]:
     }
 
 
-def read_lists(source: Path) -> Parts:
+def read_lists(source: Path) -> SplitReaders:
     """A list for each split, such as query.txt and gallery.txt: on each line a path and a label.
 
     Paths hold no white space in a ``.txt``; in a table they may. Relative ones are below the folder.

@@ -1,4 +1,4 @@
-"""How good an embedding is at retrieval, on labeled images: figures, intervals, worst classes."""
+"""How good an embedding is at retrieval, on labeled images: metrics, intervals, worst classes."""
 
 from lookalike.evaluation.clustering import ClusterAgreement, can_cluster, cluster_agreement
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
@@ -11,15 +11,15 @@ from lookalike.evaluation.sources import (
     load_for_evaluation,
     open_data,
 )
-from lookalike.evaluation.summary import ClassFigures, Evaluation, Figure, summarize
+from lookalike.evaluation.summary import ClassMetrics, Evaluation, Metric, summarize
 
 __all__ = [
-    "ClassFigures",
+    "ClassMetrics",
     "ClusterAgreement",
     "Data",
     "Evaluation",
-    "Figure",
     "LabeledEmbeddings",
+    "Metric",
     "Retrieved",
     "can_cluster",
     "cluster_agreement",

@@ -1,4 +1,4 @@
-"""Figures of the revisited Oxford and Paris protocol, from ranks or from scores in blocks.
+"""Metrics of the revisited Oxford and Paris protocol, from ranks or from scores in blocks.
 
 Only the positions of the images that the ground truth lists are ever kept, so a million distractors
 cost time but no memory, and nothing is sorted.
@@ -37,7 +37,7 @@ Blocks = Callable[[], Iterable[Tensor]]  # scores (Q, B) of the gallery's rows i
 
 
 @dataclass(frozen=True)
-class DifficultyFigures:
+class DifficultyMetrics:
     """What one difficulty's positives and junk make of a ranking; a query without positives is NaN."""
 
     positions: Tensor  # (Q, P) int64 positions of the positives without junk, ascending, then NOWHERE
@@ -61,18 +61,18 @@ class DifficultyFigures:
 
 
 @dataclass(frozen=True)
-class RevisitedFigures:
+class RevisitedMetrics:
     """One ranking of a gallery judged by the protocol."""
 
     truth: RevisitedTruth
     n_gallery: int  # images ranked, distractors included
-    by_difficulty: Mapping[str, DifficultyFigures]  # easy, medium, hard
+    by_difficulty: Mapping[str, DifficultyMetrics]  # easy, medium, hard
     best: Tensor  # (Q, K) int64 gallery rows, best first; K = 0 where nobody asked
 
 
-def figures_of_ranks(
+def metrics_of_ranks(
     truth: RevisitedTruth, ranks: Tensor, *, n_distractors: int = 0, n_best: int = 0
-) -> RevisitedFigures:
+) -> RevisitedMetrics:
     """Judge ranks (G, Q): column q holds every gallery row once, best first, for query q.
 
     Distractors are the rows after the ground truth's images. Raises DatasetError for ranks of
@@ -90,9 +90,9 @@ def figures_of_ranks(
     return _judged(truth, positions, len(ranks), ranks[:n_best].T.long())
 
 
-def figures_of_scores(
+def metrics_of_scores(
     truth: RevisitedTruth, gallery: Blocks, distractors: Iterable[Tensor] = (), *, n_best: int = 0
-) -> RevisitedFigures:
+) -> RevisitedMetrics:
     """Judge scores, higher is better, that come in blocks (Q, B) of gallery rows.
 
     Equal scores (as float32) rank in the order of the rows. The gallery is asked twice: for the
@@ -139,8 +139,8 @@ def grade_masks(truth: RevisitedTruth) -> dict[str, Tensor]:
     return {name: codes == code for code, name in enumerate(("easy", "hard", "junk"))}
 
 
-def as_numbers(figures: RevisitedFigures) -> dict[str, dict[str, object]]:
-    """The figures for JSON, in [0, 1]; what has no value is None."""
+def as_numbers(metrics: RevisitedMetrics) -> dict[str, dict[str, object]]:
+    """The metrics for JSON, in [0, 1]; what has no value is None."""
     return {
         name: {
             "map": _number(each.revisited_map),
@@ -148,22 +148,22 @@ def as_numbers(figures: RevisitedFigures) -> dict[str, dict[str, object]]:
             "n_queries": int(each.is_counted.sum()),
             "ap": [_number(value) for value in each.average_precision.tolist()],
         }
-        for name, each in figures.by_difficulty.items()
+        for name, each in metrics.by_difficulty.items()
     }
 
 
-def _judged(truth: RevisitedTruth, positions: Tensor, n_gallery: int, best: Tensor) -> RevisitedFigures:
+def _judged(truth: RevisitedTruth, positions: Tensor, n_gallery: int, best: Tensor) -> RevisitedMetrics:
     grades = grade_masks(truth)
     by_difficulty = {}
     for name, (positives, junk) in DIFFICULTIES.items():
         is_positive, is_junk = (_any(grades, kinds) for kinds in (positives, junk))
         cleared = clear_positions(positions, is_positive, is_junk)
-        by_difficulty[name] = DifficultyFigures(
+        by_difficulty[name] = DifficultyMetrics(
             cleared,
             trapezoidal_average_precision(cleared),
             torch.stack([precision_within(cleared, k) for k in KS], dim=1),
         )
-    return RevisitedFigures(truth, n_gallery, by_difficulty, best)
+    return RevisitedMetrics(truth, n_gallery, by_difficulty, best)
 
 
 def _any(grades: Mapping[str, Tensor], kinds: Iterable[str]) -> Tensor:

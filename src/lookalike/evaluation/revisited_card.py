@@ -1,4 +1,4 @@
-"""The protocol card: what has to be known beside a figure to compare it with another."""
+"""The protocol card: what has to be known beside a metric to compare it with another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike.evaluation.revisited import RevisitedFigures
+from lookalike.evaluation.revisited import RevisitedMetrics
 
 NOT_STATED = "not stated: the {} came without saying"
 AVERAGE_PRECISION = (
@@ -18,7 +18,7 @@ PRECISION = "share of positives within k, or within the rank of the last positiv
 
 
 @dataclass(frozen=True)
-class Making:
+class DescriptorProvenance:
     """How descriptors were made, as far as anybody said; each a short sentence."""
 
     model: str
@@ -28,7 +28,7 @@ class Making:
     whitening: str
 
     @classmethod
-    def unknown(cls, given: str, *, whitening: str = "") -> Making:
+    def unknown(cls, given: str, *, whitening: str = "") -> DescriptorProvenance:
         """For ranks, scores or descriptors that came from elsewhere."""
         unsaid = NOT_STATED.format(given)
         return cls(unsaid, unsaid, unsaid, unsaid, whitening or unsaid)
@@ -58,24 +58,24 @@ class ProtocolCard:
 
 
 def protocol_card(
-    figures: RevisitedFigures,
+    metrics: RevisitedMetrics,
     given: str,
-    making: Making,
+    making: DescriptorProvenance,
     files: Mapping[str, str],
     *,
     reranking: str = "none",
     notes: tuple[str, ...] = (),
 ) -> ProtocolCard:
-    """The card of figures; ``files`` are the hashes of what they were computed from."""
-    truth = figures.truth
+    """The card of metrics; ``files`` are the hashes of what they were computed from."""
+    truth = metrics.truth
     ordered = (
         "as the ranks order them" if given == "ranks" else "in the order of the gallery's rows, as float32"
     )
     return ProtocolCard(
         dataset=truth.name,
         n_queries=len(truth),
-        n_images=truth.n_images if truth.images else figures.n_gallery,
-        n_distractors=figures.n_gallery - truth.n_images if truth.images else 0,
+        n_images=truth.n_images if truth.images else metrics.n_gallery,
+        n_distractors=metrics.n_gallery - truth.n_images if truth.images else 0,
         given=given,
         model=making.model,
         query_boxes=making.query_boxes,
@@ -86,7 +86,7 @@ def protocol_card(
         average_precision=AVERAGE_PRECISION,
         precision_at_k=PRECISION,
         ties=ordered,
-        left_out={name: int((~each.is_counted).sum()) for name, each in figures.by_difficulty.items()},
+        left_out={name: int((~each.is_counted).sum()) for name, each in metrics.by_difficulty.items()},
         files=files,
         notes=notes,
     )

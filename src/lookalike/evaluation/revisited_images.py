@@ -13,7 +13,7 @@ from torch import Tensor
 from lookalike import images
 from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
 from lookalike.errors import DatasetError
-from lookalike.evaluation.revisited_card import Making
+from lookalike.evaluation.revisited_card import DescriptorProvenance
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
@@ -111,7 +111,7 @@ def cropped(path: Path, box: Box | None, preprocessing: Preprocessing) -> Image.
     return part
 
 
-def making_of(embedder: Embedder, *, crop: bool) -> Making:
+def making_of(embedder: Embedder, *, crop: bool) -> DescriptorProvenance:
     """What the card says of descriptors that were made here."""
     preprocessing = embedder.preprocessing
     height, width = preprocessing.input_size
@@ -123,7 +123,7 @@ def making_of(embedder: Embedder, *, crop: bool) -> Making:
     }
     scales = ", ".join(f"{scale:.3g}" for scale in embedder.scales)
     power = f", generalized mean of power {embedder.scale_power:.3g}" if len(embedder.scales) > 1 else ""
-    return Making(
+    return DescriptorProvenance(
         model=f"{embedder.name}, fingerprint {embedder.fingerprint()[:16]}, {embedder.precision}",
         query_boxes="cropped" if crop else "ignored: whole query images",
         resolution=how[preprocessing.mode],

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
 from lookalike.errors import DatasetError
-from lookalike.evaluation.revisited import RevisitedFigures, figures_of_ranks, figures_of_scores
-from lookalike.evaluation.revisited_card import Making, ProtocolCard, file_hash, protocol_card
+from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
+from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
 from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, making_of
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
@@ -23,15 +23,15 @@ from lookalike.models.embedder import Embedder
 from lookalike.models.heads import whitening
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
 
-N_BEST = 100  # results a query that figures may show
+N_BEST = 100  # results a query that metrics may show
 
 
 @dataclass(frozen=True)
 class RevisitedRun:
-    """Figures, what they were compared with, and under which circumstances."""
+    """Metrics, what they were compared with, and under which circumstances."""
 
-    figures: RevisitedFigures
-    before: RevisitedFigures | None  # the first ranking where there are two
+    metrics: RevisitedMetrics
+    before: RevisitedMetrics | None  # the first ranking where there are two
     card: ProtocolCard
 
 
@@ -57,10 +57,10 @@ def run_on_ranks(
     """Judge a file of ranks (G, Q), and another one that it is compared with."""
     paths = [ranks] if before is None else [ranks, before]
     judged = [
-        figures_of_ranks(truth, read_ranks(path), n_distractors=n_distractors, n_best=N_BEST)
+        metrics_of_ranks(truth, read_ranks(path), n_distractors=n_distractors, n_best=N_BEST)
         for path in paths
     ]
-    making = Making.unknown("ranks")
+    making = DescriptorProvenance.unknown("ranks")
     card = protocol_card(
         judged[0], "ranks", making, _hashes(truth, paths), reranking=making.model, notes=tuple(notes)
     )
@@ -70,10 +70,10 @@ def run_on_ranks(
 def run_on_scores(truth: RevisitedTruth, scores: Path, *, notes: Sequence[str] = ()) -> RevisitedRun:
     """Judge a file of scores (Q, G), higher is better, one row a query."""
     blocks = torch.split(read_vectors(scores), ROWS, dim=1)
-    figures = figures_of_scores(truth, lambda: blocks, n_best=N_BEST)
+    metrics = metrics_of_scores(truth, lambda: blocks, n_best=N_BEST)
     files = _hashes(truth, [scores])
-    card = protocol_card(figures, "scores", Making.unknown("scores"), files, notes=tuple(notes))
-    return RevisitedRun(figures, None, card)
+    card = protocol_card(metrics, "scores", DescriptorProvenance.unknown("scores"), files, notes=tuple(notes))
+    return RevisitedRun(metrics, None, card)
 
 
 def run_on_descriptors(
@@ -86,7 +86,7 @@ def run_on_descriptors(
     progress: Progress = without_bar,
 ) -> RevisitedRun:
     """Judge the cosines of two files of descriptors (Q, D) and (G, D) of any length."""
-    making = Making.unknown("descriptors", whitening="none here")
+    making = DescriptorProvenance.unknown("descriptors", whitening="none here")
     origin = _Origin("descriptors", making, _hashes(truth, [queries, gallery]), tuple(notes))
     return _run(truth, open_vectors(queries), open_vectors(gallery), settings, origin, progress)
 
@@ -155,7 +155,7 @@ class _Origin:
     """Where descriptors came from, for the card."""
 
     given: str
-    making: Making
+    making: DescriptorProvenance
     files: dict[str, str]
     notes: tuple[str, ...]
 
@@ -173,7 +173,7 @@ def _run(
     _check_widths(queries, gallery, *distractors, *learned_on)
     prepare, making = _preparation(learned_on, settings.whiten_width, origin.making)
     asked = prepare(queries.whole())
-    figures = figures_of_scores(
+    metrics = metrics_of_scores(
         truth,
         lambda: _scores(asked, [gallery], prepare, without_bar),
         _scores(asked, distractors, prepare, progress),
@@ -181,11 +181,11 @@ def _run(
     )
     before, reranking = None, "none"
     if settings.rerank is not None:
-        before, reranking = figures, f"{settings.rerank} of the first {settings.k}"
-        figures = _reranked(truth, asked, prepare(gallery.whole()), settings)
+        before, reranking = metrics, f"{settings.rerank} of the first {settings.k}"
+        metrics = _reranked(truth, asked, prepare(gallery.whole()), settings)
     files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
-    card = protocol_card(figures, origin.given, making, files, reranking=reranking, notes=origin.notes)
-    return RevisitedRun(figures, before, card)
+    card = protocol_card(metrics, origin.given, making, files, reranking=reranking, notes=origin.notes)
+    return RevisitedRun(metrics, before, card)
 
 
 def _scores(
@@ -203,7 +203,7 @@ def _scores(
 
 def _reranked(
     truth: RevisitedTruth, queries: Tensor, gallery: Tensor, settings: DescriptorSettings
-) -> RevisitedFigures:
+) -> RevisitedMetrics:
     if settings.distractors:
         raise ValueError(
             "re-ranking here takes no distractors; re-rank the whole gallery with 'lookalike rerank' and "
@@ -212,7 +212,7 @@ def _reranked(
     assert settings.rerank is not None
     first = first_stage(queries, gallery, k=settings.k)
     ranks = full_ranks(first, make_reranker(settings.rerank)(first))
-    return figures_of_ranks(truth, ranks, n_best=N_BEST)
+    return metrics_of_ranks(truth, ranks, n_best=N_BEST)
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -220,8 +220,8 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _preparation(
-    learned_on: Sequence[VectorBlocks], width: int | None, making: Making
-) -> tuple[Callable[[Tensor], Tensor], Making]:
+    learned_on: Sequence[VectorBlocks], width: int | None, making: DescriptorProvenance
+) -> tuple[Callable[[Tensor], Tensor], DescriptorProvenance]:
     """What is done to rows of descriptors, and the card's words for it."""
     if not learned_on:
         return _unit, making

@@ -31,7 +31,7 @@ _BATCH = 32  # pictures that the model sees at once
 
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
-    """An embedder by name in fp32, so that figures are the same on every machine."""
+    """An embedder by name in fp32, so that metrics are the same on every machine."""
     if str(model).endswith(".onnx"):
         return load_any(model, **changes)
     return Embedder.load(model, precision="fp32", **changes)

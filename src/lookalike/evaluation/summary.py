@@ -1,4 +1,4 @@
-"""From what each query found to figures: means with intervals, classes, and the rules that held."""
+"""From what each query found to metrics: means with intervals, classes, and the rules that held."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A mean over queries and how far it can be trusted."""
 
     metric: str  # "recall_at_1", "map_at_r", ...
@@ -26,7 +26,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassMetrics:
     """How the queries of one class fare."""
 
     label: str
@@ -48,15 +48,15 @@ class Evaluation:
     n_gallery: int
     n_classes: int  # of the gallery
     width: int  # D
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     clusters: ClusterAgreement | None  # None where clustering was not wanted or not possible
-    classes: tuple[ClassFigures, ...]  # worst first: by MAP@R, then by name
+    classes: tuple[ClassMetrics, ...]  # worst first: by MAP@R, then by name
     rules: tuple[str, ...]  # sentences
     left_out: tuple[tuple[str, str], ...]  # files that are not among queries or gallery, and why
 
-    def figure(self, metric: str) -> Figure:
-        """The figure of that name. Raises KeyError."""
-        return {figure.metric: figure for figure in self.figures}[metric]
+    def metric(self, metric: str) -> Metric:
+        """The metric of that name. Raises KeyError."""
+        return {metric.metric: metric for metric in self.metrics}[metric]
 
 
 def summarize(
@@ -66,14 +66,14 @@ def summarize(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Means over queries with percentile bootstrap intervals, and the figures of each class."""
+    """Means over queries with percentile bootstrap intervals, and the metrics of each class."""
     generator = torch.Generator().manual_seed(seed)
     intervals = bootstrap_intervals(
         retrieved.values, generator=generator, n_resamples=n_resamples, confidence=CONFIDENCE
     )
     means = retrieved.values.mean(0)
-    figures = [
-        Figure(name, float(mean), float(low), float(high))
+    metrics = [
+        Metric(name, float(mean), float(low), float(high))
         for name, mean, (low, high) in zip(retrieved.metrics, means, intervals, strict=True)
     ]
     queries, gallery = retrieved.queries, retrieved.gallery
@@ -85,16 +85,16 @@ def summarize(
         n_gallery=len(gallery),
         n_classes=len(gallery.classes),
         width=gallery.values.shape[1],
-        figures=tuple(figures),
+        metrics=tuple(metrics),
         clusters=clusters,
-        classes=tuple(class_figures(retrieved)),
+        classes=tuple(class_metrics(retrieved)),
         rules=tuple(_rules(retrieved, clusters, n_resamples, seed)),
         left_out=queries.left_out + (() if retrieved.leaves_self_out else gallery.left_out),
     )
 
 
-def class_figures(retrieved: Retrieved) -> list[ClassFigures]:
-    """The figures of every class that has a query with a match, worst first."""
+def class_metrics(retrieved: Retrieved) -> list[ClassMetrics]:
+    """The metrics of every class that has a query with a match, worst first."""
     rows: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(retrieved.asked.tolist()):
         rows[retrieved.queries.labels[row]].append(i)
@@ -109,11 +109,11 @@ def class_figures(retrieved: Retrieved) -> list[ClassFigures]:
     return sorted(found, key=lambda each: (each.map_at_r, each.label))
 
 
-def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: float) -> ClassFigures:
+def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: float) -> ClassMetrics:
     """``first``: how often each label was found first by the queries of this class."""
     others = sorted(((n, name) for name, n in first.items() if name != label), key=lambda o: (-o[0], o[1]))
     n_confused, confused_with = others[0] if others else (0, "")
-    return ClassFigures(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
+    return ClassMetrics(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
 
 
 def graph_rule(judged: LabeledEmbeddings) -> list[str]:
@@ -132,7 +132,7 @@ def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples:
         f"Each of {n_gallery:,} images asks all others: its own row is no result, a copy in another row is."
         if retrieved.leaves_self_out
         else f"{n_queries:,} queries ask {n_gallery:,} gallery images; one that is among them finds itself.",
-        f"{retrieved.n_without_match:,} queries without a match are left out of every figure.",
+        f"{retrieved.n_without_match:,} queries without a match are left out of every metric.",
         "Similarity is the cosine; equal similarities rank in the order of the rows.",
         *graph_rule(retrieved.gallery),
         f"Intervals: {CONFIDENCE:.0%}, percentile bootstrap over queries, {n_resamples:,} resamples, seed "

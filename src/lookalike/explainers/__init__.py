@@ -9,10 +9,10 @@ from typing import Any
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
-from lookalike.explainers.decomposition import Decomposition, difference, explain_shares, place_matches
 from lookalike.explainers.gradcam import GradCam
 from lookalike.explainers.occlusion import EmbedsImages, Occlusion
 from lookalike.explainers.rollout import ConservingRollout, Rollout
+from lookalike.explainers.shares import SharesExplainer, difference, explain_shares, place_matches
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.onnx import OnnxEmbedder
 from lookalike.types import Explanation
@@ -21,12 +21,12 @@ __all__ = [
     "EXPLAINERS",
     "Avsl",
     "ConservingRollout",
-    "Decomposition",
     "EmbedsImages",
     "Explainer",
     "GradCam",
     "Occlusion",
     "Rollout",
+    "SharesExplainer",
     "difference",
     "explain",
     "explain_shares",
@@ -37,7 +37,7 @@ __all__ = [
 
 EXPLAINERS = {
     explainer.name: explainer
-    for explainer in (Decomposition, Rollout, ConservingRollout, GradCam, Occlusion, Avsl)
+    for explainer in (SharesExplainer, Rollout, ConservingRollout, GradCam, Occlusion, Avsl)
 }
 
 

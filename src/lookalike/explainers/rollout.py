@@ -26,19 +26,19 @@ from lookalike.types import Explanation, FloatArray, Geometry, Trace
 class _Side:
     """One image's tokens, ready to be compared."""
 
-    parts: Tensor  # (P + N, D) float64: what each token gives to the embedding; row 0 holds the residual
+    shares: Tensor  # (P + N, D) float64: what each token gives to the embedding; row 0 holds the residual
     attention: tuple[Tensor, ...]  # per layer (A, P + N, P + N) float64
     grid: tuple[int, int]
     geometry: Geometry
 
     @property
     def unit(self) -> Tensor:
-        return torch.nn.functional.normalize(self.parts.sum(0), dim=0)
+        return torch.nn.functional.normalize(self.shares.sum(0), dim=0)
 
     def values(self, other: Tensor) -> Tensor:
         """Each token's share of the cosine with another unit embedding: (P + N,)."""
-        norm: Tensor = self.parts.sum(0).norm()
-        return self.parts @ other / norm
+        norm: Tensor = self.shares.sum(0).norm()
+        return self.shares @ other / norm
 
     def to_map(self, values: Tensor) -> FloatArray:
         """The values of the patch tokens, without those of the prefix."""
@@ -120,14 +120,14 @@ def _side(embedder: Embedder, source: ImageSource) -> _Side:
         )
     image, geometry = embedder.tensor(source)
     trace = embedder.network.backbone.trace(image)
-    parts = embedder.network.parts_of(trace)
+    shares = embedder.network.shares_of(trace)
     attention = _global_attention(embedder, trace)
-    values = parts.values[0].double().cpu()  # (N + 1, D), the residual last
+    values = shares.values[0].double().cpu()  # (N + 1, D), the residual last
     n_prefix = trace.features.prefix.shape[1]
     tokens = torch.cat([values.new_zeros(n_prefix, values.shape[1]), values[:-1]])
     if n_prefix:
         tokens[0] = values[-1]
-    return _Side(tokens, attention, parts.grid, geometry)
+    return _Side(tokens, attention, shares.grid, geometry)
 
 
 def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, final
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers import Decomposition, explain_shares, make_explainer
+from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
 from lookalike.gallery.queries import Query, existing_file
 from lookalike.gallery.reranking import Lift, record_shares
 from lookalike.models.embedder import Embedder
@@ -88,7 +88,7 @@ class RecordExplainer:
     """Explains records for one query; stored shares of a record save its forward pass."""
 
     def __init__(
-        self, query: Query, embedder: Embedder, store: VectorStore, usual: str = Decomposition.name
+        self, query: Query, embedder: Embedder, store: VectorStore, usual: str = SharesExplainer.name
     ) -> None:
         self._query, self._embedder, self._store, self._usual = query, embedder, store, usual
 
@@ -99,7 +99,7 @@ class RecordExplainer:
         source = self._query.source
         assert source is not None
         file = existing_file(record)
-        if method == Decomposition.name:
+        if method == SharesExplainer.name:
             shares = record_shares(record, self._embedder, self._store)
             return explain_shares(query_shares, shares, source, file, model=self._embedder.name)
         if self._query.is_region:

@@ -51,13 +51,13 @@ class AvslModel:
 
         Raises UnreadableImageError, naming the file, at the first that can't be read.
         """
-        parts = []
+        shares = []
         for start in range(0, len(sources), _BATCH):
             tensors = [self.embedder.tensor(source)[0] for source in sources[start : start + _BATCH]]
             if len({tensor.shape for tensor in tensors}) == 1:
                 tensors = [torch.cat(tensors)]
-            parts += [self.network(tensor).nodes for tensor in tensors]
-        joined = Nodes.joined(parts)
+            shares += [self.network(tensor).nodes for tensor in tensors]
+        joined = Nodes.joined(shares)
         return Nodes(tuple(e.cpu() for e in joined.embeddings), tuple(c.cpu() for c in joined.certainties))
 
     def distances(self, query: Nodes, gallery: Nodes | None = None) -> Tensor:

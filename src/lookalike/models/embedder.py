@@ -24,10 +24,10 @@ from lookalike import images as image_files
 from lookalike.images import Preprocessing
 from lookalike.models import loading
 from lookalike.models.heads import L2Norm, all_but_the_top, whitening
-from lookalike.models.network import EmbeddingNetwork, PartsByPlace
+from lookalike.models.network import BatchShares, EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, describe, save_folder
 from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
-from lookalike.ops.passage import l2_norm
+from lookalike.ops.propagation import l2_norm
 from lookalike.types import Geometry, Picture, Shares
 
 ImageSource = str | Path | bytes | Image.Image | Picture
@@ -142,21 +142,21 @@ class Embedder:
     @torch.inference_mode()
     def pixel_shares(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
-        at_scales = [self.network.parts(scaled) for scaled in self._scaled(self._to_tensor(pixels[None]))]
+        at_scales = [self.network.shares(scaled) for scaled in self._scaled(self._to_tensor(pixels[None]))]
         if len(at_scales) == 1:
-            parts, grid = at_scales[0].values[0], at_scales[0].grid
+            shares, grid = at_scales[0].values[0], at_scales[0].grid
         else:
-            parts, grid = self._merge(at_scales)
-        return Shares(parts[:-1].float().cpu(), parts[-1].float().cpu(), grid, geometry)
+            shares, grid = self._merge(at_scales)
+        return Shares(shares[:-1].float().cpu(), shares[-1].float().cpu(), grid, geometry)
 
-    def _merge(self, at_scales: Sequence[PartsByPlace]) -> tuple[Tensor, tuple[int, int]]:
-        """Parts of all scales on the finest grid."""
+    def _merge(self, at_scales: Sequence[BatchShares]) -> tuple[Tensor, tuple[int, int]]:
+        """ShareRows of all scales on the finest grid."""
         grid = max((p.grid for p in at_scales), key=lambda g: g[0] * g[1])
-        parts = [l2_norm(p.values)[0] for p in at_scales]  # each (N_s + 1, D)
-        factors = scale_factors(torch.stack([p.sum(0) for p in parts]), torch.tensor(self.scale_power))
+        shares = [l2_norm(p.values)[0] for p in at_scales]  # each (N_s + 1, D)
+        factors = scale_factors(torch.stack([p.sum(0) for p in shares]), torch.tensor(self.scale_power))
         merged = [
             torch.cat([regrid(p[:-1], of_scale.grid, grid), p[-1:]]) * factor
-            for p, of_scale, factor in zip(parts, at_scales, factors, strict=True)
+            for p, of_scale, factor in zip(shares, at_scales, factors, strict=True)
         ]
         return torch.stack(merged).sum(0), grid
 

@@ -1,7 +1,7 @@
 """Layers after pooling: what they compute, and how the cells' shares pass through them.
 
-``carry`` takes a module and the parts of its input (see ``ops.passage``) and returns the parts of
-its output, so a head is any chain of the modules listed in ``carry``. Used by ``embedder`` for
+``propagate`` takes a module and the shares of its input (see ``ops.propagation``) and returns the shares of
+its output, so a head is any chain of the modules listed in ``propagate``. Used by ``embedder`` for
 heads and by ``poolings`` for what follows attention inside a transformer.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.ops import passage
+from lookalike.ops import propagation
 
 ACTIVATIONS = (
     nn.ReLU,
@@ -118,7 +118,7 @@ class Residual(nn.Module):
 
 
 class Gated(nn.Module):
-    """``activation(gate(x)) * value(x)``, the heart of SwiGLU; the gate is frozen when carried."""
+    """``activation(gate(x)) * value(x)``, the heart of SwiGLU; the gate is frozen when propagated."""
 
     def __init__(self, gate: nn.Module, value: nn.Module, activation: nn.Module) -> None:
         super().__init__()
@@ -130,43 +130,43 @@ class Gated(nn.Module):
         return result
 
 
-def carry(module: nn.Module, parts: Tensor) -> Tensor:
-    """Parts (B, M, D) of the module's output, from those of its input (B, M, C); last row residual.
+def propagate(module: nn.Module, shares: Tensor) -> Tensor:
+    """ShareRows (B, M, D) of the module's output, from those of its input (B, M, C); last row residual.
 
-    Raises UnsupportedMethodError for a module whose passage is not known.
+    Raises UnsupportedMethodError for a module whose propagation is not known.
     """
     match module:
         case nn.Sequential():
             for layer in module:
-                parts = carry(layer, parts)
-            return parts
+                shares = propagate(layer, shares)
+            return shares
         case nn.Identity() | nn.Dropout():
-            return parts
+            return shares
         case nn.Linear():
-            return passage.affine(parts, module.weight, module.bias)
+            return propagation.affine(shares, module.weight, module.bias)
         case Pointwise():
-            return passage.affine(parts, module.weight, module.convolution.bias)
+            return propagation.affine(shares, module.weight, module.convolution.bias)
         case nn.BatchNorm1d():
-            return passage.scale(parts, *_factor_and_shift(module))
+            return propagation.scale(shares, *_factor_and_shift(module))
         case PlainBatchNorm():
-            return passage.scale(parts, *_factor_and_shift(module.norm))
+            return propagation.scale(shares, *_factor_and_shift(module.norm))
         case nn.LayerNorm():
-            return passage.layer_norm(parts, module.weight, module.bias, module.eps)
+            return propagation.layer_norm(shares, module.weight, module.bias, module.eps)
         case nn.RMSNorm():
-            return passage.rms_norm(parts, module.weight, module.eps or torch.finfo(parts.dtype).eps)
+            return propagation.rms_norm(shares, module.weight, module.eps or torch.finfo(shares.dtype).eps)
         case L2Norm():
-            return passage.l2_norm(parts, module.eps)
+            return propagation.l2_norm(shares, module.eps)
         case Scale():
-            return passage.scale(parts, module.factor)
+            return propagation.scale(shares, module.factor)
         case Residual():
-            return parts + carry(module.branch, parts)
+            return shares + propagate(module.branch, shares)
         case Gated():
-            frozen: Tensor = module.activation(module.gate(parts.sum(1, keepdim=True)))
-            return carry(module.value, parts) * frozen
+            frozen: Tensor = module.activation(module.gate(shares.sum(1, keepdim=True)))
+            return propagate(module.value, shares) * frozen
         case Elementwise():
-            return passage.gate(parts, module)
+            return propagation.gate(shares, module)
         case _ if isinstance(module, ACTIVATIONS):
-            return passage.gate(parts, module)
+            return propagation.gate(shares, module)
     raise UnsupportedMethodError(
         f"shares can't pass through {type(module).__name__}; a head may hold affine layers, BatchNorm, "
         "LayerNorm, L2 and activations"

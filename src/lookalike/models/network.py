@@ -1,4 +1,4 @@
-"""Backbone, pooling and head as one module: images to embeddings, and to their parts by cell."""
+"""Backbone, pooling and head as one module: images to embeddings, and to their shares by cell."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from lookalike.errors import LookalikeError, UnsupportedMethodError
 from lookalike.images import Preprocessing
 from lookalike.models.backbones import Backbone
-from lookalike.models.heads import carry
+from lookalike.models.heads import propagate
 from lookalike.models.poolings import AttentionPooling, ClsPooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
 
 logger = logging.getLogger(__name__)
 
-# Largest difference between the sum of the parts and the embedding, relative to its length.
+# Largest difference between the sum of the shares and the embedding, relative to its length.
 COMPLETENESS = 1e-4
 
-_BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose parts need more than the features
+_BY_ATTENTION = (ClsPooling, AttentionPooling)  # poolings whose shares need more than the features
 
 
 @dataclass(frozen=True)
-class PartsByPlace:
+class BatchShares:
     """Embeddings of a batch, before the last L2 normalization, as sums over cells."""
 
     values: Tensor  # (B, N + 1, D) float32; the last row is the residual
@@ -83,29 +83,29 @@ class EmbeddingNetwork(nn.Module):
         result: Tensor = self.head(vectors)
         return result
 
-    def parts(self, images: Tensor) -> PartsByPlace:
+    def shares(self, images: Tensor) -> BatchShares:
         """The same embeddings as sums over cells.
 
         Raises UnsupportedMethodError where they can't be had, and where they do not sum to the
         embedding: an architecture whose inner workings are other than assumed is not explained.
         """
         if isinstance(self._understood_pooling(), _BY_ATTENTION):
-            return self.parts_of(self.backbone.trace(images))
+            return self.shares_of(self.backbone.trace(images))
         # Listening to attention costs a convolutional network of 15 ms another 2.
-        return self.parts_of(Trace(self.backbone(images), (), None))
+        return self.shares_of(Trace(self.backbone(images), (), None))
 
-    def parts_of(self, trace: Trace) -> PartsByPlace:
-        """The parts of a forward pass that the backbone has traced; raises as ``parts``."""
+    def shares_of(self, trace: Trace) -> BatchShares:
+        """The shares of a forward pass that the backbone has traced; raises as ``shares``."""
         pooling = self._understood_pooling()
-        parts = carry(self.head, carry(self.own_layers, pooling.parts(trace)))  # type: ignore[operator]
+        shares = propagate(self.head, propagate(self.own_layers, pooling.shares(trace)))  # type: ignore[operator]
         expected = self.head(self.own_layers(pooling(trace.features)))
-        error = (parts.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
+        error = (shares.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
         if not float(error.max()) <= COMPLETENESS:  # also true for NaN
             raise UnsupportedMethodError(
                 f"the shares of {self.backbone.architecture} miss {float(error.max()):.1e} of its embedding "
                 f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"
             )
-        return PartsByPlace(parts, trace.features.grid)
+        return BatchShares(shares, trace.features.grid)
 
     def _understood_pooling(self) -> nn.Module:
         if self.pooling is None:

@@ -1,6 +1,6 @@
-"""Poolings: features of a batch to one vector an image, and the same vector as parts by cell.
+"""Poolings: features of a batch to one vector an image, and the same vector as shares by cell.
 
-Every class has ``forward(features) -> (B, C)`` and ``parts(trace) -> (B, N + 1, C)``, whose rows
+Every class has ``forward(features) -> (B, C)`` and ``shares(trace) -> (B, N + 1, C)``, whose rows
 sum to it; the last row is the residual that no cell accounts for.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.models.heads import L2Norm, carry
-from lookalike.ops import passage, pooling
+from lookalike.models.heads import L2Norm, propagate
+from lookalike.ops import pooling, propagation
 from lookalike.types import AttentionCall, Features, Trace
 
 
@@ -27,7 +27,7 @@ class Pooling(Protocol):
         """The pooled vectors: (B, C)."""
         ...
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C), rows summing to the pooled vector, the residual last."""
         ...
 
@@ -41,9 +41,9 @@ class MeanPooling(nn.Module):
         """(B, C)."""
         return pooling.mean_pool(features.cells)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.mean_shares(trace.features.cells))
+        return propagation.with_residual(pooling.mean_shares(trace.features.cells))
 
 
 class MaxPooling(nn.Module):
@@ -55,9 +55,9 @@ class MaxPooling(nn.Module):
         """(B, C)."""
         return pooling.max_pool(features.cells)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.max_shares(trace.features.cells))
+        return propagation.with_residual(pooling.max_shares(trace.features.cells))
 
 
 class GemPooling(nn.Module):
@@ -76,9 +76,9 @@ class GemPooling(nn.Module):
         """(B, C)."""
         return pooling.gem_pool(features.cells, self.power)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
-        return passage.with_residual(pooling.gem_shares(trace.features.cells, self.power))
+        return propagation.with_residual(pooling.gem_shares(trace.features.cells, self.power))
 
 
 class AveragePlusMaxPooling(nn.Module):
@@ -94,10 +94,10 @@ class AveragePlusMaxPooling(nn.Module):
         """(B, C)."""
         return self.factor * pooling.average_plus_max_pool(features.cells)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         shares = pooling.average_plus_max_shares(trace.features.cells)
-        return passage.with_residual(self.factor * shares)
+        return propagation.with_residual(self.factor * shares)
 
 
 class RmacPooling(nn.Module):
@@ -109,10 +109,10 @@ class RmacPooling(nn.Module):
         """(B, C)."""
         return pooling.rmac_pool(features.cells, features.grid)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         features = trace.features
-        return passage.with_residual(pooling.rmac_shares(features.cells, features.grid))
+        return propagation.with_residual(pooling.rmac_shares(features.cells, features.grid))
 
 
 class RegionalPooling(nn.Module):
@@ -131,13 +131,13 @@ class RegionalPooling(nn.Module):
         regions = (_region(features, cells) for cells in pooling.rmac_regions(features.grid))
         return torch.stack([self.head(self.inner(region)) for region in regions]).sum(0)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, D)."""
         features = trace.features
         total: Tensor | None = None
         for cells in pooling.rmac_regions(features.grid):
-            inside = self.inner.parts(Trace(_region(features, cells), (), None))  # type: ignore[operator]
-            of_region = carry(self.head, inside)  # (B, n + 1, D)
+            inside = self.inner.shares(Trace(_region(features, cells), (), None))  # type: ignore[operator]
+            of_region = propagate(self.head, inside)  # (B, n + 1, D)
             if total is None:
                 b, n, d = features.cells.shape[0], features.cells.shape[1], of_region.shape[2]
                 total = of_region.new_zeros(b, n + 1, d)
@@ -165,11 +165,11 @@ class LocalHeadPooling(nn.Module):
         pooled: Tensor = self.inner(self._mapped(features))
         return pooled
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, D)."""
         mapped = Trace(self._mapped(trace.features), trace.attention, trace.last_block_input)
-        parts: Tensor = self.inner.parts(mapped)  # type: ignore[operator]
-        return parts
+        shares: Tensor = self.inner.shares(mapped)  # type: ignore[operator]
+        return shares
 
     def _mapped(self, features: Features) -> Features:
         return Features(self.layer(features.cells), features.prefix, features.grid)
@@ -178,8 +178,8 @@ class LocalHeadPooling(nn.Module):
 class ClsPooling(nn.Module):
     """The CLS token, or the mean of the first n prefix tokens (CLS and distillation token).
 
-    Its parts are the last attention layer's value vectors, weighted by the CLS token's attention,
-    through the rest of the network frozen. What the CLS token carried itself, and what it took
+    Its shares are the last attention layer's value vectors, weighted by the CLS token's attention,
+    through the rest of the network frozen. What the CLS token brought itself, and what it took
     from other prefix tokens, is the residual.
     """
 
@@ -198,7 +198,7 @@ class ClsPooling(nn.Module):
             raise UnsupportedMethodError("pooling 'cls' needs a CLS token; this model has none, use 'mean'")
         return features.prefix[:, : self.n_tokens].mean(1)
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         call = _last_global_attention(trace)
         if trace.last_block_input is None or call is None:
@@ -211,9 +211,9 @@ class ClsPooling(nn.Module):
         of_tokens = []
         for token in range(self.n_tokens):
             own = trace.last_block_input[:, token]
-            taken = carry(after_attention, _weighted_values(call, query=token, n_prefix=n_prefix))
-            parts = torch.cat([taken[:, :-1], taken[:, -1:] + own[:, None]], dim=1)
-            of_tokens.append(carry(after_block, parts))
+            taken = propagate(after_attention, _weighted_values(call, query=token, n_prefix=n_prefix))
+            shares = torch.cat([taken[:, :-1], taken[:, -1:] + own[:, None]], dim=1)
+            of_tokens.append(propagate(after_block, shares))
         return torch.stack(of_tokens).mean(0)
 
 
@@ -234,11 +234,11 @@ class AttentionPooling(nn.Module):
         pooled: Tensor = self._pool[0](torch.cat(tokens, dim=1))
         return pooled
 
-    def parts(self, trace: Trace) -> Tensor:
+    def shares(self, trace: Trace) -> Tensor:
         """(B, N + 1, C)."""
         n_prefix = trace.features.prefix.shape[1] if self.with_prefix else 0
         taken = _weighted_values(trace.attention[-1], query=0, n_prefix=n_prefix)
-        return carry(self._after_attention[0], taken)
+        return propagate(self._after_attention[0], taken)
 
 
 def _last_global_attention(trace: Trace) -> AttentionCall | None:

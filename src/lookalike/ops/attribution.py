@@ -42,7 +42,7 @@ def pair_maps(
     return query @ (match_total / norm), match @ (query_total / norm)
 
 
-def affinity(
+def cell_similarity(
     query: Float[Tensor, "N D"],
     match: Float[Tensor, "M D"],
     query_norm: Float[Tensor, ""],
@@ -55,21 +55,21 @@ def affinity(
     return query @ match.T / _not_zero(query_norm * match_norm)
 
 
-def mutual_best_matches(affinities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
+def mutual_best_matches(similarities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
     """Pairs (query cell, match cell) that prefer each other to all others, best first.
 
-    Pairs with an affinity of zero or less are left out. Ties go to the lower cell number.
+    Pairs with an cell_similarity of zero or less are left out. Ties go to the lower cell number.
 
     >>> mutual_best_matches(torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.0, 0.4]]))
     tensor([[0, 0],
             [2, 1]])
     """
-    best_match = affinities.argmax(1)  # (N,)
-    best_query = affinities.argmax(0)  # (M,)
-    cells = torch.arange(affinities.shape[0], device=affinities.device)
-    mutual = (best_query[best_match] == cells) & (affinities[cells, best_match] > 0)
+    best_match = similarities.argmax(1)  # (N,)
+    best_query = similarities.argmax(0)  # (M,)
+    cells = torch.arange(similarities.shape[0], device=similarities.device)
+    mutual = (best_query[best_match] == cells) & (similarities[cells, best_match] > 0)
     pairs = torch.stack([cells[mutual], best_match[mutual]], dim=1)
-    order = affinities[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)
+    order = similarities[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)
     return pairs[order]
 
 

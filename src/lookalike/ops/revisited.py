@@ -1,9 +1,9 @@
 """The revisited Oxford and Paris protocol (Radenović et al., CVPR 2018) as functions of positions.
 
-A query's ground truth lists a few images: positives and junk. All figures follow from where those
+A query's ground truth lists a few images: positives and junk. All metrics follow from where those
 stand in the ranking, so nothing here looks at more than that: ``positions`` are found in whole
 rankings (``positions_in_ranks``) or counted from scores in blocks (``order_keys``, ``count_ahead``),
-cleared of junk (``clear_positions``), and turned into figures. Positions count from 0.
+cleared of junk (``clear_positions``), and turned into metrics. Positions count from 0.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def precision_within(positions: Int[Tensor, "Q P"], k: int) -> Float[Tensor, " Q
 def precision_at_recall(positions: Int[Tensor, "Q P"], recall: Float[Tensor, " R"]) -> Float[Tensor, "Q R"]:
     """Best precision at or beyond each recall in [0, 1] (interpolated precision); NaN without positives.
 
-    For curves, which can be averaged over queries; the figures above do not interpolate.
+    For curves, which can be averaged over queries; the metrics above do not interpolate.
     """
     there = positions < NOWHERE
     n_positives = there.sum(1, keepdim=True)

@@ -45,7 +45,7 @@ class Palette:
     name: str
     signed: bool  # True: -limit..limit around zero; False: 0..limit, negative values drawn as zero
     table: ByteArray  # (n, 4) RGBA from the lowest value to the highest, evenly spaced
-    gray: float  # in [0, 1]: how much color figures take from the photo below
+    gray: float  # in [0, 1]: how much color pictures take from the photo below
 
     def range_of(self, limit: float) -> tuple[float, float]:
         """The values at the two ends of the table for a color limit."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from lookalike.render.colors import Palette, palette
-from lookalike.render.layout import Sheet, blank, centered, figure, row, side_title, stack
+from lookalike.render.layout import Sheet, blank, centered, composed, row, side_title, stack
 from lookalike.render.legend import legend, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.placement import fitted
@@ -43,7 +43,7 @@ def strip(
     geometries = [each for pair in explanations for each in (pair.query_geometry, pair.match_geometry)]
     unit = unit_of(explanations[0].additive)
     scale = legend(chosen, tiles.limit, unit, sheet, geometries=geometries)
-    return figure(_headline(explanations, sheet), [body, scale], sheet)
+    return composed(_headline(explanations, sheet), [body, scale], sheet)
 
 
 class _Tiles:

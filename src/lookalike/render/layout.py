@@ -21,7 +21,7 @@ class Sheet:
 
     def __post_init__(self) -> None:
         if self.width < MIN_WIDTH:
-            raise ValueError(f"a figure needs a width of at least {MIN_WIDTH} pixels, got {self.width}")
+            raise ValueError(f"a picture needs a width of at least {MIN_WIDTH} pixels, got {self.width}")
 
     @property
     def margin(self) -> int:
@@ -101,7 +101,7 @@ def centered(image: Image.Image, width: int, height: int | None = None) -> Image
     return page
 
 
-def figure(headline: Image.Image, parts: Sequence[Image.Image], sheet: Sheet) -> Image.Image:
+def composed(headline: Image.Image, parts: Sequence[Image.Image], sheet: Sheet) -> Image.Image:
     """Headline, and the parts below it on one axis, in the middle between the sheet's margins."""
     content = stack([headline, stack(parts, sheet.gap, align=0.5)], sheet.gap)
     canvas = blank(sheet.width, content.height + 2 * sheet.margin)

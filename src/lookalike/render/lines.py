@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lookalike.render.colors import ramp
-from lookalike.render.layout import Sheet, blank, figure, justified, row, side_title, stack
+from lookalike.render.layout import Sheet, blank, composed, justified, row, side_title, stack
 from lookalike.render.legend import number
 from lookalike.render.overlay import photo
 from lookalike.render.placement import canvas_box
 from lookalike.render.text import INK, MUTED, PAPER, Color, disc, text_line
-from lookalike.types import Affinity, CellMatch, Geometry
+from lookalike.types import CellMatch, CellSimilarity, Geometry
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -23,7 +23,7 @@ _ANCHORS = ((0.55, 0.19, 295.0), (0.63, 0.21, 350.0), (0.76, 0.16, 58.0), (0.90,
 _FINER = 2  # lines are drawn larger and then reduced, so that they have no stairs
 
 
-def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.Image:
+def match_lines(cell_similarity: CellSimilarity, *, n: int = 12, width: int = 1200) -> Image.Image:
     """Both photos with numbered lines between the n best matching cells, and a list of them: RGB.
 
     A line's number is its rank; color and thickness tell its contribution to the similarity, from
@@ -33,11 +33,11 @@ def match_lines(affinity: Affinity, *, n: int = 12, width: int = 1200) -> Image.
     """
     if n < 1:
         raise ValueError(f"n, the number of lines to draw, must be at least 1, got {n}")
-    sheet, matches = Sheet(width), affinity.matches[:n]
+    sheet, matches = Sheet(width), cell_similarity.matches[:n]
     links = _links(matches, sheet)
-    scene = _photos(affinity, links, sheet)
+    scene = _photos(cell_similarity, links, sheet)
     parts = [scene, _list(links, sheet)] if links else [scene]
-    return figure(_headline(affinity, len(matches), sheet), parts, sheet)
+    return composed(_headline(cell_similarity, len(matches), sheet), parts, sheet)
 
 
 class _Link(NamedTuple):
@@ -59,20 +59,29 @@ def _links(matches: Sequence[CellMatch], sheet: Sheet) -> list[_Link]:
     ]
 
 
-def _photos(affinity: Affinity, links: Sequence[_Link], sheet: Sheet) -> Image.Image:
+def _photos(cell_similarity: CellSimilarity, links: Sequence[_Link], sheet: Sheet) -> Image.Image:
     """Titles, and below them both photos with the links drawn over them."""
     gap = 3 * sheet.gap
     query_size, match_size = justified(
-        affinity.query.original_size, affinity.match.original_size, sheet.inner, gap
+        cell_similarity.query.original_size, cell_similarity.match.original_size, sheet.inner, gap
     )
-    photos = [_quiet(photo(affinity.query, query_size)), _quiet(photo(affinity.match, match_size))]
+    photos = [
+        _quiet(photo(cell_similarity.query, query_size)),
+        _quiet(photo(cell_similarity.match, match_size)),
+    ]
     ends = [
         (
-            _cell(link.match.query_cell, affinity.query_geometry, affinity.query_grid, query_size, 0),
+            _cell(
+                link.match.query_cell,
+                cell_similarity.query_geometry,
+                cell_similarity.query_grid,
+                query_size,
+                0,
+            ),
             _cell(
                 link.match.match_cell,
-                affinity.match_geometry,
-                affinity.match_grid,
+                cell_similarity.match_geometry,
+                cell_similarity.match_grid,
                 match_size,
                 query_size[1] + gap,
             ),
@@ -81,8 +90,10 @@ def _photos(affinity: Affinity, links: Sequence[_Link], sheet: Sheet) -> Image.I
     ]
     scene = _drawn(row(photos, gap), links, ends, sheet)
     names = blank(scene.width, sheet.line)
-    names.paste(side_title("query", affinity.query.name, sheet, query_size[1]), (0, 0))
-    names.paste(side_title("match", affinity.match.name, sheet, match_size[1]), (query_size[1] + gap, 0))
+    names.paste(side_title("query", cell_similarity.query.name, sheet, query_size[1]), (0, 0))
+    names.paste(
+        side_title("match", cell_similarity.match.name, sheet, match_size[1]), (query_size[1] + gap, 0)
+    )
     return stack([names, scene], sheet.gap // 2)
 
 
@@ -142,11 +153,11 @@ def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
     return stack([title, row(columns, 2 * sheet.gap)], sheet.gap // 2, align=0.5)
 
 
-def _headline(affinity: Affinity, n_drawn: int, sheet: Sheet) -> Image.Image:
-    title = text_line(f"similarity {affinity.similarity:.3f}", sheet.large, bold=True)
-    total = sum(match.contribution for match in affinity.matches[:n_drawn])
-    lines = f"{n_drawn} of {len(affinity.matches)} cells that are each other's best match"
-    facts = f"model {affinity.model} · {lines}" + (f" · together {number(total)}" if n_drawn else "")
+def _headline(cell_similarity: CellSimilarity, n_drawn: int, sheet: Sheet) -> Image.Image:
+    title = text_line(f"similarity {cell_similarity.similarity:.3f}", sheet.large, bold=True)
+    total = sum(match.contribution for match in cell_similarity.matches[:n_drawn])
+    lines = f"{n_drawn} of {len(cell_similarity.matches)} cells that are each other's best match"
+    facts = f"model {cell_similarity.model} · {lines}" + (f" · together {number(total)}" if n_drawn else "")
     return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 
 

@@ -1,4 +1,4 @@
-"""One photo under its map: the picture that all figures are made of."""
+"""One photo under its map: the picture that all pictures are made of."""
 
 from __future__ import annotations
 

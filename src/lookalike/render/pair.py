@@ -7,7 +7,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from lookalike.render.colors import Palette, palette
-from lookalike.render.layout import Sheet, figure, justified, row, side_title, stack
+from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
 from lookalike.render.legend import legend, three_digits, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.ranges import per_percent
@@ -35,7 +35,7 @@ def side_by_side(
     columns = [side.column(sheet, chosen, limit, smooth) for side in (query, match)]
     geometries = (explanation.query_geometry, explanation.match_geometry)
     scale = legend(chosen, limit, unit_of(explanation.additive), sheet, geometries=geometries)
-    return figure(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
+    return composed(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
 
 
 def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:

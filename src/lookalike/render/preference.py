@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from lookalike.render.colors import Palette, palette
-from lookalike.render.layout import Sheet, figure, framed, row, side_title, stack
+from lookalike.render.layout import Sheet, composed, framed, row, side_title, stack
 from lookalike.render.legend import legend, number, three_digits
 from lookalike.render.overlay import painted, photo
 from lookalike.render.placement import fitted
@@ -31,7 +31,7 @@ def difference(difference: Difference, *, width: int = 1200, smooth: bool = True
     body = row([query, _candidates(difference, sheet, room, colors)], 2 * sheet.gap)
     ends = ("for the other", "for the preferred")
     scale = legend(colors, limit, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
-    return figure(_headline(difference, sheet), [body, scale], sheet)
+    return composed(_headline(difference, sheet), [body, scale], sheet)
 
 
 def _headline(difference: Difference, sheet: Sheet) -> Image.Image:

@@ -32,7 +32,7 @@ def comparison_report(compared: Compared) -> str:
         summary=verdict(found),
         first=found.first,
         second=found.second,
-        figures=_figures(found),
+        metrics=_metrics(found),
         outcomes=_outcomes(found),
         lists=_lists(found),
         n_pairs=found.n_pairs,
@@ -46,7 +46,7 @@ def comparison_report(compared: Compared) -> str:
 
 def verdict(found: Comparison) -> str:
     """The first metric in a sentence: which model is ahead, and whether that is more than chance."""
-    first = found.figures[0]
+    first = found.metrics[0]
     better, other = (found.second, found.first) if first.difference > 0 else (found.first, found.second)
     values = (
         f"{metric_title(first.metric)} is {first.first:.1%} for {found.first} and {first.second:.1%} for "
@@ -61,7 +61,7 @@ def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0002 else "0.0001 or less"
 
 
-def _figures(found: Comparison) -> list[dict[str, str]]:
+def _metrics(found: Comparison) -> list[dict[str, str]]:
     return [
         {
             "name": metric_title(each.metric),
@@ -71,7 +71,7 @@ def _figures(found: Comparison) -> list[dict[str, str]]:
             "interval": f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
             "p": _p(each.p_value),
         }
-        for each in found.figures
+        for each in found.metrics
     ]
 
 

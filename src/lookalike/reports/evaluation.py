@@ -1,4 +1,4 @@
-"""An evaluation for somebody else: one HTML file with figures, and what the worst classes look like."""
+"""An evaluation for somebody else: one HTML file with metrics, and what the worst classes look like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lookalike import __version__, images
 from lookalike.errors import UnreadableImageError
-from lookalike.evaluation import ClassFigures, Evaluation, Retrieved
+from lookalike.evaluation import ClassMetrics, Evaluation, Retrieved
 from lookalike.reports.page import data_uri, page, thumbnail
 
 _SIDE = 180  # pixels of the longer side of a picture
@@ -25,13 +25,13 @@ _TITLES = {
 def evaluation_report(evaluation: Evaluation, retrieved: Retrieved) -> str:
     """The report as HTML; without pictures where the embeddings came without files."""
     model = f" with {evaluation.model}" if evaluation.model else ""
-    first, n_images = evaluation.figures[0], evaluation.n_gallery
+    first, n_images = evaluation.metrics[0], evaluation.n_gallery
     return page(
         "evaluation.html",
         title=f"Retrieval on {evaluation.source}{model}",
         summary=f"{metric_title(first.metric)} is {first.value:.1%} ({first.low:.1%} to {first.high:.1%}): "
         f"{evaluation.n_queries:,} queries, {n_images:,} images, {evaluation.n_classes:,} classes.",
-        figures=_figures(evaluation),
+        metrics=_metrics(evaluation),
         classes=[_class_row(each) for each in evaluation.classes[:_N_ROWS]],
         n_more=max(0, len(evaluation.classes) - _N_ROWS),
         worst=_worst(evaluation.classes[:_N_CLASSES], retrieved),
@@ -60,7 +60,7 @@ def photo(path: Path, side: int = _SIDE) -> str | None:
         return None
 
 
-def _figures(evaluation: Evaluation) -> list[dict[str, object]]:
+def _metrics(evaluation: Evaluation) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
         {
             "name": metric_title(each.metric),
@@ -70,7 +70,7 @@ def _figures(evaluation: Evaluation) -> list[dict[str, object]]:
             "width": round(100 * (each.high - each.low), 2),
             "at": round(100 * each.value, 2),
         }
-        for each in evaluation.figures
+        for each in evaluation.metrics
     ]
     if evaluation.clusters is not None:
         agreement = (("NMI", evaluation.clusters.nmi), ("AMI", evaluation.clusters.ami))
@@ -78,18 +78,18 @@ def _figures(evaluation: Evaluation) -> list[dict[str, object]]:
     return rows
 
 
-def _class_row(figures: ClassFigures) -> dict[str, object]:
-    confused = f"{figures.confused_with} ({figures.n_confused} of {figures.n_queries})"
+def _class_row(metrics: ClassMetrics) -> dict[str, object]:
+    confused = f"{metrics.confused_with} ({metrics.n_confused} of {metrics.n_queries})"
     return {
-        "label": figures.label,
-        "n_queries": figures.n_queries,
-        "recall": f"{figures.recall_at_1:.0%}",
-        "map_at_r": f"{figures.map_at_r:.0%}",
-        "confused": confused if figures.confused_with else "",
+        "label": metrics.label,
+        "n_queries": metrics.n_queries,
+        "recall": f"{metrics.recall_at_1:.0%}",
+        "map_at_r": f"{metrics.map_at_r:.0%}",
+        "confused": confused if metrics.confused_with else "",
     }
 
 
-def _worst(classes: Sequence[ClassFigures], retrieved: Retrieved) -> list[dict[str, object]]:
+def _worst(classes: Sequence[ClassMetrics], retrieved: Retrieved) -> list[dict[str, object]]:
     """The classes with pictures of the queries that find their class last."""
     paths = retrieved.queries.paths
     if paths is None or retrieved.gallery.paths is None:
@@ -98,10 +98,10 @@ def _worst(classes: Sequence[ClassFigures], retrieved: Retrieved) -> list[dict[s
     found = retrieved.values[:, retrieved.metrics.index("mean_reciprocal_rank")]
     last_first = found.argsort(stable=True).tolist()
     shown = []
-    for figures in classes:
-        members = [i for i in last_first if labels[i] == figures.label][:_N_QUERIES]
+    for metrics in classes:
+        members = [i for i in last_first if labels[i] == metrics.label][:_N_QUERIES]
         queries = [query for i in members if (query := _query(i, retrieved, paths)) is not None]
-        shown.append({**_class_row(figures), "queries": queries})
+        shown.append({**_class_row(metrics), "queries": queries})
     return shown
 
 

@@ -4,14 +4,14 @@ The only importer of Lightning and pytorch-metric-learning (the extra ``train``)
 """
 
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
-from lookalike.training.fit import Running, TrainProgress, fit
+from lookalike.training.fit import RuntimeOptions, TrainProgress, fit
 from lookalike.training.losses import LOSSES, EmbeddingLoss
+from lookalike.training.model_spec import ModelSpec
 from lookalike.training.objective import Objective, Output
 from lookalike.training.presets import PRESETS, Preset, preset
+from lookalike.training.run_directory import recorded
 from lookalike.training.settings import TrainSettings
-from lookalike.training.subject import Subject
 from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbors
-from lookalike.training.workplace import recorded
 
 __all__ = [
     "LOSSES",
@@ -19,11 +19,11 @@ __all__ = [
     "AvslObjective",
     "AvslSettings",
     "EmbeddingLoss",
+    "ModelSpec",
     "Objective",
     "Output",
     "Preset",
-    "Running",
-    "Subject",
+    "RuntimeOptions",
     "TrainProgress",
     "TrainSettings",
     "Trainable",

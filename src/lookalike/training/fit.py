@@ -20,10 +20,10 @@ from lookalike.training.lightning_runs import PRECISIONS, is_first, quiet_lightn
 from lookalike.training.loop import TrainingLoop
 from lookalike.training.objective import Objective
 from lookalike.training.pictures import TrainingPictures, preprocessing_for
+from lookalike.training.run_directory import RunDirectory
 from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable
 from lookalike.training.validation import check_validation, validate
-from lookalike.training.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TrainProgress:
     loss: float  # of the step
     images_per_second: float
     remaining: float  # seconds, at the rate so far
-    figures: Mapping[str, float] = field(default_factory=dict)  # of an evaluation, if there was one just now
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of an evaluation, if there was one just now
 
     # what a progress bar asks for
     @property
@@ -56,7 +56,7 @@ class TrainProgress:
 
 
 @dataclass(frozen=True)
-class Running:
+class RuntimeOptions:
     """How a training runs; what it computes depends on nothing here."""
 
     devices: int = 1
@@ -78,11 +78,11 @@ def fit(
     validation: LabeledImages | None = None,
     description: Mapping[str, Any] | None = None,
     resume: bool = False,
-    running: Running = Running(),
+    runtime: RuntimeOptions = RuntimeOptions(),
 ) -> dict[str, float]:
     """Train and write ``out``: the model, ``training.json``, ``log.csv``, ``evaluation.csv``, a checkpoint.
 
-    Returns the last figures on ``validation``; empty without. ``description`` says in JSON terms what
+    Returns the last metrics on ``validation``; empty without. ``description`` says in JSON terms what
     model and objective are; with ``resume`` it must be that of the folder, as must settings and images.
     The run then goes on from its checkpoint as if it had never ended: on a CPU bit for bit. Raises
     DatasetError for unfit images and TrainingError for a folder that can't be written, that holds a
@@ -91,17 +91,17 @@ def fit(
     check_training_data(train, validation)
     if validation is not None:
         check_validation(validation)
-        check_readable(validation, running.on_reading)
+        check_readable(validation, runtime.on_reading)
     preprocessing = preprocessing_for(model.preprocessing, settings)
-    pictures = TrainingPictures(train, preprocessing, settings, keep=running.keep_pictures)
-    loop = TrainingLoop(model, objective, settings, pictures, workers=running.workers)
-    run_directory = Workplace(out)
-    watch = _Watch(run_directory, loop, preprocessing, validation, running)
+    pictures = TrainingPictures(train, preprocessing, settings, keep=runtime.keep_pictures)
+    loop = TrainingLoop(model, objective, settings, pictures, workers=runtime.workers)
+    run_directory = RunDirectory(out)
+    watch = _Watch(run_directory, loop, preprocessing, validation, runtime)
     with quiet_lightning():
-        trainer = _trainer(settings, running, loop, watch, run_directory)
+        trainer = _trainer(settings, runtime, loop, watch, run_directory)
         if is_first():
             run_directory.check(settings, description or {}, train, resume=resume)
-        pictures.read_all(running.on_reading)
+        pictures.read_all(runtime.on_reading)
         try:
             if is_first():
                 run_directory.begin(after_step=run_directory.step())
@@ -112,28 +112,36 @@ def fit(
             ) from error
     if is_first():
         model.save(out, preprocessing)
-    return watch.figures
+    return watch.metrics
 
 
 def _trainer(
-    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, run_directory: Workplace
+    settings: TrainSettings,
+    runtime: RuntimeOptions,
+    loop: TrainingLoop,
+    watch: L.Callback,
+    run_directory: RunDirectory,
 ) -> L.Trainer:
     try:
-        return _made_trainer(settings, running, loop, watch, run_directory)
+        return _made_trainer(settings, runtime, loop, watch, run_directory)
     except (MisconfigurationException, ValueError) as error:
         raise TrainingError(
-            f"{running.devices} x {running.accelerator} can't be trained on: {error}; choose another device"
+            f"{runtime.devices} x {runtime.accelerator} can't be trained on: {error}; choose another device"
         ) from error
 
 
 def _made_trainer(
-    settings: TrainSettings, running: Running, loop: TrainingLoop, watch: L.Callback, run_directory: Workplace
+    settings: TrainSettings,
+    runtime: RuntimeOptions,
+    loop: TrainingLoop,
+    watch: L.Callback,
+    run_directory: RunDirectory,
 ) -> L.Trainer:
     return L.Trainer(
-        accelerator=running.accelerator,
-        devices=running.devices,
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
         # in the warm-up the backbone takes no part
-        strategy="ddp_find_unused_parameters_true" if running.devices > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if runtime.devices > 1 else "auto",
         precision=PRECISIONS[settings.precision],
         max_steps=loop.steps,
         gradient_clip_val=settings.clip or None,
@@ -153,16 +161,16 @@ class _Watch(L.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        run_directory: Workplace,
+        run_directory: RunDirectory,
         loop: TrainingLoop,
         preprocessing: Preprocessing,
         validation: LabeledImages | None,
-        running: Running,
+        runtime: RuntimeOptions,
     ) -> None:
-        self._run_directory, self._loop, self._running = run_directory, loop, running
+        self._run_directory, self._loop, self._runtime = run_directory, loop, runtime
         self._preprocessing, self._validation = preprocessing, validation
         self._begun, self._first_step = 0.0, 0
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, loop: L.LightningModule) -> None:
         self._begun, self._first_step = time.perf_counter(), trainer.global_step
@@ -180,11 +188,11 @@ class _Watch(L.Callback):  # type: ignore[misc]
         ends_epoch = in_epoch + 1 == self._loop.steps_per_epoch
         if trainer.is_global_zero:
             self._log(trainer, step, epoch + 1)
-        figures = self._evaluated(trainer, step, epoch + 1) if ends_epoch else {}
-        if ends_epoch or step % self._running.checkpoint_every == 0:
+        metrics = self._evaluated(trainer, step, epoch + 1) if ends_epoch else {}
+        if ends_epoch or step % self._runtime.checkpoint_every == 0:
             trainer.save_checkpoint(self._run_directory.checkpoint)
-        if self._running.on_progress and trainer.is_global_zero:
-            self._running.on_progress(self._progress(step, epoch + 1, figures))
+        if self._runtime.on_progress and trainer.is_global_zero:
+            self._runtime.on_progress(self._progress(step, epoch + 1, metrics))
 
     def _log(self, trainer: L.Trainer, step: int, epoch: int) -> None:
         terms = self._loop.last_terms
@@ -199,20 +207,20 @@ class _Watch(L.Callback):  # type: ignore[misc]
         trainer.logger.log_metrics({f"train/{name}": value for name, value in row.items()}, step)
 
     def _evaluated(self, trainer: L.Trainer, step: int, epoch: int) -> dict[str, float]:
-        """Figures at the end of an epoch that is to be evaluated; empty for others."""
+        """Metrics at the end of an epoch that is to be evaluated; empty for others."""
         settings = self._loop.settings
         due = epoch == settings.epochs or (settings.evaluate_every and epoch % settings.evaluate_every == 0)
         if self._validation is None or not due:
             return {}
         if trainer.is_global_zero:
-            self.figures = validate(self._loop.model, self._validation, self._preprocessing)
-            self._run_directory.evaluations.add({"step": step, "epoch": epoch} | self.figures)
-            named = {f"evaluation/{name}": value for name, value in self.figures.items()}
+            self.metrics = validate(self._loop.model, self._validation, self._preprocessing)
+            self._run_directory.evaluations.add({"step": step, "epoch": epoch} | self.metrics)
+            named = {f"evaluation/{name}": value for name, value in self.metrics.items()}
             trainer.logger.log_metrics(named, step)
         trainer.strategy.barrier()
-        return self.figures
+        return self.metrics
 
-    def _progress(self, step: int, epoch: int, figures: Mapping[str, float]) -> TrainProgress:
+    def _progress(self, step: int, epoch: int, metrics: Mapping[str, float]) -> TrainProgress:
         seconds = max(time.perf_counter() - self._begun, 1e-9)
         per_step = seconds / max(step - self._first_step, 1)
         return TrainProgress(
@@ -222,5 +230,5 @@ class _Watch(L.Callback):  # type: ignore[misc]
             loss=sum(self._loop.last_terms.values()),
             images_per_second=self._loop.settings.batch_size / per_step,
             remaining=per_step * (self._loop.steps - step),
-            figures=figures,
+            metrics=metrics,
         )

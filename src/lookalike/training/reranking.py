@@ -62,7 +62,7 @@ def fit_reranker(
     *,
     out: Path,
     resume: bool = False,
-    running: RerankerRunning = RerankerRunning(),
+    runtime: RerankerRunning = RerankerRunning(),
 ) -> Path:
     """Train and write ``out``: model.safetensors, training.json, log.csv, a checkpoint, cached lists.
 
@@ -79,13 +79,13 @@ def fit_reranker(
     log = CsvLog(out / LOG)
     with quiet_lightning():
         trainer = L.Trainer(
-            accelerator=running.accelerator,
-            devices=running.devices,
-            strategy="ddp_find_unused_parameters_true" if running.devices > 1 else "auto",
+            accelerator=runtime.accelerator,
+            devices=runtime.devices,
+            strategy="ddp_find_unused_parameters_true" if runtime.devices > 1 else "auto",
             precision=PRECISIONS[settings.precision],
             max_steps=settings.steps,
             gradient_clip_val=settings.clip or None,
-            callbacks=[_Watch(loop, log, out / CHECKPOINT, running)],
+            callbacks=[_Watch(loop, log, out / CHECKPOINT, runtime)],
             logger=False,
             enable_checkpointing=False,  # ours go by steps
             enable_progress_bar=False,
@@ -96,7 +96,7 @@ def fit_reranker(
         before = out / CHECKPOINT
         trainer.fit(loop, ckpt_path=before if before.exists() else None, weights_only=True)
     if is_first():
-        save_scorer(out / WEIGHTS, loop.scorer, half=running.half)
+        save_scorer(out / WEIGHTS, loop.scorer, half=runtime.half)
     return out / WEIGHTS
 
 
@@ -260,8 +260,8 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
 class _Watch(L.Callback):  # type: ignore[misc]
     """Curves, checkpoints and progress."""
 
-    def __init__(self, loop: _Loop, log: CsvLog, checkpoint: Path, running: RerankerRunning) -> None:
-        self._loop, self._log, self._checkpoint, self._running = loop, log, checkpoint, running
+    def __init__(self, loop: _Loop, log: CsvLog, checkpoint: Path, runtime: RerankerRunning) -> None:
+        self._loop, self._log, self._checkpoint, self._runtime = loop, log, checkpoint, runtime
         self._begun, self._first_step = 0.0, 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -279,8 +279,8 @@ class _Watch(L.Callback):  # type: ignore[misc]
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._log.add({"step": step, "loss": loss} | self._loop.last_terms | {"rate": rate})
-        if self._running.on_progress:
-            self._running.on_progress(self._progress(step, loss))
+        if self._runtime.on_progress:
+            self._runtime.on_progress(self._progress(step, loss))
 
     def _progress(self, step: int, loss: float) -> RerankerProgress:
         per_step = max(time.perf_counter() - self._begun, 1e-9) / max(step - self._first_step, 1)

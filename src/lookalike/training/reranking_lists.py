@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.ops.neighbors import nearest
-from lookalike.training.reranking_variation import chance, estranged, varied
+from lookalike.training.reranking_variation import bernoulli, domain_shifted, perturbed
 
 # Of drawn lists: classes at least, images of a class, and images in all.
 FEWEST_CLASSES, IMAGES_PER_CLASS, LARGEST_GALLERY = 5, (2, 40), 1200
@@ -135,13 +135,13 @@ class DrawnLists:
         views = list(of_set.views.values())
         rows = self._drawn(of_set.labels, generator)
         vectors = views[_draw(0, len(views) - 1, generator)][rows]
-        units = varied(vectors, generator) if self._variation else F.normalize(vectors, dim=1)
+        units = perturbed(vectors, generator) if self._variation else F.normalize(vectors, dim=1)
         n = min(max(self._batch_size // n_processes, 1), len(rows) // 2)
         longest = min(self._k, len(rows) - n)
         k = _draw(min(SHORTEST, longest), longest, generator)
         queries, gallery = units[:n], units[n:]
-        if self._variation and chance(P_ESTRANGED, generator):
-            queries = estranged(queries, gallery, generator)
+        if self._variation and bernoulli(P_ESTRANGED, generator):
+            queries = domain_shifted(queries, gallery, generator)
         found = nearest(queries, gallery, k)[1]  # (n, k)
         labels = of_set.labels[rows]
         return ShortlistBatch(queries, gallery[found], labels[n:][found] == labels[:n, None])
@@ -151,7 +151,7 @@ class DrawnLists:
         order = torch.randperm(len(labels), generator=generator)
         classes = torch.as_tensor(np.unique(labels.numpy()))
         few, many = IMAGES_PER_CLASS
-        if chance(P_FEW, generator):
+        if bernoulli(P_FEW, generator):
             n_classes, most = len(classes), _draw(*FEW, generator)
         else:
             n_classes = _draw(min(FEWEST_CLASSES, len(classes)), len(classes), generator)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 WHITENED_FROM = 1000  # rows that principal components are computed of
 
 
-def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
+def perturbed(vectors: Tensor, generator: torch.Generator) -> Tensor:
     """Another embedding of the same images, (N, D) to unit rows (N, D').
 
     Each of these at random: a power of each channel, some of the mean removed, a random projection or
@@ -19,10 +19,10 @@ def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
     def between(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    if chance(0.3, generator):
+    if bernoulli(0.3, generator):
         vectors = vectors.sign() * vectors.abs().pow(between(0.4, 1.0))
     vectors = F.normalize(vectors, dim=1)
-    if chance(0.5, generator):
+    if bernoulli(0.5, generator):
         vectors = vectors - between(0, 1) * vectors.mean(0)
     kind = between(0, 1)
     if kind < 0.3:
@@ -30,13 +30,13 @@ def varied(vectors: Tensor, generator: torch.Generator) -> Tensor:
         vectors = vectors @ torch.randn(vectors.shape[1], width, generator=generator)
     elif kind < 0.6:
         vectors = _whitened(vectors, int(between(32, 256)), between(0, 0.9), generator)
-    if chance(0.3, generator):
+    if bernoulli(0.3, generator):
         noise = torch.randn(vectors.shape, generator=generator)
         vectors = vectors + between(0.2, 0.8) * vectors.std() * noise
     return F.normalize(vectors, dim=1)
 
 
-def estranged(queries: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+def domain_shifted(queries: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
     """Queries as from other circumstances than the gallery, such as photographs of reproductions.
 
     To each (B, D) something of another image (N, D) is added, as by clutter, and to all the same
@@ -60,6 +60,6 @@ def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Gen
     return result
 
 
-def chance(p: float, generator: torch.Generator) -> bool:
+def bernoulli(p: float, generator: torch.Generator) -> bool:
     """True with probability p."""
     return float(torch.rand((), generator=generator)) < p

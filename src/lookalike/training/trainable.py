@@ -105,7 +105,7 @@ def cosine_neighbors(embeddings: Tensor, k: int) -> Tensor:
 
 
 def refuse_nan(embeddings: Tensor) -> None:
-    """Raise TrainingError where a training has diverged: no figure of such embeddings means anything."""
+    """Raise TrainingError where a training has diverged: no metric of such embeddings means anything."""
     if not embeddings.isfinite().all():
         raise TrainingError(
             "the embeddings are NaN or infinite, so the training diverged; start it anew with lower "

@@ -19,14 +19,14 @@ _BATCH = 64
 
 
 def validate(model: Trainable, data: LabeledImages, preprocessing: Preprocessing) -> dict[str, float]:
-    """The mean over queries of each of ``METRICS``, in [0, 1]; see ``figures_of_queries``."""
-    means = figures_of_queries(model, data, preprocessing).mean(0)
+    """The mean over queries of each of ``METRICS``, in [0, 1]; see ``metrics_of_queries``."""
+    means = metrics_of_queries(model, data, preprocessing).mean(0)
     return dict(zip(METRICS, means.tolist(), strict=True))
 
 
 @torch.no_grad()
-def figures_of_queries(model: Trainable, data: LabeledImages, preprocessing: Preprocessing) -> Tensor:
-    """For each query its figures in the order of ``METRICS``: (Q, M) float64.
+def metrics_of_queries(model: Trainable, data: LabeledImages, preprocessing: Preprocessing) -> Tensor:
+    """For each query its metrics in the order of ``METRICS``: (Q, M) float64.
 
     Each image is searched among all others, with the similarity that the saved model is used with.
     Images whose class has no other are no queries, but stay in the gallery. Raises DatasetError
@@ -53,7 +53,7 @@ def figures_of_queries(model: Trainable, data: LabeledImages, preprocessing: Pre
 
 
 def check_validation(data: LabeledImages) -> None:
-    """Raise DatasetError for images that no figure can be had from."""
+    """Raise DatasetError for images that no metric can be had from."""
     if max(_class_sizes(data), default=0) < 2:
         raise DatasetError("evaluation needs a class with two images or more; these have one each")
 

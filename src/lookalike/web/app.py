@@ -19,11 +19,11 @@ from lookalike import __version__
 from lookalike.errors import GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LeastRecent
-from lookalike.web.desk import Desk
-from lookalike.web.guards import Guards
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
-from lookalike.web.routes import Served, router
+from lookalike.web.routes import AppState, router
+from lookalike.web.security import SecurityMiddleware
+from lookalike.web.service import GalleryService
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
@@ -65,27 +65,29 @@ def create_app(
         docs_url=None,  # FastAPI's own pages load scripts from other hosts
         redoc_url=None,
     )
-    app.state.served = here
+    app.state.lookalike = here
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
-    app.add_middleware(Guards, token=token, max_body_bytes=limits.max_upload_bytes + _BODY_OVERHEAD)
+    app.add_middleware(
+        SecurityMiddleware, token=token, max_body_bytes=limits.max_upload_bytes + _BODY_OVERHEAD
+    )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
     for kind, answer in _ANSWERS.items():
         app.add_exception_handler(kind, answer)
     return app
 
 
-def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path | None) -> Served:
+def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path | None) -> AppState:
     wrong = [name for name in galleries if not re.fullmatch(r"[\w-][\w.-]*", name)]
     if wrong or not galleries:
         raise ValueError(f"a gallery's name has letters, digits, - _ and .; got {wrong or 'no gallery'}")
     uploads, lock = Uploads(limits), threading.Lock()
-    desks = {name: Desk(name, gallery, uploads, lock) for name, gallery in galleries.items()}
+    services = {name: GalleryService(name, gallery, uploads, lock) for name, gallery in galleries.items()}
     thumbnails: LeastRecent[tuple[str, str, int], bytes] = LeastRecent(
         _THUMBNAILS_HELD, max_size=_THUMBNAIL_BYTES, size=len
     )
-    return Served(desks, uploads, Jobs(add_from, limits, lock), limits, thumbnails)
+    return AppState(services, uploads, Jobs(add_from, limits, lock), limits, thumbnails)
 
 
 def _name_of(gallery: Gallery) -> str:

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: read what is asked, ask the desk, answer a schema."""
+"""The routes of the HTTP API: read what is asked, ask the service, answer a schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LeastRecent
-from lookalike.web.desk import Desk, picture_out
 from lookalike.web.drawing import colors, jpeg, picture_response, png_response
 from lookalike.web.exporting import report_html
 from lookalike.web.jobs import Jobs
@@ -38,14 +37,15 @@ from lookalike.web.schemas import (
     SearchSettings,
     UploadOut,
 )
+from lookalike.web.service import GalleryService, picture_out
 from lookalike.web.uploads import Uploads, read_form
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one app serves; routes find it at ``app.state.served``."""
+class AppState:
+    """What one app serves; routes find it at ``app.state.lookalike``."""
 
-    desks: Mapping[str, Desk]
+    services: Mapping[str, GalleryService]
     uploads: Uploads
     jobs: Jobs
     limits: WebLimits
@@ -54,21 +54,21 @@ class Served:
     @property
     def has_graph(self) -> bool:
         """Whether a gallery's model has a graph of nodes to re-rank by."""
-        return any(desk.gallery.embedder.network.graph is not None for desk in self.desks.values())
+        return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
 
-def served(request: Request) -> Served:
+def app_state(request: Request) -> AppState:
     """What the app of a request serves."""
-    found: Served = request.app.state.served
+    found: AppState = request.app.state.lookalike
     return found
 
 
-def desk_of(gallery: str, request: Request) -> Desk:
+def service_of(gallery: str, request: Request) -> GalleryService:
     """The gallery of that name; 404 where there is none."""
-    desks = served(request).desks
-    if gallery not in desks:
-        raise HTTPException(404, f"there is no gallery of this name; there are {', '.join(desks)}")
-    return desks[gallery]
+    services = app_state(request).services
+    if gallery not in services:
+        raise HTTPException(404, f"there is no gallery of this name; there are {', '.join(services)}")
+    return services[gallery]
 
 
 def box_of(box: BoxText | None = None) -> Box | None:
@@ -82,8 +82,8 @@ def box_of(box: BoxText | None = None) -> Box | None:
     return left, top, right, bottom
 
 
-AServed = Annotated[Served, Depends(served)]
-ADesk = Annotated[Desk, Depends(desk_of)]
+State = Annotated[AppState, Depends(app_state)]
+Service = Annotated[GalleryService, Depends(service_of)]
 ABox = Annotated[Box | None, Depends(box_of)]
 AMethod = Literal["shares", "avsl"]  # those whose maps sum to the similarity, whatever the network
 Side = Annotated[int, Query(ge=16, le=2048, description="Pixels of the longer side, at most.")]
@@ -102,11 +102,11 @@ router = APIRouter(
 
 
 @router.get("/health")
-def health(here: AServed) -> Health:
+def health(here: State) -> Health:
     """Whether the server runs, what it has and what it takes."""
     return Health(
         version=__version__,
-        galleries=list(here.desks),
+        galleries=list(here.services),
         rerankers=[name for name in RERANKERS if name != AvslReranking.name or here.has_graph],
         max_upload_bytes=here.limits.max_upload_bytes,
         may_add=here.jobs.folder is not None,
@@ -120,36 +120,36 @@ def get_palette() -> Palette:
 
 
 @router.get("/galleries")
-def galleries(here: AServed) -> list[GalleryOut]:
+def galleries(here: State) -> list[GalleryOut]:
     """All galleries of the server."""
-    return [_described(desk) for desk in here.desks.values()]
+    return [_described(service) for service in here.services.values()]
 
 
 @router.get("/galleries/{gallery}")
-def describe(desk: ADesk) -> GalleryOut:
+def describe(service: Service) -> GalleryOut:
     """What a gallery holds."""
-    return _described(desk)
+    return _described(service)
 
 
 @router.get("/galleries/{gallery}/pictures")
 def pictures(
-    desk: ADesk, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 60
+    service: Service, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 60
 ) -> PicturesOut:
     """The gallery's pictures, some at a time."""
-    records = desk.gallery.records()
+    records = service.gallery.records()
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def picture(desk: ADesk, here: AServed, id: PictureId, side: Side = 1600) -> Response:
+def picture(service: Service, here: State, id: PictureId, side: Side = 1600) -> Response:
     """A picture of the gallery, or an uploaded one, upright and as JPEG; small ones are thumbnails."""
-    make = lambda: jpeg(desk.picture_of_side(id, side).image)  # noqa: E731
-    return picture_response(here.thumbnails.get_or_make((desk.name, id, side), make))
+    make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
+    return picture_response(here.thumbnails.get_or_make((service.name, id, side), make))
 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
-async def upload_query(request: Request, here: AServed) -> UploadOut:
+async def upload_query(request: Request, here: State) -> UploadOut:
     """Hand in a picture to search with; it is held in memory and never written to disk."""
     form = await read_form(request, here.limits)
     id, upload = await asyncio.to_thread(here.uploads.keep, form)
@@ -157,73 +157,83 @@ async def upload_query(request: Request, here: AServed) -> UploadOut:
 
 
 @router.post("/galleries/{gallery}/search")
-def search(desk: ADesk, wanted: SearchRequest) -> SearchOut:
+def search(service: Service, wanted: SearchRequest) -> SearchOut:
     """The most similar pictures, each with the map on the query that says why."""
-    return desk.search(wanted.query, wanted)
+    return service.search(wanted.query, wanted)
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
-async def search_by_upload(request: Request, desk: ADesk, here: AServed) -> SearchOut:
+async def search_by_upload(request: Request, service: Service, here: State) -> SearchOut:
     """Search with the picture in field ``file``; field ``settings`` may hold settings as JSON."""
     form = await read_form(request, here.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(here.uploads.keep, form)
-    return await asyncio.to_thread(desk.search, id, settings)
+    return await asyncio.to_thread(service.search, id, settings)
 
 
 @router.get("/galleries/{gallery}/explanation")
 def explanation(
-    desk: ADesk, query: PictureId, match: PictureId, box: ABox, method: AMethod = "shares"
+    service: Service, query: PictureId, match: PictureId, box: ABox, method: AMethod = "shares"
 ) -> ExplanationOut:
     """Why two pictures match, as maps of numbers; with a box, a part of the first and the second."""
-    found = desk.explanation(query, match, box, method)
+    found = service.explanation(query, match, box, method)
     return ExplanationOut.of(found, explanation_limit([found], palette("lookalike")))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
 def query_overlay(
-    desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024, method: AMethod = "shares"
+    service: Service,
+    query: PictureId,
+    match: PictureId,
+    box: ABox,
+    side: Side = 1024,
+    method: AMethod = "shares",
 ) -> Response:
     """The query under its map."""
-    return png_response(render.query_overlay(desk.explanation(query, match, box, method), max_side=side))
+    return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
 def match_overlay(
-    desk: ADesk, query: PictureId, match: PictureId, box: ABox, side: Side = 1024, method: AMethod = "shares"
+    service: Service,
+    query: PictureId,
+    match: PictureId,
+    box: ABox,
+    side: Side = 1024,
+    method: AMethod = "shares",
 ) -> Response:
     """The match under its map."""
-    return png_response(render.match_overlay(desk.explanation(query, match, box, method), max_side=side))
+    return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/cells")
-def cells(desk: ADesk, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
+def cells(service: Service, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
     """Where the cell at pixel (x, y) of one picture finds its counterpart in another."""
-    return desk.cells(here, there, x, y)
+    return service.cells(here, there, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(desk: ADesk, wanted: SearchRequest) -> Response:
+def report(service: Service, wanted: SearchRequest) -> Response:
     """A search as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(report_html(desk, wanted), media_type="text/html", headers=headers)
+    return Response(report_html(service, wanted), media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
-def add_folder(desk: ADesk, here: AServed, wanted: AddRequest) -> JobOut:
+def add_folder(service: Service, here: State, wanted: AddRequest) -> JobOut:
     """Add a folder in the background, if the server was started with permission."""
-    return here.jobs.add_folder(desk.gallery, wanted.folder)
+    return here.jobs.add_folder(service.gallery, wanted.folder)
 
 
 @router.post("/galleries/{gallery}/jobs/upload", status_code=202, openapi_extra=_FORM)
-async def add_upload(request: Request, desk: ADesk, here: AServed) -> JobOut:
+async def add_upload(request: Request, service: Service, here: State) -> JobOut:
     """Add one picture that is sent, if the server was started with permission."""
     form = await read_form(request, here.limits)
-    return await asyncio.to_thread(here.jobs.add_upload, desk.gallery, form)
+    return await asyncio.to_thread(here.jobs.add_upload, service.gallery, form)
 
 
 @router.get("/jobs/{id}")
-def job(here: AServed, id: str) -> JobOut:
+def job(here: State, id: str) -> JobOut:
     """How far a job has come."""
     found = here.jobs.get(id)
     if found is None:
@@ -231,10 +241,10 @@ def job(here: AServed, id: str) -> JobOut:
     return found
 
 
-def _described(desk: Desk) -> GalleryOut:
-    description = desk.gallery.describe()
+def _described(service: GalleryService) -> GalleryOut:
+    description = service.gallery.describe()
     return GalleryOut(
-        name=desk.name,
+        name=service.name,
         n_images=description.n_images,
         n_files=description.n_files,
         model=description.model,

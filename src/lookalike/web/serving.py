@@ -1,4 +1,4 @@
-"""Running the app: the galleries opened, a server on one address, a graceful end."""
+"""RuntimeOptions the app: the galleries opened, a server on one address, a graceful end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two models side by side: figures by hand, maps that must agree, cases that must be found."""
+"""Two models side by side: metrics by hand, maps that must agree, cases that must be found."""
 
 import dataclasses
 
@@ -46,17 +46,17 @@ WRONG = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.1, 1.0]]  # each a beside a b
 
 def test_a_model_that_is_right_beats_one_that_is_wrong():
     found = compare(*arrays(RIGHT, WRONG), settings=Settings(ks=(1, 3))).comparison
-    recall = found.figures[0]
+    recall = found.metrics[0]
     assert (recall.first, recall.second, recall.difference, recall.low, recall.high) == (1, 0, -1, -1, -1)
     assert recall.p_value == pytest.approx(2 / 16, abs=0.01)  # 2 of the 16 sign patterns are as extreme
     assert dataclasses.astuple(found.outcomes) == (0, 4, 0, 0)
-    assert found.figures[1].difference == 0 and found.figures[1].p_value == 1
+    assert found.metrics[1].difference == 0 and found.metrics[1].p_value == 1
     assert "neither is shown to be better" in verdict(found)  # four queries prove nothing
 
 
 def test_a_model_agrees_with_itself():
     found = compare(*arrays(RIGHT, RIGHT)).comparison
-    assert all(each.difference == each.low == each.high == 0 and each.p_value == 1 for each in found.figures)
+    assert all(each.difference == each.low == each.high == 0 and each.p_value == 1 for each in found.metrics)
     assert dict(found.lists.jaccard)[1] == 1 and found.lists.rank_biased_overlap == pytest.approx(1)
     assert found.maps == () and found.n_pairs == 0
 

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.images import Preprocessing
-from lookalike.models.backbones.timm_heads import own_head
+from lookalike.models.backbones.timm_heads import timm_head
 from lookalike.models.network import assemble
 from lookalike.models.poolings import (
     AttentionPooling,
@@ -66,11 +66,11 @@ def test_the_own_end_is_what_timm_computes_before_its_classifier(end):
 
 
 @torch.inference_mode()
-def test_parts_sum_to_the_embedding(end):
+def test_shares_sum_to_the_embedding(end):
     network, images, _ = end
-    parts, expected = network.parts(images), network(images)
-    assert parts.values.shape == (2, parts.grid[0] * parts.grid[1] + 1, expected.shape[1])
-    assert ((parts.values.sum(1) - expected).norm(dim=1) <= 1e-5 * expected.norm(dim=1)).all()
+    shares, expected = network.shares(images), network(images)
+    assert shares.values.shape == (2, shares.grid[0] * shares.grid[1] + 1, expected.shape[1])
+    assert ((shares.values.sum(1) - expected).norm(dim=1) <= 1e-5 * expected.norm(dim=1)).all()
 
 
 @torch.inference_mode()
@@ -89,9 +89,9 @@ def test_the_own_end_follows_the_model_to_another_precision(end):
 def test_ends_that_are_not_understood_are_refused(architecture, tiny_backbone):
     backbone = tiny_backbone(architecture, embed_dim=24, num_heads=3, depth=1)
     with pytest.raises(UnsupportedMethodError, match=r"not understood.*choose pooling 'mean'"):
-        own_head(backbone.model)
+        timm_head(backbone.model)
 
 
 def test_catenated_poolings_are_refused(tiny_backbone):
     with pytest.raises(UnsupportedMethodError, match="'catavgmax'"):
-        own_head(tiny_backbone("test_resnet", global_pool="catavgmax").model)
+        timm_head(tiny_backbone("test_resnet", global_pool="catavgmax").model)

@@ -49,11 +49,11 @@ def shapes_of(units, base, output=None):
 
 @pytest.fixture(scope="module")
 def golden(goldens, tmp_path_factory):
-    figures = np.load(goldens / "xformer_resnetv2.npz")
+    metrics = np.load(goldens / "xformer_resnetv2.npz")
     path = tmp_path_factory.mktemp("resnet") / "r50.pth"
-    weights = made_weights(json.loads(str(figures["keys"])), int(figures["weight_seed"]))
+    weights = made_weights(json.loads(str(metrics["keys"])), int(metrics["weight_seed"]))
     torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, path)
-    return figures, Embedder.load(path, input_size=(128, 128), device="cpu", precision="fp32")
+    return metrics, Embedder.load(path, input_size=(128, 128), device="cpu", precision="fp32")
 
 
 def test_the_made_weights_have_the_published_names(goldens):
@@ -63,27 +63,27 @@ def test_the_made_weights_have_the_published_names(goldens):
 
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_inputs_features_and_embeddings_are_those_of_the_published_code(golden, goldens, side):
-    figures, model = golden
+    metrics, model = golden
     picture = goldens / f"image_{side}.png"
-    assert_close(model.tensor(picture)[0].numpy(), figures[f"input_{side}"], rtol=0, atol=1e-6)
-    expected = torch.from_numpy(figures[f"embedding_{side}"]).flatten()
+    assert_close(model.tensor(picture)[0].numpy(), metrics[f"input_{side}"], rtol=0, atol=1e-6)
+    expected = torch.from_numpy(metrics[f"embedding_{side}"]).flatten()
     # Fifty standardized convolutions: their float32 order of summation shows in the sixth digit.
     assert_close(model.embed([picture])[0], expected / expected.norm(), rtol=0, atol=2e-5)
     shares = model.shares(picture)
-    features = torch.from_numpy(figures[f"prepooled_{side}"][0])
+    features = torch.from_numpy(metrics[f"prepooled_{side}"][0])
     assert shares.grid == (4, 4)
     assert_close(16 * shares.values, features, rtol=0, atol=5e-5 * float(features.abs().max()))
 
 
 def test_maps_and_score_are_those_of_the_published_code(golden, goldens):
-    figures, model = golden
+    metrics, model = golden
     shares = {side: model.shares(goldens / f"image_{side}.png") for side in "ab"}
     for side, other in ("ab", "ba"):
         match = torch.nn.functional.normalize(shares[other].total, dim=0)
         share_map = similarity_maps(shares[side].values, shares[side].residual, match[None])[0]
-        expected = torch.from_numpy(figures[f"map_{side}"]).float()
+        expected = torch.from_numpy(metrics[f"map_{side}"]).float()
         assert_close(share_map.view(4, 4), expected, rtol=1e-4, atol=0)
-        assert_close(float(share_map.sum()), float(figures["score"]), rtol=1e-5, atol=1e-6)
+        assert_close(float(share_map.sum()), float(metrics["score"]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -108,27 +108,27 @@ def golden(request, goldens, shared):
 
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_inputs_tokens_and_embeddings_are_those_of_the_published_code(golden, goldens, side):
-    figures, model = golden
+    metrics, model = golden
     picture = goldens / f"image_{side}.png"
     tensor, _ = model.tensor(picture)
-    assert_close(tensor.numpy(), figures[f"input_{side}"], rtol=0, atol=1e-6)
+    assert_close(tensor.numpy(), metrics[f"input_{side}"], rtol=0, atol=1e-6)
     with torch.inference_mode():
         features = model.network.backbone(tensor)
         tokens = model.network.head(torch.cat([features.prefix, features.cells], 1)).numpy()
-    assert_close(tokens, figures[f"tokens_{side}"], rtol=1e-4, atol=1e-5)
-    expected = torch.from_numpy(figures[f"embedding_{side}"])
+    assert_close(tokens, metrics[f"tokens_{side}"], rtol=1e-4, atol=1e-5)
+    expected = torch.from_numpy(metrics[f"embedding_{side}"])
     assert_close(model.embed([picture]), expected / expected.norm(), rtol=0, atol=1e-6)
     assert_close(model.shares(picture).total[None], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_attention_and_rollout_are_those_of_the_published_code(golden, goldens, side):
-    figures, model = golden
+    metrics, model = golden
     tensor, _ = model.tensor(goldens / f"image_{side}.png")
     with torch.inference_mode():
         trace = model.network.backbone.trace(tensor)
     weights = torch.stack([call.weights for call in trace.attention])
-    assert_close(weights.numpy(), figures[f"attention_{side}"], rtol=1e-5, atol=1e-6)
+    assert_close(weights.numpy(), metrics[f"attention_{side}"], rtol=1e-5, atol=1e-6)
     layers = [call.weights[0] for call in trace.attention]
     for name, options in (
         ("rollout", {}),
@@ -136,23 +136,23 @@ def test_attention_and_rollout_are_those_of_the_published_code(golden, goldens, 
         ("rollout_max", {"fusion": "max"}),
         ("rollout_from1", {"first_layer": 1}),
     ):
-        expected = figures[f"{name}_{side}"]
+        expected = metrics[f"{name}_{side}"]
         assert_close(attention_rollout(layers, **options).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_maps_and_score_are_those_of_the_published_code(golden, goldens):
-    figures, model = golden
-    if "map_a" not in figures:
+    metrics, model = golden
+    if "map_a" not in metrics:
         pytest.skip("the published code draws no map for CLS embeddings")
     shares = {side: model.shares(goldens / f"image_{side}.png") for side in "ab"}
     for side, other in ("ab", "ba"):
         match = torch.nn.functional.normalize(shares[other].total, dim=0)
         share_map = similarity_maps(shares[side].values, shares[side].residual, match[None])[0]
-        assert_close(float(share_map.sum()), float(figures["score"]), rtol=1e-5, atol=1e-6)
+        assert_close(float(share_map.sum()), float(metrics["score"]), rtol=1e-5, atol=1e-6)
         tensor, _ = model.tensor(goldens / f"image_{side}.png")
         with torch.inference_mode():
             layers = [call.weights[0] for call in model.network.backbone.trace(tensor).attention]
-        expected = torch.from_numpy(figures[f"map_{side}"]).float()
+        expected = torch.from_numpy(metrics[f"map_{side}"]).float()
         assert_close(roll_out(share_map, layers).view(expected.shape), expected, rtol=1e-4, atol=0)
 
 

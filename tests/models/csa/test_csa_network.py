@@ -1,4 +1,4 @@
-"""The transformer of CSA: figures of the original code, and what its structure promises."""
+"""The transformer of CSA: metrics of the original code, and what its structure promises."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def network():
 
 
 @pytest.mark.weights
-def test_the_published_network_gives_the_published_figures(goldens, shared):
+def test_the_published_network_gives_the_published_metrics(goldens, shared):
     scorer = load_scorer(shared / "goldens" / "csa_checkpoint.pth")
     assert scorer.network.sizes == ContextSizes(32, 48, 2, 4, 192)
     with np.load(goldens / "csa.npz") as file:

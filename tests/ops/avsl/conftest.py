@@ -1,4 +1,4 @@
-"""The published code's figures, and a made-up graph."""
+"""The published code's metrics, and a made-up graph."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,6 @@ def graph():
 
 @pytest.fixture(scope="session")
 def golden(goldens):
-    """The figures of the published code as tensors."""
+    """The metrics of the published code as tensors."""
     with np.load(goldens / "avsl.npz") as file:
         return {key: torch.tensor(file[key]) for key in file.files if key != "config"}

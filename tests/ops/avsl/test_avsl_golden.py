@@ -1,4 +1,4 @@
-"""The published code's figures: two training steps and an evaluation."""
+"""The published code's metrics: two training steps and an evaluation."""
 
 import pytest
 import torch

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from lookalike.cli import app
 from lookalike.evaluation.labeled import labeled
-from lookalike.reports.plots.before_after import Judged, Story, write_figures
-from lookalike.reports.plots.curves import Curve, average_precision_figure, precision_recall_figure
-from lookalike.reports.plots.rankings import COLORS, Shown, ShownRanking, ranking_figure
-from lookalike.reports.plots.stories import mean_average_precision, story_of_labels
+from lookalike.reports.plots.before_after import JudgedRanking, RankingComparison, write_plots
+from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot
+from lookalike.reports.plots.ranking_comparisons import mean_average_precision, story_of_labels
+from lookalike.reports.plots.rankings import COLORS, Shown, ShownRanking, ranking_plot
 
 
 def gray(width, height, level=120):
@@ -30,16 +30,16 @@ def ranking(*verdicts, rank_before=None):
 
 
 def test_frames_have_the_colors_of_what_is_shown_and_of_nothing_else():
-    picture = ranking_figure(gray(80, 20), "query", [ranking("right", "wrong"), ranking("wrong")])
+    picture = ranking_plot(gray(80, 20), "query", [ranking("right", "wrong"), ranking("wrong")])
     found = colors_in(picture)
     assert {COLORS["query"], COLORS["right"], COLORS["wrong"]} <= found
     assert COLORS["ignored"] not in found
-    assert COLORS["ignored"] in colors_in(ranking_figure(gray(9, 9), "query", [ranking("ignored")]))
+    assert COLORS["ignored"] in colors_in(ranking_plot(gray(9, 9), "query", [ranking("ignored")]))
 
 
 def test_right_and_wrong_differ_without_color():
     right, wrong = (
-        np.asarray(ranking_figure(gray(40, 40), "q", [ranking(verdict)]).convert("L"), dtype=int)
+        np.asarray(ranking_plot(gray(40, 40), "q", [ranking(verdict)]).convert("L"), dtype=int)
         for verdict in ("right", "wrong")
     )
     strokes = [(picture > 240) & (other < 200) for picture, other in ((right, wrong), (wrong, right))]
@@ -47,17 +47,17 @@ def test_right_and_wrong_differ_without_color():
 
 
 def test_every_line_has_its_results_and_the_page_its_width():
-    one = ranking_figure(gray(10, 10), "q", [ranking("right", "wrong")], width=900)
-    two = ranking_figure(gray(10, 10), "q", [ranking("right", "wrong")] * 2, width=900)
+    one = ranking_plot(gray(10, 10), "q", [ranking("right", "wrong")], width=900)
+    two = ranking_plot(gray(10, 10), "q", [ranking("right", "wrong")] * 2, width=900)
     assert one.width == two.width == 900 and two.height > one.height + 100
     with pytest.raises(ValueError, match="one result or more"):
-        ranking_figure(gray(10, 10), "q", [ranking()])
+        ranking_plot(gray(10, 10), "q", [ranking()])
 
 
 def test_arrows_say_how_many_queries_gain_lose_and_stay():
     before = np.array([0.5, 0.9, np.nan, 0.2, 0.4])
     after = np.array([0.7, 0.8, np.nan, 0.2, 0.6])
-    axes = average_precision_figure(list("abcde"), after, before, title="t").axes[0]
+    axes = average_precision_plot(list("abcde"), after, before, title="t").axes[0]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
     assert words == ["before", "2 gain", "1 lose", "1 stay"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["b", "a", "e", "d"]
@@ -65,13 +65,13 @@ def test_arrows_say_how_many_queries_gain_lose_and_stay():
 
 def test_many_queries_become_a_cloud_with_the_same_counts():
     before, after = np.linspace(0, 1, 200), np.full(200, 0.5)
-    axes = average_precision_figure([""] * 200, after, before, title="t").axes[0]
+    axes = average_precision_plot([""] * 200, after, before, title="t").axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["100 gain", "100 lose", "0 stay"]
 
 
 def test_curves_before_and_after_share_a_color_and_differ_in_style():
     curves = [Curve("hard", np.ones(5), True), Curve("hard", np.ones(5)), Curve("easy", np.ones(5))]
-    lines = precision_recall_figure(np.linspace(0, 1, 5), curves, title="t").axes[0].lines
+    lines = precision_recall_plot(np.linspace(0, 1, 5), curves, title="t").axes[0].lines
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
     assert lines[0].get_linestyle() != lines[1].get_linestyle()
 
@@ -80,27 +80,29 @@ def test_the_queries_that_change_most_are_chosen(tmp_path):
     best, verdicts = torch.zeros(6, 1, dtype=torch.long), torch.zeros(6, 1, dtype=torch.int8)
     flat = {"": torch.ones(101)}
     changes = torch.tensor([0.0, 0.3, -0.1, -0.4, torch.nan, 0.2], dtype=torch.float64)
-    before = Judged("before", torch.full((6,), 0.5, dtype=torch.float64), flat, best, verdicts)
-    after = Judged("after", 0.5 + changes, flat, best, verdicts)
-    story = Story("t", "AP", tuple("abcdef"), lambda i: gray(9, 9), lambda i: gray(9, 9), after, before)
-    names = [path.name for path in write_figures(story, tmp_path)]
+    before = JudgedRanking("before", torch.full((6,), 0.5, dtype=torch.float64), flat, best, verdicts)
+    after = JudgedRanking("after", 0.5 + changes, flat, best, verdicts)
+    comparison = RankingComparison(
+        "t", "AP", tuple("abcdef"), lambda i: gray(9, 9), lambda i: gray(9, 9), after, before
+    )
+    names = [path.name for path in write_plots(comparison, tmp_path)]
     assert names[2:] == [f"ranking-00{i}.png" for i in (1, 5, 2, 3)]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
     with pytest.raises(ValueError, match="numbered 0 to 5, got 6"):
-        write_figures(story, tmp_path, shown=[6])
+        write_plots(comparison, tmp_path, shown=[6])
 
 
 def test_average_precision_of_labels_leaves_the_image_itself_out():
     # rows on a circle: 0 and 1 (a) lie beside each other, 2 (b) between them and 3 (a)
     angles = torch.tensor([0.0, 0.1, 0.3, 0.7])
     values = torch.stack([angles.cos(), angles.sin()], dim=1)
-    story = story_of_labels(None, labeled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
+    comparison = story_of_labels(None, labeled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
     # 0: a b a -> (1 + 2/3) / 2; 1: a b a; 3: b a a -> (1/2 + 2/3) / 2; 2 has no match
     expected = [5 / 6, 5 / 6, float("nan"), 7 / 12]
-    assert story.before.average_precision.tolist() == pytest.approx(expected, nan_ok=True)
-    assert story.before.best.tolist() == [[1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
-    assert story.before.verdicts.tolist() == [[1, 0, 1], [1, 0, 1], [0, 0, 0], [0, 1, 1]]
-    assert mean_average_precision(story)[0] == pytest.approx((5 / 6 * 2 + 7 / 12) / 3)
+    assert comparison.before.average_precision.tolist() == pytest.approx(expected, nan_ok=True)
+    assert comparison.before.best.tolist() == [[1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
+    assert comparison.before.verdicts.tolist() == [[1, 0, 1], [1, 0, 1], [0, 0, 0], [0, 1, 1]]
+    assert mean_average_precision(comparison)[0] == pytest.approx((5 / 6 * 2 + 7 / 12) / 3)
 
 
 @pytest.fixture
@@ -127,10 +129,10 @@ def run(*arguments):
 
 def test_the_revisited_command_draws_before_and_after(benchmark):
     paths = ("revisited", "--gnd", benchmark / "gnd_made.pkl", "--queries", benchmark / "q.npy", "--gallery",
-             benchmark / "g.npy", "--images", benchmark / "jpg", "--figures", benchmark / "out")  # fmt: skip
+             benchmark / "g.npy", "--images", benchmark / "jpg", "--plots", benchmark / "out")  # fmt: skip
     result = run(*paths, "--rerank", "aqe", "--show", "1,0", "--json")
     assert result.exit_code == 0, result.output
-    names = [path.rsplit("/", 1)[1] for path in json.loads(result.stdout)["figures"]]
+    names = [path.rsplit("/", 1)[1] for path in json.loads(result.stdout)["plots"]]
     assert names == ["precision-recall.png", "ap-per-query.png", "ranking-001.png", "ranking-000.png"]
     with Image.open(benchmark / "out" / "ranking-000.png") as picture:
         assert {COLORS["right"], COLORS["wrong"], COLORS["ignored"]} <= colors_in(picture)
@@ -149,7 +151,7 @@ def test_before_after_of_class_folders(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
-    result = run("before-after", tmp_path / "data", "--figures", tmp_path / "out", "--show", "0", "--json")
+    result = run("before-after", tmp_path / "data", "--plots", tmp_path / "out", "--show", "0", "--json")
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
-    assert len(answer["figures"]) == 3 and 0 < answer["map_before"] <= 1
+    assert len(answer["plots"]) == 3 and 0 < answer["map_before"] <= 1

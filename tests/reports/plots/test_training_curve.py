@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from lookalike.reports.plots.curves import loss_figure
+from lookalike.reports.plots.curves import loss_plot
 from lookalike.reports.plots.training import training_curve
 
 
@@ -23,9 +23,9 @@ def test_losses_are_drawn_and_rates_are_not(tmp_path, monkeypatch):
 
     def listen(steps, losses, *, title):
         drawn.update(steps=steps, losses=losses, title=title)
-        return loss_figure(steps, losses, title=title)
+        return loss_plot(steps, losses, title=title)
 
-    monkeypatch.setattr("lookalike.reports.plots.training.loss_figure", listen)
+    monkeypatch.setattr("lookalike.reports.plots.training.loss_plot", listen)
     training_curve(write_log(tmp_path / "log.csv", 450), tmp_path / "curve.png")
     assert set(drawn["losses"]) == {"loss", "final"}
     assert drawn["losses"]["loss"][0] == (10 / 1 + 10 / 2) / 2  # means of two steps

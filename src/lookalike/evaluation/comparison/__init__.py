@@ -1,7 +1,7 @@
 """Two models on the same images: which is better, where they part, and whether they look alike."""
 
 from lookalike.evaluation.comparison.comparing import Compared, Settings, compare
-from lookalike.evaluation.comparison.results import Case, Comparison, ExplainedHit, MapAgreement, PairedFigure
+from lookalike.evaluation.comparison.results import Case, Comparison, ExplainedHit, MapAgreement, PairedMetric
 
 __all__ = [
     "Case",
@@ -9,7 +9,7 @@ __all__ = [
     "Comparison",
     "ExplainedHit",
     "MapAgreement",
-    "PairedFigure",
+    "PairedMetric",
     "Settings",
     "compare",
 ]

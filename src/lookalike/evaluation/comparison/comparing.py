@@ -1,4 +1,4 @@
-"""Two models on the same images: the whole comparison, from figures to explained cases."""
+"""Two models on the same images: the whole comparison, from metrics to explained cases."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lookalike.evaluation import LabeledEmbeddings, Retrieved, retrieve
 from lookalike.evaluation.comparison.explaining import explainers_of, map_agreement, true_pairs
-from lookalike.evaluation.comparison.figures import (
+from lookalike.evaluation.comparison.hiding import faithfulness
+from lookalike.evaluation.comparison.paired_metrics import (
     check_same_images,
     list_agreement,
     outcomes,
-    paired_figures,
+    paired_metrics,
 )
-from lookalike.evaluation.comparison.hiding import faithfulness
 from lookalike.evaluation.comparison.results import (
     Case,
     Comparison,
@@ -89,7 +89,7 @@ def compare(
         n_without_match=a.n_without_match,
         n_gallery=len(first),
         n_classes=len(first.classes),
-        figures=paired_figures(a, b, n_resamples=settings.n_resamples, seed=settings.seed),
+        metrics=paired_metrics(a, b, n_resamples=settings.n_resamples, seed=settings.seed),
         outcomes=outcomes(a, b),
         lists=list_agreement(a, b, _JACCARD_KS),
         n_pairs=len(pairs) if maps else 0,

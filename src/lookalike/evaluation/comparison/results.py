@@ -1,4 +1,4 @@
-"""What comparing two models gives: figures in pairs, agreement, and cases to look at."""
+"""What comparing two models gives: metrics in pairs, agreement, and cases to look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lookalike.types import Explanation
 
 
 @dataclass(frozen=True)
-class PairedFigure:
+class PairedMetric:
     """One metric of both models on the same queries."""
 
     metric: str  # "recall_at_1", ...
@@ -99,7 +99,7 @@ class Comparison:
     n_without_match: int
     n_gallery: int
     n_classes: int
-    figures: tuple[PairedFigure, ...]
+    metrics: tuple[PairedMetric, ...]
     outcomes: Outcomes
     lists: ListAgreement
     n_pairs: int  # pairs whose maps were compared; 0 where there were no models to ask

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lookalike.errors import CheckpointError, LookalikeError, UnknownModelError, UnsupportedMethodError
 from lookalike.images import Preprocessing
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
-from lookalike.models.backbones.timm_heads import last_block_rest, own_head
+from lookalike.models.backbones.timm_heads import last_block_rest, timm_head
 from lookalike.models.poolings import ClsPooling
 from lookalike.types import Features, Trace
 
@@ -74,7 +74,7 @@ class Backbone(nn.Module):
 
     def own_pooling(self) -> tuple[nn.Module, nn.Sequential]:
         """The model's own pooling and the layers after it, checked against the model itself."""
-        return own_head(self.model)
+        return timm_head(self.model)
 
     def cls_pooling(self) -> ClsPooling:
         """The CLS token as pooling, for transformers that have one."""

@@ -22,7 +22,7 @@ from lookalike.models.poolings import (
 )
 
 
-def own_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
+def timm_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
     """The pooling that a timm model ends with, and the layers between it and the classifier."""
     if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)

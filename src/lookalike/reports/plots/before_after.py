@@ -1,4 +1,4 @@
-"""All figures of one ranking, or of two on the same queries, written into a folder."""
+"""All plots of one ranking, or of two on the same queries, written into a folder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from lookalike.errors import LookalikeError
-from lookalike.reports.plots.curves import Curve, average_precision_figure, precision_recall_figure, save
-from lookalike.reports.plots.rankings import Shown, ShownRanking, Verdict, ranking_figure
+from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot, save
+from lookalike.reports.plots.rankings import Shown, ShownRanking, Verdict, ranking_plot
 
 RECALL = torch.linspace(0, 1, 101)
 N_SHOWN = 8  # results in a line
@@ -21,7 +21,7 @@ VERDICTS: tuple[Verdict, ...] = ("wrong", "right", "ignored")
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRanking:
     """One ranking of every query, judged."""
 
     name: str  # "before", "after aqe", ...
@@ -32,7 +32,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Story:
+class RankingComparison:
     """A ranking, the one before it if there was one, and the pictures of both sides."""
 
     title: str
@@ -40,80 +40,85 @@ class Story:
     query_names: tuple[str, ...]
     query_image: Callable[[int], Image.Image] | None  # None: no pictures are there
     gallery_image: Callable[[int], Image.Image] | None
-    after: Judged
-    before: Judged | None = None
+    after: JudgedRanking
+    before: JudgedRanking | None = None
 
 
-def write_figures(story: Story, folder: Path, *, shown: Sequence[int] | None = None) -> list[Path]:
+def write_plots(
+    comparison: RankingComparison, folder: Path, *, shown: Sequence[int] | None = None
+) -> list[Path]:
     """Write precision-recall.png, ap-per-query.png and a ranking-NAME.png for each query shown.
 
     Without ``shown`` the queries are chosen: the largest gains and losses, or the best, middle and
     worst where there is one ranking. Raises LookalikeError where a file can't be written, ValueError
     for a query that is not there.
     """
-    sides = [side for side in (story.before, story.after) if side is not None]
+    sides = [side for side in (comparison.before, comparison.after) if side is not None]
     curves = [
-        Curve(name, values.numpy(), side is story.before)
+        Curve(name, values.numpy(), side is comparison.before)
         for side in sides
         for name, values in side.precision.items()
     ]
-    names = [f"{i} {name}" for i, name in enumerate(story.query_names)]
+    names = [f"{i} {name}" for i, name in enumerate(comparison.query_names)]
     ap = [side.average_precision.numpy() for side in sides]
     written = [
         save(
-            precision_recall_figure(RECALL.numpy().astype(np.float64), curves, title=story.title),
+            precision_recall_plot(RECALL.numpy().astype(np.float64), curves, title=comparison.title),
             folder / "precision-recall.png",
         ),
         save(
-            average_precision_figure(
-                names, ap[-1], ap[0] if story.before else None, title=f"{story.title}: {story.measure}"
+            average_precision_plot(
+                names,
+                ap[-1],
+                ap[0] if comparison.before else None,
+                title=f"{comparison.title}: {comparison.measure}",
             ),
             folder / "ap-per-query.png",
         ),
     ]
-    if story.query_image is None or story.gallery_image is None:
+    if comparison.query_image is None or comparison.gallery_image is None:
         return written
-    for query in _chosen(story) if shown is None else shown:
+    for query in _chosen(comparison) if shown is None else shown:
         if not 0 <= query < len(names):
             raise ValueError(f"queries are numbered 0 to {len(names) - 1}, got {query}")
         path = folder / f"ranking-{query:03d}.png"
         try:
-            _ranking(story, query).save(path)
+            _ranking(comparison, query).save(path)
         except OSError as error:
             raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
         written.append(path)
     return written
 
 
-def _chosen(story: Story, n: int = 4) -> list[int]:
+def _chosen(comparison: RankingComparison, n: int = 4) -> list[int]:
     """Queries worth a look."""
-    after = story.after.average_precision
-    value = after if story.before is None else after - story.before.average_precision
+    after = comparison.after.average_precision
+    value = after if comparison.before is None else after - comparison.before.average_precision
     counted = [i for i in value.argsort(descending=True).tolist() if not value[i].isnan()]
     if not counted:
         return []
-    if story.before is None:
+    if comparison.before is None:
         return list(dict.fromkeys([counted[0], counted[len(counted) // 2], counted[-1]]))
     return list(dict.fromkeys([*counted[: n // 2], *counted[-(n // 2) :]]))
 
 
-def _ranking(story: Story, query: int) -> Image.Image:
-    assert story.query_image is not None
-    sides = [side for side in (story.before, story.after) if side is not None]
-    lines = [_line(story, side, query) for side in sides]
-    figures = " -> ".join(f"{float(side.average_precision[query]):.1%}" for side in sides)
-    headline = f"query {query} · {story.query_names[query]} · {story.measure} {figures}"
-    return ranking_figure(story.query_image(query), headline, lines)
+def _ranking(comparison: RankingComparison, query: int) -> Image.Image:
+    assert comparison.query_image is not None
+    sides = [side for side in (comparison.before, comparison.after) if side is not None]
+    lines = [_line(comparison, side, query) for side in sides]
+    change = " -> ".join(f"{float(side.average_precision[query]):.1%}" for side in sides)
+    headline = f"query {query} · {comparison.query_names[query]} · {comparison.measure} {change}"
+    return ranking_plot(comparison.query_image(query), headline, lines)
 
 
-def _line(story: Story, side: Judged, query: int) -> ShownRanking:
-    assert story.gallery_image is not None
+def _line(comparison: RankingComparison, side: JudgedRanking, query: int) -> ShownRanking:
+    assert comparison.gallery_image is not None
     before = None
-    if story.before is not None and side is not story.before:
-        before = {row: rank for rank, row in enumerate(story.before.best[query].tolist(), 1)}
+    if comparison.before is not None and side is not comparison.before:
+        before = {row: rank for rank, row in enumerate(comparison.before.best[query].tolist(), 1)}
     results = [
         Shown(
-            story.gallery_image(row),
+            comparison.gallery_image(row),
             VERDICTS[int(verdict)],
             rank,
             None if before is None else before.get(row, 0),

@@ -1,4 +1,4 @@
-"""Precision against recall, and each query's average precision before and after: matplotlib figures."""
+"""Precision against recall, and each query's average precision before and after: matplotlib plots."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _NAMED = 120  # queries up to which each has its own column
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision at the same recalls for all curves of a figure."""
+    """Precision at the same recalls for all curves of a plot."""
 
     name: str  # "easy", "medium", ...; curves of one name share a color
     precision: FloatRow  # (R,) in [0, 1]
     is_before: bool = False  # drawn thin and dashed
 
 
-def precision_recall_figure(recall: FloatRow, curves: Sequence[Curve], *, title: str) -> Figure:
+def precision_recall_plot(recall: FloatRow, curves: Sequence[Curve], *, title: str) -> Figure:
     """Mean interpolated precision over recall; dashed before, solid after."""
     drawing, axes = _axes(7.0, 5.2)
     names = list(dict.fromkeys(curve.name for curve in curves))
@@ -59,7 +59,7 @@ def precision_recall_figure(recall: FloatRow, curves: Sequence[Curve], *, title:
     return drawing
 
 
-def average_precision_figure(
+def average_precision_plot(
     names: Sequence[str], after: FloatRow, before: FloatRow | None, *, title: str
 ) -> Figure:
     """Average precision of each query, NaN left out, ordered by its first value.
@@ -83,7 +83,7 @@ def average_precision_figure(
     return drawing
 
 
-def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) -> Figure:
+def loss_plot(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) -> Figure:
     """Losses by name over the steps of a training, on a logarithmic scale where none is zero or below."""
     drawing, axes = _axes(7.0, 4.2)
     for position, (name, values) in enumerate(losses.items()):
@@ -101,7 +101,7 @@ def loss_figure(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) 
 
 
 def save(drawing: Figure, path: Path) -> Path:
-    """Write a figure. Raises LookalikeError where that is not possible."""
+    """Write a plot. Raises LookalikeError where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.savefig(path, dpi=150)

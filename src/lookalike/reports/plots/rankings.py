@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from lookalike.render.layout import Sheet, centered, figure, row, stack
+from lookalike.render.layout import Sheet, centered, composed, row, stack
 from lookalike.render.placement import fitted
 from lookalike.render.text import MUTED, PAPER, Color, text_line
 
@@ -44,7 +44,7 @@ class ShownRanking:
     results: tuple[Shown, ...]
 
 
-def ranking_figure(
+def ranking_plot(
     query: Image.Image, name: str, rankings: Sequence[ShownRanking], *, width: int = 1400
 ) -> Image.Image:
     """The query at the left, one line of results for each ranking beside it: RGB.
@@ -54,14 +54,14 @@ def ranking_figure(
     """
     columns = max((len(ranking.results) for ranking in rankings), default=0)
     if not columns:
-        raise ValueError("a ranking figure shows one result or more, got none")
+        raise ValueError("a ranking plot shows one result or more, got none")
     sheet = Sheet(width)
     side = (sheet.inner - (columns + 1) * sheet.gap) // (columns + 1)
     lines = [_line(ranking, side, sheet) for ranking in rankings]
     headline = text_line(name, sheet.large, max_width=sheet.inner)
     body = row([_cell(query, "query", side), stack(lines, sheet.gap)], 2 * sheet.gap, align=0.5)
     verdicts = [result.verdict for ranking in rankings for result in ranking.results]
-    return figure(
+    return composed(
         headline, [body, _legend([v for v in _WORDS if v == "query" or v in verdicts], sheet)], sheet
     )
 

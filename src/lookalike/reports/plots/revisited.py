@@ -1,4 +1,4 @@
-"""The figures of an evaluation by the revisited protocol."""
+"""The plots of an evaluation by the revisited protocol."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import torch
 from PIL import Image
 
 from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
-from lookalike.evaluation.revisited import DIFFICULTIES, RevisitedFigures, grade_masks, listed_rows
+from lookalike.evaluation.revisited import DIFFICULTIES, RevisitedMetrics, grade_masks, listed_rows
 from lookalike.evaluation.revisited_images import cropped
 from lookalike.evaluation.revisited_runs import RevisitedRun
 from lookalike.images import Preprocessing
 from lookalike.ops.revisited import precision_at_recall
-from lookalike.reports.plots.before_after import RECALL, Judged, Story
+from lookalike.reports.plots.before_after import RECALL, JudgedRanking, RankingComparison
 
 _AS_THEY_ARE = Preprocessing("squash", (224, 224))  # cuts boxes out and changes no size
 
 
 def story_of(
     run: RevisitedRun, folder: Path | None, *, difficulty: str = "medium", crop: bool = True
-) -> Story:
-    """What the figures of a run tell; ``folder`` holds the benchmark's images, if they are there.
+) -> RankingComparison:
+    """What the plots of a run tell; ``folder`` holds the benchmark's images, if they are there.
 
     Frames and average precision are those of one difficulty, the curves of all three.
     """
     if difficulty not in DIFFICULTIES:
         raise ValueError(f"the difficulty is one of {', '.join(DIFFICULTIES)}; got {difficulty!r}")
-    truth = run.figures.truth
+    truth = run.metrics.truth
     query_image = gallery_image = None
     if folder is not None and truth.images and truth.queries:
         boxes = truth.boxes if crop else (None,) * len(truth)
         query_image = partial(_photo, find_images(truth.queries, folder), boxes)
         gallery_image = partial(_photo, find_images(truth.images, folder), (None,) * len(truth.images))
     after = "ranking" if run.before is None else "after"
-    return Story(
+    return RankingComparison(
         title=truth.name,
         measure=f"{difficulty} AP",
         query_names=truth.queries or tuple("" for _ in range(len(truth))),
         query_image=query_image,
         gallery_image=gallery_image,
-        after=_judged(run.figures, after, difficulty),
+        after=_judged(run.metrics, after, difficulty),
         before=None if run.before is None else _judged(run.before, "before", difficulty),
     )
 
@@ -53,14 +53,14 @@ def _photo(files: Sequence[Path], boxes: Sequence[Box | None], row: int) -> Imag
     return cropped(files[row], boxes[row], _AS_THEY_ARE)
 
 
-def _judged(figures: RevisitedFigures, name: str, difficulty: str) -> Judged:
+def _judged(metrics: RevisitedMetrics, name: str, difficulty: str) -> JudgedRanking:
     curves = {
         each: precision_at_recall(of.positions, RECALL)[of.is_counted].mean(0)
-        for each, of in figures.by_difficulty.items()
+        for each, of in metrics.by_difficulty.items()
         if of.is_counted.any()
     }
-    ap = figures.by_difficulty[difficulty].average_precision
-    return Judged(name, ap, curves, figures.best, _verdicts(figures.truth, figures.best, difficulty))
+    ap = metrics.by_difficulty[difficulty].average_precision
+    return JudgedRanking(name, ap, curves, metrics.best, _verdicts(metrics.truth, metrics.best, difficulty))
 
 
 def _verdicts(truth: RevisitedTruth, best: torch.Tensor, difficulty: str) -> torch.Tensor:

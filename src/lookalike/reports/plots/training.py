@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.reports.plots.curves import loss_figure, save
+from lookalike.reports.plots.curves import loss_plot, save
 
 _NO_LOSS = {"step", "epoch"}
 _POINTS = 200  # a longer log is averaged down to about so many
@@ -22,7 +22,7 @@ def training_curve(log: Path, picture: Path) -> Path:
     steps = _averaged([float(row["step"]) for row in rows], window)
     losses = {name: _averaged([float(row[name]) for row in rows], window) for name in names}
     title = f"loss over {len(rows)} steps" + (f", means of {window}" if window > 1 else "")
-    return save(loss_figure(steps, losses, title=title), picture)
+    return save(loss_plot(steps, losses, title=title), picture)
 
 
 def _averaged(values: list[float], window: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from lookalike.explainers import difference, place_matches
-from lookalike.explainers.decomposition import Decomposition
+from lookalike.explainers.shares import SharesExplainer
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
 from lookalike.models.network import EmbeddingNetwork
@@ -57,7 +57,7 @@ def test_a_planted_square_is_found_where_it_lies(mode, crop_pct, size):
     )
     match = planted((97, 141), (60, 20, 85, 45), (255, 0, 0))
 
-    why = Decomposition(color_embedder(mode, crop_pct))(query, match)
+    why = SharesExplainer(color_embedder(mode, crop_pct))(query, match)
 
     row, column = divmod(int(why.query_map.argmax()), why.query_map.shape[1])
     left, top, right, bottom = why.query_geometry.cell_box(row, column, why.query_map.shape)
@@ -84,7 +84,7 @@ def test_a_difference_is_positive_where_the_preferred_match_agrees():
 def test_affinity_sums_give_both_maps(pictures):
     embedder = color_embedder("crop", 0.9)
     result = place_matches(embedder, pictures[0], pictures[1])
-    why = Decomposition(embedder)(pictures[0], pictures[1])
+    why = SharesExplainer(embedder)(pictures[0], pictures[1])
     np.testing.assert_allclose(result.values.sum(1).reshape(why.query_map.shape), why.query_map, atol=1e-6)
     np.testing.assert_allclose(result.values.sum(0).reshape(why.match_map.shape), why.match_map, atol=1e-6)
     assert result.similarity == pytest.approx(why.similarity)
@@ -107,7 +107,7 @@ def test_cells_of_the_same_color_match_each_other():
 def test_shares_follow_the_published_formula(pictures):
     """WACV 2019: cell i of A gives a_i . b / (N |a| |b|), here as a double loop over cells."""
     embedder = color_embedder("squash")
-    why = Decomposition(embedder)(pictures[0], pictures[2])
+    why = SharesExplainer(embedder)(pictures[0], pictures[2])
     with torch.no_grad():
         a = embedder.network.backbone(embedder.tensor(pictures[0])[0]).cells[0].double()
         b = embedder.network.backbone(embedder.tensor(pictures[2])[0]).cells[0].double()

@@ -1,4 +1,4 @@
-"""``lookalike evaluate before-after``, and what commands that write figures share."""
+"""``lookalike evaluate before-after``, and what commands that write plots share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Show = Annotated[
 ]
 
 
-def import_figures() -> ModuleType:
-    """The package of figures. Raises LookalikeError where matplotlib is not installed."""
+def import_plots() -> ModuleType:
+    """The package of plots. Raises LookalikeError where matplotlib is not installed."""
     if find_spec("matplotlib") is None:
-        raise LookalikeError("figures need matplotlib: pip install 'lookalike[train]'")
-    import lookalike.reports.plots.stories as stories
+        raise LookalikeError("plots need matplotlib: pip install 'lookalike[train]'")
+    import lookalike.reports.plots.ranking_comparisons as ranking_comparisons
 
-    return stories
+    return ranking_comparisons
 
 
 def parse_numbers(text: str | None) -> list[int] | None:
@@ -39,7 +39,7 @@ def parse_numbers(text: str | None) -> list[int] | None:
 
 def before_after(
     data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery whose pictures have labels.")],
-    figures: Annotated[Path, typer.Option(metavar="DIR", help="Where the figures go.")],
+    plots: Annotated[Path, typer.Option(metavar="DIR", help="Where the plots go.")],
     rerank: Annotated[str, typer.Option(metavar="METHOD", help="aqe, k-reciprocal, dba+aqe, ...")] = "aqe",
     model: Annotated[
         str | None, typer.Option(help="For images: mini, any timm name, a folder, a file.")
@@ -62,24 +62,24 @@ def before_after(
     On labeled images or a gallery: results framed by right and wrong, precision-recall curves,
     average precision of each query before and after.
 
-    Example: lookalike evaluate before-after birds/ --split test --rerank aqe --figures figures/
+    Example: lookalike evaluate before-after birds/ --split test --rerank aqe --plots plots/
     """
     shown = parse_numbers(show)
     with friendly_errors():
-        stories = import_figures()
+        ranking_comparisons = import_plots()
         from lookalike.evaluation import Data, open_data
 
         gallery = open_data(Data(data, split, field=field), model, limit=limit, progress=progress_bar)
         queries = query_split and open_data(
             Data(data, query_split, field=field), model, limit=limit, progress=progress_bar
         )
-        story = stories.story_of_labels(
+        comparison = ranking_comparisons.story_of_labels(
             queries or None, gallery, rerank, k=k, progress=progress_bar, **parse_assignments(option or [])
         )
-        written = stories.write_figures(story, figures, shown=shown)
-        means = stories.mean_average_precision(story)
+        written = ranking_comparisons.write_plots(comparison, plots, shown=shown)
+        means = ranking_comparisons.mean_average_precision(comparison)
         if as_json:
-            print_json({"map_before": means[0], "map_after": means[1], "figures": written})
+            print_json({"map_before": means[0], "map_after": means[1], "plots": written})
             return
         typer.echo(f"mAP {means[0]:.2%} before, {means[1]:.2%} after {rerank}")
         for path in written:

@@ -15,7 +15,7 @@ from lookalike.training.trainable import Trainable, TrainableEmbedding
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelSpec:
     """A start model and a loss on its embeddings."""
 
     model: str = "mini"  # whatever ``Embedder.load`` takes, but for ONNX
@@ -42,7 +42,7 @@ class Subject:
         return {**asdict(self), "avsl": None if self.avsl is None else self.avsl.to_dict()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Subject:
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """What ``to_dict`` wrote; ValueError for unknown keys."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise ValueError(f"unknown parts of a training: {', '.join(unknown)}")

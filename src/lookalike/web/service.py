@@ -12,10 +12,10 @@ import numpy as np
 from fastapi import HTTPException
 
 from lookalike import images
-from lookalike.explainers import Decomposition, explain_shares, make_explainer
+from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
 from lookalike.gallery import Gallery, Hit
 from lookalike.gallery.queries import ask_region, existing_file
-from lookalike.ops.attribution import affinity
+from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.store import Record
 from lookalike.types import Explanation, Geometry, Picture, Shares
@@ -40,7 +40,7 @@ _DRAWN_SIDE = 1600  # pixels; explanations are drawn on pictures of at least hal
 
 
 @final
-class Desk:
+class GalleryService:
     """Answers questions about one gallery; every method may be called from any thread."""
 
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
@@ -88,10 +88,10 @@ class Desk:
     # --- explaining ---------------------------------------------------------------------------
 
     def explanation(
-        self, query: str, match: str, box: Box | None, method: str = Decomposition.name
+        self, query: str, match: str, box: Box | None, method: str = SharesExplainer.name
     ) -> Explanation:
         """Why two pictures match, or a part of the first and the second."""
-        if method != Decomposition.name:
+        if method != SharesExplainer.name:
             return self._explanation_by(method, query, match, box)
         return explain_shares(
             self.shares(query, box),
@@ -128,7 +128,7 @@ class Desk:
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
-        parts = affinity(share, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
+        parts = cell_similarity(share, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
         best = divmod(int(cosines.argmax()), b.grid[1])
         return CellMatchOut(
             cell=cell,

@@ -1,7 +1,7 @@
 """The default explanation: each cell's share of the cosine, exact for every additive pooling.
 
 Generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
-average and max pooling to any pooling and head (see ``ops.passage``).
+average and max pooling to any pooling and head (see ``ops.propagation``).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from lookalike.explainers.base import picture_of, to_map
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.ops.attribution import affinity, mutual_best_matches, similarity_maps
+from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Affinity, CellMatch, Difference, Explanation, Shares
+from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Shares
 
 
 @final
-class Decomposition:
+class SharesExplainer:
     """Method ``shares``: the maps sum to the cosine, less the residual of what no cell accounts for."""
 
     name = "shares"
@@ -48,7 +48,7 @@ def explain_shares(
         similarity=float(query_unit @ match_unit),
         query_map=to_map(_map(query_shares, match_unit), query_shares.grid),
         match_map=to_map(_map(match_shares, query_unit), match_shares.grid),
-        method=Decomposition.name,
+        method=SharesExplainer.name,
         additive=True,
         model=model,
         query=picture_of(query),
@@ -77,7 +77,7 @@ def difference(
     )
 
 
-def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) -> Affinity:
+def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) -> CellSimilarity:
     """Which cell of the query goes with which cell of the match, and how much each pair gives.
 
     Two cells match where each is the other's most alike by cosine of their shares: by share of
@@ -85,13 +85,13 @@ def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) ->
     """
     a, b = embedder.shares(query), embedder.shares(match)
     query_values, match_values = a.values.double(), b.values.double()
-    values = affinity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
+    values = cell_similarity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
     cosines = cosine_similarity(query_values, match_values)
     matches = [
         CellMatch(divmod(i, a.grid[1]), divmod(j, b.grid[1]), float(values[i, j]), float(cosines[i, j]))
         for i, j in mutual_best_matches(cosines).tolist()
     ]
-    return Affinity(
+    return CellSimilarity(
         values=to_map(values, (values.shape[0], values.shape[1])),
         query_grid=a.grid,
         match_grid=b.grid,

@@ -19,7 +19,7 @@ OPEN_FOLDER = "/static/"
 
 
 @final
-class Guards:
+class SecurityMiddleware:
     """Refuses wrong tokens with 401 and bodies announced as too long with 413."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, max_body_bytes: int) -> None:

@@ -15,14 +15,14 @@ import torch
 from lookalike.datasets import LabeledImages
 from lookalike.errors import TrainingError
 from lookalike.training.log import CsvLog
+from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
-from lookalike.training.subject import Subject
 
 RECORD = "training.json"
 
 
 @final
-class Workplace:
+class RunDirectory:
     """Where a training writes, checked before it starts."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,11 +82,11 @@ class Workplace:
         self.evaluations.begin(after_step)
 
 
-def recorded(folder: Path) -> tuple[Subject, TrainSettings]:
+def recorded(folder: Path) -> tuple[ModelSpec, TrainSettings]:
     """What the training in a folder was started with. Raises TrainingError where there is none."""
     record = _record(folder)
     try:
-        return Subject.from_dict(record["description"]), TrainSettings.from_dict(record["settings"])
+        return ModelSpec.from_dict(record["description"]), TrainSettings.from_dict(record["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{folder / RECORD} is not as this version writes it: {error}") from error
 
@@ -125,13 +125,13 @@ def _record(folder: Path) -> dict[str, Any]:
 def _as_written_now(record: dict[str, Any]) -> dict[str, Any]:
     """An earlier version's record with the settings that have come since, at their defaults."""
     try:
-        subject = Subject.from_dict(record["description"]).to_dict()
+        spec = ModelSpec.from_dict(record["description"]).to_dict()
         settings = TrainSettings.from_dict(record["settings"]).to_dict()
     except (KeyError, TypeError, ValueError):
         return record
-    if subject.keys() != record["description"].keys():  # described by a recipe, not by a command
+    if spec.keys() != record["description"].keys():  # described by a recipe, not by a command
         return record
-    return {**record, "description": subject, "settings": settings}
+    return {**record, "description": spec, "settings": settings}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

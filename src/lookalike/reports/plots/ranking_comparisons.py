@@ -1,4 +1,4 @@
-"""What figures tell of labeled images and galleries: a first ranking and a re-ranked one."""
+"""What plots tell of labeled images and galleries: a first ranking and a re-ranked one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lookalike.evaluation.labeled import LabeledEmbeddings, check_can_be_judged
 from lookalike.evaluation.retrieval import label_codes
 from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.ops.revisited import NOWHERE, clear_positions, positions_in_ranks, precision_at_recall
-from lookalike.reports.plots.before_after import RECALL, Judged, Story, write_figures
+from lookalike.reports.plots.before_after import RECALL, JudgedRanking, RankingComparison, write_plots
 from lookalike.reports.plots.revisited import story_of
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
 from lookalike.types import Ranking
 
-__all__ = ["mean_average_precision", "story_of", "story_of_labels", "write_figures"]
+__all__ = ["mean_average_precision", "story_of", "story_of_labels", "write_plots"]
 
 N_BEST = 100
 _BLOCK = 64  # queries whose whole order is held at once
@@ -35,7 +35,7 @@ def story_of_labels(
     k: int = 100,
     progress: Progress = without_bar,
     **options: Any,
-) -> Story:
+) -> RankingComparison:
     """Before and after a re-ranker; without queries each image asks all others.
 
     Right is what has the query's label; an image is no result of itself. Average precision is the
@@ -54,7 +54,7 @@ def story_of_labels(
         before.add(rows, first, first)
         after.add(rows, first, reranker(first))
     names = asked.labels if asked.paths is None else tuple(path.name for path in asked.paths)
-    return Story(
+    return RankingComparison(
         title=", ".join(filter(None, [_short(gallery.source), gallery.model])),
         measure="AP",
         query_names=names,
@@ -65,9 +65,9 @@ def story_of_labels(
     )
 
 
-def mean_average_precision(story: Story) -> tuple[float, float]:
+def mean_average_precision(comparison: RankingComparison) -> tuple[float, float]:
     """Mean over queries with a match, before and after; the same where there is one ranking."""
-    before, after = story.before or story.after, story.after
+    before, after = comparison.before or comparison.after, comparison.after
     return float(before.average_precision.nanmean()), float(after.average_precision.nanmean())
 
 
@@ -101,11 +101,11 @@ class _Sides:
         self._best.append(best)
         self._verdicts.append(is_right.gather(1, best).to(torch.int8))
 
-    def judged(self, name: str) -> Judged:
+    def judged(self, name: str) -> JudgedRanking:
         """All blocks together."""
         ap = torch.cat(self._average_precision)
         precision = torch.cat(self._precision)[~ap.isnan()].mean(0)
-        return Judged(name, ap, {"": precision}, torch.cat(self._best), torch.cat(self._verdicts))
+        return JudgedRanking(name, ap, {"": precision}, torch.cat(self._best), torch.cat(self._verdicts))
 
 
 def _without(best: Tensor, rows: Tensor) -> Tensor:

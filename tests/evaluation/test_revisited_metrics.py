@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from lookalike.datasets.revisited import RevisitedTruth, read_truth
 from lookalike.errors import DatasetError
-from lookalike.evaluation.revisited import DIFFICULTIES, KS, figures_of_ranks, figures_of_scores
+from lookalike.evaluation.revisited import DIFFICULTIES, KS, metrics_of_ranks, metrics_of_scores
 
 
 @pytest.fixture(scope="module")
@@ -22,21 +22,21 @@ def truth_of(entries, images=()):
 
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
-def test_figures_are_those_of_the_original_code(golden, difficulty):
+def test_metrics_are_those_of_the_original_code(golden, difficulty):
     truth = truth_of(json.loads(str(golden["gnd"])))
-    figures = figures_of_ranks(truth, torch.from_numpy(golden["ranks"])).by_difficulty[difficulty]
+    metrics = metrics_of_ranks(truth, torch.from_numpy(golden["ranks"])).by_difficulty[difficulty]
     expected = {key: golden[f"eval/{difficulty}/{key}"] for key in ("mAP", "ap", "mP_at_1_5_10")}
-    assert figures.revisited_map == pytest.approx(float(expected["mAP"]), abs=1e-12)
-    assert list(figures.mean_precision) == pytest.approx(expected["mP_at_1_5_10"].tolist(), abs=1e-12)
+    assert metrics.revisited_map == pytest.approx(float(expected["mAP"]), abs=1e-12)
+    assert list(metrics.mean_precision) == pytest.approx(expected["mP_at_1_5_10"].tolist(), abs=1e-12)
     ap = np.where(np.isinf(expected["ap"]), np.nan, expected["ap"])  # the original marks "none" by infinity
-    np.testing.assert_allclose(figures.average_precision.numpy(), ap, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(metrics.average_precision.numpy(), ap, rtol=0, atol=1e-12)
 
 
 def test_a_query_without_hard_positives_counts_in_no_hard_mean(golden):
     truth = truth_of(json.loads(str(golden["gnd"])))
-    figures = figures_of_ranks(truth, torch.from_numpy(golden["ranks"])).by_difficulty
-    assert figures["hard"].is_counted.tolist() == [True, False, True, True]
-    assert figures["easy"].is_counted.all() and figures["medium"].is_counted.all()
+    metrics = metrics_of_ranks(truth, torch.from_numpy(golden["ranks"])).by_difficulty
+    assert metrics["hard"].is_counted.tolist() == [True, False, True, True]
+    assert metrics["easy"].is_counted.all() and metrics["medium"].is_counted.all()
 
 
 def walk(ranking, positives, junk):
@@ -67,8 +67,8 @@ def test_perfect_ranks_of_the_true_ground_truth_have_full_marks(shared, name):
     for lists in zip(truth.easy, truth.hard, truth.junk, strict=True):
         first = [*lists[0], *lists[2], *lists[1]]  # junk between the positives must not count
         ranks.append(first + sorted(set(range(truth.n_images)) - set(first)))
-    figures = figures_of_ranks(truth, torch.tensor(ranks).T)
-    for difficulty, each in figures.by_difficulty.items():
+    metrics = metrics_of_ranks(truth, torch.tensor(ranks).T)
+    for difficulty, each in metrics.by_difficulty.items():
         assert (difficulty, each.revisited_map, *each.mean_precision) == (difficulty, 1.0, 1.0, 1.0, 1.0)
 
 
@@ -77,7 +77,7 @@ def test_perfect_ranks_of_the_true_ground_truth_have_full_marks(shared, name):
 def test_random_ranks_of_the_true_ground_truth_walk_by_walk(shared, name):
     truth, generator = published(shared, name), torch.Generator().manual_seed(7)
     columns = [torch.randperm(truth.n_images, generator=generator) for _ in range(len(truth))]
-    figures = figures_of_ranks(truth, torch.stack(columns, dim=1))
+    metrics = metrics_of_ranks(truth, torch.stack(columns, dim=1))
     rows = {"easy": truth.easy, "hard": truth.hard, "junk": truth.junk}
     for difficulty, (positives, junk) in DIFFICULTIES.items():
         expected = [
@@ -87,7 +87,7 @@ def test_random_ranks_of_the_true_ground_truth_walk_by_walk(shared, name):
             )
             for q, column in enumerate(columns)
         ]
-        each = figures.by_difficulty[difficulty]
+        each = metrics.by_difficulty[difficulty]
         found = torch.cat([each.average_precision[:, None], each.precision], dim=1)
         assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12, equal_nan=True)
 
@@ -96,19 +96,19 @@ ENTRIES = [{"easy": [0, 7], "hard": [3], "junk": [5]}, {"easy": [2], "hard": [],
 
 
 @pytest.mark.parametrize("block", [3, 100])
-def test_streamed_scores_and_distractors_give_the_figures_of_sorted_ranks(noise, block):
+def test_streamed_scores_and_distractors_give_the_metrics_of_sorted_ranks(noise, block):
     truth = truth_of(ENTRIES, images=map(str, range(11)))
     scores = torch.cat([noise(2, 11), noise(2, 500, seed=1) + 0.5], dim=1).round(decimals=1)  # with ties
     gallery, distractors = scores[:, :11], scores[:, 11:]
-    found = figures_of_scores(
+    found = metrics_of_scores(
         truth, lambda: gallery.split(block, dim=1), distractors.split(block, dim=1), n_best=6
     )
     ranks = scores.argsort(dim=1, descending=True, stable=True).T
-    expected = figures_of_ranks(truth, ranks, n_distractors=500, n_best=6)
+    expected = metrics_of_ranks(truth, ranks, n_distractors=500, n_best=6)
     assert found.n_gallery == expected.n_gallery == 511
     assert_close(found.best, expected.best)
     for difficulty in DIFFICULTIES:
-        one, other = (figures.by_difficulty[difficulty] for figures in (found, expected))
+        one, other = (metrics.by_difficulty[difficulty] for metrics in (found, expected))
         assert_close(one.positions, other.positions)
         assert_close(one.average_precision, other.average_precision, equal_nan=True)
 
@@ -116,8 +116,8 @@ def test_streamed_scores_and_distractors_give_the_figures_of_sorted_ranks(noise,
 def test_an_image_meets_its_own_score_even_if_it_is_computed_differently_again():
     truth = truth_of([{"easy": [1], "hard": [], "junk": []}], images="abc")
     versions = iter([torch.tensor([[0.1, 0.5, 0.2]]), torch.tensor([[0.1, 0.5 + 1e-6, 0.2]])])
-    figures = figures_of_scores(truth, lambda: [next(versions)])
-    assert figures.by_difficulty["easy"].positions.tolist() == [[0]]
+    metrics = metrics_of_scores(truth, lambda: [next(versions)])
+    assert metrics.by_difficulty["easy"].positions.tolist() == [[0]]
 
 
 def orders(n_rows, n_columns=2):
@@ -138,7 +138,7 @@ def orders(n_rows, n_columns=2):
 )
 def test_ranks_that_do_not_fit_the_ground_truth_are_refused(ranks, message):
     with pytest.raises(DatasetError, match=message):
-        figures_of_ranks(truth_of(ENTRIES, images=map(str, range(11))), ranks)
+        metrics_of_ranks(truth_of(ENTRIES, images=map(str, range(11))), ranks)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_ranks_that_do_not_fit_the_ground_truth_are_refused(ranks, message):
 )
 def test_scores_that_do_not_fit_the_ground_truth_are_refused(scores, message):
     with pytest.raises(DatasetError, match=message):
-        figures_of_scores(truth_of(ENTRIES, images=map(str, range(11))), lambda: scores.split(4, dim=1))
+        metrics_of_scores(truth_of(ENTRIES, images=map(str, range(11))), lambda: scores.split(4, dim=1))

@@ -1,4 +1,4 @@
-"""Both models' figures on the same queries, what their lists share, and where they part."""
+"""Both models' metrics on the same queries, what their lists share, and where they part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from lookalike.errors import DatasetError
 from lookalike.evaluation import LabeledEmbeddings, Retrieved
-from lookalike.evaluation.comparison.results import ListAgreement, Outcomes, PairedFigure
+from lookalike.evaluation.comparison.results import ListAgreement, Outcomes, PairedMetric
 from lookalike.ops.agreement import jaccard_at_k, list_overlaps, rank_biased_overlap
 from lookalike.ops.resampling import bootstrap_intervals, sign_flip_p_values
 
@@ -35,16 +35,16 @@ def check_same_images(first: LabeledEmbeddings, second: LabeledEmbeddings) -> No
                 )
 
 
-def paired_figures(
+def paired_metrics(
     first: Retrieved, second: Retrieved, *, n_resamples: int = 10_000, seed: int = 0
-) -> tuple[PairedFigure, ...]:
+) -> tuple[PairedMetric, ...]:
     """Means of both, the difference with its interval, and the p-value of no difference."""
     differences = second.values - first.values  # (Q, M)
     generator = torch.Generator().manual_seed(seed)
     intervals = bootstrap_intervals(differences, generator=generator, n_resamples=n_resamples)
     p_values = sign_flip_p_values(differences, generator=generator, n_resamples=n_resamples)
     return tuple(
-        PairedFigure(name, *(float(number) for number in numbers))
+        PairedMetric(name, *(float(number) for number in numbers))
         for name, *numbers in zip(
             first.metrics,
             first.values.mean(0),
