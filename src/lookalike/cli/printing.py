@@ -13,7 +13,9 @@ import typer
 import lookalike.errors as errors
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as RichProgress
+
+    from lookalike.types import Progress, ProgressCallback
 
 _PIPED_WIDTH = 10_000  # columns of a table that goes to a file: no line is broken
 
@@ -108,6 +110,29 @@ def counting_bar(what: str) -> Iterator[ShowCounted]:
         yield show
 
 
+@contextmanager
+def shown_progress() -> Iterator[ProgressCallback]:
+    """A callback that draws progress as a bar on stderr: the stage, how far, how fast, what remains."""
+    from rich.progress import TextColumn
+
+    with _bar(TextColumn("{task.fields[left]}")) as bar:
+        task = bar.add_task("", total=None, rate="", left="")
+
+        def show(progress: Progress) -> None:
+            left = "" if progress.remaining is None else f"{progress.remaining:,.0f} s left"
+            rate = f"{progress.rate:,.1f}/s" if progress.rate else ""
+            bar.update(
+                task,
+                description=progress.stage,
+                total=progress.total,
+                completed=progress.done,
+                rate=rate,
+                left=left,
+            )
+
+        yield show
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that the caller named."""
     try:
@@ -117,7 +142,7 @@ def write_text(path: Path, text: str) -> None:
         raise errors.LookalikeError(f"{path} can't be written: {error}; choose another path") from error
 
 
-def _bar(last_column: Any) -> Progress:
+def _bar(last_column: Any) -> RichProgress:
     """A bar on stderr with what is done and how fast; rich is loaded here, not for ``--help``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -1,0 +1,45 @@
+"""The words that the floors hand each other: frozen data without behavior of its own.
+
+Axis letters: ``B`` batch, ``N`` cells of the grid (row-major, ``N = h * w``), ``D`` embedding
+width, ``C`` channels, ``h w`` feature grid, ``H W`` pixels. Sizes are (height, width); boxes are
+(left, top, right, bottom) in original pixels.
+"""
+
+from lookalike.types.explanations import (
+    CellMatch,
+    CellSimilarity,
+    Difference,
+    Explanation,
+    GraphExplanation,
+    LevelReason,
+    NodePath,
+    NodeReason,
+)
+from lookalike.types.features import AttentionCall, Features, Shares, Trace
+from lookalike.types.geometry import FloatArray, Geometry, Picture
+from lookalike.types.progress import Progress, ProgressCallback, tracked
+from lookalike.types.rankings import Influence, Move, Ranking
+
+__all__ = [
+    "AttentionCall",
+    "CellMatch",
+    "CellSimilarity",
+    "Difference",
+    "Explanation",
+    "Features",
+    "FloatArray",
+    "Geometry",
+    "GraphExplanation",
+    "Influence",
+    "LevelReason",
+    "Move",
+    "NodePath",
+    "NodeReason",
+    "Picture",
+    "Progress",
+    "ProgressCallback",
+    "Ranking",
+    "Shares",
+    "Trace",
+    "tracked",
+]

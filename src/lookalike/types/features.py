@@ -1,0 +1,61 @@
+"""What networks hand to explanations: features, attention, and an embedding as a sum of shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lookalike.types.geometry import Geometry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone says of a batch: one vector a cell, and the tokens before them."""
+
+    cells: Tensor  # (B, N, C) row-major over the grid
+    prefix: Tensor  # (B, P, C) prefix tokens (CLS, registers); P is 0 for convolutional networks
+    grid: tuple[int, int]  # (h, w), h * w == N
+
+
+@dataclass(frozen=True)
+class Shares:
+    """An embedding as the sum of what each cell contributed, before the last L2 normalization."""
+
+    values: Tensor  # (N, D) float32; values.sum(0) + residual is the embedding before L2
+    residual: Tensor  # (D,) float32; what no cell accounts for (zero for additive poolings)
+    grid: tuple[int, int]  # (h, w), h * w == N
+    geometry: Geometry
+
+    @property
+    def total(self) -> Tensor:
+        """The embedding before the last L2 normalization: (D,)."""
+        return self.values.sum(0) + self.residual
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One attention layer's queries, keys and values, positions already applied."""
+
+    query: Tensor  # (B, A, Tq, d)
+    key: Tensor  # (B, A, Tk, d)
+    value: Tensor  # (B, A, Tk, d)
+    scale: float  # factor on the products before the softmax
+    bias: Tensor | None  # added to the scaled products, broadcast over (B, A, Tq, Tk)
+
+    @property
+    def weights(self) -> Tensor:
+        """Attention of every query token over the key tokens: (B, A, Tq, Tk), rows sum to one."""
+        products = self.query @ self.key.transpose(-2, -1) * self.scale
+        return (products if self.bias is None else products + self.bias).softmax(-1)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward pass with what explanations need beside the features."""
+
+    features: Features
+    attention: tuple[AttentionCall, ...]  # one a layer, in order; empty for convolutional networks
+    last_block_input: Tensor | None  # (B, P + N, C) tokens that enter the last transformer block
