@@ -79,7 +79,7 @@ def run_demo(
         seed, n_paintings=n_paintings, rooms_per_painting=rooms_per_painting, size=_SIZE
     )
     try:
-        gallery = _indexed(folder, rooms, Embedder.load(model, precision="fp32"))
+        gallery = _indexed(folder, rooms, Embedder.load(model))
         asked = _Asked(gallery, folder, rooms, progress)
         best = asked.whole[_QUERY][0].why()
         peak, ratio = _against_the_mask(best, rooms, asked.whole[_QUERY][0])
