@@ -17,7 +17,7 @@ from lookalike.explainers.base import picture_of, to_map
 from lookalike.models.avsl import AvslModel, NodeShares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops import avsl as ops
-from lookalike.ops.multiscale import regrid
+from lookalike.ops.regrid import regrid
 from lookalike.types import FloatArray, GraphExplanation, LevelReason, NodePath, NodeReason
 
 

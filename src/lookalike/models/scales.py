@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike.models.network import BatchShares
-from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
+from lookalike.ops.multiscale import merge_scales, scale_factors
 from lookalike.ops.propagation import l2_norm
+from lookalike.ops.regrid import regrid
 
 
 def scaled_images(images: Tensor, scales: Sequence[float]) -> Iterator[Tensor]:
