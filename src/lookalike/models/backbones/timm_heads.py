@@ -17,12 +17,13 @@ from lookalike.models.poolings import (
     AttentionPooling,
     AveragePlusMaxPooling,
     ClsPooling,
+    FeaturePooling,
     MaxPooling,
     MeanPooling,
 )
 
 
-def timm_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
+def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
     """The pooling that a timm model ends with, and the layers between it and the classifier."""
     if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)
@@ -94,7 +95,7 @@ def plain(module: nn.Module) -> nn.Module:
     raise _unknown(f"the layer {type(module).__name__}")
 
 
-def _token_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
+def _token_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
     rest = nn.Sequential(plain(model.fc_norm))
     if getattr(model, "attn_pool", None) is not None:
         return _attention_pooling(model), rest
@@ -123,7 +124,7 @@ def _attention_pooling(model: Any) -> AttentionPooling:
     return AttentionPooling(pool, bool(getattr(model, "pool_include_prefix", True)), nn.Sequential(*layers))
 
 
-def _grid_pooling(pool: Any) -> nn.Module:
+def _grid_pooling(pool: Any) -> FeaturePooling:
     name = pool if isinstance(pool, str) else getattr(pool, "pool_type", None)
     match str(name).removeprefix("fast"):
         case "avg" | "":
