@@ -31,7 +31,7 @@ from lookalike.types import Geometry, Picture, ProgressCallback, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -96,7 +96,7 @@ class Embedder:
 
     # --- embedding ----------------------------------------------------------------------------
 
-    def read(self, source: ImageSource) -> tuple[Pixels, Geometry]:
+    def read(self, source: ImageSource) -> tuple[_Pixels, Geometry]:
         """One image as the network will see it, uint8 RGB (H, W, 3), and its geometry."""
         return image_files.read(source, self.preprocessing)
 
@@ -119,7 +119,7 @@ class Embedder:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
-        several = cast(Iterable[ImageSource], [images] if is_one_image(images) else images)
+        several = cast(Iterable[ImageSource], [images] if _is_one_image(images) else images)
         if progress is not None and not isinstance(several, Sized):
             several = list(several)
         total = len(several) if isinstance(several, Sized) else 0
@@ -135,7 +135,7 @@ class Embedder:
                 yield from self.embed_pixels(batch)
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
         Images of several sizes (preprocessing mode ``fit``) are run size by size.
@@ -181,7 +181,7 @@ class Embedder:
             ]
         return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _to_tensor(self, pixels: Pixels) -> Tensor:
+    def _to_tensor(self, pixels: _Pixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         if self.network.backbone.is_convolutional:
             batch = batch.to(memory_format=torch.channels_last)
@@ -197,7 +197,7 @@ class Embedder:
         return self.pixel_shares(*self.read(source))
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: Pixels, geometry: Geometry) -> Shares:
+    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
         batch = self._to_tensor(pixels[None])
         at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
@@ -337,7 +337,7 @@ class Embedder:
         return digest.hexdigest()
 
 
-def is_one_image(source: object) -> bool:
+def _is_one_image(source: object) -> bool:
     """Whether this is a single image for ``embed``, not a collection of images.
 
     An array of two or three dimensions is one image, one of four dimensions a batch of them.

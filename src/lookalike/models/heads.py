@@ -203,7 +203,7 @@ def _factor_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Te
     return factor, shift if norm.bias is None else shift + norm.bias
 
 
-def affine(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+def affine_layer(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """A fixed affine layer from its matrix (D, C) and bias (D,)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     # Contiguous, as they come back from a file: another layout rounds products differently.
@@ -233,7 +233,7 @@ def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -
             "give more images, without copies, or a smaller width"
         )
     projection = directions[:width] / (spread[:width, None] / (n - 1) ** 0.5 + eps)
-    return affine(projection.to(embeddings.dtype), (-projection @ mean).to(embeddings.dtype))
+    return affine_layer(projection.to(embeddings.dtype), (-projection @ mean).to(embeddings.dtype))
 
 
 def all_but_the_top(embeddings: Tensor, directions: int) -> nn.Linear:
@@ -251,7 +251,7 @@ def all_but_the_top(embeddings: Tensor, directions: int) -> nn.Linear:
     mean = embeddings.double().mean(0)
     _, _, axes = torch.linalg.svd(embeddings.double() - mean, full_matrices=False)
     rest = torch.eye(channels, dtype=torch.float64) - axes[:directions].T @ axes[:directions]
-    return affine(rest.to(embeddings.dtype), (-rest @ mean).to(embeddings.dtype))
+    return affine_layer(rest.to(embeddings.dtype), (-rest @ mean).to(embeddings.dtype))
 
 
 def build_head(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Tensor]) -> nn.Sequential:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lookalike.ops.similarity import cosine_similarity
 
-QUERY_BLOCK, GALLERY_BLOCK = 256, 65_536  # 64 MiB of float32 similarities
+_QUERY_BLOCK, _GALLERY_BLOCK = 256, 65_536  # 64 MiB of float32 similarities
 
 
 def largest_k(values: Float[Tensor, "Q G"], k: int) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
@@ -39,8 +39,8 @@ def nearest(
     gallery: Float[Tensor, "G D"],
     k: int,
     *,
-    query_block: int = QUERY_BLOCK,
-    gallery_block: int = GALLERY_BLOCK,
+    query_block: int = _QUERY_BLOCK,
+    gallery_block: int = _GALLERY_BLOCK,
 ) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
     """Cosines and rows of the k gallery embeddings closest to each query; K = min(k, G).
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, Gates, GraphSettings, NodeGraph
-from lookalike.models.backbones import LevelChoice
+from lookalike.models.backbones import N_LEVELS, LevelChoice
+from lookalike.models.borrowed import Borrowed
 from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.ops.avsl import (
     Nodes,
@@ -25,7 +26,7 @@ from lookalike.ops.avsl import (
     hard_triplets,
     level_distances,
     listed_pairs,
-    map_correlation,
+    map_cosines,
     margin_loss,
     proxy_anchor_loss,
 )
@@ -33,7 +34,6 @@ from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
 from lookalike.training.trainable import Trainable, cosine_neighbors, refuse_nan
 
-N_LEVELS = 3
 MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
 BaseLoss = Literal["proxy-anchor", "margin"]
 
@@ -100,12 +100,12 @@ class TrainableAvsl(Trainable):
         self.backbone = network.backbone
         self.projections = network.projections
         self.preprocessing, self.name, self.shortlist = preprocessing, name, shortlist
-        self._network = (network,)  # a tuple: its gates belong to the objective
+        self._network = Borrowed(network)  # its gates belong to the objective
 
     @property
     def network(self) -> AvslNetwork:
         """The whole model, gates included."""
-        return self._network[0]
+        return self._network.module
 
     @classmethod
     def of(
@@ -135,7 +135,7 @@ class TrainableAvsl(Trainable):
         if not self.training:
             return outputs
         with torch.no_grad():
-            return *outputs, *(map_correlation(low, high)[None] for low, high in pairwise(maps))
+            return *outputs, *(map_cosines(low, high)[None] for low, high in pairwise(maps))
 
     @torch.no_grad()
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:

@@ -19,7 +19,7 @@ from lookalike.ops.avsl.graph import Graph, Nodes
 
 
 @dataclass(frozen=True)
-class NodeShares:
+class DistanceShares:
     """One pair's distance as a sum over the nodes of L levels, low to high."""
 
     weights: tuple[Tensor, ...]  # each (D,), 0 or more; how much a node's own difference counts
@@ -45,7 +45,7 @@ class Parents:
     amounts: Float[Tensor, " K"]  # of the lower node's share of the distance that each let through
 
 
-def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
+def distance_shares(query: Nodes, match: Nodes, graph: Graph) -> DistanceShares:
     """The shares of all nodes in the distance of one pair (both ``Nodes`` hold one image)."""
     units = [(a[0], b[0]) for a, b in zip(query.units(graph.power), match.units(graph.power), strict=True)]
     arriving = torch.ones_like(units[-1][0])
@@ -60,7 +60,7 @@ def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
         handed_down.append(arriving * (1 - gate))
         if level:
             arriving = graph.links[level - 1] @ handed_down[-1]
-    return NodeShares(
+    return DistanceShares(
         tuple(reversed(weights)),
         tuple(differences(a, b, graph.power) for a, b in units),
         tuple(reversed(handed_down)),
@@ -68,7 +68,7 @@ def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
     )
 
 
-def strongest_parents(shares: NodeShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:
+def strongest_parents(shares: DistanceShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:
     """The k nodes above that let most of a lower node's share through; none for the highest level.
 
     The amounts over all nodes above sum to the node's share of the distance.

@@ -45,7 +45,7 @@ def certainty(maps: Maps) -> Float[Tensor, "B D"]:
     return spread / raised.sum(2).clamp(min=1e-12)
 
 
-def map_correlation(low: Float[Tensor, "B D h w"], high: Float[Tensor, "B E i j"]) -> Float[Tensor, "D E"]:
+def map_cosines(low: Float[Tensor, "B D h w"], high: Float[Tensor, "B E i j"]) -> Float[Tensor, "D E"]:
     """Cosine between the maps of lower and higher nodes, averaged over images; in [-1, 1].
 
     The lower maps are averaged down to the grid of the higher ones.
