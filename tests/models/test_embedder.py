@@ -75,7 +75,7 @@ def test_batches_do_not_change_embeddings(resnet, pictures):
 
 
 def test_pixels_of_several_sizes_come_back_in_order(resnet, pictures):
-    small, large = resnet.read(pictures[0])[0][:64, :96], resnet.read(pictures[1])[0]
+    small, large = resnet.read(pictures[0]).pixels[:64, :96], resnet.read(pictures[1]).pixels
     embeddings = resnet.embed_pixels([small, large, small])
     assert_close(embeddings[0], embeddings[2])
     assert_close(embeddings[1:2], resnet.embed_pixels([large]), rtol=0, atol=1e-5)

@@ -56,7 +56,7 @@ def test_a_draw_is_its_augmented_picture_normalized_with_the_number_of_its_class
 def test_evaluation_sees_what_the_saved_model_sees(data):
     (first, second) = evaluation_batches(data, HALF, batch_size=3)
     assert (first.shape, second.shape) == ((3, 3, 32, 48), (1, 3, 32, 48))
-    read = np.stack([image_files.read(data.paths[3], HALF)[0]])
+    read = np.stack([image_files.read(data.paths[3], HALF).pixels])
     assert_close(second, torch.from_numpy(image_files.normalize(read, HALF)))
 
 

@@ -59,8 +59,8 @@ def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
     digest = hashlib.sha256(data).hexdigest()
     if preprocessing is None:
         return DecodedFile(path, digest, len(data), mtime_ns, None, None)
-    pixels, geometry = read(data, preprocessing, name=path)
-    return DecodedFile(path, digest, len(data), mtime_ns, pixels, geometry)
+    reading = read(data, preprocessing, name=path)
+    return DecodedFile(path, digest, len(data), mtime_ns, reading.pixels, reading.geometry)
 
 
 @final

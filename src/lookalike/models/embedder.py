@@ -28,7 +28,7 @@ from lookalike.models.network import BatchShares, EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, describe, save_folder
 from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
 from lookalike.ops.propagation import l2_norm
-from lookalike.types import Geometry, Picture, Shares
+from lookalike.types import Geometry, Picture, Reading, Shares
 
 ImageSource = str | Path | bytes | Image.Image | Picture
 Precision = Literal["auto", "fp32", "bf16"]
@@ -69,9 +69,9 @@ class Embedder:
 
     # --- embedding ----------------------------------------------------------------------------
 
-    def read(self, source: ImageSource) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], Geometry]:
-        """One image as the network will see it, uint8 RGB (H, W, 3), and where it lies."""
-        return image_files.read(source, self.preprocessing)
+    def read(self, source: ImageSource | Reading) -> Reading:
+        """One image decoded once and prepared for the network; a Reading of this model as it is."""
+        return source if isinstance(source, Reading) else image_files.read(source, self.preprocessing)
 
     def embed(self, sources: Sequence[ImageSource], *, batch_size: int = 32) -> Tensor:
         """Unit embeddings of images, files or bytes: (B, D) float32 on the CPU.
@@ -85,7 +85,7 @@ class Embedder:
         remaining = iter(sources)
         embeddings: list[Tensor] = []
         while chunk := list(islice(remaining, batch_size)):
-            embeddings.extend(self.embed_pixels([self.read(source)[0] for source in chunk]))
+            embeddings.extend(self.embed_pixels([self.read(source).pixels for source in chunk]))
         if not embeddings:
             raise ValueError("embed takes at least one image, got none")
         return torch.stack(embeddings)
@@ -132,12 +132,13 @@ class Embedder:
 
     # --- explaining ---------------------------------------------------------------------------
 
-    def shares(self, source: ImageSource) -> Shares:
+    def shares(self, source: ImageSource | Reading) -> Shares:
         """One image's embedding as the sum of what each cell contributed, in fp32.
 
         Raises UnsupportedMethodError where the model's pooling can't be split over cells.
         """
-        return self.pixel_shares(*self.read(source))
+        reading = self.read(source)
+        return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
     def pixel_shares(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], geometry: Geometry) -> Shares:
@@ -160,11 +161,11 @@ class Embedder:
         ]
         return torch.stack(merged).sum(0), grid
 
-    def tensor(self, source: ImageSource) -> tuple[Tensor, Geometry]:
+    def tensor(self, source: ImageSource | Reading) -> tuple[Tensor, Geometry]:
         """One normalized image (1, 3, H, W) on the embedder's device, for explainers that run the
         network themselves, and where it lies."""
-        pixels, geometry = self.read(source)
-        return self._to_tensor(pixels[None]), geometry
+        reading = self.read(source)
+        return self._to_tensor(reading.pixels[None]), reading.geometry
 
     # --- fitting to one's own images ----------------------------------------------------------
 

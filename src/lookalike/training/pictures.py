@@ -101,7 +101,9 @@ def evaluation_batches(
 ) -> Iterator[Tensor]:
     """All images in order, as the saved model will see them: (B, 3, H, W), normalized."""
     for start in range(0, len(data), batch_size):
-        pixels = [image_files.read(path, preprocessing)[0] for path in data.paths[start : start + batch_size]]
+        pixels = [
+            image_files.read(path, preprocessing).pixels for path in data.paths[start : start + batch_size]
+        ]
         yield torch.from_numpy(image_files.normalize(np.stack(pixels), preprocessing))
 
 

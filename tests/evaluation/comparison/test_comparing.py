@@ -174,7 +174,7 @@ class LeftHalf:
         self.preprocessing = preprocessing
 
     def embed(self, sources, *, batch_size=32):
-        pixels = [images.read(source, self.preprocessing)[0] for source in sources]
+        pixels = [images.read(source, self.preprocessing).pixels for source in sources]
         spreads = [float(array[:, : array.shape[1] // 2].std((0, 1)).mean()) for array in pixels]
         return F.normalize(torch.tensor([[spread, 3.0] for spread in spreads]), dim=1)
 

@@ -89,4 +89,4 @@ def _grid(values: FloatArray) -> tuple[int, int]:
 
 
 def _seen(embedder: AnyEmbedder, source: Path) -> Pixels:
-    return images.read(source, embedder.preprocessing)[0]
+    return images.read(source, embedder.preprocessing).pixels
