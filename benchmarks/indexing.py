@@ -113,7 +113,7 @@ def main() -> None:
     )
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
     options = parser.parse_args()
-    embedder = Embedder.load("mini", precision="fp32")
+    embedder = Embedder.load("mini")
     results: dict = {
         "run": describe_run(),
         "settings": {k: str(v) for k, v in vars(options).items() if k != "shared"},

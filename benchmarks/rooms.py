@@ -24,6 +24,7 @@ from lookalike import scenes
 from lookalike.explainers import make_explainer
 from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.ops.regrid import mask_coverage
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def measure(model: Embedder, method: str, n_pairs: int, size: tuple[int, int]) -
         why = explainer(query.image, match.image)
         values = torch.from_numpy(why.query_map)
         mask = query.masks[painting]
-        coverage = torch.from_numpy(why.query_geometry.coverage_of(mask, why.query_map.shape))
+        coverage = mask_coverage(why.query_geometry, torch.from_numpy(mask), why.query_map.shape)
         hits.append(peak_is_inside(values, coverage))
         chances.append(np.mean([peak_is_inside(cell, coverage) for cell in single_cells(values.shape)]))
         ratios.append(positive_density_ratio(values, coverage))

@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--approximate", action="store_true", help="HNSW and the store's own index instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    embedder = Embedder.load("mini", precision="fp32")
+    embedder = Embedder.load("mini")
     units = clustered_units(options.rows, options.width)
     queries = clustered_units(N_QUERIES, options.width, seed=1)
     results: dict = {"run": describe_run(), "settings": vars(options)}

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    gallery = gallery_in_memory(Embedder.load(options.model, precision="fp32"), options.rows)
+    gallery = gallery_in_memory(Embedder.load(options.model), options.rows)
     query = query_file()
     gap = largest_gap(gallery, query, options.hits)  # warms up as well
     times = np.array(

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from lookalike.types import Geometry
@@ -62,56 +61,3 @@ def test_the_middle_of_every_cell_box_is_in_that_cell(geometry):
         for column in range(7):
             left, top, right, bottom = geometry.cell_box(row, column, grid)
             assert geometry.cell_at((left + right) / 2, (top + bottom) / 2, grid) == (row, column)
-
-
-@pytest.mark.parametrize(
-    ("geometry", "grid", "box", "expected"),
-    [
-        # Columns 50..100 of 100: half of column 2, all of 3 and 4; rows 10..30: half of 0, half of 1.
-        (SQUASH, (3, 5), (50, 10, 100, 30), [[0, 0, 0.25, 0.5, 0.5]] * 2 + [[0] * 5]),
-        # A quarter of a cell each way: 5 of 20 rows, 7.5 of 15 columns.
-        (CROP, (2, 4), (20, 10, 27.5, 15), [[0.125, 0, 0, 0], [0, 0, 0, 0]]),
-        # The whole image lies in the middle 60 of 100 rows: 30 of the 50 rows of each cell.
-        (LETTERBOX, (2, 4), (0, 0, 100, 60), [[0.6] * 4, [0.6] * 4]),
-        # A box outside the crop covers nothing.
-        (CROP, (2, 4), (0, 0, 20, 10), [[0] * 4] * 2),
-        # A box around everything covers everything once.
-        (CROP, (2, 4), (-50, -50, 500, 500), [[1] * 4] * 2),
-    ],
-)
-def test_coverage_is_the_share_of_each_cell_inside_the_box(geometry, grid, box, expected):
-    coverage = geometry.coverage(box, grid)
-    assert coverage.dtype == np.float32
-    np.testing.assert_allclose(coverage, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("geometry", [SQUASH, CROP, LETTERBOX])
-def test_coverage_adds_up_to_the_area_of_the_box(geometry):
-    grid, box = (3, 7), (31.0, 17.5, 58.0, 41.0)  # inside all three crops
-    cell_area = geometry.crop[2] * geometry.crop[3] / 21
-    assert geometry.coverage(box, grid).sum() * cell_area == pytest.approx(27 * 23.5, rel=1e-5)
-
-
-def test_coverage_of_a_mask_equals_counting_pixels_where_cells_are_whole():
-    rng = np.random.default_rng(0)
-    mask = rng.random((24, 35)) < 0.4
-    geometry = Geometry((24, 35), (8, 8), (4.0, 5.0, 18.0, 25.0))  # a crop: 3 x 5 cells of 6 x 5 pixels
-    expected = [
-        [mask[4 + 6 * r : 10 + 6 * r, 5 + 5 * c : 10 + 5 * c].mean() for c in range(5)] for r in range(3)
-    ]
-    np.testing.assert_allclose(geometry.coverage_of(mask, (3, 5)), expected, atol=1e-6)
-
-
-def test_coverage_of_a_rectangle_equals_coverage_of_its_box():
-    mask = np.zeros((31, 53), dtype=bool)
-    mask[7:19, 22:40] = True
-    geometry = Geometry((31, 53), (8, 8), (-4.5, 0.25, 40.0, 51.0))  # letterboxed, fractions of pixels
-    np.testing.assert_allclose(
-        geometry.coverage_of(mask, (4, 7)), geometry.coverage((22, 7, 40, 19), (4, 7)), atol=1e-6
-    )
-
-
-def test_a_mask_of_another_size_is_refused():
-    geometry = Geometry((31, 53), (8, 8), (0, 0, 31, 53))
-    with pytest.raises(ValueError, match=r"\(31, 53\), got \(53, 31\)"):
-        geometry.coverage_of(np.zeros((53, 31), dtype=bool), (4, 7))

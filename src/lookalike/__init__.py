@@ -74,7 +74,40 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("render", "scenes")
 
-__all__ = sorted([*_HOME_OF, *_MODULES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "CellMatch",
+    "CellSimilarity",
+    "CheckpointError",
+    "DatasetError",
+    "Difference",
+    "Embedder",
+    "Explanation",
+    "FilterError",
+    "Gallery",
+    "GalleryError",
+    "Geometry",
+    "GraphExplanation",
+    "Hit",
+    "ImageMap",
+    "LookalikeError",
+    "ModelMismatchError",
+    "Picture",
+    "Progress",
+    "Ranking",
+    "Reading",
+    "SearchResult",
+    "Shares",
+    "TrainingError",
+    "UnknownModelError",
+    "UnreadableImageError",
+    "UnsupportedMethodError",
+    "__version__",
+    "difference",
+    "explain",
+    "place_matches",
+    "render",
+    "scenes",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery, Hit
 from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.ops.regrid import mask_coverage
 from lookalike.reports.search import search_report
 from lookalike.scenes import RoomGallery
 from lookalike.store import read_manifest
@@ -77,7 +78,7 @@ def run_demo(
         seed, n_paintings=n_paintings, rooms_per_painting=rooms_per_painting, size=_SIZE
     )
     try:
-        gallery = _indexed(folder, rooms, Embedder.load(model, precision="fp32"))
+        gallery = _indexed(folder, rooms, Embedder.load(model))
         asked = _Asked(gallery, folder, rooms, progress)
         best = asked.whole[_QUERY][0].why()
         peak, ratio = _against_the_mask(best, rooms, asked.whole[_QUERY][0])
@@ -194,7 +195,7 @@ def _against_the_mask(
         return None, None
     mask = rooms.rooms[_QUERY].masks[rooms.labels[_QUERY]]
     values = torch.from_numpy(explanation.query_map)
-    coverage = torch.from_numpy(explanation.query_geometry.coverage_of(mask, explanation.query_map.shape))
+    coverage = mask_coverage(explanation.query_geometry, torch.from_numpy(mask), explanation.query_map.shape)
     return peak_is_inside(values, coverage), positive_density_ratio(values, coverage)
 
 

@@ -2,7 +2,8 @@
 
 LookalikeError
 ├── UnreadableImageError      a file that is no image, is damaged, or is beyond the limits
-├── UnknownModelError         a model name, folder or file that nothing answers to
+├── UnknownNameError          a name (of a pooling, a method, ...) that does not exist; lists those that do
+│   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
@@ -17,6 +18,9 @@ sentence or two: what was expected, what came, what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LookalikeError(Exception):
     """Parent of all errors that the command line and the server turn into one sentence."""
@@ -26,8 +30,12 @@ class UnreadableImageError(LookalikeError):
     """An image file could not be read; the message names the file and the cause."""
 
 
-class UnknownModelError(LookalikeError):
-    """No bundled model, timm model, folder or file answers to the name."""
+class UnknownNameError(LookalikeError, ValueError):
+    """A name given for an option does not exist; the message lists the names that do."""
+
+
+class UnknownModelError(UnknownNameError):
+    """No bundled model, timm model, folder or file has the name, or it can't be fetched."""
 
 
 class CheckpointError(LookalikeError):
@@ -56,3 +64,34 @@ class ModelMismatchError(GalleryError):
 
 class FilterError(GalleryError):
     """A filter on metadata is not of the form that filters have."""
+
+
+def check_name(kind: str, name: object, known: Iterable[str]) -> None:
+    """Raise UnknownNameError unless ``name`` is one of the known names of its kind.
+
+    >>> check_name("pooling", "maen", ["mean", "max"])
+    Traceback (most recent call last):
+    lookalike.errors.UnknownNameError: pooling is one of mean, max; got 'maen' (did you mean 'mean'?)
+    """
+    names = list(known)
+    if name not in names:
+        raise unknown_name(kind, name, names)
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is none of the known ones, with the closest of them as a hint."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return UnknownNameError(f"{kind} is one of {', '.join(names)}; got {name!r}{hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error message, to be quoted in one of ours.
+
+    The name of the error's class where it has no message.
+
+    >>> first_line(RuntimeError("sizes differ\\n  at layer 3"))
+    'sizes differ'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

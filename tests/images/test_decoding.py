@@ -50,7 +50,7 @@ def test_a_file_that_kills_its_decoder_costs_one_file(photo):
     with Decoders(1, PREPROCESSING) as decoders:
         decoders.decode(photo).result()
         os.kill(decoders._started[0]._process.pid, signal.SIGKILL)
-        with pytest.raises(UnreadableImageError, match="died"):
+        with pytest.raises(UnreadableImageError, match="crashed"):
             decoders.decode(photo).result()
         assert decoders.decode(photo).result().pixels is not None
 

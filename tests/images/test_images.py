@@ -17,6 +17,7 @@ from PIL import Image, features
 
 from lookalike.errors import UnreadableImageError
 from lookalike.images import Limits, Preprocessing, list_images, load, normalize, prepare, read
+from lookalike.ops.regrid import box_coverage
 from lookalike.types import Picture
 
 ORIENTATION = 0x0112
@@ -676,7 +677,7 @@ def test_a_planted_square_is_where_the_geometry_says(preprocessing, size, decode
     # What the geometry predicts for a coarse grid is what the input shows there.
     grid = (4, seen.shape[1] // 16)
     shown = is_square.reshape(grid[0], 16, grid[1], 16)
-    np.testing.assert_allclose(shown.mean(axis=(1, 3)), geometry.coverage(box, grid), atol=0.15)
+    np.testing.assert_allclose(shown.mean(axis=(1, 3)), box_coverage(geometry, box, grid), atol=0.15)
 
 
 def test_letterbox_pads_with_the_mean_color_on_both_sides():

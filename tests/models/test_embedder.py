@@ -1,12 +1,13 @@
 import io
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import UnknownNameError, UnreadableImageError
 from lookalike.images import Preprocessing, load
 from lookalike.models.embedder import Embedder
 from lookalike.models.network import assemble
@@ -99,12 +100,102 @@ def test_own_pooling_embeds_as_timm_does(resnet, pictures):
     assert_close(resnet.embed([pictures[0]]), F.normalize(expected, dim=1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["str", "bytes", "image", "picture"])
-def test_a_single_image_instead_of_a_list_is_refused(kind, resnet, pictures):
-    image = pictures[0]
-    single = {"str": "a.jpg", "bytes": b"abc", "image": image, "picture": load(image)}[kind]
-    with pytest.raises(TypeError, match="put the single one in a list"):
-        resnet.embed(single)
+@pytest.mark.parametrize("kind", ["path", "str", "bytes", "image", "picture", "array", "tensor"])
+def test_a_single_image_embeds_as_a_list_of_one(kind, resnet, pictures, tmp_path):
+    image, path = pictures[0], tmp_path / "a.png"
+    image.save(path)
+    array = np.array(image)
+    single = {
+        "path": path,
+        "str": str(path),
+        "bytes": path.read_bytes(),
+        "image": image,
+        "picture": load(image),
+        "array": array,
+        "tensor": torch.from_numpy(array).permute(2, 0, 1) / 255,
+    }[kind]
+    assert_close(resnet.embed(single), resnet.embed([image]), rtol=0, atol=1e-6)
+
+
+def test_a_batch_as_one_array_or_tensor_is_many_images(resnet, pictures):
+    batch = np.stack([resnet.read(picture).pixels for picture in pictures])  # (4, H, W, 3)
+    assert_close(resnet.embed(batch), resnet.embed(list(batch)))
+    assert_close(resnet.embed(torch.from_numpy(batch).permute(0, 3, 1, 2)), resnet.embed(list(batch)))
+
+
+def test_workers_do_not_change_embeddings(resnet, pictures, tmp_path):
+    paths = [tmp_path / f"{i}.jpg" for i in range(4)]
+    for path, picture in zip(paths, pictures, strict=True):
+        picture.save(path, quality=90)
+    sources = [*paths, pictures[0]] * 3
+    alone = resnet.embed(sources, batch_size=4)
+    assert torch.equal(resnet.embed(sources, batch_size=4, workers=2), alone)
+
+
+def test_progress_is_told_after_every_image_also_of_a_generator(resnet, pictures):
+    for sources in (pictures, (picture for picture in pictures)):
+        told = []
+        resnet.embed(sources, batch_size=3, progress=told.append)
+        assert [(p.stage, p.done, p.total) for p in told] == [("embedding", i, 4) for i in range(5)]
+
+
+def test_similarity_takes_images_and_embeddings(resnet, pictures):
+    embeddings = resnet.embed(pictures)
+    expected = embeddings[:2] @ embeddings.T
+    scaled = 7 * embeddings
+    for a in (pictures[:2], embeddings[:2], scaled[:2], embeddings[:2].numpy().astype(np.float64)):
+        similarity = resnet.similarity(a, scaled)
+        assert similarity.dtype == torch.float32
+        assert_close(similarity, expected, rtol=0, atol=1e-5)
+    assert_close(resnet.similarity(pictures[0], pictures), expected[:1], rtol=0, atol=1e-5)
+
+
+def test_a_two_dimensional_uint8_array_is_an_image(resnet):
+    gray = np.arange(63 * 41, dtype=np.int64).reshape(63, 41).astype(np.uint8)
+    assert_close(resnet.similarity(gray, gray), torch.ones(1, 1))
+
+
+def test_embeddings_of_another_width_are_refused(resnet, pictures):
+    with pytest.raises(ValueError, match=rf"are \(n, {resnet.width}\); got \(2, 3\)"):
+        resnet.similarity(torch.zeros(2, 3), pictures)
+
+
+@pytest.mark.parametrize("head", list(HEADS))
+@pytest.mark.parametrize("pooling", ["own", "gem"])
+def test_the_width_is_that_of_the_embeddings(pooling, head, tiny_backbone, pictures):
+    backbone = tiny_backbone("mobilenetv3_small_050")
+    channels = embedder_of(backbone, (64, 96), pooling=pooling).width
+    embedder = embedder_of(backbone, (64, 96), pooling=pooling, head=HEADS[head](channels).eval())
+    assert embedder.width == embedder.embed(pictures[:1]).shape[1]
+
+
+def test_a_width_that_the_head_tells_needs_no_forward_pass(tiny_backbone, monkeypatch):
+    head = nn.Sequential(nn.Linear(256, 7), nn.ReLU())
+    embedder = embedder_of(tiny_backbone("test_resnet"), (64, 96), pooling="mean", head=head)
+    monkeypatch.setattr(embedder.network, "forward", None)
+    assert embedder.width == 7
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are(tiny_backbone):
+    with pytest.raises(UnknownNameError, match="precision is one of fp32, bf16, auto; got 'fp17'"):
+        embedder_of(tiny_backbone("test_resnet"), (64, 96), precision="fp17")
+
+
+def test_moving_returns_the_embedder_and_keeps_its_numbers(resnet, pictures):
+    before = resnet.embed(pictures)
+    assert resnet.to("cpu") is resnet
+    assert torch.equal(resnet.embed(pictures), before)
+    filters = [p for p in resnet.network.parameters() if p.ndim == 4]
+    assert all(f.is_contiguous(memory_format=torch.channels_last) for f in filters)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_an_embedder_moves_to_the_gpu_and_back(tiny_backbone, pictures):
+    embedder = embedder_of(tiny_backbone("test_resnet"), (96, 160))
+    before = embedder.embed(pictures)
+    assert embedder.to("cuda").device.type == "cuda"
+    assert_close(embedder.embed(pictures), before, rtol=0, atol=1e-3)
+    assert torch.equal(embedder.to("cpu").embed(pictures), before)
 
 
 def test_nothing_to_embed_is_refused(resnet, pictures):

@@ -8,6 +8,7 @@ from lookalike import scenes
 from lookalike.explainers import SharesExplainer
 from lookalike.models.embedder import Embedder
 from lookalike.ops.faithfulness import positive_density_ratio
+from lookalike.ops.regrid import mask_coverage
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,9 @@ def test_maps_turn_to_what_two_rooms_truly_share(rooms):
         for seed in range(4):
             query, match, painting = scenes.room_pair(seed, size=(120, 160))
             why = SharesExplainer(embedder)(query.image, match.image)
-            coverage = why.query_geometry.coverage_of(query.masks[painting], why.query_map.shape)
-            ratios.append(positive_density_ratio(torch.from_numpy(why.query_map), torch.from_numpy(coverage)))
+            mask = torch.from_numpy(query.masks[painting])
+            coverage = mask_coverage(why.query_geometry, mask, why.query_map.shape)
+            ratios.append(positive_density_ratio(torch.from_numpy(why.query_map), coverage))
         return sum(ratios) / len(ratios)
 
     assert density_ratio(model.setting_aside(rooms)) > 1.2 * density_ratio(model)

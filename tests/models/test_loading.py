@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from lookalike.errors import CheckpointError, UnknownModelError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.models.loading import load_model, parse_normalization
+from lookalike.models.loading import RECOMMENDED, list_models, load_model, parse_normalization
 from lookalike.models.network import assemble
 
 OPTIONS = {"precision": "fp32", "device": "cpu"}
@@ -143,5 +143,24 @@ def test_normalizations_by_name_and_by_number():
 
 @pytest.mark.parametrize("text", ["", "0.5", "a/b", "1,2/3,4", "0.5/0", "0.5/-1", "1/2/3"])
 def test_a_normalization_that_makes_no_sense_is_refused(text):
-    with pytest.raises(ValueError, match="normalization is imagenet, sop or MEAN/STD"):
+    with pytest.raises(ValueError, match="normalization is one of imagenet, sop, or MEAN/STD"):
         parse_normalization(text)
+
+
+def test_models_are_listed_bundled_and_recommended_first():
+    names = list_models()
+    assert names[:2] == ["mini", "mini-vit"]
+    assert set(RECOMMENDED) <= set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("pattern", ["mini", "dinov3", "vit_*dinov3*"])
+def test_listed_models_match_the_filter(pattern):
+    names = list_models(pattern)
+    assert len(names) == len(set(names)) > 1
+    assert all(pattern.split("*")[-2 if "*" in pattern else 0] in name for name in names)
+    assert names[0] == ("mini" if pattern == "mini" else "vit_small_patch16_dinov3.lvd1689m")
+
+
+def test_no_model_matches_a_name_that_is_none():
+    assert list_models("no such model") == []

@@ -114,8 +114,8 @@ def test_regional_pooling_equals_a_loop_over_regions(cells):
 
     whitening = linear(C, 6)
     expected = torch.zeros(B, 6)
-    for cells in rmac_regions((H, W)):
-        pooled = cells[:, cells].amax(1)
+    for region in rmac_regions((H, W)):
+        pooled = cells[:, region].amax(1)
         whitened = whitening(pooled / (pooled.norm(dim=1, keepdim=True) + 1e-6))
         expected += whitened / (whitened.norm(dim=1, keepdim=True) + 1e-6)
     assert_close(RegionalPooling(MaxPooling(), whitening)(trace_of(cells).features), expected)

@@ -142,7 +142,7 @@ HOSTILE = {
     ),
     "a head of numbers": (lambda c: c | {"head": [1]}, "no saved embedder"),
     "a head without weights": (lambda c: c | {"head": [{"layer": "affine"}]}, "'0.weight' is missing"),
-    "an unknown layer": (lambda c: c | {"head": [{"layer": "exec"}]}, "the file says 'exec'"),
+    "an unknown layer": (lambda c: c | {"head": [{"layer": "exec"}]}, "got 'exec'"),
     "an unknown architecture": (
         lambda c: c | {"backbone": {"architecture": "resnet_x", "kwargs": {}}},
         "no model is called 'resnet_x'",

@@ -9,7 +9,6 @@ from lookalike.ops.agreement import (
     list_overlaps,
     map_correlation,
     rank_biased_overlap,
-    regrid_sum,
     shared_mass,
 )
 
@@ -42,20 +41,6 @@ def test_rank_biased_overlap_counts_the_first_ranks_most():
     same_first = list_overlaps(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 8, 9]]))
     same_last = list_overlaps(torch.tensor([[1, 2, 3]]), torch.tensor([[7, 8, 3]]))
     assert rank_biased_overlap(same_first) > rank_biased_overlap(same_last)
-
-
-def test_regrid_equals_a_sum_over_fine_pixels(noise):
-    values = noise(3, 5).double()
-    fine = values.repeat_interleave(40, 0).repeat_interleave(40, 1) / 1600  # 120 x 200 pixels
-    window = fine[20:110, 30:180]  # 0.5 to 2.75 rows, 0.75 to 4.5 columns
-    expected = window.reshape(2, 45, 3, 50).sum((1, 3))
-    torch.testing.assert_close(regrid_sum(values, (0.5, 0.75, 2.75, 4.5), (2, 3)), expected)
-
-
-def test_regrid_of_the_whole_map_keeps_its_sum(noise):
-    values = noise(7, 4).double()
-    torch.testing.assert_close(regrid_sum(values, (0.0, 0.0, 7.0, 4.0), (5, 9)).sum(), values.sum())
-    torch.testing.assert_close(regrid_sum(values, (0.0, 0.0, 7.0, 4.0), (7, 4)), values)
 
 
 def test_correlation_equals_numpy(noise):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.ops.regrid import mask_coverage
 from lookalike.types import Geometry
 
 
@@ -26,8 +27,8 @@ def test_density_ratio_equals_a_loop_over_pixels():
     mask = rng.random(size) < 0.3
     per_pixel = np.kron(np.maximum(values, 0), np.ones((10, 14))) / 140
     expected = per_pixel[mask].mean() / per_pixel[~mask].mean()
-    coverage = Geometry(size, (60, 60), (0, 0, *size)).coverage_of(mask, (h, w))
-    ratio = positive_density_ratio(torch.from_numpy(values), torch.from_numpy(coverage))
+    coverage = mask_coverage(Geometry(size, (60, 60), (0, 0, *size)), torch.from_numpy(mask), (h, w))
+    ratio = positive_density_ratio(torch.from_numpy(values), coverage)
     assert ratio == pytest.approx(expected, rel=1e-4)
 
 

@@ -23,9 +23,9 @@ def total(shares):
 
 def test_without_a_residual_the_last_row_is_zero(noise):
     shares = noise(B, N, C)
-    shares = propagation.with_residual(shares)
-    assert torch.equal(shares[:, :-1], shares)
-    assert torch.equal(shares[:, -1], torch.zeros(B, C))
+    rows = propagation.with_residual(shares)
+    assert torch.equal(rows[:, :-1], shares)
+    assert torch.equal(rows[:, -1], torch.zeros(B, C))
 
 
 def test_a_given_residual_is_the_last_row(noise):

@@ -134,7 +134,7 @@ def evaluate_revisited(
             from lookalike.evaluation.revisited_images import for_protocol
             from lookalike.models.embedder import Embedder
 
-            loaded = Embedder.load(model, pooling=pooling, precision="fp32")  # alike on every machine
+            loaded = Embedder.load(model, pooling=pooling)
             embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)
             run = runs.run_on_images(
                 truth, images, embedder, settings,

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, first_line
 from lookalike.types import Ranking
 
 # What a file that is not what its name says makes numpy, safetensors and torch raise.
@@ -104,7 +104,7 @@ def _read_arrays(path: Path, *others: str) -> dict[str, Any]:
         content = _READERS[path.suffix](path)
         arrays = dict(content) if isinstance(content, Mapping) else {"": content}
     except (*_BROKEN, TypeError) as error:
-        raise LookalikeError(f"{path} can't be read as {path.suffix}: {_reason(error)}") from error
+        raise LookalikeError(f"{path} can't be read as {path.suffix}: {first_line(error)}") from error
     return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray | Tensor)}
 
 
@@ -116,11 +116,7 @@ def _lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise LookalikeError(f"{path} can't be read as text: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LookalikeError(f"{path} can't be read as text: {first_line(error)}") from error
 
 
 def _read_numpy(path: Path) -> Any:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lookalike.errors import DatasetError
+from lookalike.errors import DatasetError, first_line
 
 _PLAIN_KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, text: data without pointers
 
@@ -36,9 +36,8 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
     except Exception as error:  # a file from outside can make the unpickler fail in any way
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DatasetError(
-            f"{path} can't be read as a pickle, it may be damaged: {line[:200]}; fetch it again"
+            f"{path} can't be read as a pickle, it may be damaged: {first_line(error)[:200]}; fetch it again"
         ) from error
 
 

@@ -11,7 +11,7 @@ from pyarrow import csv, parquet
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
-from lookalike.errors import DatasetError
+from lookalike.errors import DatasetError, first_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split")
@@ -32,7 +32,7 @@ def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
         )
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{file} can't be read as a table: {str(error).splitlines()[0]}") from error
+        raise DatasetError(f"{file} can't be read as a table: {first_line(error)}") from error
 
 
 def read_labeled_table(source: Path) -> SplitReaders:

@@ -31,10 +31,10 @@ _BATCH = 32  # pictures that the model sees at once
 
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
-    """An embedder by name in fp32, so that metrics are the same on every machine."""
+    """An embedder by name, or an ONNX model."""
     if str(model).endswith(".onnx"):
         return load_any(model, **changes)
-    return Embedder.load(model, precision="fp32", **changes)
+    return Embedder.load(model, **changes)
 
 
 def without_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:

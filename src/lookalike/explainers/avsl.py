@@ -18,7 +18,7 @@ from lookalike.explainers.base import image_map, read_whole
 from lookalike.models.avsl import AvslModel, NodeShares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops import avsl as ops
-from lookalike.ops.multiscale import regrid
+from lookalike.ops.regrid import regrid
 from lookalike.types import GraphExplanation, ImageMap, LevelReason, NodePath, NodeReason, Reading
 
 

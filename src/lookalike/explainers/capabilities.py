@@ -47,7 +47,7 @@ def survey(embedder: Embedder) -> Survey:
         input_size=embedder.preprocessing.input_size,
         grid=grid,
         pooling=getattr(embedder.network.pooling, "name", "not understood"),
-        width=int(embedder.embed([query]).shape[1]),
+        width=embedder.width,
         n_parameters=sum(p.numel() for p in embedder.network.parameters()),
         completeness_error=error,
         methods={method: _answer(embedder, method, query, match) for method in _methods(embedder)},

@@ -7,14 +7,19 @@ from typing import Any
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.occlusion import EmbedsImages
+from lookalike.models.cache import load_cached
 from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder
 
 
 def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
-    """An embedder by name, in fp32, or an ONNX file as a black box; ``changes`` as in ``Embedder.load``."""
+    """An embedder by name, loaded once per process, or an ONNX file as a black box.
+
+    ``changes`` as in ``Embedder.load``; with any of them the model is loaded anew.
+    """
     if not str(model).endswith(".onnx"):
-        return Embedder.load(model, **{"precision": "fp32", **changes})
+        is_changed = any(value is not None for value in changes.values())
+        return Embedder.load(model, **changes) if is_changed else load_cached(model)
     normalization = changes.pop("normalization", None)
     if any(value is not None for value in changes.values()):
         raise UnsupportedMethodError(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from torch import Tensor
 
 from lookalike.errors import GalleryError
 from lookalike.gallery import calibration as calibrating
@@ -33,7 +32,7 @@ from lookalike.gallery.query import (
     existing_file,
     image_query,
     images_query,
-    is_one_image,
+    is_vector,
     record_query,
     vector_query,
 )
@@ -41,7 +40,7 @@ from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import Rerank, Reranking
 from lookalike.gallery.results import Hit, Search, SearchResult, present
 from lookalike.images import list_images
-from lookalike.models.embedder import Embedder, Precision
+from lookalike.models.embedder import Embedder, Precision, is_one_image
 from lookalike.store import (
     LanceStore,
     Manifest,
@@ -277,11 +276,11 @@ class Gallery:
             if region is None:
                 return record_query(record, self._store.embeddings([record.id])[0], self.embedder)
             query = existing_file(record)
-        if is_one_image(query):
+        if not is_vector(query) and is_one_image(query):
             return image_query(query, self.embedder, region)  # type: ignore[arg-type]
         if region is not None:
             raise ValueError("a region is a part of one image; ask with one image")
-        if isinstance(query, np.ndarray | Tensor):
+        if is_vector(query):
             return vector_query(query, self._manifest.width)
         return images_query(list(query), self.embedder)  # type: ignore[arg-type]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-import numpy as np
-
 from lookalike import __version__
 from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
 from lookalike.models.embedder import Embedder, Precision
@@ -29,13 +27,12 @@ def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: b
     name = embedder.name if isinstance(model, Embedder) else str(model)
     if Path(name).exists() and not isinstance(model, Embedder):
         name = str(Path(name).absolute())
-    blank = np.zeros((*embedder.preprocessing.input_size, 3), np.uint8)
     return Manifest(
         model=name,
         model_name=embedder.name,
         fingerprint=embedder.fingerprint(),
         preprocessing=embedder.preprocessing.to_dict(),
-        width=embedder.embed_pixels([blank]).shape[1],
+        width=embedder.width,
         precision=embedder.precision,
         version=__version__,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +21,7 @@ from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.store import Record, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
-QuerySource = ImageSource | Sequence[ImageSource] | NDArray[Any] | Tensor
+QuerySource = ImageSource | Sequence[ImageSource]  # arrays of one axis are vectors (D,)
 
 _DRAWN_SIZE = (750, 750)  # pixels that a JPEG keeps at least where it is decoded to be drawn on
 
@@ -135,9 +134,9 @@ def existing_file(record: Record) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def is_one_image(source: object) -> bool:
-    """Whether a query is one image rather than several or a vector."""
-    return isinstance(source, str | Path | bytes | Image.Image | Picture)
+def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
+    """Whether a query is a vector (D,) rather than images; arrays of more axes are images."""
+    return isinstance(source, np.ndarray | Tensor) and source.ndim == 1
 
 
 def _load(

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lookalike.models.embedder import Embedder
+from lookalike.ops.regrid import cell_coverage, mask_coverage
 from lookalike.types import Geometry, Picture, Reading, Shares
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels
@@ -77,19 +78,15 @@ def _cut_out(picture: Picture, pixels: _PixelBox) -> Picture:
 
 def _spread(whole: Shares, part: Shares, mask: NDArray[np.bool_] | None) -> Tensor:
     """The whole image's shares on the finer grid of a part: each cell's by the area that they share."""
-    rows, columns = part.grid
-    boxes = [
-        part.geometry.cell_box(row, column, part.grid) for row in range(rows) for column in range(columns)
-    ]
-    weights = torch.from_numpy(np.stack([whole.geometry.coverage(box, whole.grid).ravel() for box in boxes]))
+    weights = cell_coverage(part.geometry, part.grid, whole.geometry, whole.grid)
     if mask is not None:
-        weights = weights * torch.from_numpy(part.geometry.coverage_of(mask, part.grid)).reshape(-1, 1)
+        weights = weights * mask_coverage(part.geometry, torch.from_numpy(mask), part.grid).reshape(-1, 1)
     return weights @ whole.values  # (N of the part, D)
 
 
 def _inside(shares: Shares, mask: NDArray[np.bool_]) -> Shares:
     """Only what lies inside the mask; what no cell accounts for is left out."""
-    weights = torch.from_numpy(shares.geometry.coverage_of(mask, shares.grid)).reshape(-1, 1)
+    weights = mask_coverage(shares.geometry, torch.from_numpy(mask), shares.grid).reshape(-1, 1)
     return replace(shares, values=shares.values * weights, residual=torch.zeros_like(shares.residual))
 
 

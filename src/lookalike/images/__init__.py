@@ -3,22 +3,27 @@
 Numpy and Pillow only, no torch: decoding workers start fast.
 """
 
-from lookalike.images.decoding import DecodedFile, Decoders
-from lookalike.images.listing import SUFFIXES, list_images
-from lookalike.images.loading import Limits, file_bytes, load
+from lookalike.images.arrays import is_array, is_tensor
+from lookalike.images.decoding import DecodedFile, Decoders, read_all
+from lookalike.images.listing import IMAGE_SUFFIXES, list_images
+from lookalike.images.loading import ImageSource, Limits, file_bytes, load
 from lookalike.images.preparing import normalize, prepare, read
 from lookalike.images.preprocessing import Preprocessing
 
 __all__ = [
-    "SUFFIXES",
+    "IMAGE_SUFFIXES",
     "DecodedFile",
     "Decoders",
+    "ImageSource",
     "Limits",
     "Preprocessing",
     "file_bytes",
+    "is_array",
+    "is_tensor",
     "list_images",
     "load",
     "normalize",
     "prepare",
     "read",
+    "read_all",
 ]

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images.loading import file_bytes
+from lookalike.images.loading import ImageSource, file_bytes
 from lookalike.images.preparing import read
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry
 
 _START = "from lookalike.images.decoding import serve; serve()"
+_AHEAD = 16  # files a worker that are decoded before they are asked for
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -63,9 +65,36 @@ def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
     return DecodedFile(path, digest, len(data), mtime_ns, reading.pixels, reading.geometry)
 
 
+def read_all(
+    sources: Iterable[ImageSource], preprocessing: Preprocessing, *, workers: int = 0
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yield the pixels (H, W, 3) of each source in order, as `read` returns them.
+
+    ``workers`` processes decode the files among the sources ahead of the consumer; without any,
+    each is decoded when it is asked for. Raises as `read` does, at the first source that fails.
+    """
+    with Decoders(workers, preprocessing) as decoders:
+        waiting: deque[Future[DecodedFile] | ImageSource] = deque()
+        for source in sources:
+            is_file = workers > 0 and isinstance(source, str | Path)
+            waiting.append(decoders.decode(str(source)) if is_file else source)
+            if len(waiting) > workers * _AHEAD:
+                yield _pixels_of(waiting.popleft(), preprocessing)
+        while waiting:
+            yield _pixels_of(waiting.popleft(), preprocessing)
+
+
+def _pixels_of(item: Future[DecodedFile] | ImageSource, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    if not isinstance(item, Future):
+        return read(item, preprocessing).pixels
+    pixels = item.result().pixels
+    assert pixels is not None
+    return pixels
+
+
 @final
 class Decoders:
-    """So many decoding processes; without any, decoding happens where it is asked for.
+    """A pool of decoding processes; with 0 workers, files are decoded in the calling thread.
 
     A context manager: the processes end with the block.
     """
@@ -110,7 +139,7 @@ class Decoders:
             answer = worker.ask((path, preprocessing))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             self._own.worker = None  # the next file gets a new process
-            raise UnreadableImageError(f"{path}: the process that decoded it died of it") from error
+            raise UnreadableImageError(f"{path}: the decoding process crashed on this file") from error
         if isinstance(answer, UnreadableImageError):
             raise answer
         decoded: DecodedFile = answer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lookalike.errors import UnreadableImageError
 
-SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
     | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[str] = ()) -> list[Path]:
     """The image files in a folder, sorted; each path begins with ``folder`` as it was given.
 
-    Files are chosen by suffix (`SUFFIXES`, any case). Hidden files and folders are skipped, and
+    Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, and
     whatever matches a pattern of ``ignore``: globs compared with the name and with the path below
     the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are followed, each
     real folder once. A subfolder that may not be read is logged and skipped.
@@ -46,7 +46,7 @@ def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[
                 entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
             paths = [current / entry.name for entry in entries]
             folders = [path for path in paths if recursive and path.is_dir()]
-            found += [p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file()]
+            found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error

@@ -1,4 +1,4 @@
-"""A file, bytes or Pillow image as an upright RGB `Picture`; every failure becomes one sentence."""
+"""Loading of a file, bytes, a Pillow image, an array or a tensor as an upright RGB `Picture`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from numpy.typing import NDArray
 
 # Imported for their effect: each registers its format with Pillow without loading all the others.
 from PIL import AvifImagePlugin as _avif  # noqa: F401
@@ -21,9 +24,17 @@ from PIL import TiffImagePlugin as _tiff  # noqa: F401
 from PIL import WebPImagePlugin as _webp  # noqa: F401
 
 from lookalike.errors import UnreadableImageError
+from lookalike.images.arrays import is_array, rgb_of_array
 from lookalike.images.colors import to_rgb
 from lookalike.images.pillow_warnings import quiet_pillow
 from lookalike.types import Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# An array is (H, W, 3) or (H, W) uint8; a tensor is (3, H, W), uint8 or floating in [0, 1].
+# A Union, not ``|``: the name of the tensor is a string because torch is not imported here.
+ImageSource: TypeAlias = Union[str, Path, bytes, Image.Image, NDArray[Any], "Tensor", Picture]
 
 # Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see a stranger's file.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
@@ -56,7 +67,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def load(
-    source: str | Path | bytes | Image.Image | Picture,
+    source: ImageSource,
     *,
     at_least: tuple[int, int] | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -64,14 +75,17 @@ def load(
 ) -> Picture:
     """The picture as 8-bit RGB, upright by its EXIF orientation, transparency over white.
 
+    ``source`` is a path, the bytes of a file, a PIL image, a numpy array (H, W, 3) or (H, W) uint8, a
+    torch tensor (3, H, W), uint8 or floating in [0, 1], or a `Picture`, which is returned unchanged.
     Of an animation the first frame is taken. With ``at_least`` (H, W), in pixels of the upright
     picture, a JPEG is decoded at 1/2, 1/4 or 1/8 scale as long as both sides keep that size;
-    ``original_size`` is always the file's own. A `Picture` is handed back unchanged.
+    ``original_size`` is always the file's own.
 
     ``name`` replaces the file name in ``Picture.name`` and in messages.
 
     Raises `UnreadableImageError` for whatever is wrong with the file: missing, damaged, truncated,
-    not an image, in a format that is not read, beyond the limits.
+    not an image, in a format that is not read, beyond the limits. Raises ValueError for an array or
+    tensor of another shape, dtype or range, and TypeError for anything else.
     """
     if at_least is not None and min(at_least) < 1:
         raise ValueError(f"at_least is a size (H, W) in pixels, both 1 or more; got {at_least}")
@@ -89,7 +103,12 @@ def load(
         label = _printable(name or str(path))
         data = _file_bytes(path, label, limits)
         return _from_bytes(data, label, at_least, limits, _printable(name or path.name))
-    raise TypeError(f"an image is a path, bytes, a PIL image or a Picture; got {type(source).__name__}")
+    if is_array(source):
+        return _from_array(source, limits, _printable(name or "image"))
+    raise TypeError(
+        "an image is a path, bytes, a PIL image, a numpy array, a torch tensor or a Picture; "
+        f"got {type(source).__name__}"
+    )
 
 
 def file_bytes(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -170,6 +189,12 @@ def _from_image(source: Image.Image, limits: Limits, name: str) -> Picture:
     source.load()
     image = _upright_rgb(source)
     return Picture(image, (image.height, image.width), name)
+
+
+def _from_array(source: Any, limits: Limits, name: str) -> Picture:
+    pixels = rgb_of_array(source)
+    _check_pixels((pixels.shape[1], pixels.shape[0]), name, limits)
+    return Picture(Image.fromarray(pixels), (pixels.shape[0], pixels.shape[1]), name)
 
 
 def _draft(file: Image.Image, at_least: tuple[int, int]) -> tuple[int, int]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.images.loading import DEFAULT_LIMITS, Limits, load
+from lookalike.images.loading import DEFAULT_LIMITS, ImageSource, Limits, load
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry, Picture, Reading
 
@@ -27,7 +26,7 @@ _MAX_BETWEEN = 2**26  # pixels between the two passes of a resize; beyond it col
 
 
 def read(
-    source: str | Path | bytes | Image.Image | Picture,
+    source: ImageSource,
     preprocessing: Preprocessing,
     *,
     limits: Limits = DEFAULT_LIMITS,

@@ -43,7 +43,7 @@ class AvslModel:
     @classmethod
     def load(cls, model: str, *, device: str | torch.device = "auto") -> AvslModel:
         """By folder or checkpoint, as in ``Embedder.load``."""
-        return cls(Embedder.load(model, device=device, precision="fp32"))
+        return cls(Embedder.load(model, device=device))
 
     @torch.inference_mode()
     def nodes(self, sources: Sequence[ImageSource | Reading]) -> Nodes:

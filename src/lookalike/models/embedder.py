@@ -1,18 +1,16 @@
-"""The embedder: pictures in, unit embeddings out, and where they come from.
-
-Loads the bundled model, any timm model, a model of the hub, a saved folder or a checkpoint file
-of the research codes, and saves a folder that loads again.
-"""
+"""The embedder: images in, unit embeddings and shares out, on one device."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, TypeAlias, cast, final
 
 import numpy as np
 import torch
@@ -21,24 +19,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
-from lookalike.images import Preprocessing
+from lookalike.images import ImageSource, Preprocessing
 from lookalike.models import loading
+from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.heads import L2Norm, all_but_the_top, whitening
-from lookalike.models.network import BatchShares, EmbeddingNetwork
-from lookalike.models.saving import LoadedModel, describe, save_folder
-from lookalike.ops.multiscale import merge_scales, regrid, scale_factors
-from lookalike.ops.propagation import l2_norm
-from lookalike.types import Geometry, Picture, Reading, Shares
+from lookalike.models.network import EmbeddingNetwork
+from lookalike.models.saving import LoadedModel, model_config, save_folder
+from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
+from lookalike.ops.similarity import cosine_similarity
+from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
-ImageSource = str | Path | bytes | Image.Image | Picture
-Precision = Literal["auto", "fp32", "bf16"]
+__all__ = ["Embedder", "ImageSource", "Precision"]
+
+Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
 class Embedder:
     """A network with the preprocessing that it expects, on one device.
 
-    ``embed`` gives (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
+    ``embed`` returns (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
+
+    >>> embedder = Embedder.load("mini", device="cpu")
+    >>> black, white = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)
+    >>> embedder.embed([black, white]).shape == (2, embedder.width)
+    True
+    >>> embedder.similarity(black, [black, white]).shape
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -50,22 +57,42 @@ class Embedder:
         scales: Sequence[float] = (1.0,),
         scale_power: float = 1.0,
         device: str | torch.device = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
     ) -> None:
         self.name = name
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
         self.scale_power = scale_power  # of the generalized mean over scales
-        self.device = _choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
-        self.network = network.eval().requires_grad_(False).to(self.device)
-        if network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False)
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.to(self.device)
 
     def __repr__(self) -> str:
         return (
             f"Embedder({self.name!r}, input {self.preprocessing.input_size}, {self.device}, {self.precision})"
         )
+
+    def to(self, device: str | torch.device) -> Embedder:
+        """Move this embedder to a device, ``auto`` as in ``load``, and return it.
+
+        Embedders made from this one by ``whitened`` or ``setting_aside`` share its weights: move
+        those as well.
+        """
+        self.device = choose_device(device)
+        self.network.to(self.device)
+        if self.network.backbone.is_convolutional:
+            self.network.to(memory_format=torch.channels_last)
+        return self
+
+    @cached_property
+    def width(self) -> int:
+        """D, the length of the embeddings; costs one forward pass where no layer after the pooling has it."""
+        width = self.network.width()
+        if width is None:
+            blank = np.zeros((*self.preprocessing.input_size, 3), np.uint8)
+            width = self.embed_pixels([blank]).shape[1]
+        return width
 
     # --- embedding ----------------------------------------------------------------------------
 
@@ -73,28 +100,45 @@ class Embedder:
         """One image decoded once and prepared for the network; a Reading of this model as it is."""
         return source if isinstance(source, Reading) else image_files.read(source, self.preprocessing)
 
-    def embed(self, sources: Sequence[ImageSource], *, batch_size: int = 32) -> Tensor:
-        """Unit embeddings of images, files or bytes: (B, D) float32 on the CPU.
+    def embed(
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        *,
+        batch_size: int = 32,
+        workers: int = 0,
+        progress: ProgressCallback | None = None,
+    ) -> Tensor:
+        """Unit embeddings of images: (B, D) float32 on the CPU; one image alone gives (1, D).
 
-        Raises UnreadableImageError, naming the file, at the first that can't be read.
+        An image is a path, the bytes of a file, a PIL image, a numpy array (H, W, 3) or (H, W)
+        uint8, a torch tensor (3, H, W), uint8 or floating in [0, 1], or a Picture. ``workers``
+        processes decode files ahead of the model; ``progress`` is told after every image.
+
+        Raises UnreadableImageError, naming the file, at the first that can't be read, and
+        ValueError for no images and for arrays of another shape, dtype or range.
         """
-        if isinstance(sources, str | bytes | Path | Image.Image | Picture):
-            raise TypeError("embed takes a list of images; put the single one in a list")
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
-        remaining = iter(sources)
-        embeddings: list[Tensor] = []
-        while chunk := list(islice(remaining, batch_size)):
-            embeddings.extend(self.embed_pixels([self.read(source).pixels for source in chunk]))
+        several = cast(Iterable[ImageSource], [images] if is_one_image(images) else images)
+        if progress is not None and not isinstance(several, Sized):
+            several = list(several)
+        total = len(several) if isinstance(several, Sized) else 0
+        embedded = self._embedded(several, batch_size, workers)
+        embeddings = list(tracked(embedded, "embedding", total, progress))
         if not embeddings:
             raise ValueError("embed takes at least one image, got none")
         return torch.stack(embeddings)
 
-    @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-        """Unit embeddings of what ``read`` returned: (B, D) float32 on the CPU.
+    def _embedded(self, images: Iterable[ImageSource], batch_size: int, workers: int) -> Iterator[Tensor]:
+        with closing(image_files.read_all(images, self.preprocessing, workers=workers)) as pixels:
+            while batch := list(islice(pixels, batch_size)):
+                yield from self.embed_pixels(batch)
 
-        Pictures of several sizes (preprocessing mode ``fit``) are run size by size.
+    @torch.inference_mode()
+    def embed_pixels(self, pixels: Sequence[Pixels]) -> Tensor:
+        """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
+
+        Images of several sizes (preprocessing mode ``fit``) are run size by size.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(pixels):
@@ -106,25 +150,38 @@ class Embedder:
                 embeddings[i] = embedding
         return torch.stack([e for e in embeddings if e is not None])
 
+    def similarity(
+        self,
+        a: ImageSource | Iterable[ImageSource],
+        b: ImageSource | Iterable[ImageSource],
+    ) -> Tensor:
+        """Cosine of each of n images with each of m: (n, m) float32 on the CPU, in [-1, 1].
+
+        ``a`` and ``b`` are one or many images as in ``embed``, or embeddings: a floating array or
+        tensor (n, D) is taken as embeddings, of any length (no image is two-dimensional and floating).
+        Raises ValueError for embeddings of another width, and as ``embed``.
+        """
+        return cosine_similarity(self._embeddings_of(a), self._embeddings_of(b))
+
+    def _embeddings_of(self, given: ImageSource | Iterable[ImageSource]) -> Tensor:
+        is_array = isinstance(given, Tensor | np.ndarray)
+        vectors = torch.as_tensor(given) if is_array else None
+        if vectors is None or vectors.ndim != 2 or not vectors.is_floating_point():
+            return self.embed(given)
+        if vectors.shape[1] != self.width:
+            raise ValueError(f"embeddings of {self.name} are (n, {self.width}); got {tuple(vectors.shape)}")
+        return vectors.detach().to("cpu", torch.float32)
+
     def _embed_batch(self, batch: Tensor) -> Tensor:
         use_bf16 = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16):
-            at_scales = [F.normalize(self.network(scaled).float(), dim=1) for scaled in self._scaled(batch)]
-        if len(at_scales) == 1:
-            return at_scales[0].cpu()
-        power = torch.tensor(self.scale_power)
-        merged = [merge_scales(torch.stack(of_one), power) for of_one in zip(*at_scales, strict=True)]
-        return F.normalize(torch.stack(merged), dim=1).cpu()
+            at_scales = [
+                F.normalize(self.network(scaled).float(), dim=1)
+                for scaled in scaled_images(batch, self.scales)
+            ]
+        return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _scaled(self, batch: Tensor) -> Iterator[Tensor]:
-        smallest = min(batch.shape[2:])
-        for scale in self.scales:
-            if scale == 1 or smallest * scale < 1:  # a picture one pixel thin can't be made thinner
-                yield batch
-            else:
-                yield F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
-
-    def _to_tensor(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+    def _to_tensor(self, pixels: Pixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         if self.network.backbone.is_convolutional:
             batch = batch.to(memory_format=torch.channels_last)
@@ -141,45 +198,34 @@ class Embedder:
         return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: np.ndarray[Any, np.dtype[np.uint8]], geometry: Geometry) -> Shares:
+    def pixel_shares(self, pixels: Pixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
-        at_scales = [self.network.shares(scaled) for scaled in self._scaled(self._to_tensor(pixels[None]))]
-        if len(at_scales) == 1:
-            shares, grid = at_scales[0].values[0], at_scales[0].grid
-        else:
-            shares, grid = self._merge(at_scales)
-        return Shares(shares[:-1].float().cpu(), shares[-1].float().cpu(), grid, geometry)
-
-    def _merge(self, at_scales: Sequence[BatchShares]) -> tuple[Tensor, tuple[int, int]]:
-        """ShareRows of all scales on the finest grid."""
-        grid = max((p.grid for p in at_scales), key=lambda g: g[0] * g[1])
-        shares = [l2_norm(p.values)[0] for p in at_scales]  # each (N_s + 1, D)
-        factors = scale_factors(torch.stack([p.sum(0) for p in shares]), torch.tensor(self.scale_power))
-        merged = [
-            torch.cat([regrid(p[:-1], of_scale.grid, grid), p[-1:]]) * factor
-            for p, of_scale, factor in zip(shares, at_scales, factors, strict=True)
-        ]
-        return torch.stack(merged).sum(0), grid
+        batch = self._to_tensor(pixels[None])
+        at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
+        values, grid = merged_shares(at_scales, self.scale_power)
+        return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
     def tensor(self, source: ImageSource | Reading) -> tuple[Tensor, Geometry]:
-        """One normalized image (1, 3, H, W) on the embedder's device, for explainers that run the
-        network themselves, and where it lies."""
+        """One normalized image (1, 3, H, W) float32 on the embedder's device, and its geometry.
+
+        For explainers that run the network themselves.
+        """
         reading = self.read(source)
         return self._to_tensor(reading.pixels[None]), reading.geometry
 
     # --- fitting to one's own images ----------------------------------------------------------
 
     def setting_aside(self, sources: Sequence[ImageSource], *, directions: int = 3) -> Embedder:
-        """A new embedder that sets aside what these images have in common; no labels needed.
+        """A new embedder without what these images have in common; needs no labels.
 
         Their mean embedding and the ``directions`` in which they vary most are removed (all-but-the-
         top, Mu and Viswanath, ICLR 2018). Where all images are of one kind, such as rooms, similarity
-        and maps then speak of what is particular. Raises ValueError for fewer images than directions.
+        and maps then depend on what distinguishes them. Raises ValueError for too few images.
         """
         return self._followed_by(all_but_the_top(self.embed(sources), directions), "particular")
 
     def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
-        """A new embedder whose head ends with a PCA whitening learned on these images; no labels needed.
+        """A new embedder whose head ends with a PCA whitening learned on these images; needs no labels.
 
         It keeps ``width`` directions, by default half as many as there are images and at most D (Jégou
         and Chum, ECCV 2012). Raises ValueError where there are too few images for the width.
@@ -212,13 +258,16 @@ class Embedder:
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
         device: str | torch.device = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
     ) -> Embedder:
-        """An embedder by name: ``mini`` (bundled), any timm name, ``hf-hub:owner/name``, a folder
+        """Load an embedder: ``mini`` (bundled), any timm name, ``hf-hub:owner/name``, a folder
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace what the model brings. Raises UnknownModelError and CheckpointError.
+        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
+        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
+        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
+        and CheckpointError.
         """
         loaded = loading.load_model(
             model, pooling=pooling, input_size=input_size, normalization=normalization
@@ -227,7 +276,7 @@ class Embedder:
 
     @classmethod
     def of(
-        cls, model: LoadedModel, *, device: str | torch.device = "auto", precision: Precision = "auto"
+        cls, model: LoadedModel, *, device: str | torch.device = "auto", precision: Precision = "fp32"
     ) -> Embedder:
         """An embedder that runs a loaded model."""
         return cls(
@@ -253,7 +302,7 @@ class Embedder:
         preprocessing: Preprocessing | None = None,
         name: str | None = None,
         device: str | torch.device = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
         **options: Any,
     ) -> Embedder:
         """An embedder on any timm backbone, with its own pooling unless told otherwise.
@@ -279,9 +328,9 @@ class Embedder:
         save_folder(model, Path(folder), half=half)
 
     def fingerprint(self) -> str:
-        """Hash of preprocessing, layers and weights: two embedders with one fingerprint embed alike."""
+        """Hash of preprocessing, layers and weights: equal for embedders that give equal embeddings."""
         model = LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
-        described = {key: value for key, value in describe(model).items() if key != "name"}
+        described = {key: value for key, value in model_config(model).items() if key != "name"}
         digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
@@ -289,19 +338,11 @@ class Embedder:
         return digest.hexdigest()
 
 
-def _choose_device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+def is_one_image(source: object) -> bool:
+    """Whether this is a single image for ``embed``, not a collection of images.
 
-
-def _choose_precision(precision: Precision, device: torch.device) -> Precision:
-    """bf16 where the processor multiplies it natively, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if device.type == "cpu":
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if native else "fp32"
-    return "fp32"
+    An array of two or three dimensions is one image, one of four dimensions a batch of them.
+    """
+    if image_files.is_array(source):
+        return np.ndim(source) < 4  # type: ignore[arg-type]
+    return isinstance(source, str | bytes | Path | Image.Image | Picture)

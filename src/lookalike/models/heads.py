@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnsupportedMethodError, unknown_name
 from lookalike.ops import propagation
 
 ACTIVATIONS = (
@@ -173,6 +173,25 @@ def propagate(module: nn.Module, shares: Tensor) -> Tensor:
     )
 
 
+def keeps_width(layer: nn.Module) -> bool:
+    """Whether a layer's output is known to be as wide as its input, while its weights don't say how wide."""
+    return isinstance(layer, (nn.Identity, nn.Dropout, L2Norm, Residual, Elementwise, *ACTIVATIONS))
+
+
+def output_width(layer: nn.Module) -> int | None:
+    """The width of a layer's output vectors, where its weights tell it; else None."""
+    match layer:
+        case nn.Linear() | Pointwise():
+            return len(layer.weight)
+        case nn.BatchNorm1d():
+            return layer.num_features
+        case PlainBatchNorm():
+            return layer.norm.num_features
+        case nn.LayerNorm() if len(layer.normalized_shape) == 1:
+            return int(layer.normalized_shape[0])
+    return None
+
+
 def _factor_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """BatchNorm in evaluation as ``factor * x + shift``."""
     if norm.running_mean is None or norm.running_var is None:
@@ -259,9 +278,8 @@ def _layer(spec: Mapping[str, Any], weights: Mapping[str, Tensor], prefix: str) 
         case "gelu":
             return nn.GELU()
         case other:
-            raise ValueError(
-                f"a head layer is affine, batch_norm, layer_norm, l2, relu or gelu; the file says {other!r}"
-            )
+            known = ("affine", "batch_norm", "layer_norm", "l2", "relu", "gelu")
+            raise unknown_name("a saved head's layer", other, known)
 
 
 def describe_head(head: nn.Sequential) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,22 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from torch import nn
 
-from lookalike.errors import UnknownModelError
+from lookalike.errors import UnknownModelError, UnknownNameError, first_line
 from lookalike.images import Preprocessing
 from lookalike.models import checkpoints
-from lookalike.models.backbones import create_backbone, load_weights, preprocessing_of, resize_backbone
+from lookalike.models.backbones import (
+    create_backbone,
+    load_weights,
+    model_names,
+    preprocessing_of,
+    resize_backbone,
+)
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG, WEIGHTS, LoadedModel, load_folder, load_safetensors
 
-BUNDLED = Path(__file__).parent / "bundled"
+_BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
-NORMALizATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
 }
@@ -40,7 +47,21 @@ RECOMMENDED: Mapping[str, str] = {
 
 def bundled_names() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(config.parent.name for config in BUNDLED.glob(f"*/{CONFIG}"))
+    return sorted(config.parent.name for config in _BUNDLED.glob(f"*/{CONFIG}"))
+
+
+def list_models(filter: str = "") -> list[str]:
+    """Names that ``Embedder.load`` takes, best for a start first: bundled, recommended, then timm's.
+
+    Without a filter only the bundled and the recommended ones; with one, a part of a name or a
+    glob such as ``vit_*dinov3*``, those and all of timm's pretrained models that match it.
+    """
+    ours = [*bundled_names(), *(name for name in RECOMMENDED if name not in bundled_names())]
+    if not filter:
+        return ours
+    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+    matching = [name for name in ours if fnmatchcase(name, pattern)]
+    return matching + [name for name in model_names(pattern, pretrained=True) if name not in matching]
 
 
 def load_model(
@@ -50,9 +71,10 @@ def load_model(
     input_size: tuple[int, int] | None = None,
     normalization: str | None = None,
 ) -> LoadedModel:
-    """The model that a name, folder or file stands for, with what the caller wants otherwise.
+    """Load the model that a name, folder or file stands for.
 
-    Raises UnknownModelError and CheckpointError.
+    ``pooling``, ``input_size`` (H, W) and ``normalization`` replace those of the model. Raises
+    UnknownModelError, UnknownNameError and CheckpointError.
     """
     return with_preprocessing(_find(str(model), pooling, input_size), normalization=normalization)
 
@@ -95,16 +117,17 @@ def from_timm(
 
 def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel: ``imagenet``, ``sop`` or ``R,G,B/R,G,B``."""
-    if text in NORMALizATIONS:
-        return NORMALizATIONS[text]
+    if text in NORMALIZATIONS:
+        return NORMALIZATIONS[text]
     try:
         mean, std = (tuple(float(v) for v in half.split(",")) for half in text.split("/"))
         mean, std = (half * 3 if len(half) == 1 else half for half in (mean, std))
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError("three numbers each, deviations above 0")
     except ValueError as error:
-        raise ValueError(
-            f"normalization is imagenet, sop or MEAN/STD such as 0.5,0.5,0.5/0.5,0.5,0.5; got {text!r}"
+        raise UnknownNameError(
+            f"normalization is one of {', '.join(NORMALIZATIONS)}, or MEAN/STD such as "
+            f"0.5,0.5,0.5/0.5,0.5,0.5; got {text!r}"
         ) from error
     return mean, std
 
@@ -112,12 +135,12 @@ def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[fl
 def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
     path = Path(model)
     if model in bundled_names():
-        loaded = load_folder(BUNDLED / model)
+        loaded = load_folder(_BUNDLED / model)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif path.is_file():
         loaded = checkpoints.load_checkpoint(path, pooling=pooling)
-    elif path.suffix in checkpoints.SUFFIXES or model.startswith((".", "/", "~")):
+    elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
@@ -146,7 +169,7 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
         network(torch.zeros(1, 3, *size))
     except RuntimeError as error:
         raise ValueError(
-            f"pooling {pooling!r} does not fit the head of this model ({str(error).splitlines()[0]}); "
+            f"pooling {pooling!r} does not fit the head of this model ({first_line(error)}); "
             "leave its pooling as it is"
         ) from error
 
@@ -162,6 +185,6 @@ def _saved_on_hub(repository: str) -> Path | None:
         return None
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise UnknownModelError(
-            f"{HUB}{repository} could not be fetched: {str(error).splitlines()[0]}; check name and network"
+            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
         ) from error
     return config.parent

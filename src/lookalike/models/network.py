@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import LookalikeError, UnsupportedMethodError
+from lookalike.errors import LookalikeError, UnsupportedMethodError, first_line
 from lookalike.images import Preprocessing
 from lookalike.models.backbones import Backbone
-from lookalike.models.heads import propagate
+from lookalike.models.heads import keeps_width, output_width, propagate
 from lookalike.models.poolings import AttentionPooling, ClsPooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
 
@@ -54,9 +54,8 @@ class EmbeddingNetwork(nn.Module):
         self.head = head or nn.Sequential()
         self._own_layers = (own_layers or nn.Sequential(),)  # a tuple: they belong to the backbone
         self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
-        self.graph: nn.Module | None = (
-            None  # of nodes below the embedding, see networks.avsl; it embeds nothing
-        )
+        # Of nodes below the embedding, see avsl_network; it takes no part in embedding.
+        self.graph: nn.Module | None = None
 
     @property
     def own_layers(self) -> nn.Sequential:
@@ -77,6 +76,13 @@ class EmbeddingNetwork(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             cells, prefix = _at_least_single(features.cells), _at_least_single(features.prefix)
             return self._headed(self.own_layers(self.pooling(Features(cells, prefix, features.grid))))
+
+    def width(self) -> int | None:
+        """D, where the layers after the pooling tell it; None where only a forward pass does."""
+        for layer in reversed([*self.own_layers, *self.head]):
+            if not keeps_width(layer):
+                return output_width(layer)
+        return None
 
     def _headed(self, vectors: Tensor) -> Tensor:
         """Through the head; never in bf16: a head may subtract most of what it is given."""
@@ -153,9 +159,8 @@ def _with_own_pooling(
         understood = False
     except (RuntimeError, AssertionError, ValueError) as error:
         height, width = preprocessing.input_size
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise LookalikeError(
-            f"{backbone.architecture} can't take input of {height}x{width}: {reason}; "
+            f"{backbone.architecture} can't take input of {height}x{width}: {first_line(error)}; "
             "choose another input size"
         ) from error
     if not understood:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike import images
-from lookalike.errors import CheckpointError, LookalikeError
+from lookalike.errors import CheckpointError, LookalikeError, first_line
 from lookalike.images import Preprocessing
 from lookalike.models.loading import parse_normalization
 
@@ -37,7 +37,7 @@ class OnnxEmbedder:
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no documented parent
-            raise CheckpointError(f"{path} is no ONNX model: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"{path} is no ONNX model: {first_line(error)}") from error
         shape = self._session.get_inputs()[0].shape
         if len(shape) != 4 or (shape[1] not in (3, None) and not isinstance(shape[1], str)):
             raise CheckpointError(f"{path} takes input {shape}; an image model takes (B, 3, H, W)")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnsupportedMethodError, unknown_name
 from lookalike.models.heads import L2Norm, propagate
 from lookalike.ops import pooling, propagation
 from lookalike.types import AttentionCall, Features, Trace
@@ -281,7 +281,8 @@ def describe_pooling(pooling: nn.Module) -> dict[str, Any]:
 
 
 def _build(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
-    match spec.pop("name", None):
+    name = spec.pop("name", None)
+    match name:
         case "mean":
             return MeanPooling()
         case "max":
@@ -298,8 +299,8 @@ def _build(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
         case "local" if "inner" in spec:
             inner = _build(dict(spec["inner"]), _below("inner.", weights))
             return LocalHeadPooling(_linear(weights, "layer."), inner)
-        case other:
-            raise ValueError(f"pooling is one of own, cls, mean, max, gem, avgmax, rmac; got {other!r}")
+        case _:
+            raise unknown_name("pooling", name, ("own", "cls", "mean", "max", "gem", "avgmax", "rmac"))
 
 
 def _linear(weights: Mapping[str, Tensor], prefix: str) -> nn.Linear:

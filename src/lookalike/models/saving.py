@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lookalike.errors import CheckpointError, LookalikeError
+from lookalike.errors import CheckpointError, LookalikeError, first_line
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
 from lookalike.models.backbones import create_backbone, load_weights, resize_backbone
@@ -55,8 +55,7 @@ def load_folder(folder: Path) -> LoadedModel:
     except CheckpointError:
         raise
     except (*_BROKEN, LookalikeError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        reason = (what.strip().splitlines() or [type(error).__name__])[0]
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
         raise CheckpointError(
             f"{folder} is no saved embedder: {reason}; it should hold {CONFIG} and {WEIGHTS} as "
             "Embedder.save writes them"
@@ -70,7 +69,7 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
     """
     tensors = {name: _stored(name, tensor, half) for name, tensor in _tensors(model.network).items()}
     try:
-        config = json.dumps(describe(model), indent=2)
+        config = json.dumps(model_config(model), indent=2)
     except TypeError as error:
         raise ValueError(
             f"options of timm.create_model that are saved must be plain values: {error}; got "
@@ -86,8 +85,8 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
         ) from error
 
 
-def describe(model: LoadedModel) -> dict[str, Any]:
-    """All that makes the model beside its weights: the content of config.json."""
+def model_config(model: LoadedModel) -> dict[str, Any]:
+    """The model's description beside its weights: the content of config.json."""
     backbone, graph = model.network.backbone, model.network.graph
     of_graph = {"graph": graph.describe()} if isinstance(graph, NodeGraph) else {}
     return {

@@ -52,23 +52,6 @@ def rank_biased_overlap(overlaps: Int[Tensor, "Q K"], p: float = 0.9) -> Float[T
     return (1 - p) / p * (agreement * p**depths).sum(1) + last
 
 
-def regrid_sum(
-    values: Float[Tensor, "h w"], window: tuple[float, float, float, float], grid: tuple[int, int]
-) -> Float[Tensor, "H W"]:
-    """A part of a map on another grid; what lies in a cell is spread evenly over its area.
-
-    ``window`` (top, left, bottom, right) is in cells of the map; ``grid`` (H, W) divides it. Sums are
-    kept: the result sums to what the window holds.
-
-    >>> regrid_sum(torch.tensor([[4.0, 2.0]]), (0.0, 0.5, 1.0, 2.0), (1, 3))
-    tensor([[2., 1., 1.]])
-    """
-    top, left, bottom, right = window
-    rows = _overlap(top, bottom, grid[0], values.shape[0]).to(values)  # (H, h)
-    columns = _overlap(left, right, grid[1], values.shape[1]).to(values)  # (W, w)
-    return rows @ values @ columns.T
-
-
 def map_correlation(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> float:
     """Pearson correlation of two maps over their cells, in [-1, 1]; 0 where one is constant."""
     a, b = (values.double().flatten() - values.double().mean() for values in (first, second))
@@ -90,14 +73,6 @@ def shared_mass(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> fl
         return 0.0
     a, b = (values / values.sum() for values in positive)
     return float(torch.minimum(a, b).sum())
-
-
-def _overlap(start: float, stop: float, n: int, n_cells: int) -> Float[Tensor, "n cells"]:
-    """How much of each cell (i to i + 1) lies in each of n equal parts of start to stop."""
-    edges = torch.linspace(start, stop, n + 1, dtype=torch.float64)
-    cells = torch.arange(n_cells, dtype=torch.float64)
-    covered = torch.minimum(edges[1:, None], cells + 1) - torch.maximum(edges[:-1, None], cells)
-    return covered.clamp(min=0)
 
 
 def _check_depth(overlaps: Int[Tensor, "Q K"], k: int) -> None:

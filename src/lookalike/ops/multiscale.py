@@ -1,4 +1,4 @@
-"""One embedding, and one grid of shares, from several scales of an image."""
+"""One embedding from several scales of an image, and the factors that merge their shares."""
 
 from __future__ import annotations
 
@@ -25,20 +25,3 @@ def scale_factors(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) ->
     total = embeddings.pow(power).sum(0)
     factors = embeddings.pow(power - 1) * merge_scales(embeddings, power) / total
     return torch.where((total > 0) & (embeddings > 0), factors, 0.0)
-
-
-def regrid(
-    shares: Float[Tensor, "N D"], grid: tuple[int, int], target: tuple[int, int]
-) -> Float[Tensor, "M D"]:
-    """Shares of one grid spread over another by overlap of area; their sum is kept exactly."""
-    cells = shares.reshape(*grid, shares.shape[1])  # (h, w, D)
-    rows = _overlap(grid[0], target[0]).to(shares)  # (h', h)
-    columns = _overlap(grid[1], target[1]).to(shares)  # (w', w)
-    return torch.einsum("yh,xw,hwd->yxd", rows, columns, cells).flatten(0, 1)
-
-
-def _overlap(n: int, m: int) -> Float[Tensor, "m n"]:
-    """Part of each of n equal intervals that lies in each of m equal intervals; columns sum to 1."""
-    source, target = torch.arange(n + 1) / n, torch.arange(m + 1)[:, None] / m
-    overlap = torch.minimum(source[1:], target[1:]) - torch.maximum(source[:-1], target[:-1])
-    return overlap.clamp(min=0) * n

@@ -18,7 +18,7 @@ import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import BTree, IvfRq
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, first_line
 from lookalike.store.records import Copy, Entry, Record, Snapshot
 from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
@@ -53,7 +53,7 @@ class LanceStore:
             self._table: Any = lancedb.connect(uri).create_table(TABLE, schema=_schema(width), exist_ok=True)
         except (RuntimeError, ValueError, OSError) as error:
             raise GalleryError(
-                f"the table of {width} dimensions at {uri} can't be opened: {_first_line(error)}"
+                f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
             ) from error
         self._one_writer = _one_writer(uri)
 
@@ -256,10 +256,6 @@ def _record(row: dict[str, Any]) -> Record:
 def _one_of(ids: Sequence[str]) -> str:
     """An SQL condition; ids are quoted, so that no text of a caller becomes a part of it."""
     return "id IN (" + ", ".join("'" + id.replace("'", "''") + "'" for id in ids) + ")"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _one_writer(uri: str) -> AbstractContextManager[object]:

@@ -7,16 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pyarrow import fs
 
 from lookalike.errors import GalleryError
 from lookalike.store.uris import plain_uri
 
+if TYPE_CHECKING:
+    from lookalike.models.devices import Precision
+
 MANIFEST = "gallery.json"
 FORMAT = 1
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)

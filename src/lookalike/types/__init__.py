@@ -11,13 +11,13 @@ from lookalike.types.explanations import (
     Difference,
     Explanation,
     GraphExplanation,
-    ImageMap,
     LevelReason,
     NodePath,
     NodeReason,
 )
 from lookalike.types.features import AttentionCall, Features, Shares, Trace
 from lookalike.types.geometry import FloatArray, Geometry, Picture, Reading
+from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
 

@@ -75,43 +75,6 @@ class Geometry:
         row, column = int((y - top) // (height / grid[0])), int((x - left) // (width / grid[1]))
         return (row, column) if 0 <= row < grid[0] and 0 <= column < grid[1] else None
 
-    def coverage(self, box: tuple[float, float, float, float], grid: tuple[int, int]) -> FloatArray:
-        """How much of each cell lies in the box: (h, w), in [0, 1]; it weights shares of a region."""
-        left, top, right, bottom = box
-        crop_top, crop_left, crop_height, crop_width = self.crop
-        rows = _overlaps((top - crop_top) / crop_height, (bottom - crop_top) / crop_height, grid[0])
-        columns = _overlaps((left - crop_left) / crop_width, (right - crop_left) / crop_width, grid[1])
-        return np.outer(rows, columns).astype(np.float32)
-
-    def coverage_of(self, mask: NDArray[np.bool_], grid: tuple[int, int]) -> FloatArray:
-        """How much of each cell a mask (H, W) over the original image covers: (h, w), in [0, 1].
-
-        Raises ValueError for a mask of another size.
-        """
-        if mask.shape != self.original_size:
-            raise ValueError(f"a mask for this image has size {self.original_size}, got {mask.shape}")
-        top, left, height, width = self.crop
-        rows = _pixel_weights(top + height * np.arange(grid[0] + 1) / grid[0], mask.shape[0])  # (h, H)
-        columns = _pixel_weights(left + width * np.arange(grid[1] + 1) / grid[1], mask.shape[1])  # (w, W)
-        cell_area = height / grid[0] * width / grid[1]
-        return (rows @ mask.astype(np.float64) @ columns.T / cell_area).astype(np.float32)
-
-
-def _pixel_weights(edges: NDArray[np.float64], n_pixels: int) -> NDArray[np.float64]:
-    """How much of each pixel lies between neighboring edges: (cells, n_pixels)."""
-    pixels = np.arange(n_pixels)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights: NDArray[np.float64] = np.clip(covered, 0.0, 1.0)
-    return weights
-
-
-def _overlaps(start: float, stop: float, n: int) -> NDArray[np.float64]:
-    """Share of each of n equal parts of [0, 1] that lies between start and stop."""
-    edges = np.arange(n + 1)
-    covered = np.minimum(stop * n, edges[1:]) - np.maximum(start * n, edges[:-1])
-    shares: NDArray[np.float64] = np.clip(covered, 0.0, 1.0)
-    return shares
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reading:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from lookalike.types.explanations import ImageMap
-    from lookalike.types.geometry import FloatArray
+from lookalike.types.geometry import FloatArray
+from lookalike.types.maps import ImageMap
 
 _SIDE = 260  # pixels of the longer side of a photograph
 _POSITIVE, _NEGATIVE = (215, 76, 17), (17, 76, 191)  # RGB; the ends of the colors of lookalike.render

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lookalike.errors import CheckpointError
-from lookalike.models.checkpoints import SUFFIXES, load_checkpoint
+from lookalike.models.checkpoints import CHECKPOINT_SUFFIXES, load_checkpoint
 from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.embedder import Embedder
 
@@ -40,7 +40,7 @@ def test_a_whole_pickled_network_is_refused_with_advice(tmp_path):
         load_checkpoint(tmp_path / "network.pth")
 
 
-@pytest.mark.parametrize("suffix", [*SUFFIXES, ".tar"])
+@pytest.mark.parametrize("suffix", [*CHECKPOINT_SUFFIXES, ".tar"])
 @pytest.mark.parametrize(
     "content", [b"", b"\x89PNG not a checkpoint", b"PK\x03\x04" + bytes(60)], ids=["empty", "text", "zip"]
 )

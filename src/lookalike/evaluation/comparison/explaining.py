@@ -13,7 +13,8 @@ from lookalike.evaluation import Retrieved
 from lookalike.evaluation.comparison.results import MapAgreement
 from lookalike.evaluation.sources import AnyEmbedder
 from lookalike.explainers import Explainer, make_explainer
-from lookalike.ops.agreement import map_correlation, regrid_sum, shared_mass
+from lookalike.ops.agreement import map_correlation, shared_mass
+from lookalike.ops.regrid import regrid_window
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray, Geometry
 
@@ -93,7 +94,7 @@ def on_common_grid(
     grid = (min(first.shape[0], second.shape[0]), min(first.shape[1], second.shape[1]))
     window = _common_window(first_geometry, second_geometry)
     sides = ((first, first_geometry), (second, second_geometry))
-    a, b = (regrid_sum(torch.from_numpy(v), _in_cells(window, g, v.shape), grid) for v, g in sides)
+    a, b = (regrid_window(torch.from_numpy(v), _in_cells(window, g, v.shape), grid) for v, g in sides)
     return a, b
 
 

@@ -13,7 +13,13 @@ from timm.data import resolve_data_config
 from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
-from lookalike.errors import CheckpointError, LookalikeError, UnknownModelError, UnsupportedMethodError
+from lookalike.errors import (
+    CheckpointError,
+    LookalikeError,
+    UnknownModelError,
+    UnsupportedMethodError,
+    first_line,
+)
 from lookalike.images import Preprocessing
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
 from lookalike.models.backbones.timm_heads import last_block_rest, timm_head
@@ -192,7 +198,7 @@ def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
         resize(img_size=size)
     except (AssertionError, ValueError, RuntimeError, TypeError) as error:
         raise LookalikeError(
-            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {_first_line(error)}; "
+            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {first_line(error)}; "
             "choose a size that its patches and windows divide"
         ) from error
 
@@ -254,7 +260,7 @@ def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> 
     except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise UnknownModelError(
             f"model {architecture!r} could not be made{' with its pretrained weights' * pretrained}: "
-            f"{_first_line(error)}; check the name, the options and the network"
+            f"{first_line(error)}; check the name, the options and the network"
         ) from error
     return model
 
@@ -275,7 +281,3 @@ def is_channels_last(model: nn.Module, output: Tensor) -> bool:
         return "NHWC" in declared
     width = getattr(model, "num_features", None)
     return bool(output.shape[1] != width and output.shape[-1] == width)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,9 +14,9 @@ from lookalike.models.checkpoints import avsl, image_retrieval, resnet_v2, visio
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.saving import LoadedModel
 
-__all__ = ["SUFFIXES", "load_checkpoint"]
+__all__ = ["CHECKPOINT_SUFFIXES", "load_checkpoint"]
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
 
 _LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.errors import CheckpointError
+from lookalike.errors import CheckpointError, first_line
 from lookalike.models.saving import load_safetensors
 
 # Where the tensors of a training checkpoint lie, beside the epoch, the optimizer and the rest.
@@ -118,5 +118,5 @@ def _read_numpy(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return CheckpointError(f"{path} can't be read as a checkpoint, it may be damaged: {line[:200]}")
+    reason = first_line(error)[:200]
+    return CheckpointError(f"{path} can't be read as a checkpoint, it may be damaged: {reason}")
