@@ -17,6 +17,10 @@ sentence or two: what was expected, what came, what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class LookalikeError(Exception):
     """Parent of all errors that the command line and the server turn into one sentence."""
@@ -56,3 +60,12 @@ class ModelMismatchError(GalleryError):
 
 class FilterError(GalleryError):
     """A filter on metadata is not of the form that filters have."""
+
+
+@contextmanager
+def writing(path: str | Path, error: type[LookalikeError] = LookalikeError) -> Iterator[None]:
+    """Turn an OSError inside the block into ``error``, one sentence that names the path."""
+    try:
+        yield
+    except OSError as cause:
+        raise error(f"{path} can't be written: {cause}; choose another path") from cause

@@ -38,7 +38,7 @@ def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path):
         Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / f"{name}.jpg")
     data = LabeledImages(tuple(sorted(tmp_path.iterdir())), ("x", "x", "y"))
     seen = []
-    check_readable(data, lambda done, n: seen.append((done, n)))
+    check_readable(data, lambda progress: seen.append((progress.done, progress.total)))
     assert seen[-1] == (3, 3)
     whole = (tmp_path / "b.jpg").read_bytes()
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])

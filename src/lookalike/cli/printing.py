@@ -149,4 +149,8 @@ def _bar(last_column: Any) -> RichProgress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     rate = TextColumn("{task.fields[rate]}")
-    return Progress(*columns, rate, last_column, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # in a pipe the bar would draw nothing and leave an empty line
+    return Progress(
+        *columns, rate, last_column, console=console, transient=True, disable=not console.is_terminal
+    )

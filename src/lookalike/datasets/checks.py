@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from lookalike import images as image_files
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError, UnreadableImageError
+from lookalike.types import ProgressCallback, tracked
 
 _logger = logging.getLogger(__name__)
 _SMALL = (32, 32)  # pixels; JPEGs are decoded at the smallest scale, yet to their last byte
-
-Report = Callable[[int, int], None]  # images done, images in all
 
 
 def check_training_data(train: LabeledImages, validation: LabeledImages | None = None) -> None:
@@ -43,16 +41,14 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
         )
 
 
-def check_readable(data: LabeledImages, report: Report | None = None) -> None:
+def check_readable(data: LabeledImages, progress: ProgressCallback | None = None) -> None:
     """Decode every image. Raises DatasetError with the number of bad ones and the first of them."""
     bad: list[UnreadableImageError] = []
-    for i, path in enumerate(data.paths):
+    for path in tracked(data.paths, "reading images", len(data), progress):
         try:
             image_files.load(path, at_least=_SMALL)
         except UnreadableImageError as error:
             bad.append(error)
-        if report is not None:
-            report(i + 1, len(data))
     refuse_unreadable(bad, len(data))
 
 

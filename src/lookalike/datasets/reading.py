@@ -37,7 +37,7 @@ def splits_of(source: str | Path, layout: str = "auto") -> tuple[str, ...]:
 
 def layout_of(source: Path) -> str:
     """The name of the layout that the files of a dataset have."""
-    if source.suffix.lower() in tables.SUFFIXES:
+    if source.suffix.lower() in tables.TABLE_SUFFIXES:
         return "table"
     if (source / cub.IMAGES).exists() and (source / cub.LABELS).exists():
         return "cub"

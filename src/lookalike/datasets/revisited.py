@@ -22,7 +22,7 @@ from lookalike.images import list_images
 GRADES = ("easy", "hard", "junk")
 
 Rows = tuple[int, ...]
-Box = tuple[float, float, float, float]
+QueryBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RevisitedTruth:
     sha256: str  # of the file
     images: tuple[str, ...]  # name of each gallery row; empty where the file does not say
     queries: tuple[str, ...]  # name of each query; empty where the file does not say
-    boxes: tuple[Box | None, ...]  # of each query: left, top, right, bottom in pixels
+    boxes: tuple[QueryBox | None, ...]  # of each query: left, top, right, bottom in pixels
     easy: tuple[Rows, ...]  # of each query: gallery rows, distinct and in none of the other two
     hard: tuple[Rows, ...]
     junk: tuple[Rows, ...]  # neither right nor wrong: taken out of the ranking
@@ -138,7 +138,7 @@ def _rows(entry: Mapping[str, Any], grade: str, query: int, path: Path) -> Rows:
     return tuple(rows.astype(np.int64).tolist())
 
 
-def _box(value: Any, query: int, path: Path) -> Box | None:
+def _box(value: Any, query: int, path: Path) -> QueryBox | None:
     if value is None:
         return None
     try:

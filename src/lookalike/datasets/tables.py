@@ -13,7 +13,7 @@ from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
 from lookalike.errors import DatasetError
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split")
 
 
@@ -70,7 +70,7 @@ def lists_in(source: Path) -> dict[str, Path]:
     return {
         split: source / (split + suffix)
         for split in SPLITS
-        for suffix in (".txt", *SUFFIXES)
+        for suffix in (".txt", *TABLE_SUFFIXES)
         if (source / (split + suffix)).is_file()
     }
 

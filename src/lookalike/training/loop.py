@@ -17,6 +17,7 @@ from lookalike.errors import TrainingError
 from lookalike.training.batches import Batches
 from lookalike.training.objective import Objective, Output
 from lookalike.training.pictures import TrainingPictures
+from lookalike.training.seeds import seed_of
 from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable
 
@@ -135,7 +136,7 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         return gathered.flatten(0, 1)
 
     def _seed(self, stream: int) -> None:
-        torch.manual_seed(hash((self.settings.seed, self.global_step, stream)) % 2**63)
+        torch.manual_seed(seed_of(self.settings.seed, self.global_step, stream))
 
 
 def _learning_parameters(model: Trainable, frozen: Sequence[str]) -> list[nn.Parameter]:
