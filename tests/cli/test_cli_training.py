@@ -107,7 +107,7 @@ def test_a_folder_with_a_training_is_not_overwritten(trained, photos):
         (("--loss", "hinge"), "a loss is proxy-anchor"),
         (("--set", "betas=1"), "unknown settings of training: betas"),
         (("--schedule", "rising"), "schedule is constant, step, cosine"),
-        (("--memory", 8), "no use for a memory; multi-similarity"),
+        (("--memory", 8), "takes no memory; multi-similarity"),
         (("--evaluate-on", "none"), "no dataset at none"),
         (("--resume",), "holds no training to resume"),
         (("--batch-size", 64), "a batch of 64 images can't be drawn from 4"),

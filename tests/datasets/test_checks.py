@@ -18,7 +18,7 @@ def test_one_class_is_refused():
 
 
 def test_a_class_with_one_image_is_named():
-    with pytest.raises(DatasetError, match=r"1 of 2 classes have one image only, e\.g\. wren"):
+    with pytest.raises(DatasetError, match=r"1 of 2 classes have only one image, e\.g\. wren"):
         check_training_data(images("robin", "robin", "wren"))
 
 

@@ -1,7 +1,7 @@
-"""``fit_reranker``: labeled embeddings in, a network that re-ranks out.
+"""``fit_reranker``: training of the CSA re-ranker on labeled embeddings.
 
-CSA's training (Ouyang et al., NeurIPS 2021, section 3.4 and 4.1): contrastive and reconstruction
-loss, candidates in random order, SGD with warm-up and cosine.
+Follows Ouyang et al., NeurIPS 2021, sections 3.4 and 4.1: contrastive and reconstruction loss, candidates
+in random order, SGD with warm-up and cosine schedule.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def fit_reranker(
 
 
 def recorded_settings(out: Path) -> RerankerSettings:
-    """What the training in a folder was started with. Raises TrainingError where there is none."""
+    """Return the settings of the training in a folder. Raises TrainingError if there is none."""
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return RerankerSettings.from_dict(record["settings"])
@@ -93,7 +93,7 @@ def recorded_settings(out: Path) -> RerankerSettings:
 
 
 def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
-    """An untrained scorer; its weights come from torch's global generator."""
+    """Make an untrained scorer, initialized from torch's global generator."""
     sizes = ContextSizes(
         n_anchors=settings.n_anchors,
         width=settings.width,
@@ -110,7 +110,7 @@ def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
 def shortlist_losses(
     scorer: ShortlistScorer, batch: ShortlistBatch, settings: RerankerSettings
 ) -> dict[str, Tensor]:
-    """Every term of the loss, weighted."""
+    """Return every term of the loss on a batch, weighted."""
     inputs = scorer.inputs(batch.queries, batch.candidates)  # (B, 1 + K, L)
     order = torch.randperm(batch.relevant.shape[1], device=inputs.device)
     inputs = torch.cat([inputs[:, :1], inputs[:, 1:][:, order]], dim=1)
@@ -153,7 +153,7 @@ def _source(sets: Sequence[Descriptors], settings: RerankerSettings, cache: Path
 
 
 def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors], *, resume: bool) -> None:
-    """Make the folder, or see that it is that of the same training."""
+    """Make the folder, or check that it is that of the same training."""
     data = {s.name: {"images": len(s.labels), "views": sorted(s.views)} for s in sets}
     record = {"settings": settings.to_dict(), "data": data}
     file = out / RECORD
@@ -188,7 +188,7 @@ class _Steps(IterableDataset[ShortlistBatch]):
 
 @final
 class _Loop(L.LightningModule):  # type: ignore[misc]
-    """The training step; everything random in it follows from seed and step."""
+    """The training step; all randomness in it follows from seed and step."""
 
     def __init__(self, scorer: ShortlistScorer, settings: RerankerSettings, source: ShortlistSource) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
         if not math.isfinite(float(loss.detach())):
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1} of "
-                f"{self.settings.steps}; lower the rate or clip the gradient, and look at the data"
+                f"{self.settings.steps}; lower the rate or clip the gradient, and check the data"
             )
         return loss
 
@@ -230,7 +230,7 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rate of a step is multiplied by: up along a line, down along a cosine."""
+        """Factor of the learning rate at a step: linear warm-up, then a cosine to zero."""
         warm_up, steps = self.settings.warm_up, self.settings.steps
         if step < warm_up:
             return (step + 1) / warm_up
@@ -239,7 +239,7 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
 
 @final
 class _Watch(L.Callback):  # type: ignore[misc]
-    """Curves, checkpoints and progress."""
+    """Writes the log and checkpoints, and reports progress."""
 
     def __init__(
         self,

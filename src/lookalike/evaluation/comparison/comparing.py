@@ -67,7 +67,7 @@ def compare(
         files = [(first.paths[query], first.paths[match]) for query, match in pairs]
         explainers = [explainers_of(embedder, files[0]) for embedder in embedders]
         ways = [
-            _Way(name, method, embedder, explainer)
+            _ModelMethod(name, method, embedder, explainer)
             for name, embedder, methods in zip(names, embedders, explainers, strict=True)
             for method, explainer in methods.items()
         ]
@@ -102,10 +102,10 @@ def _names(first: LabeledEmbeddings, second: LabeledEmbeddings) -> tuple[str, st
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One model asked by one method."""
+class _ModelMethod:
+    """One model explained by one method."""
 
-    model: str  # its name in this comparison
+    model: str  # name in the comparison
     method: str
     embedder: AnyEmbedder
     explainer: Explainer
@@ -116,9 +116,12 @@ class _Way:
 
 
 def _maps(
-    ways: Sequence[_Way], files: Sequence[tuple[Path, Path]], seed: int, progress: ProgressCallback | None
+    ways: Sequence[_ModelMethod],
+    files: Sequence[tuple[Path, Path]],
+    seed: int,
+    progress: ProgressCallback | None,
 ) -> tuple[tuple[MapAgreement, ...], tuple[MapFaithfulness, ...]]:
-    """Every way of explaining against every other, and how faithful each is."""
+    """Agreement of the maps of every two models and methods, and faithfulness of each."""
     explained: list[list[Explanation]] = [[] for _ in ways]
     for i in tracked(range(len(files)), "explaining", len(files), progress):
         for found, way in zip(explained, ways, strict=True):
@@ -141,9 +144,9 @@ def _cases(
     n: int,
     progress: ProgressCallback | None,
 ) -> tuple[Case, ...]:
-    """The queries that one model finds and the other misses by most, of each kind the first n."""
+    """The n queries of each kind that one model finds and the other ranks last."""
     first, second = sides
-    chosen = [(i, 0) for i in _parted(first, second, n)] + [(i, 1) for i in _parted(second, first, n)]
+    chosen = [(i, 0) for i in _won(first, second, n)] + [(i, 1) for i in _won(second, first, n)]
     labels, paths = first.queries.labels, first.queries.paths
     assert paths is not None
     cases = []
@@ -164,8 +167,8 @@ def _cases(
     return tuple(cases)
 
 
-def _parted(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
-    """Queries, by their position among those asked, that only the winner finds; one of each class at most."""
+def _won(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
+    """Positions, among the queries asked, of those that only the winner finds; one per class at most."""
     is_won = winner.is_right()[:, 0] & ~loser.is_right()[:, 0]
     chosen: dict[str, int] = {}
     for i in loser.first_ranks.argsort(descending=True, stable=True).tolist():
@@ -176,18 +179,18 @@ def _parted(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
 
 def _rules(retrieved: Retrieved, settings: ComparisonSettings, *, has_maps: bool) -> list[str]:
     rules = [
-        f"Each of {len(retrieved.gallery):,} images asks all others, both models with the same queries; "
+        f"Each of {len(retrieved.gallery):,} images queries all others, the same queries for both models; "
         f"{retrieved.n_without_match:,} queries without a match are left out.",
         f"Differences: 95% paired bootstrap over queries; p-values: two-sided sign-flip test, "
         f"{settings.n_resamples:,} resamples each, seed {settings.seed}, not corrected for the number of "
-        "metrics. They speak of other queries like these, not of other classes.",
+        "metrics. They hold for other queries of these classes, not for other classes.",
     ]
     if has_maps:
         rules += [
-            f"Maps: {settings.n_pairs} random queries at most, each with the image of its class that is "
-            "nearest by the sum of both cosines; on the coarser of both grids, over what both models saw.",
-            "By chance: the second's maps of another pair laid on the same grid.",
-            "Faithfulness: area between the curves of the cosine when the least and when the most important "
-            "eighths of the query are hidden first, in units of the cosine; 0 is a random order.",
+            f"Maps: at most {settings.n_pairs} random queries, each with the image of its class nearest "
+            "by the sum of both cosines; on the coarser of both grids, over the area that both models saw.",
+            "By chance: the second's maps of another pair, on the same grid.",
+            "Faithfulness: area between the curves of the cosine as eighths of the query are hidden, the "
+            "least and the most important first, in units of the cosine; 0 is a random order.",
         ]
     return rules
