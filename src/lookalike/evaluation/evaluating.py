@@ -18,15 +18,15 @@ from lookalike.evaluation.summary import Evaluation, summarize
 from lookalike.store.manifest import has_manifest
 from lookalike.types import ProgressCallback
 
-Array = Tensor | np.ndarray[Any, Any]
-Arrays = tuple[Array, Sequence[Any] | Array]  # embeddings (G, D) and a label for each row
+_Array = Tensor | np.ndarray[Any, Any]
+LabeledArrays = tuple[_Array, Sequence[Any] | _Array]  # embeddings (G, D) and a label for each row
 
 
 def evaluate(
-    data: str | Path | Arrays | LabeledEmbeddings,
+    data: str | Path | LabeledArrays | LabeledEmbeddings,
     model: str | Path | AnyEmbedder | None = None,
     *,
-    queries: Arrays | LabeledEmbeddings | None = None,
+    queries: LabeledArrays | LabeledEmbeddings | None = None,
     split: str | None = None,
     query_split: str | None = None,
     layout: str = "auto",
@@ -85,7 +85,7 @@ def _opened(
     return [open_data(source, model, **options) for source in sources]
 
 
-def _embeddings(data: Arrays | LabeledEmbeddings) -> LabeledEmbeddings:
+def _embeddings(data: LabeledArrays | LabeledEmbeddings) -> LabeledEmbeddings:
     if isinstance(data, LabeledEmbeddings):
         return data
     values, labels = data

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, Gates, GraphSettings, NodeGraph
 from lookalike.models.backbones import LevelChoice
+from lookalike.models.backbones.levels import N_LEVELS
 from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.ops.avsl import (
     Nodes,
@@ -33,7 +34,6 @@ from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
 from lookalike.training.trainable import Trainable, cosine_neighbors, refuse_nan
 
-N_LEVELS = 3
 MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
 BaseLoss = Literal["proxy-anchor", "margin"]
 
