@@ -16,12 +16,17 @@ if TYPE_CHECKING:
         ModelMismatchError,
         TrainingError,
         UnknownModelError,
+        UnknownNameError,
         UnreadableImageError,
         UnsupportedMethodError,
     )
+    from lookalike.evaluation import Evaluation, evaluate
     from lookalike.explainers import difference, explain, place_matches
     from lookalike.gallery import Gallery, Hit, SearchResult
     from lookalike.models.embedder import Embedder
+    from lookalike.models.loading import list_models
+    from lookalike.rerankers import rerank
+    from lookalike.training import TrainingResult, fit
     from lookalike.types import (
         CellMatch,
         CellSimilarity,
@@ -50,12 +55,17 @@ _HOMES = {
         "ModelMismatchError",
         "TrainingError",
         "UnknownModelError",
+        "UnknownNameError",
         "UnreadableImageError",
         "UnsupportedMethodError",
     ),
     "lookalike.explainers": ("difference", "explain", "place_matches"),
+    "lookalike.evaluation": ("Evaluation", "evaluate"),
     "lookalike.gallery": ("Gallery", "Hit", "SearchResult"),
     "lookalike.models.embedder": ("Embedder",),
+    "lookalike.models.loading": ("list_models",),
+    "lookalike.rerankers": ("rerank",),
+    "lookalike.training": ("TrainingResult", "fit"),
     "lookalike.types": (
         "CellMatch",
         "CellSimilarity",
@@ -81,6 +91,7 @@ __all__ = [
     "DatasetError",
     "Difference",
     "Embedder",
+    "Evaluation",
     "Explanation",
     "FilterError",
     "Gallery",
@@ -98,14 +109,20 @@ __all__ = [
     "SearchResult",
     "Shares",
     "TrainingError",
+    "TrainingResult",
     "UnknownModelError",
+    "UnknownNameError",
     "UnreadableImageError",
     "UnsupportedMethodError",
     "__version__",
     "difference",
+    "evaluate",
     "explain",
+    "fit",
+    "list_models",
     "place_matches",
     "render",
+    "rerank",
     "scenes",
 ]
 
