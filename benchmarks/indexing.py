@@ -77,7 +77,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(files: list[Path], embedder: Embedder, rounds: int, workers: int | None) -> dict:
-    pixels = [embedder.read(file)[0] for file in files]
+    pixels = [embedder.read(file).pixels for file in files]
     batches = [embedder._to_tensor(np.stack(pixels[i : i + BATCH])) for i in range(0, len(pixels), BATCH)]
     sides: dict[str, Callable[[], object]] = {
         "model": lambda: bare_model(batches, embedder),

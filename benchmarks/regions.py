@@ -15,7 +15,8 @@ import numpy as np
 from environment import describe_run
 
 from lookalike import Gallery, scenes
-from lookalike.gallery.regions import Box, ask_region
+from lookalike.gallery.query import image_query
+from lookalike.gallery.regions import Box, Region
 
 
 def box_of(mask: np.ndarray) -> Box:
@@ -30,7 +31,7 @@ def rooms(model: str, seeds: range = range(4)) -> dict:
         made = scenes.gallery_of_rooms(seed, n_paintings=10, rooms_per_painting=2)
         units = embedder.embed([room.image for room in made.rooms])
         for i, room in enumerate(made.rooms):
-            asked = ask_region(room.image, embedder, box=box_of(room.masks[made.labels[i]]))
+            asked = image_query(room.image, embedder, Region.of(box_of(room.masks[made.labels[i]]), None))
             (right,) = made.matches(i)
             for name, unit in (("whole", units[i]), ("box", asked.unit)):
                 cosines = units @ unit

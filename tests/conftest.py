@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from lookalike.images import loading
 from lookalike.models.backbones import create_backbone, resize_backbone
 
 TESTS = Path(__file__).parent
@@ -20,7 +22,7 @@ TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 3}
 
 @pytest.fixture(scope="session")
 def goldens():
-    """Folder of metrics that the original research codes computed."""
+    """Folder of numbers that the original research codes computed."""
     return TESTS / "goldens"
 
 
@@ -79,3 +81,31 @@ def noise():
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
     return make
+
+
+class Counts:
+    """Decoded images and forward passes since the last ``take``."""
+
+    def __init__(self):
+        self.decoded = self.passes = 0
+
+    def take(self):
+        counted = (self.decoded, self.passes)
+        self.decoded = self.passes = 0
+        return counted
+
+
+@pytest.fixture
+def counts(mini, monkeypatch):
+    found = Counts()
+    decode = loading._upright_rgb
+
+    def counting(image):
+        found.decoded += 1
+        return decode(image)
+
+    monkeypatch.setattr(loading, "_upright_rgb", counting)
+    first = next(m for m in mini.network.backbone.modules() if isinstance(m, nn.Conv2d))
+    handle = first.register_forward_hook(lambda *_: setattr(found, "passes", found.passes + 1))
+    yield found
+    handle.remove()

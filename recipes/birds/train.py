@@ -35,12 +35,12 @@ from lookalike.training import (
     Trainable,
     TrainableAvsl,
     TrainableEmbedding,
-    TrainProgress,
     TrainSettings,
-    fit,
+    train_network,
 )
 from lookalike.training.pictures import preprocessing_for
 from lookalike.training.validation import METRICS, metrics_of_queries
+from lookalike.types import Progress, ProgressCallback
 
 WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"
 DIMS = 512
@@ -120,7 +120,7 @@ def run(
     start = start_model(shared)
     model, objective = METHODS[name](start, len(train.classes), seed)
     begun, cpu = time.perf_counter(), time.process_time()
-    fit(
+    train_network(
         model,
         objective,
         train,
@@ -128,7 +128,8 @@ def run(
         out=folder,
         description={"method": name, "start": "mobilenetv2_100, ImageNet", "dims": DIMS},
         resume=folder.exists(),
-        runtime=RuntimeOptions(accelerator="cpu", checkpoint_every=20, on_progress=report(folder.name)),
+        runtime=RuntimeOptions(accelerator="cpu", checkpoint_every=20),
+        progress=report(folder.name),
     )
     found: dict[str, Any] = {
         "method": name,
@@ -151,9 +152,9 @@ def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabeledImag
             file.write_text(json.dumps({"method": "frozen", "size": size} | found, indent=2) + "\n")
 
 
-def report(name: str) -> Callable[[TrainProgress], None]:
-    def show(progress: TrainProgress) -> None:
-        if progress.step % 5 == 0 or progress.metrics:
+def report(name: str) -> ProgressCallback:
+    def show(progress: Progress) -> None:
+        if progress.done % 5 == 0 or len(progress.values) > 1:
             row = {"run": name} | asdict(progress)
             print(
                 json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}),

@@ -7,48 +7,122 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookalike import render, scenes
-    from lookalike.errors import LookalikeError
+    from lookalike.errors import (
+        CheckpointError,
+        DatasetError,
+        FilterError,
+        GalleryError,
+        LookalikeError,
+        ModelMismatchError,
+        TrainingError,
+        UnknownModelError,
+        UnknownNameError,
+        UnreadableImageError,
+        UnsupportedMethodError,
+    )
+    from lookalike.evaluation import Evaluation, evaluate
     from lookalike.explainers import difference, explain, place_matches
-    from lookalike.gallery import Gallery, Hit
+    from lookalike.gallery import Gallery, Hit, SearchResult
     from lookalike.models.embedder import Embedder
-    from lookalike.types import CellSimilarity, Difference, Explanation, Geometry, Picture, Shares
+    from lookalike.models.loading import list_models
+    from lookalike.rerankers import rerank
+    from lookalike.training import TrainingResult, fit
+    from lookalike.types import (
+        CellMatch,
+        CellSimilarity,
+        Difference,
+        Explanation,
+        Geometry,
+        GraphExplanation,
+        ImageMap,
+        Picture,
+        Progress,
+        Ranking,
+        Reading,
+        Shares,
+    )
 
 __version__ = "0.1.0"
 
 # Public names and where they live; looked up on first use, so that importing stays quick.
 _HOMES = {
-    "CellSimilarity": "lookalike.types",
-    "Difference": "lookalike.types",
-    "Embedder": "lookalike.models.embedder",
-    "Explanation": "lookalike.types",
-    "Gallery": "lookalike.gallery",
-    "Geometry": "lookalike.types",
-    "Hit": "lookalike.gallery",
-    "LookalikeError": "lookalike.errors",
-    "Picture": "lookalike.types",
-    "Shares": "lookalike.types",
-    "difference": "lookalike.explainers",
-    "explain": "lookalike.explainers",
-    "place_matches": "lookalike.explainers",
+    "lookalike.errors": (
+        "CheckpointError",
+        "DatasetError",
+        "FilterError",
+        "GalleryError",
+        "LookalikeError",
+        "ModelMismatchError",
+        "TrainingError",
+        "UnknownModelError",
+        "UnknownNameError",
+        "UnreadableImageError",
+        "UnsupportedMethodError",
+    ),
+    "lookalike.explainers": ("difference", "explain", "place_matches"),
+    "lookalike.evaluation": ("Evaluation", "evaluate"),
+    "lookalike.gallery": ("Gallery", "Hit", "SearchResult"),
+    "lookalike.models.embedder": ("Embedder",),
+    "lookalike.models.loading": ("list_models",),
+    "lookalike.rerankers": ("rerank",),
+    "lookalike.training": ("TrainingResult", "fit"),
+    "lookalike.types": (
+        "CellMatch",
+        "CellSimilarity",
+        "Difference",
+        "Explanation",
+        "Geometry",
+        "GraphExplanation",
+        "ImageMap",
+        "Picture",
+        "Progress",
+        "Ranking",
+        "Reading",
+        "Shares",
+    ),
 }
-_MODULES = {"render", "scenes"}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("render", "scenes")
 
 __all__ = [
+    "CellMatch",
     "CellSimilarity",
+    "CheckpointError",
+    "DatasetError",
     "Difference",
     "Embedder",
+    "Evaluation",
     "Explanation",
+    "FilterError",
     "Gallery",
+    "GalleryError",
     "Geometry",
+    "GraphExplanation",
     "Hit",
+    "ImageMap",
     "LookalikeError",
+    "ModelMismatchError",
     "Picture",
+    "Progress",
+    "Ranking",
+    "Reading",
+    "SearchResult",
     "Shares",
+    "TrainingError",
+    "TrainingResult",
+    "UnknownModelError",
+    "UnknownNameError",
+    "UnreadableImageError",
+    "UnsupportedMethodError",
     "__version__",
     "difference",
+    "evaluate",
     "explain",
+    "fit",
+    "list_models",
     "place_matches",
     "render",
+    "rerank",
     "scenes",
 ]
 
@@ -56,8 +130,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"lookalike.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'lookalike' has no attribute {name!r}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +21,12 @@ from lookalike.reports.search import search_report
 from lookalike.scenes import RoomGallery
 from lookalike.store import read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.types import Explanation
+from lookalike.types import Explanation, ProgressCallback, tracked
 
 _SIZE = (360, 480)  # (H, W) pixels of a room
 _QUERY = 0  # index of the room that is asked about
 _SHOWN = 4  # matches in the report: the best and three runners-up
 _RERANK = "aqe"
-
-Progress = Callable[[Iterable[int], str, int], Iterable[int]]  # items, what is done, how many
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def run_demo(
     n_paintings: int = 12,
     rooms_per_painting: int = 3,
     seed: int = 0,
-    progress: Progress = lambda items, _what, _count: items,
+    progress: ProgressCallback | None = None,
 ) -> DemoResult:
     """Make rooms, index them, search by one of them, by its painting, re-rank, and say why.
 
@@ -138,13 +136,15 @@ def _name(index: int) -> str:
 class _Asked:
     """The hits of every room: by the whole of it, and by its painting, re-ranked."""
 
-    def __init__(self, gallery: Gallery, folder: Path, rooms: RoomGallery, progress: Progress) -> None:
+    def __init__(
+        self, gallery: Gallery, folder: Path, rooms: RoomGallery, progress: ProgressCallback | None
+    ) -> None:
         self.gallery, self.rooms = gallery, rooms
         n = len(rooms.rooms)
-        self.whole: list[list[Hit]] = []
-        self.part: list[list[Hit]] = []
+        self.whole: list[Sequence[Hit]] = []
+        self.part: list[Sequence[Hit]] = []
         self.box = _box(rooms, _QUERY)
-        for i in progress(range(n), "asking each room", n):
+        for i in tracked(range(n), "asking each room", n, progress):
             file = folder / "rooms" / _name(i)
             self.whole.append(gallery.search(file, k=n, leave_self_out=True))
             self.part.append(

@@ -19,7 +19,9 @@ sentence or two: what was expected, what came, what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class LookalikeError(Exception):
@@ -95,3 +97,12 @@ def first_line(error: BaseException) -> str:
     'sizes differ'
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def writing(path: str | Path, error: type[LookalikeError] = LookalikeError) -> Iterator[None]:
+    """Turn an OSError inside the block into ``error``, one sentence that names the path."""
+    try:
+        yield
+    except OSError as cause:
+        raise error(f"{path} can't be written: {cause}; choose another path") from cause

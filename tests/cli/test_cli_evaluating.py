@@ -57,7 +57,7 @@ def test_arrays_are_evaluated_and_the_rules_are_told(arrays):
 
 def test_json_holds_metrics_intervals_and_classes(arrays):
     answer = json.loads(evaluate(arrays, "--json", "-k", "1,3", "--no-clustering").stdout)
-    assert [each["metric"] for each in answer["metrics"]] == [
+    assert [each["name"] for each in answer["metrics"]] == [
         "recall_at_1", "recall_at_3", "r_precision", "map_at_r", "mean_average_precision",
         "mean_reciprocal_rank",
     ]  # fmt: skip
@@ -72,7 +72,9 @@ def test_queries_may_be_others_than_the_gallery(arrays):
     options = ("--query-embeddings", arrays / "q.npy", "--query-labels", arrays / "q.txt", "--no-clustering")
     answer = json.loads(evaluate(arrays, *options, "--json").stdout)
     assert (answer["n_queries"], answer["n_without_match"], answer["n_gallery"]) == (2, 1, 10)
-    assert "2 queries" not in answer["rules"][0] and "3 queries ask 10 gallery images" in answer["rules"][0]
+    assert (
+        "2 queries" not in answer["rules"][0] and "3 queries against 10 gallery images" in answer["rules"][0]
+    )
 
 
 @pytest.fixture(scope="module")

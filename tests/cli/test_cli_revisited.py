@@ -60,7 +60,7 @@ def test_ranks_scores_and_descriptors_agree_and_say_what_they_came_from(files):
     assert metrics_of(ranks) == metrics_of(scores) == metrics_of(descriptors)
     cards = [json.loads(result.stdout)["protocol"] for result in (ranks, scores, descriptors)]
     assert [card["given"] for card in cards] == ["ranks", "scores", "descriptors"]
-    assert cards[0]["query_boxes"] == "not stated: the ranks came without saying"
+    assert cards[0]["query_boxes"] == "unknown: not stated with the ranks"
     assert cards[2]["whitening"] == "none here"
     assert cards[0]["left_out"] == {"easy": 0, "medium": 0, "hard": 1}
     assert all(len(digest) == 64 for card in cards for digest in card["files"].values())

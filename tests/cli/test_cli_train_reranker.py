@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from lookalike.cli import app
-from lookalike.cli.training_rerankers import OTHER_SETTINGS
+from lookalike.cli.training_rerankers import RERANKER_SETTINGS
 from lookalike.training.reranking_settings import RerankerSettings
 
 SMALL = ("--steps", 3, "--batch-size", 4, "--candidates", 9, "--anchors", 6, "--set", "width=16",
@@ -70,5 +70,5 @@ def test_known_errors_are_one_sentence(data, tmp_path, arguments, message):
 def test_every_setting_has_an_option():
     named = {"steps", "batch_size", "candidates", "n_anchors", "rate", "temperature", "reconstruction",
              "precision", "seed"}  # fmt: skip
-    assert set(OTHER_SETTINGS) | named == set(RerankerSettings().to_dict())
-    assert not set(OTHER_SETTINGS) & named
+    assert set(RERANKER_SETTINGS) | named == set(RerankerSettings().to_dict())
+    assert not set(RERANKER_SETTINGS) & named

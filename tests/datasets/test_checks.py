@@ -18,7 +18,7 @@ def test_one_class_is_refused():
 
 
 def test_a_class_with_one_image_is_named():
-    with pytest.raises(DatasetError, match=r"1 of 2 classes have one image only, e\.g\. wren"):
+    with pytest.raises(DatasetError, match=r"1 of 2 classes have only one image, e\.g\. wren"):
         check_training_data(images("robin", "robin", "wren"))
 
 
@@ -38,7 +38,7 @@ def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path):
         Image.effect_noise((40, 50), 60).convert("RGB").save(tmp_path / f"{name}.jpg")
     data = LabeledImages(tuple(sorted(tmp_path.iterdir())), ("x", "x", "y"))
     seen = []
-    check_readable(data, lambda done, n: seen.append((done, n)))
+    check_readable(data, lambda progress: seen.append((progress.done, progress.total)))
     assert seen[-1] == (3, 3)
     whole = (tmp_path / "b.jpg").read_bytes()
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])

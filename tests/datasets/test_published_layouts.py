@@ -44,7 +44,7 @@ def test_cub_trains_on_the_first_half_of_the_classes(cub):
 def test_cub_with_a_missing_image_is_refused(cub):
     (cub / "images/003.Bird/5.jpg").unlink()
     assert len(read_dataset(cub, "train")) == 2  # what is not asked for is not looked at
-    with pytest.raises(DatasetError, match=r"1 of 3 images.*are not there.*5\.jpg"):
+    with pytest.raises(DatasetError, match=r"1 of 3 images.*are missing.*5\.jpg"):
         read_dataset(cub, "test")
 
 

@@ -67,7 +67,7 @@ def test_files_of_another_layout_are_refused(tmp_path, content, message):
         read_truth(written(tmp_path, content))
 
 
-@pytest.mark.parametrize(("text", "message"), [(None, "can't be read: No such file"), ("{", "is no JSON")])
+@pytest.mark.parametrize(("text", "message"), [(None, "can't be read: No such file"), ("{", "is not JSON")])
 def test_a_missing_or_broken_json_is_named(tmp_path, text, message):
     path = tmp_path / "gnd.json"
     if text is not None:

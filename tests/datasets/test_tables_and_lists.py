@@ -52,7 +52,7 @@ def test_query_and_gallery_lists_are_splits(photos):
         ("file,year\na.png,1\n", "no column path and no label"),
         ("path,label\na.png,\n", "1 of 1 rows .* the first is row 1"),
         ("path,label\n", "lists no images"),
-        ("path,label\nnone.png,x\n", "1 of 1 images .* not there"),
+        ("path,label\nnone.png,x\n", "1 of 1 images .* missing"),
         ("path,label,split\na.png,x,train\nd.png,y,\n", "1 rows .* have no split while others have"),
         ("path,label\na.png\n", "can't be read as a table"),
     ],

@@ -128,7 +128,7 @@ def orders(n_rows, n_columns=2):
     ("ranks", "message"),
     [
         (orders(11, 3), r"ranks have 3 columns, but the ground truth made has 2 queries"),
-        (orders(10), r"ranks have 10 rows, but the ground truth made speaks of 11 images"),
+        (orders(10), r"ranks have 10 rows, but the ground truth made has 11 images"),
         (orders(12), r"ranks have 12 rows, .* or is the number of distractors missing\?"),
         (orders(11).clamp(max=9), r"ranks of query 0 lack 1 of 11 images, first image 10"),
         (orders(11) + 1, r"ranks hold image 11, but 11 rows"),
@@ -144,8 +144,8 @@ def test_ranks_that_do_not_fit_the_ground_truth_are_refused(ranks, message):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (torch.zeros(11, 2), r"scores have 11 rows, but the ground truth made has 2 queries; .* turned over"),
-        (torch.zeros(2, 12), r"scores have 12 columns, but the ground truth made speaks of 11 images"),
+        (torch.zeros(11, 2), r"scores have 11 rows, but the ground truth made has 2 queries; .* transposed"),
+        (torch.zeros(2, 12), r"scores have 12 columns, but the ground truth made has 11 images"),
         (
             torch.zeros(2, 11).index_fill(1, torch.tensor(8), torch.nan),
             r"NaN, first for query 0 and gallery row 8",

@@ -38,8 +38,8 @@ def test_levels_nodes_and_cells_sum_to_the_distance(why):
     assert all(level.share > 0.01 for level in why.levels)  # none of the sums is empty
     for level in why.levels:
         assert sum(node.share for node in level.apart) == pytest.approx(level.share, rel=1e-6)
-        assert level.query_map.sum() == pytest.approx(level.share, rel=1e-4)
-        assert level.match_map.sum() == pytest.approx(level.share, rel=1e-4)
+        assert level.query.values.sum() == pytest.approx(level.share, rel=1e-4)
+        assert level.match.values.sum() == pytest.approx(level.share, rel=1e-4)
 
 
 def test_maps_are_what_the_nodes_have_in_common(why):
@@ -56,11 +56,9 @@ def test_nodes_say_where_they_look_and_are_in_order(why):
             assert [getattr(n, key) for n in nodes] == sorted((getattr(n, key) for n in nodes), reverse=True)
         for node in level.apart:
             assert node.level == number and node.weight >= 0
-            assert node.query_map.shape == why.levels[number].query_map.shape
-            assert node.query_map.sum() == pytest.approx(node.query_value, abs=1e-4)
-            assert node.match_map.sum() == pytest.approx(node.match_value, abs=1e-4)
+            assert node.query.values.shape == why.levels[number].query.values.shape
             assert node.share == pytest.approx(
-                node.weight * (node.query_value - node.match_value) ** 2, rel=1e-4, abs=1e-9
+                node.weight * (node.query.total - node.match.total) ** 2, rel=1e-4, abs=1e-9
             )
             assert sum(path.amount for path in node.paths) <= node.share * (1 + 1e-6)
             assert bool(node.paths) == (number < 2)
@@ -98,10 +96,10 @@ def test_the_cell_that_was_changed_parts_the_images(model):
     why = explain(Image.fromarray(changed), Image.fromarray(pixels), model=doubting, method="avsl")
     lowest = why.levels[0]
     assert lowest.share == pytest.approx(why.distance, rel=1e-3)
-    row, column = divmod(int(lowest.query_map.argmax()), 12)
+    row, column = divmod(int(lowest.query.values.argmax()), 12)
     assert row <= 2 and column >= 8
-    corner = lowest.query_map[:3, 8:].sum()
-    assert corner > 3 * lowest.query_map.mean() * 12  # three times what 12 cells have on average
+    corner = lowest.query.values[:3, 8:].sum()
+    assert corner > 3 * lowest.query.values.mean() * 12  # three times what 12 cells have on average
 
 
 def test_a_model_without_a_graph_is_refused(pictures):

@@ -75,7 +75,7 @@ def test_a_difference_is_positive_where_the_preferred_match_agrees():
         planted((60, 84), (20, 20, 60, 50), (0, 0, 255)),
     )
 
-    result = difference(color_embedder("squash"), query, red, blue)
+    result = difference(query, red, blue, model=color_embedder("squash"))
 
     assert result.query_map[0, 0] > 0 > result.query_map[-1, -1]
     assert result.residual == pytest.approx(0, abs=1e-6)
@@ -84,7 +84,7 @@ def test_a_difference_is_positive_where_the_preferred_match_agrees():
 
 def test_affinity_sums_give_both_maps(pictures):
     embedder = color_embedder("crop", 0.9)
-    result = place_matches(embedder, pictures[0], pictures[1])
+    result = place_matches(pictures[0], pictures[1], model=embedder)
     why = SharesExplainer(embedder)(pictures[0], pictures[1])
     np.testing.assert_allclose(result.values.sum(1).reshape(why.query_map.shape), why.query_map, atol=1e-6)
     np.testing.assert_allclose(result.values.sum(0).reshape(why.match_map.shape), why.match_map, atol=1e-6)
@@ -99,7 +99,7 @@ def test_cells_of_the_same_color_match_each_other():
     for color, (r, c), (s, d) in zip(colors, here, there, strict=True):
         query.paste(color, (12 * c, 10 * r, 12 * c + 12, 10 * r + 10))
         match.paste(color, (12 * d, 10 * s, 12 * d + 12, 10 * s + 10))
-    result = place_matches(color_embedder("squash"), query, match)
+    result = place_matches(query, match, model=color_embedder("squash"))
     assert {(m.query_cell, m.match_cell) for m in result.matches} == set(zip(here, there, strict=True))
     assert all(m.cosine == pytest.approx(1) for m in result.matches)
     assert sum(m.contribution for m in result.matches) == pytest.approx(result.similarity, abs=1e-6)

@@ -6,7 +6,7 @@ import torch
 from lookalike import scenes
 from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery, folder_labels
-from lookalike.gallery.calibration import Calibration, fit
+from lookalike.gallery.calibration import Calibration, fit_calibration
 
 
 def planted(noise, n=4000):
@@ -16,9 +16,9 @@ def planted(noise, n=4000):
 
 
 def test_the_threshold_is_where_the_probability_is_one_half(noise):
-    curve = fit(*planted(noise), prior=0.1, source="made up")
+    curve = fit_calibration(*planted(noise), prior=0.1, source="made up")
     assert curve.probability(curve.threshold) == pytest.approx(0.5)
-    assert curve.threshold > fit(*planted(noise), prior=0.5, source="made up").threshold
+    assert curve.threshold > fit_calibration(*planted(noise), prior=0.5, source="made up").threshold
     assert curve.probability(1) > curve.probability(0) and Calibration.from_dict(curve.to_dict()) == curve
 
 
@@ -27,12 +27,12 @@ def test_the_threshold_is_where_the_probability_is_one_half(noise):
 )
 def test_too_few_pairs_and_impossible_priors_are_refused(noise, positives, negatives, prior):
     with pytest.raises((GalleryError, ValueError), match=r"5 pairs|between 0 and 1"):
-        fit(1 + noise(positives), noise(negatives), prior=prior, source="made up")
+        fit_calibration(1 + noise(positives), noise(negatives), prior=prior, source="made up")
 
 
 def test_pairs_that_say_the_opposite_are_refused():
     with pytest.raises(GalleryError, match="no more similar"):
-        fit(torch.linspace(0, 0.5, 20), torch.linspace(0.5, 1, 20), prior=0.5, source="made up")
+        fit_calibration(torch.linspace(0, 0.5, 20), torch.linspace(0.5, 1, 20), prior=0.5, source="made up")
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from lookalike.errors import FilterError, GalleryError, UnreadableImageError, Un
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
-from lookalike.gallery.regions import ask_region
+from lookalike.gallery.query import image_query
+from lookalike.gallery.regions import Region
 from lookalike.models.embedder import Embedder
 
 
@@ -127,7 +128,10 @@ def test_the_box_of_the_painting_finds_its_room_better_than_the_whole():
         y, x = np.nonzero(room.masks[rooms.labels[i]])
         box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
         (right,) = rooms.matches(i)
-        for ranks, query in ((whole, units[i]), (boxed, ask_region(room.image, model, box=box).unit)):
+        for ranks, query in (
+            (whole, units[i]),
+            (boxed, image_query(room.image, model, Region.of(box, None)).unit),
+        ):
             cosines = units @ query
             cosines[i] = -2
             ranks.append(int((cosines > cosines[right]).sum()) + 1)
@@ -164,7 +168,7 @@ def test_the_map_of_a_part_lies_on_that_part_and_sums_to_the_similarity(indexed,
     np.testing.assert_allclose(why.query_map, hit.query_map, atol=1e-5)
     assert why.similarity == pytest.approx(hit.similarity, abs=1e-4)
     assert why.query_geometry.crop == pytest.approx((20, 100, 130, 100))
-    assert why.query_geometry.original_size == (150, 200) == why.query.original_size
+    assert why.query_geometry.original_size == (150, 200) == why.query.picture.original_size
     with pytest.raises(UnsupportedMethodError, match="whole images"):
         hit.why("gradcam")
 
@@ -226,7 +230,7 @@ def test_packed_shares_come_back_to_half_precision(mini, pictures):
 
 def test_a_hit_is_json(indexed, room_files):
     hit = indexed.search(room_files[1][3], k=1, explain=True)[0]
-    numbers = json.loads(json.dumps(hit.as_numbers()))
+    numbers = json.loads(json.dumps(hit.to_dict()))
     assert numbers["path"] == str(room_files[1][3]) and len(numbers["sha256"]) == 64
     assert numbers["metadata"] == dict(hit.metadata) and len(numbers["query_map"]) == len(hit.query_map)
 
@@ -270,16 +274,16 @@ def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_fi
     after = indexed.search(room_files[1][3], k=12, rerank=name)
     assert set(paths(after)) == set(paths(before))
     assert {h.path: h.similarity for h in after} == pytest.approx({h.path: h.similarity for h in before})
-    lifts = [lift for hit in after for lift in hit.lifted_by()]
+    lifts = [lift for hit in after for lift in hit.influences()]
     assert (lifts == []) == (name == "shares")
-    assert all(lift.record.path in map(str, room_files[1]) for lift in lifts) and before[0].lifted_by() == ()
+    assert all(lift.item.path in map(str, room_files[1]) for lift in lifts) and before[0].influences() == ()
 
 
 def test_an_unknown_reranker_is_refused(indexed, room_files):
     with pytest.raises(UnsupportedMethodError, match="re-ranker"):
         indexed.search(room_files[1][3], rerank="magic")
-    with pytest.raises(UnsupportedMethodError, match="does not say"):
-        indexed.search(room_files[1][3], rerank=upside_down)[0].lifted_by()
+    with pytest.raises(UnsupportedMethodError, match="does not tell"):
+        indexed.search(room_files[1][3], rerank=upside_down)[0].influences()
 
 
 # --- large galleries ------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_read_all_keeps_the_order_of_mixed_sources(workers, pictures, tmp_path):
     found = list(read_all(iter(sources), preprocessing, workers=workers))
     assert len(found) == len(sources)
     for array, source in zip(found, sources, strict=True):
-        np.testing.assert_array_equal(array, read(source, preprocessing)[0])
+        np.testing.assert_array_equal(array, read(source, preprocessing).pixels)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

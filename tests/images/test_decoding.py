@@ -27,12 +27,12 @@ def test_a_file_is_hashed_and_decoded_in_one_reading(photo, workers):
     with Decoders(workers, PREPROCESSING) as decoders:
         found = decoders.decode(photo).result()
         hashed = decoders.hash(photo).result()
-    pixels, geometry = read(photo, PREPROCESSING)
+    reading = read(photo, PREPROCESSING)
     data = Path(photo).read_bytes()
     assert found.hash == hashed.hash == hashlib.sha256(data).hexdigest()
     assert (found.size, found.mtime_ns) == (len(data), Path(photo).stat().st_mtime_ns)
-    np.testing.assert_array_equal(found.pixels, pixels)
-    assert found.geometry == geometry and hashed.pixels is None
+    np.testing.assert_array_equal(found.pixels, reading.pixels)
+    assert found.geometry == reading.geometry and hashed.pixels is None
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -51,12 +51,12 @@ def test_fit_never_enlarges():
 def test_fit_of_a_jpeg_decoded_at_reduced_scale_is_close_to_the_whole_one(tmp_path):
     smooth(900, 1231).save(tmp_path / "large.jpg", quality=95)
 
-    pixels, geometry = read(tmp_path / "large.jpg", fit())
+    reading = read(tmp_path / "large.jpg", fit())
     whole, _ = prepare(load(tmp_path / "large.jpg"), fit())
 
-    assert pixels.shape == whole.shape == (70, 96, 3)
-    assert np.abs(pixels.astype(int) - whole).max() <= 4
-    assert geometry.crop == (0.0, 0.0, 900.0, 1231.0)
+    assert reading.pixels.shape == whole.shape == (70, 96, 3)
+    assert np.abs(reading.pixels.astype(int) - whole).max() <= 4
+    assert reading.geometry.crop == (0.0, 0.0, 900.0, 1231.0)
 
 
 def test_fit_has_no_center_to_cut():

@@ -76,7 +76,7 @@ def test_batches_do_not_change_embeddings(resnet, pictures):
 
 
 def test_pixels_of_several_sizes_come_back_in_order(resnet, pictures):
-    small, large = resnet.read(pictures[0])[0][:64, :96], resnet.read(pictures[1])[0]
+    small, large = resnet.read(pictures[0]).pixels[:64, :96], resnet.read(pictures[1]).pixels
     embeddings = resnet.embed_pixels([small, large, small])
     assert_close(embeddings[0], embeddings[2])
     assert_close(embeddings[1:2], resnet.embed_pixels([large]), rtol=0, atol=1e-5)
@@ -118,7 +118,7 @@ def test_a_single_image_embeds_as_a_list_of_one(kind, resnet, pictures, tmp_path
 
 
 def test_a_batch_as_one_array_or_tensor_is_many_images(resnet, pictures):
-    batch = np.stack([resnet.read(picture)[0] for picture in pictures])  # (4, H, W, 3)
+    batch = np.stack([resnet.read(picture).pixels for picture in pictures])  # (4, H, W, 3)
     assert_close(resnet.embed(batch), resnet.embed(list(batch)))
     assert_close(resnet.embed(torch.from_numpy(batch).permute(0, 3, 1, 2)), resnet.embed(list(batch)))
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Geometry, Picture
+from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Geometry, ImageMap, Picture
 
 GRAY = (128, 128, 128)
 
@@ -15,6 +15,10 @@ def flat_picture(size, name="a.png", color=GRAY):
 
 def squashed(size):
     return Geometry(size, (224, 224), (0.0, 0.0, float(size[0]), float(size[1])))
+
+
+def flat_map(values, size, name):
+    return ImageMap(flat_picture(size, name), squashed(size), values)
 
 
 def one_hot(grid, cell, value=1.0):
@@ -38,26 +42,20 @@ def explanation(
     match_map = np.full((3, 5), 0.7 / 15, np.float32) if match_map is None else match_map
     return Explanation(
         similarity=similarity,
-        query_map=query_map,
-        match_map=match_map,
+        query=flat_map(query_map, query_size, names[0]),
+        match=flat_map(match_map, match_size, names[1]),
         method=method,
         additive=additive,
         model="mini",
-        query=flat_picture(query_size, names[0]),
-        match=flat_picture(match_size, names[1]),
-        query_geometry=squashed(query_size),
-        match_geometry=squashed(match_size),
     )
 
 
 def a_difference(values, *, size=(60, 90), names=("q.png", "x.png", "y.png")):
     return Difference(
-        query_map=values,
+        query=flat_map(values, size, names[0]),
         preferred_similarity=0.8,
         other_similarity=0.5,
         model="mini",
-        query=flat_picture(size, names[0]),
-        query_geometry=squashed(size),
         preferred=flat_picture((50, 50), names[1]),
         other=flat_picture((30, 80), names[2]),
     )
@@ -67,15 +65,11 @@ def an_affinity(cells, *, query_size=(60, 90), match_size=(80, 50), names=("a.pn
     matches = tuple(CellMatch(query, match, 0.1 / rank, 0.9) for rank, (query, match) in enumerate(cells, 1))
     return CellSimilarity(
         values=np.zeros((15, 8), np.float32),
-        query_grid=(3, 5),
-        match_grid=(4, 2),
+        query=flat_map(np.zeros((3, 5), np.float32), query_size, names[0]),
+        match=flat_map(np.zeros((4, 2), np.float32), match_size, names[1]),
         matches=matches,
         similarity=0.6,
         model="mini",
-        query=flat_picture(query_size, names[0]),
-        match=flat_picture(match_size, names[1]),
-        query_geometry=squashed(query_size),
-        match_geometry=squashed(match_size),
     )
 
 

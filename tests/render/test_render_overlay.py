@@ -4,7 +4,7 @@ from made_up import changed, explanation, flat_picture, one_hot, pixels, squashe
 from PIL import Image
 
 from lookalike.render import match_overlay, overlay, overlays, query_overlay
-from lookalike.types import Geometry, Picture
+from lookalike.types import Geometry, ImageMap, Picture
 
 SIZE = (60, 100)
 GEOMETRIES = {
@@ -18,7 +18,7 @@ GEOMETRIES = {
 def test_a_hot_cell_changes_the_photo_only_where_it_lies(geometry):
     grid, cell = (4, 6), (2, 1)
     picture = flat_picture(SIZE)
-    difference = changed(overlay(picture, one_hot(grid, cell), geometry, dim_unseen=False), picture)
+    difference = changed(overlay(ImageMap(picture, geometry, one_hot(grid, cell)), dim_unseen=False), picture)
     left, top, right, bottom = geometry.cell_box(*cell, grid)
     height, width = bottom - top, right - left
     y, x = np.mgrid[:60, :100] + 0.5
@@ -30,7 +30,7 @@ def test_a_hot_cell_changes_the_photo_only_where_it_lies(geometry):
 
 def test_an_unseen_border_is_veiled_without_color():
     picture = flat_picture(SIZE, color=(200, 30, 30))
-    drawn = pixels(overlay(picture, np.zeros((2, 2), np.float32), GEOMETRIES["center crop"]))
+    drawn = pixels(overlay(ImageMap(picture, GEOMETRIES["center crop"], np.zeros((2, 2), np.float32))))
     assert (drawn[4:56, 24:76] == (200, 30, 30)).all()
     assert np.ptp(drawn[:, :24], axis=2).max() == 0
     assert (drawn[:, :24] != (200, 30, 30)).all()
@@ -38,7 +38,7 @@ def test_an_unseen_border_is_veiled_without_color():
 
 def test_sign_decides_the_color():
     values = np.array([[1.0, -1.0]], np.float32)
-    drawn = pixels(overlay(flat_picture((20, 40)), values, squashed((20, 40)), smooth=False))
+    drawn = pixels(overlay(ImageMap(flat_picture((20, 40)), squashed((20, 40)), values), smooth=False))
     together, apart = drawn[10, 5], drawn[10, 35]
     assert together[0] > together[2] and apart[2] > apart[0]
 
@@ -46,8 +46,8 @@ def test_sign_decides_the_color():
 def test_a_weak_map_in_a_shared_range_looks_weak():
     strong, weak = one_hot((3, 5), (1, 1), 0.9), one_hot((3, 5), (1, 1), 0.0001)
     both = explanation(strong, weak)
-    assert changed(query_overlay(both), both.query).max() > 150
-    assert changed(match_overlay(both), both.match).max() <= 3
+    assert changed(query_overlay(both), both.query.picture).max() > 150
+    assert changed(match_overlay(both), both.match.picture).max() <= 3
 
 
 def test_the_same_density_on_different_grids_has_the_same_color():
@@ -58,20 +58,22 @@ def test_the_same_density_on_different_grids_has_the_same_color():
 
 def test_a_zero_map_leaves_the_photo_as_it_is():
     picture = flat_picture(SIZE)
-    assert changed(overlay(picture, np.zeros((3, 5), np.float32), squashed(SIZE)), picture).max() == 0
+    assert (
+        changed(overlay(ImageMap(picture, squashed(SIZE), np.zeros((3, 5), np.float32))), picture).max() == 0
+    )
 
 
 def test_a_given_limit_weakens_the_colors():
     picture, values = flat_picture(SIZE), one_hot((3, 5), (1, 1))
-    own = changed(overlay(picture, values, squashed(SIZE)), picture).max()
-    wider = changed(overlay(picture, values, squashed(SIZE), limit=4.0), picture).max()
+    own = changed(overlay(ImageMap(picture, squashed(SIZE), values)), picture).max()
+    wider = changed(overlay(ImageMap(picture, squashed(SIZE), values), limit=4.0), picture).max()
     assert 0 < wider < own / 2
 
 
 @pytest.mark.parametrize("limit", [-1.0, np.nan, np.inf])
 def test_a_limit_that_is_no_range_is_refused(limit):
     with pytest.raises(ValueError, match="limit"):
-        overlay(flat_picture(SIZE), np.zeros((3, 5), np.float32), squashed(SIZE), limit=limit)
+        overlay(ImageMap(flat_picture(SIZE), squashed(SIZE), np.zeros((3, 5), np.float32)), limit=limit)
 
 
 def test_nan_is_refused():
@@ -81,24 +83,26 @@ def test_nan_is_refused():
 
 def test_the_geometry_of_another_image_is_refused():
     with pytest.raises(ValueError, match="are query and match exchanged"):
-        overlay(flat_picture(SIZE), np.zeros((2, 2), np.float32), squashed((9, 9)))
+        overlay(ImageMap(flat_picture(SIZE), squashed((9, 9)), np.zeros((2, 2), np.float32)))
 
 
 def test_an_overlay_is_scaled_down_but_not_up():
     values = np.zeros((2, 2), np.float32)
     large, small = (3000, 1000), (30, 10)
-    assert overlay(flat_picture(large), values, squashed(large), max_side=300).size == (100, 300)
-    assert overlay(flat_picture(small), values, squashed(small), max_side=300).size == (10, 30)
+    assert overlay(ImageMap(flat_picture(large), squashed(large), values), max_side=300).size == (100, 300)
+    assert overlay(ImageMap(flat_picture(small), squashed(small), values), max_side=300).size == (10, 30)
 
 
 def test_a_picture_decoded_at_reduced_scale_is_drawn_at_its_original_size():
     picture = Picture(Image.new("RGB", (50, 30)), (60, 100), "a.png")
-    assert overlay(picture, np.zeros((2, 2), np.float32), squashed((60, 100))).size == (100, 60)
+    assert overlay(ImageMap(picture, squashed((60, 100)), np.zeros((2, 2), np.float32))).size == (100, 60)
 
 
 def test_jet_colors_only_the_positive_part():
     values = np.array([[1.0, -1.0, 0.0]], np.float32)
-    drawn = pixels(overlay(flat_picture((20, 60)), values, squashed((20, 60)), colors="jet", smooth=False))
+    drawn = pixels(
+        overlay(ImageMap(flat_picture((20, 60)), squashed((20, 60)), values), colors="jet", smooth=False)
+    )
     assert drawn[10, 10, 0] > drawn[10, 10, 2]
     assert (drawn[10, 30] == drawn[10, 50]).all()
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from made_up import flat_map
 
 from lookalike.render import shared_range
 from lookalike.render.ranges import per_percent, shared_limit
@@ -36,12 +37,18 @@ def test_shared_range_without_maps_is_refused():
 
 def test_the_same_density_on_two_grids_has_the_same_value_per_percent():
     coarse, fine = np.full((7, 7), 0.8 / 49), np.full((10, 14), 0.8 / 140)
-    np.testing.assert_allclose(per_percent(coarse)[0, 0], per_percent(fine)[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        per_percent(flat_map(coarse, (9, 9), "a")).values[0, 0],
+        per_percent(flat_map(fine, (9, 9), "a")).values[0, 0],
+        rtol=1e-6,
+    )
 
 
 def test_the_mean_per_percent_times_100_is_the_sum_of_the_shares():
     shares = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    assert per_percent(shares).mean() * 100 == pytest.approx(shares.sum(), rel=1e-5)
+    assert per_percent(flat_map(shares, (9, 9), "a")).values.mean() * 100 == pytest.approx(
+        shares.sum(), rel=1e-5
+    )
 
 
 def test_an_unsigned_limit_looks_at_the_positive_part_only():

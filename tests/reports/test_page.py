@@ -36,8 +36,11 @@ def test_scores_remarks_and_facts_are_told(explanations):
 
 
 def test_names_from_outside_are_escaped(explanations):
-    picture = dataclasses.replace(explanations[0].match, name='<script>alert("x")</script>.jpg')
-    named = [dataclasses.replace(explanations[0], match=picture), explanations[1]]
+    match = explanations[0].match
+    match = dataclasses.replace(
+        match, picture=dataclasses.replace(match.picture, name='<script>alert("x")</script>.jpg')
+    )
+    named = [dataclasses.replace(explanations[0], match=match), explanations[1]]
     html = made(named, title="<b>bold</b>")
     assert "<script>" not in html and "&lt;script&gt;" in html and "<b>bold</b>" not in html
 

@@ -93,7 +93,7 @@ def test_a_gallery_of_an_avsl_model(pictures, tmp_path):
     assert_close(
         torch.tensor([hit.score for hit in hits]), 1 - distances.sort().values / 2, atol=1e-4, rtol=1e-4
     )
-    assert hits[0].lifted_by() == ()
+    assert hits[0].influences() == ()
     assert hits[2].why("avsl").similarity == pytest.approx(hits[2].score, abs=1e-4)
     assert explain(files[0], hits[2].path, model=model, method="avsl").distance == pytest.approx(
         2 - 2 * hits[2].score, abs=2e-4

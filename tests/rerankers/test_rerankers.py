@@ -97,7 +97,7 @@ def test_a_move_tells_the_ranks_and_scores_of_both_rankings(reranker, ranking):
         assert move.score_after == pytest.approx(float(after.scores[3, position]), abs=1e-5)
         sizes = [abs(influence.amount) for influence in move.influences]
         assert sizes == sorted(sizes, reverse=True)
-        assert len({influence.row for influence in move.influences}) == len(sizes)
+        assert len({influence.item for influence in move.influences}) == len(sizes)
 
 
 @contract
@@ -173,14 +173,14 @@ def planted():
 def test_the_planted_helper_is_named_with_a_positive_amount(reranker):
     ranking = planted()
     move = reranker.explain(ranking, 0, 1)
-    amounts = {influence.row: influence.amount for influence in move.influences}
+    amounts = {influence.item: influence.amount for influence in move.influences}
     assert amounts[0] > 0 and amounts[0] == max(amounts.values())
     assert move.rank_after <= move.rank_before
 
 
 def test_the_helper_of_one_sinks_its_mirror_image():
     move = QueryExpansion(n=1).explain(planted(), 0, 2)
-    assert move.influences[0].row == 0 and move.influences[0].amount < 0
+    assert move.influences[0].item == 0 and move.influences[0].amount < 0
     assert (move.rank_before, move.rank_after) == (1, 2)
 
 
@@ -191,7 +191,7 @@ def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):
     candidates = ranking.gallery[ranking.indices[1]]
     whole = expand(ranking.queries[1:2], neighbors[None], 1.0)[0]
     for influence in move.influences:
-        kept = neighbors[ranking.indices[1, :3] != influence.row]
+        kept = neighbors[ranking.indices[1, :3] != influence.item]
         change = candidates @ (whole - expand(ranking.queries[1:2], kept[None], 1.0)[0])
         assert influence.amount == pytest.approx(float(change[5] - change.mean()), abs=1e-6)
 

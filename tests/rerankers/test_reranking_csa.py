@@ -160,8 +160,8 @@ def test_the_planted_helper_is_named_and_lifts(noise):
     ranking = helped(noise)
     reranker = make_reranker("csa")
     move = reranker.explain(ranking, 0, 0)
-    amounts = {influence.row: influence.amount for influence in move.influences}
-    assert move.influences[0].row == 1 and amounts[1] > 0
+    amounts = {influence.item: influence.amount for influence in move.influences}
+    assert move.influences[0].item == 1 and amounts[1] > 0
     assert move.rank_after < move.rank_before
 
 
@@ -173,7 +173,7 @@ def test_an_amount_is_what_the_score_would_be_without_that_item(noise):
     scores = reranker(ranking)
     by_row = dict(zip(scores.indices[2].tolist(), scores.scores[2].tolist(), strict=True))
     for influence in move.influences:
-        kept = ranking.indices[2][ranking.indices[2] != influence.row]
+        kept = ranking.indices[2][ranking.indices[2] != influence.item]
         alone = reranker._scores(ranking.queries[2:3], ranking.gallery[kept][None])[0].tolist()
         changes = {r: by_row[r] - s for r, s in zip(kept.tolist(), alone, strict=True)}
         expected = changes[row] - sum(changes.values()) / len(changes)

@@ -185,7 +185,7 @@ def test_how_full_a_memory_is_comes_back_with_its_state(noise):
 
 
 def test_a_memory_is_refused_where_nothing_is_compared():
-    with pytest.raises(ValueError, match="no use for a memory; multi-similarity, triplet"):
+    with pytest.raises(ValueError, match="takes no memory; multi-similarity, triplet"):
         made("arcface", memory=8)
 
 

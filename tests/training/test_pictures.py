@@ -1,5 +1,3 @@
-from random import Random
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from lookalike.images import Preprocessing
 from lookalike.training import TrainSettings
 from lookalike.training.augmentation import augmented
 from lookalike.training.batches import Draw
-from lookalike.training.pictures import TrainingPictures, evaluation_batches, preprocessing_for, whole
+from lookalike.training.pictures import TrainingPictures, evaluation_batches, preprocessing_for, resized
 
 HALF = Preprocessing("crop", (32, 48), crop_pct=0.8, mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -31,7 +29,7 @@ def test_a_whole_picture_covers_the_target_and_keeps_its_proportions_unless_squa
     for path in data.paths:
         with Image.open(path) as picture:
             width, height = picture.size
-        found = whole(path, preprocessing)
+        found = resized(path, preprocessing)
         if mode == "squash":
             assert found.shape == (40, 60, 3)
         else:
@@ -45,9 +43,13 @@ def test_a_draw_is_its_augmented_picture_normalized_with_the_number_of_its_class
     settings = TrainSettings(input_size=(32, 48), crop_pct=0.8)
     pictures = TrainingPictures(data, HALF, settings, keep=keep)
     pictures.read_all()
-    pixels, code = pictures[Draw(2, "0/5/1")]
+    pixels, code = pictures[Draw(2, (0, 5, 1))]
     expected = augmented(
-        whole(data.paths[2], HALF), (32, 48), area=(0.16, 1.0), flip=0.5, random=Random("0/5/1")
+        resized(data.paths[2], HALF),
+        (32, 48),
+        area=(0.16, 1.0),
+        flip=0.5,
+        random=np.random.default_rng((0, 5, 1)),
     )
     assert code == 1  # of a, b
     assert_close(pixels, torch.from_numpy(expected).permute(2, 0, 1) / 127.5 - 1, rtol=0, atol=1e-6)
@@ -56,7 +58,7 @@ def test_a_draw_is_its_augmented_picture_normalized_with_the_number_of_its_class
 def test_evaluation_sees_what_the_saved_model_sees(data):
     (first, second) = evaluation_batches(data, HALF, batch_size=3)
     assert (first.shape, second.shape) == ((3, 3, 32, 48), (1, 3, 32, 48))
-    read = np.stack([image_files.read(data.paths[3], HALF)[0]])
+    read = np.stack([image_files.read(data.paths[3], HALF).pixels])
     assert_close(second, torch.from_numpy(image_files.normalize(read, HALF)))
 
 

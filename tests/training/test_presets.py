@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lookalike.cli import app
-from lookalike.cli.training import AVSL_SETTINGS, OTHER_SETTINGS, PRESET_HELP
+from lookalike.cli.training import AVSL_SETTINGS, PRESET_HELP, TRAIN_SETTINGS
 from lookalike.training import PRESETS, AvslSettings, ModelSpec, preset
 
 
@@ -28,7 +28,7 @@ def test_presets_are_as_published():
 def test_the_help_names_every_preset_and_setting():
     assert set(re.findall(r"[a-z]+\d*-[a-z]+\d*", PRESET_HELP)) - {"BN-Inception"} == set(PRESETS)
     assert {*AVSL_SETTINGS, "base"} == {field.name for field in fields(AvslSettings)}
-    assert not set(AVSL_SETTINGS) & set(OTHER_SETTINGS)
+    assert not set(AVSL_SETTINGS) & set(TRAIN_SETTINGS)
 
 
 def test_an_unknown_preset_is_named_with_those_there_are():

@@ -15,8 +15,9 @@ from torch.testing import assert_close
 from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.models.csa.checkpoint import load_scorer
+from lookalike.training import RuntimeOptions
 from lookalike.training.log import CsvLog
-from lookalike.training.reranking import RerankerRunning, _Loop, fit_reranker, make_scorer, shortlist_losses
+from lookalike.training.reranking import _Loop, fit_reranker, make_scorer, shortlist_losses
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
 from lookalike.training.reranking_variation import domain_shifted, perturbed
@@ -45,7 +46,7 @@ def settings(**changes):
 
 
 def runtime(**changes):
-    return RerankerRunning(accelerator="cpu", **changes)
+    return RuntimeOptions(accelerator="cpu", **changes)
 
 
 def losses(folder):
@@ -152,7 +153,7 @@ def test_training_lowers_the_loss_and_its_file_is_a_checkpoint(birds, tmp_path, 
             "method": kind, "lists": "drawn", "loss": "ranking", "temperature": 0.1, "optimizer": "adamw",
             "rate": 0.003, "reconstruction": 0.1, "n_anchors": 9,
         }  # fmt: skip
-    written = fit_reranker([birds], settings(**changes), out=tmp_path / "o", runtime=runtime(half=True))
+    written = fit_reranker([birds], settings(**changes), out=tmp_path / "o", half=True, runtime=runtime())
     curve = losses(tmp_path / "o")
     assert len(curve) == 40 and sum(curve[-10:]) < 0.95 * sum(curve[:10])
     assert load_scorer(written).network.sizes.n_anchors in (8, 9)
@@ -164,18 +165,20 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("kept_every", [2, 3])
-def test_a_resumed_training_is_the_one_that_never_stopped_bit_for_bit(
-    birds, tmp_path, kept_every, monkeypatch
-):
-    monkeypatch.setattr("lookalike.training.reranking.KEPT_EVERY", kept_every)
-
+def test_a_resumed_training_is_the_one_that_never_stopped_bit_for_bit(birds, tmp_path, kept_every):
     def killed(progress):
-        if progress.step == 4:
+        if progress.done == 4:
             raise Killed
 
     fit_reranker([birds], settings(), out=tmp_path / "whole", runtime=runtime())
     with pytest.raises(Killed):
-        fit_reranker([birds], settings(), out=tmp_path / "k", runtime=runtime(on_progress=killed))
+        fit_reranker(
+            [birds],
+            settings(),
+            out=tmp_path / "k",
+            runtime=runtime(checkpoint_every=kept_every),
+            progress=killed,
+        )
     fit_reranker([birds], settings(), out=tmp_path / "k", resume=True, runtime=runtime())
     assert losses(tmp_path / "k") == losses(tmp_path / "whole")
     resumed, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("k", "whole"))

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from lookalike.models.saving import LoadedModel
-from lookalike.training import AvslObjective, AvslSettings, EmbeddingLoss, TrainableAvsl, fit
+from lookalike.training import AvslObjective, AvslSettings, EmbeddingLoss, TrainableAvsl, train_network
 from lookalike.training.log import CsvLog
 
 
@@ -14,11 +14,11 @@ class Killed(Exception):
 
 
 def killed_at(step):
-    def on_progress(progress):
-        if progress.step == step:
+    def progress(now):
+        if now.stage.startswith("epoch") and now.done == step:
             raise Killed
 
-    return on_progress
+    return progress
 
 
 def losses(folder):
@@ -30,18 +30,21 @@ def losses(folder):
 def test_a_resumed_training_has_the_same_losses_and_weights_bit_for_bit(
     tmp_path, step, checkpoint_every, tiny_model, proxy_anchor, settings, runtime, train_data
 ):
-    fit(tiny_model(), proxy_anchor(), train_data, settings(), out=tmp_path / "whole", runtime=runtime())
+    train_network(
+        tiny_model(), proxy_anchor(), train_data, settings(), out=tmp_path / "whole", runtime=runtime()
+    )
     with pytest.raises(Killed):
-        fit(
+        train_network(
             tiny_model(),
             proxy_anchor(),
             train_data,
             settings(),
             out=tmp_path / "killed",
-            runtime=runtime(on_progress=killed_at(step), checkpoint_every=checkpoint_every),
+            runtime=runtime(checkpoint_every=checkpoint_every),
+            progress=killed_at(step),
         )
     torch.rand(7)  # the state of the generators is no part of it
-    fit(
+    train_network(
         tiny_model(seed=5),  # nor are the weights that the resumed process starts with
         proxy_anchor(seed=5),
         train_data,
@@ -75,10 +78,10 @@ def test_what_an_objective_remembers_is_resumed_too(
     tmp_path, make, tiny_model, settings, runtime, train_data
 ):
     chosen = settings(epochs=2, warm_up_epochs=0)
-    fit(*make(tiny_model), train_data, chosen, out=tmp_path / "whole", runtime=runtime())
-    interrupted = runtime(on_progress=killed_at(5), checkpoint_every=4)
+    train_network(*make(tiny_model), train_data, chosen, out=tmp_path / "whole", runtime=runtime())
+    interrupted = {"runtime": runtime(checkpoint_every=4), "progress": killed_at(5)}
     with pytest.raises(Killed):
-        fit(*make(tiny_model), train_data, chosen, out=tmp_path / "killed", runtime=interrupted)
+        train_network(*make(tiny_model), train_data, chosen, out=tmp_path / "killed", **interrupted)
     again = make(tiny_model, seed=5)
-    fit(*again, train_data, chosen, out=tmp_path / "killed", resume=True, runtime=runtime())
+    train_network(*again, train_data, chosen, out=tmp_path / "killed", resume=True, runtime=runtime())
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")

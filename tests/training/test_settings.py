@@ -59,5 +59,5 @@ def test_values_of_another_type_are_refused_by_avsl(change):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown settings of training: momentum"):
         TrainSettings.from_dict({"momentum": 0.9})
-    with pytest.raises(ValueError, match="unknown parts of a training: network"):
+    with pytest.raises(ValueError, match="unknown fields of a model spec: network"):
         ModelSpec.from_dict({"network": "mini"})

@@ -10,7 +10,7 @@ from lookalike.models.avsl_network import Gates, GraphSettings
 from lookalike.models.embedder import Embedder
 from lookalike.models.loading import from_timm
 from lookalike.ops.avsl import final_distances
-from lookalike.training import fit
+from lookalike.training import train_network
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
 
 WIDTH, SETTINGS = 12, AvslSettings(top_k=4)
@@ -105,7 +105,7 @@ def test_processes_average_their_links(tiny_avsl):
 def test_a_trained_folder_is_an_avsl_model(tiny_avsl, train_data, test_data, settings, runtime, tmp_path):
     model, objective = tiny_avsl()
     small = settings(epochs=1, warm_up_epochs=0, input_size=(64, 96))
-    metrics = fit(
+    metrics = train_network(
         model, objective, train_data, small, out=tmp_path / "m", validation=test_data, runtime=runtime()
     )
     assert 0 <= metrics["recall_at_1"] <= 1

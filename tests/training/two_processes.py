@@ -10,7 +10,7 @@ import torch
 
 from lookalike.datasets import read_dataset
 from lookalike.models.loading import from_timm
-from lookalike.training import EmbeddingLoss, RuntimeOptions, TrainableEmbedding, TrainSettings, fit
+from lookalike.training import EmbeddingLoss, RuntimeOptions, TrainableEmbedding, TrainSettings, train_network
 
 LOSSES = ("proxy-anchor", "margin")  # margin: what is drawn at random must be the same everywhere
 SETTINGS = TrainSettings(
@@ -30,7 +30,9 @@ def train(data, out, devices):
     images = read_dataset(Path(data), "train")
     for loss in LOSSES:
         runtime = RuntimeOptions(devices=devices, accelerator="cpu")
-        fit(*start(len(images.classes), loss), images, SETTINGS, out=Path(out) / loss, runtime=runtime)
+        train_network(
+            *start(len(images.classes), loss), images, SETTINGS, out=Path(out) / loss, runtime=runtime
+        )
 
 
 if __name__ == "__main__":

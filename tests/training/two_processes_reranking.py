@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from lookalike.datasets.descriptors import Descriptors
-from lookalike.training.reranking import RerankerRunning, fit_reranker
+from lookalike.training import RuntimeOptions
+from lookalike.training.reranking import fit_reranker
 from lookalike.training.reranking_settings import RerankerSettings
 
 SETTINGS = RerankerSettings(
@@ -25,5 +26,5 @@ if __name__ == "__main__":
         [birds],
         SETTINGS,
         out=Path(sys.argv[1]),
-        runtime=RerankerRunning(devices=int(sys.argv[2]), accelerator="cpu"),
+        runtime=RuntimeOptions(devices=int(sys.argv[2]), accelerator="cpu"),
     )

@@ -5,6 +5,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
+
+from lookalike.web import create_app
 
 
 def search(client, **request):
@@ -174,3 +177,18 @@ def test_openapi_has_examples_and_every_route(client):
     document = client.get("/api/openapi.json").json()
     assert "examples" in document["components"]["schemas"]["SearchRequest"]
     assert {"/api/queries", "/api/galleries/{gallery}/search", "/api/jobs/{id}"} <= set(document["paths"])
+
+
+def test_a_first_search_by_a_box_runs_the_network_twice_and_its_reason_once_more(gallery, room_bytes, counts):
+    with TestClient(create_app(gallery)) as client:
+        id = client.post("/api/queries", files={"file": ("a.png", room_bytes)}).json()["id"]
+        counts.take()
+        box = [20, 10, 120, 90]
+        found = search(client, query=id, k=3, box=box)
+        assert counts.take() == (1, 2)
+        asked = {"query": id, "match": found["hits"][1]["id"], "box": ",".join(map(str, box))}
+        why = client.get("/api/galleries/rooms/explanation", params=asked).json()
+        assert counts.take() == (1, 1)
+        assert why["similarity"] == pytest.approx(found["hits"][1]["similarity"], abs=1e-5)
+        client.get("/api/galleries/rooms/explanation/match.png", params=asked)
+        assert counts.take() == (0, 0)

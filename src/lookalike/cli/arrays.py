@@ -1,4 +1,4 @@
-"""Commands on arrays, for those who bring their own descriptors."""
+"""``lookalike rerank``: re-ranking of embeddings in files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ commands = typer.Typer()
 @commands.command()
 def rerank(
     queries: Annotated[
-        Path, typer.Option(help="One row a query: .npy, .npz, .safetensors, .pt, or .pkl of CSA's layout.")
+        Path, typer.Option(help="One row per query: .npy, .npz, .safetensors, .pt, or .pkl in CSA's layout.")
     ],
-    gallery: Annotated[Path, typer.Option(help="One row an item, from the same model.")],
+    gallery: Annotated[Path, typer.Option(help="One row per gallery item, from the same model.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="File .npz for ranks (G, Q), indices (Q, K), scores (Q, K)."),
+        typer.Option(
+            "--output", "-o", help=".npz file to write: ranks (G, Q), indices (Q, K), scores (Q, K)."
+        ),
     ],
     method: Annotated[
         str, typer.Option(help="aqe, dba, k-reciprocal, diffusion or csa; several joined by +, e.g. dba+aqe.")
@@ -32,21 +34,19 @@ def rerank(
         typer.Option(help="For csa: a trained or published network instead of the bundled csa-mini."),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, help="Re-rank this many; the whole gallery if it has fewer.")
+        int, typer.Option("-k", min=1, help="Length of the list that is re-ranked; at most the gallery.")
     ] = 1024,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="An option of the method; may be given several times."
-        ),
+        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method; may be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank and re-rank your own embeddings.
 
-    The order before is by cosine, so rows need no unit length. Of each column of ranks the first K are
-    re-ranked, the rest keep the order of their cosines. Ranks of more than 268 million numbers are left
-    out. A query that is in the gallery finds itself.
+    Rows are first ranked by cosine and may have any length. In each column of ranks the first K are
+    re-ranked and the rest stay in the order of their cosines. Ranks of more than 268 million numbers
+    are left out. A query that is in the gallery finds itself.
 
     Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
     """
@@ -60,7 +60,7 @@ def rerank(
         if as_json:
             print_json(dataclasses.asdict(result))
             return
-        without = "" if result.has_ranks else ", without ranks: too many"
+        without = "" if result.has_ranks else ", without ranks, which would be too many"
         typer.echo(
             f"re-ranked the first {result.k} of {result.n_gallery} for {result.n_queries} queries "
             f"by {result.method}; wrote {result.written}{without}"

@@ -1,8 +1,7 @@
-"""The command that sets two models side by side."""
+"""``lookalike compare``: two models on the same images."""
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from lookalike.cli.evaluating import Layout, Limit, Split, Workers
 from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar, write_text
+from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation.comparison import Comparison
@@ -21,73 +20,76 @@ commands = typer.Typer()
 
 @commands.command()
 def compare(
-    data: Annotated[Path | None, typer.Argument(help="Labeled images: class folders, other layouts.")] = (
+    data: Annotated[Path | None, typer.Argument(help="Labeled images: class folders or another layout.")] = (
         None
     ),
     model: Annotated[
-        list[str] | None, typer.Option(help="Give it twice: mini, any timm name, a saved folder, a file.")
+        list[str] | None, typer.Option(help="Give it twice: mini, a timm name, a saved folder or a file.")
     ] = None,
     split: Split = None,
     layout: Layout = "auto",
     embeddings: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Instead of DATA and models, twice; metrics and lists only."),
+        typer.Option(
+            metavar="FILE", help="Give it twice, instead of DATA and models; compares metrics and lists only."
+        ),
     ] = None,
-    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A label for each row of both.")] = None,
-    pairs: Annotated[int, typer.Option(min=2, help="Pairs whose maps are compared.")] = 40,
-    cases: Annotated[int, typer.Option(min=0, help="Cases of each kind that are explained.")] = 4,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A label for each row of both files.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Number of pairs whose maps are compared.")] = 40,
+    cases: Annotated[int, typer.Option(min=0, help="Number of differing cases of each kind to explain.")] = 4,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one file with metrics, pairs and maps.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write a report with metrics, pairs and maps.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     limit: Limit = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Set two models side by side: metrics, lists and maps.
+    """Compare two models on the same images.
 
-    The study of Black et al. (WACV 2022), a transformer against a convolutional network, as one
-    command, down to the queries on which the models part. Both answer the same queries, so differences
-    are tested in pairs.
+    Reports metrics, retrieved lists and maps, down to single queries on which the models differ, as in
+    the study of Black et al. (WACV 2022) of a transformer and a convolutional network. Both models
+    answer the same queries, so differences are tested in pairs.
 
     Example: lookalike compare grocery/test --model mini --model mini-vit --report compare.html
     """
     models, files = model or [], embeddings or []
     if (data is None) == (not files) or len(models) != 2 * (not files) or len(files) not in (0, 2):
-        raise typer.BadParameter("name DATA and --model twice, or --embeddings twice")
+        raise typer.BadParameter("give DATA and --model twice, or --embeddings twice")
     with friendly_errors():
-        from lookalike.evaluation import Data, embeddings_of_files, load_for_evaluation, open_data
-        from lookalike.evaluation.comparison import Settings, compare
+        from lookalike.evaluation import DataSource, embeddings_of_files, load_for_evaluation, open_data
+        from lookalike.evaluation.comparison import ComparisonSettings, compare
         from lookalike.reports.comparison import comparison_report
 
-        settings = Settings(n_pairs=pairs, n_cases=cases, seed=seed)
-        if data is None:
-            sides = [embeddings_of_files(file, labels) for file in files]
-            compared = compare(sides[0], sides[1], settings=settings, progress=progress_bar)
-        else:
-            embedders = (load_for_evaluation(models[0]), load_for_evaluation(models[1]))
-            opened = partial(open_data, Data(data, split, layout), limit=limit, workers=workers)
-            sides = [opened(embedder, progress=progress_bar) for embedder in embedders]
-            compared = compare(
-                sides[0], sides[1], embedders=embedders, settings=settings, progress=progress_bar
+        settings = ComparisonSettings(n_pairs=pairs, n_cases=cases, seed=seed)
+        with shown_progress() as progress:
+            if data is None:
+                embedders = None
+                sides = [embeddings_of_files(file, labels) for file in files]
+            else:
+                embedders = (load_for_evaluation(models[0]), load_for_evaluation(models[1]))
+                opened = partial(open_data, DataSource(data, split, layout), limit=limit, workers=workers)
+                sides = [opened(embedder, progress=progress) for embedder in embedders]
+            comparison = compare(
+                sides[0], sides[1], embedders=embedders, settings=settings, progress=progress
             )
         if as_json:
-            print_json(dataclasses.asdict(compared.comparison))
+            print_json(comparison.to_dict())
         else:
-            _print_comparison(compared.comparison)
-        if report is not None:  # last: a page that can't be written costs no metric
-            write_text(report, comparison_report(compared))
+            _print_comparison(comparison)
+        if report is not None:  # last, so that a report that can't be written loses no metrics
+            write_text(report, comparison_report(comparison))
             if not as_json:
                 typer.echo(f"wrote {report}")
 
 
 def _print_comparison(found: Comparison) -> None:
     typer.echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
-    from lookalike.reports.evaluation import metric_title
-
     rows = [
         (
-            metric_title(each.metric),
+            each.title,
             f"{each.first:.2%}",
             f"{each.second:.2%}",
             f"{each.difference:+.2%}",

@@ -1,9 +1,7 @@
-"""The command that says how good an embedding is: ``evaluate``, a group with a default."""
+"""``lookalike evaluate``: a group of commands, of which ``retrieval`` is the default."""
 
 from __future__ import annotations
 
-import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,34 +9,38 @@ import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
 from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar, write_text
+from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
 
-# Other protocols are commands of their own: @evaluations.command("revisited").
+# Other protocols are separate commands: @evaluations.command("revisited").
 evaluations = typer.Typer(
-    cls=DefaultCommandGroup, help="Say how well an embedding finds what has the same label."
+    cls=DefaultCommandGroup, help="Measure how well an embedding retrieves matching images."
 )
 
-Layout = Annotated[str, typer.Option(help="Of DATA; auto looks at the files.")]
-Split = Annotated[str | None, typer.Option(help="Of DATA, where it has several: train, val, test, gallery.")]
-Field = Annotated[str, typer.Option(help="Of a gallery: the metadata that is the label.")]
-Limit = Annotated[int | None, typer.Option(min=2, help="Only so many images, evenly over DATA.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 decodes here.")]
+Layout = Annotated[str, typer.Option(help="Layout of DATA; auto recognizes it by its files.")]
+Split = Annotated[
+    str | None, typer.Option(help="Split of DATA, if it has several: train, val, test, gallery.")
+]
+Field = Annotated[str, typer.Option(help="For a gallery: metadata field that holds the label.")]
+Limit = Annotated[
+    int | None, typer.Option(min=2, help="Use at most so many images, evenly spread over DATA.")
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 decodes in this one.")]
 
 
 @evaluations.command("retrieval")
 def evaluate(
     data: Annotated[
-        Path | None, typer.Argument(help="Labeled images (class folders and other layouts), or a gallery.")
+        Path | None, typer.Argument(help="Labeled images (class folders or another layout), or a gallery.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="For images: mini, any timm name, a folder, a file.")] = (
-        None
-    ),
+    model: Annotated[
+        str | None, typer.Option(help="For images: mini (default), a timm name, a folder or a file.")
+    ] = (None),
     split: Split = None,
     query_split: Annotated[
-        str | None, typer.Option(help="Queries from this split of DATA, not from the gallery itself.")
+        str | None, typer.Option(help="Take the queries from this split of DATA instead of from the gallery.")
     ] = None,
     layout: Layout = "auto",
     field: Field = "label",
@@ -46,79 +48,70 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Instead of DATA: .npy, .npz, .safetensors or .pt.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A label for each row; .txt too. Else as embeddings.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A label for each row, also .txt; by default in the file of embeddings."
+        ),
     ] = None,
     query_embeddings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Queries that are not the gallery itself.")
+        Path | None, typer.Option(metavar="FILE", help="Separate queries, for --embeddings.")
     ] = None,
-    query_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A label for each of them.")] = (
+    query_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A label for each query.")] = (
         None
     ),
-    ks: Annotated[str, typer.Option("-k", metavar="K,K,...", help="Ks of Recall@K.")] = "1,2,4,8",
-    clustering: Annotated[bool, typer.Option(help="NMI and AMI of k-means; slow for many classes.")] = True,
+    ks: Annotated[str, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K.")] = "1,2,4,8",
+    clustering: Annotated[
+        bool, typer.Option(help="Report NMI and AMI of k-means; slow for many classes.")
+    ] = True,
     pooling: Pooling = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="Write one file with the worst classes' pictures."),
+        typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of intervals and clusters.")] = 0,
-    worst: Annotated[int, typer.Option(min=0, help="How many of the worst classes to tell.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of intervals and clusters.")] = 0,
+    worst: Annotated[int, typer.Option(min=0, help="Number of worst classes to print.")] = 5,
     limit: Limit = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say how well an embedding finds what has the same label.
+    """Measure how well an embedding retrieves matching images.
 
-    Recall, precision, intervals and classes, of images asked with a model, a gallery by its labels, or
-    your own arrays. The rules that held are printed.
+    Prints recall, precision, confidence intervals and the worst classes, with the rules by which they
+    were counted: for images and a model, for a labeled gallery, or for your own arrays.
 
-    Other sub-commands, each with a --help of its own: `evaluate revisited` judges by the revisited
-    Oxford/Paris protocol, `evaluate before-after` draws what re-ranking changes.
+    Other subcommands, each with its own --help: `evaluate revisited` follows the revisited Oxford/Paris
+    protocol, `evaluate before-after` plots what re-ranking changes.
 
     Example: lookalike evaluate birds/ --split test --model mini
     """
     if (data is None) == (embeddings is None):
-        raise typer.BadParameter("name either DATA (images or a gallery) or --embeddings")
+        raise typer.BadParameter("give either DATA (images or a gallery) or --embeddings")
     wanted = _ks(ks)
     with friendly_errors():
-        from lookalike.evaluation import (
-            Data,
-            can_cluster,
-            cluster_agreement,
-            embeddings_of_files,
-            load_for_evaluation,
-            open_data,
-            retrieve,
-            summarize,
-        )
+        from lookalike.evaluation import embeddings_of_files, evaluate, load_for_evaluation
         from lookalike.reports.evaluation import evaluation_report
 
-        queries = None
-        if embeddings is not None:
-            gallery = embeddings_of_files(embeddings, labels)
-            if query_embeddings is not None:
-                queries = embeddings_of_files(query_embeddings, query_labels)
-        else:
-            assert data is not None
-            made = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
-            changes = {name: value for name, value in made.items() if value is not None}
-            asked = load_for_evaluation(model or "mini", **changes) if changes else model
-            opened = partial(open_data, model=asked, limit=limit, workers=workers, progress=progress_bar)
-            gallery = opened(Data(data, split, layout, field))
-            if query_split is not None:
-                queries = opened(Data(data, query_split, layout, field))
-        sides = (queries, gallery) if queries else (gallery, None)
-        retrieved = retrieve(*sides, ks=wanted, progress=progress_bar)
-        clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
-        evaluation = summarize(retrieved, clusters=clusters, seed=seed)
+        source = data if embeddings is None else embeddings_of_files(embeddings, labels)
+        assert source is not None
+        made = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
+        changes = {name: value for name, value in made.items() if value is not None}
+        queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
+        with shown_progress() as progress:
+            evaluation = evaluate(
+                source,
+                load_for_evaluation(model or "mini", **changes) if changes else model,
+                queries=queries, split=split, query_split=query_split, layout=layout, field=field,
+                ks=wanted, clustering=clustering, seed=seed, limit=limit, workers=workers,
+                progress=progress,
+            )  # fmt: skip
         if as_json:
-            print_json(dataclasses.asdict(evaluation))
+            print_json(evaluation.to_dict())
         else:
             _print_evaluation(evaluation, worst)
-        if report is not None:  # last: a page that can't be written costs no metric
-            write_text(report, evaluation_report(evaluation, retrieved))
+        if report is not None:  # last, so that a report that can't be written loses no metrics
+            write_text(report, evaluation_report(evaluation))
             if not as_json:
                 typer.echo(f"wrote {report}")
 
@@ -131,20 +124,8 @@ def _ks(text: str) -> list[int]:
 
 
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
-    model = f" with {evaluation.model}" if evaluation.model else ""
-    typer.echo(
-        f"{evaluation.source}{model}: {evaluation.n_queries:,} queries, {evaluation.n_gallery:,} images "
-        f"of {evaluation.n_classes:,} classes, {evaluation.width} dimensions"
-    )
-    from lookalike.reports.evaluation import metric_title
-
-    rows = [
-        (metric_title(each.metric), f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}")
-        for each in evaluation.metrics
-    ]
-    if evaluation.clusters is not None:
-        rows += [("NMI", f"{evaluation.clusters.nmi:.2%}", ""), ("AMI", f"{evaluation.clusters.ami:.2%}", "")]
-    print_table(("", "mean", "95 % interval"), rows)
+    typer.echo(evaluation.headline)
+    print_table(("", "mean", "95 % interval"), evaluation.rows())
     worst = [
         (each.label, str(each.n_queries), f"{each.recall_at_1:.1%}", f"{each.map_at_r:.1%}",
          f"{each.confused_with} ({each.n_confused})" if each.confused_with else "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.options import AsJson, InputSize, Model, Normalization, Pooling, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
+from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def explain(
         raise typer.BadParameter("it is drawn to a picture: add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
-        from lookalike.reports.explanation_files import Outputs, as_numbers, level_lines, write_outputs
+        from lookalike.reports.explanation_files import Outputs, level_lines, write_outputs
 
         options = {"fusion": fusion, "first_layer": first_layer}
         embedder = load_any(
@@ -72,9 +72,9 @@ def explain(
         )
         result = explainer(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
-        written = write_outputs(result, embedder, query, match, outputs)
+        written = write_outputs(result, embedder, outputs)
         if as_json:
-            print_json({**as_numbers(result), "written": written})
+            print_json({**result.to_dict(), "written": written})
             return
         residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
         typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}")
@@ -106,7 +106,8 @@ def demo(
             check_web()
         from lookalike.demo import run_demo
 
-        result = run_demo(folder, model=model, seed=seed, progress=progress_bar)
+        with shown_progress() as bar:
+            result = run_demo(folder, model=model, seed=seed, progress=bar)
         if as_json:
             print_json(dataclasses.asdict(result))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.options import AsJson
-from lookalike.cli.printing import counting_bar, friendly_errors, print_json, print_table, write_text
+from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import AddReport, Gallery, Hit
@@ -60,7 +60,7 @@ def index(
 
         gallery = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
         values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
-        with counting_bar("indexing") as bar:
+        with shown_progress() as bar:
             report = gallery.add(
                 source, metadata=values, ignore=ignore or (), prune=prune, workers=workers, progress=bar
             )
@@ -140,21 +140,21 @@ def search(
             write_text(csv, hits_csv(hits))
         if as_json:
             answer = {"query": queries, "gallery": uri, "model": gallery.embedder.name}
-            print_json({**answer, "good_match": _is_good(hits), "hits": [hit.as_numbers() for hit in hits]})
+            print_json({**answer, "good_match": _is_good(hits), "hits": [hit.to_dict() for hit in hits]})
         else:
             _print_hits(hits, [path for path in (report, csv) if path is not None])
             if gallery.calibration is not None and (box or polygon):
                 typer.echo("no probabilities: they are calibrated for whole pictures, not for parts")
 
 
-def _is_good(hits: list[Hit]) -> bool | None:
+def _is_good(hits: Sequence[Hit]) -> bool | None:
     """Whether the likeliest hit is more likely a match than not; None where nobody knows."""
     if any(hit.probability is None for hit in hits):
         return None
     return any((hit.probability or 0) >= 0.5 for hit in hits)
 
 
-def _print_hits(hits: list[Hit], written: list[Path]) -> None:
+def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
     if _is_good(hits) is False:
         typer.echo("no good match" + (": the hits below are more likely none" if hits else ""))
     header = ("", "similarity", "probability", "before", "path")

@@ -1,7 +1,8 @@
-"""``lookalike evaluate before-after``, and what commands that write plots share."""
+"""``lookalike evaluate before-after``, and helpers of commands that write plots."""
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -10,17 +11,20 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json, progress_bar
+from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 from lookalike.errors import LookalikeError
 
 Show = Annotated[
     str | None,
-    typer.Option(metavar="N,N,...", help="Queries whose results are drawn, from 0; else they are chosen."),
+    typer.Option(
+        metavar="N,N,...",
+        help="Queries whose results are drawn, counted from 0; chosen automatically by default.",
+    ),
 ]
 
 
 def import_plots() -> ModuleType:
-    """The package of plots. Raises LookalikeError where matplotlib is not installed."""
+    """Import the module of plots. Raises LookalikeError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise LookalikeError("plots need matplotlib: pip install 'lookalike[train]'")
     import lookalike.reports.plots.ranking_comparisons as ranking_comparisons
@@ -29,7 +33,7 @@ def import_plots() -> ModuleType:
 
 
 def parse_numbers(text: str | None) -> list[int] | None:
-    """Whole numbers from ``3,17``."""
+    """Parse whole numbers such as ``3,17``."""
     if text is None:
         return None
     if not all(part.strip().isdigit() for part in text.split(",")):
@@ -38,44 +42,47 @@ def parse_numbers(text: str | None) -> list[int] | None:
 
 
 def before_after(
-    data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery whose pictures have labels.")],
-    plots: Annotated[Path, typer.Option(metavar="DIR", help="Where the plots go.")],
-    rerank: Annotated[str, typer.Option(metavar="METHOD", help="aqe, k-reciprocal, dba+aqe, ...")] = "aqe",
+    data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery with labels in its metadata.")],
+    plots: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the plots.")],
+    rerank: Annotated[
+        str, typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, csa, dba+aqe, ...")
+    ] = "aqe",
     model: Annotated[
-        str | None, typer.Option(help="For images: mini, any timm name, a folder, a file.")
+        str | None, typer.Option(help="For images: mini (default), a timm name, a folder or a file.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of DATA: train, val, test, gallery.")] = None,
-    query_split: Annotated[
-        str | None, typer.Option(help="Queries from this split, not from DATA itself.")
-    ] = None,
-    field: Annotated[str, typer.Option(help="Of a gallery: the metadata that is the label.")] = "label",
-    k: Annotated[int, typer.Option("-k", min=1, help="How many are re-ranked.")] = 100,
+    split: Annotated[str | None, typer.Option(help="Split of DATA: train, val, test, gallery.")] = None,
+    query_split: Annotated[str | None, typer.Option(help="Take the queries from this split of DATA.")] = None,
+    field: Annotated[str, typer.Option(help="For a gallery: metadata field that holds the label.")] = "label",
+    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list that is re-ranked.")] = 100,
     option: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the method.")
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the re-ranker.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=2, help="Only so many images, evenly over DATA.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Use at most so many images, evenly spread over DATA.")
+    ] = None,
     show: Show = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what re-ranking changes, query by query.
+    """Plot what re-ranking changes, query by query.
 
-    On labeled images or a gallery: results framed by right and wrong, precision-recall curves,
-    average precision of each query before and after.
+    For labeled images or a gallery: results framed as right or wrong, precision-recall curves, and
+    the average precision of each query before and after.
 
     Example: lookalike evaluate before-after birds/ --split test --rerank aqe --plots plots/
     """
     shown = parse_numbers(show)
     with friendly_errors():
         ranking_comparisons = import_plots()
-        from lookalike.evaluation import Data, open_data
+        from lookalike.evaluation import DataSource, open_data
 
-        gallery = open_data(Data(data, split, field=field), model, limit=limit, progress=progress_bar)
-        queries = query_split and open_data(
-            Data(data, query_split, field=field), model, limit=limit, progress=progress_bar
-        )
-        comparison = ranking_comparisons.story_of_labels(
-            queries or None, gallery, rerank, k=k, progress=progress_bar, **parse_assignments(option or [])
-        )
+        options = parse_assignments(option or [])
+        with shown_progress() as progress:
+            opened = partial(open_data, model=model, limit=limit, progress=progress)
+            gallery = opened(DataSource(data, split, field=field))
+            queries = opened(DataSource(data, query_split, field=field)) if query_split else None
+            comparison = ranking_comparisons.compare_rankings(
+                queries, gallery, rerank, k=k, progress=progress, **options
+            )
         written = ranking_comparisons.write_plots(comparison, plots, shown=shown)
         means = ranking_comparisons.mean_average_precision(comparison)
         if as_json:

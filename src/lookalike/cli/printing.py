@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,37 +20,6 @@ if TYPE_CHECKING:
 _PIPED_WIDTH = 10_000  # columns of a table that goes to a file: no line is broken
 
 
-class Counted(Protocol):
-    """Work that says how far it is."""
-
-    @property
-    def done(self) -> int:
-        """Of the total."""
-        ...
-
-    @property
-    def total(self) -> int:
-        """Steps, files or whatever is counted."""
-        ...
-
-    @property
-    def rate(self) -> float:
-        """A second; 0 while unknown."""
-        ...
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds; None while unknown."""
-        ...
-
-
-class ShowCounted(Protocol):
-    """Moves a bar."""
-
-    def __call__(self, progress: Counted, label: str = ...) -> None:
-        """To where the work is; the label stands before the bar."""
-
-
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """Known errors become one sentence on stderr and exit code 1."""
@@ -59,18 +28,6 @@ def friendly_errors() -> Iterator[None]:
     except (errors.LookalikeError, ValueError) as error:
         typer.echo(f"lookalike: {error}", err=True)
         raise typer.Exit(1) from error
-
-
-def progress_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
-    """Items with a progress bar on stderr: done, rate, remaining time."""
-    from rich.progress import TimeRemainingColumn
-
-    with _bar(TimeRemainingColumn()) as bar:
-        task = bar.add_task(what, total=count, rate="")
-        for item in items:
-            yield item
-            speed = bar.tasks[task].speed
-            bar.update(task, advance=1, rate=f"{speed:.0f}/s" if speed else "")
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -90,24 +47,6 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as JSON; what JSON does not know, such as a path, as text."""
     typer.echo(json.dumps(value, indent=2, default=str))
-
-
-@contextmanager
-def counting_bar(what: str) -> Iterator[ShowCounted]:
-    """A progress bar on stderr for work that reports itself, and may say what it is at."""
-    from rich.progress import TextColumn
-
-    with _bar(TextColumn("{task.fields[left]}")) as bar:
-        task = bar.add_task(what, total=None, rate="", left="")
-
-        def show(progress: Counted, label: str = what) -> None:
-            left = "" if progress.remaining is None else f"{progress.remaining:,.0f} s left"
-            rate = f"{progress.rate:.0f}/s" if progress.rate else ""
-            bar.update(
-                task, description=label, total=progress.total, completed=progress.done, rate=rate, left=left
-            )
-
-        yield show
 
 
 @contextmanager
@@ -149,4 +88,8 @@ def _bar(last_column: Any) -> RichProgress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     rate = TextColumn("{task.fields[rate]}")
-    return Progress(*columns, rate, last_column, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    # in a pipe the bar would draw nothing and leave an empty line
+    return Progress(
+        *columns, rate, last_column, console=console, transient=True, disable=not console.is_terminal
+    )

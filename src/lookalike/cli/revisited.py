@@ -10,7 +10,7 @@ import typer
 
 from lookalike.cli.options import AsJson, Model, Pooling
 from lookalike.cli.plots import Show, import_plots, parse_numbers
-from lookalike.cli.printing import friendly_errors, print_json, print_table, progress_bar
+from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.evaluation.revisited import RevisitedMetrics
@@ -21,7 +21,7 @@ _ONE_OF = "give one of --ranks, --scores, --queries with --gallery, or --images 
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What is judged."""
+    """The options of which exactly one kind must be given."""
 
     ranks: Path | None
     scores: Path | None
@@ -30,7 +30,7 @@ class _Given:
     images: Path | None
 
     def kind(self) -> str:
-        """The one that is given. Raises typer.BadParameter."""
+        """Return the kind that is given. Raises typer.BadParameter."""
         if (self.queries is None) != (self.gallery is None):
             raise typer.BadParameter("--queries and --gallery go together")
         kinds = [name for name in ("ranks", "scores", "queries") if getattr(self, name) is not None]
@@ -42,9 +42,10 @@ class _Given:
 
 
 def evaluate_revisited(
-    gnd: Annotated[Path, typer.Option(help="Ground truth: gnd_roxford5k.pkl, gnd_rparis6k.pkl or alike.")],
+    gnd: Annotated[Path, typer.Option(help="Ground truth, such as gnd_roxford5k.pkl or gnd_rparis6k.pkl.")],
     ranks: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=".npz with ranks (gallery, queries), or .npy.")
+        Path | None,
+        typer.Option(metavar="FILE", help=".npz with an array ranks (gallery, queries), or .npy."),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Scores (queries, gallery), higher is better.")
@@ -53,59 +54,68 @@ def evaluate_revisited(
         Path | None, typer.Option(metavar="FILE", help="Descriptors of the queries, one row each.")
     ] = None,
     gallery: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Descriptors of the gallery; a .npy stays on disk.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Descriptors of the gallery; a .npy file is read in blocks."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The benchmark's images, to describe with --model.")
+        Path | None, typer.Option(metavar="DIR", help="Images of the benchmark, to embed with --model.")
     ] = None,
     model: Model = "mini",
     pooling: Pooling = None,
     scales: Annotated[
-        str | None, typer.Option(metavar="S,S,...", help="Of images; default 1,0.707,0.5.")
+        str | None, typer.Option(metavar="S,S,...", help="Scales of the images, 1,0.707,0.5 by default.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=16, help="Longer side of images; default: as the model wants them.")
+        int | None,
+        typer.Option(
+            min=16, help="Longer side of the images in pixels; by default the model's own input size."
+        ),
     ] = None,
     crop: Annotated[
-        bool, typer.Option("--crop/--whole-queries", help="Cut query images to their boxes.")
+        bool, typer.Option("--crop/--whole-queries", help="Crop query images to their boxes.")
     ] = True,
     save_descriptors: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep queries.npy and gallery.npy of --images.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the descriptors of --images as queries.npy and gallery.npy."),
     ] = None,
     whiten: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Learn a PCA whitening on these descriptors.")
     ] = None,
-    whiten_width: Annotated[int | None, typer.Option(min=1, help="Directions that it keeps.")] = None,
+    whiten_width: Annotated[
+        int | None, typer.Option(min=1, help="Number of directions that the whitening keeps.")
+    ] = None,
     distractors: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Descriptors of images that are never right; several times."),
+        typer.Option(metavar="FILE", help="Descriptors of images that match no query; may be repeated."),
     ] = None,
     n_distractors: Annotated[
-        int, typer.Option(min=0, help="Of --ranks: rows after the benchmark's own images.")
+        int, typer.Option(min=0, help="For --ranks: number of rows after those of the benchmark.")
     ] = 0,
     rerank: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="Re-rank descriptors, and show before and after.")
+        str | None,
+        typer.Option(metavar="METHOD", help="Re-rank the descriptors, and report before and after."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many are re-ranked.")] = 1024,
+    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list that is re-ranked.")] = 1024,
     before: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Other ranks, to compare --ranks with.")
+        Path | None, typer.Option(metavar="FILE", help="Ranks to compare --ranks with.")
     ] = None,
-    note: Annotated[list[str] | None, typer.Option(help="A line for the protocol card.")] = None,
-    metrics: Annotated[
+    note: Annotated[
+        list[str] | None, typer.Option(help="A line for the protocol card; may be repeated.")
+    ] = None,
+    plots: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write curves, AP per query and, with --images, framed results."),
+        typer.Option(metavar="DIR", help="Plot curves, AP of each query and, with --images, first results."),
     ] = None,
     show: Show = None,
     difficulty: Annotated[
-        str, typer.Option(help="Of frames and AP per query: easy, medium, hard.")
+        str, typer.Option(help="Difficulty of the plotted results and AP: easy, medium or hard.")
     ] = "medium",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a ranking by the revisited Oxford/Paris protocol.
+    """Evaluate a ranking by the revisited Oxford/Paris protocol.
 
-    Easy, medium and hard, from ranks, scores, descriptors, or the images themselves. A card of what
-    the metrics depend on is printed with them: boxes, resolution, scales, whitening, rules, hashes of
-    files.
+    Reports easy, medium and hard, from ranks, scores, descriptors or the images themselves, with a card
+    of everything the metrics depend on: boxes, resolution, scales, whitening, rules, file hashes.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
     """
@@ -118,38 +128,39 @@ def evaluate_revisited(
         truth, notes = read_truth(gnd), tuple(note or ())
         settings = runs.DescriptorSettings(whiten, whiten_width, tuple(distractors or ()), rerank, k)
         _refuse_unused(kind, settings, before, n_distractors)
-        if kind == "ranks":
-            assert ranks is not None
-            run = runs.run_on_ranks(truth, ranks, before=before, n_distractors=n_distractors, notes=notes)
-        elif kind == "scores":
-            assert scores is not None
-            run = runs.run_on_scores(truth, scores, notes=notes)
-        elif kind == "queries":
-            assert queries is not None and gallery is not None
-            run = runs.run_on_descriptors(
-                truth, queries, gallery, settings, notes=notes, progress=progress_bar
-            )
-        else:
-            assert images is not None
-            from lookalike.evaluation.revisited_images import for_protocol
-            from lookalike.models.embedder import Embedder
+        with shown_progress() as progress:
+            if kind == "ranks":
+                assert ranks is not None
+                run = runs.run_on_ranks(truth, ranks, before=before, n_distractors=n_distractors, notes=notes)
+            elif kind == "scores":
+                assert scores is not None
+                run = runs.run_on_scores(truth, scores, notes=notes)
+            elif kind == "queries":
+                assert queries is not None and gallery is not None
+                run = runs.run_on_descriptors(
+                    truth, queries, gallery, settings, notes=notes, progress=progress
+                )
+            else:
+                assert images is not None
+                from lookalike.evaluation.revisited_images import for_protocol
+                from lookalike.models.embedder import Embedder
 
-            loaded = Embedder.load(model, pooling=pooling)
-            embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)
-            run = runs.run_on_images(
-                truth, images, embedder, settings,
-                crop=crop, keep=save_descriptors, notes=notes, progress=progress_bar,
-            )  # fmt: skip
+                loaded = Embedder.load(model, pooling=pooling)
+                embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)
+                run = runs.run_on_images(
+                    truth, images, embedder, settings,
+                    crop=crop, keep=save_descriptors, notes=notes, progress=progress,
+                )  # fmt: skip
         written = []
-        if metrics is not None:
+        if plots is not None:
             drawing = import_plots()
-            comparison = drawing.story_of(run, images, difficulty=difficulty, crop=crop)
-            written = drawing.write_plots(comparison, metrics, shown=parse_numbers(show))
+            comparison = drawing.revisited_comparison(run, images, difficulty=difficulty, crop=crop)
+            written = drawing.write_plots(comparison, plots, shown=parse_numbers(show))
         _print(run, written, as_json)
 
 
 def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None, n_distractors: int) -> None:
-    """Options that would silently do nothing are a usage error."""
+    """Raise typer.BadParameter for options that would silently do nothing."""
     if kind != "ranks" and (before or n_distractors):
         raise typer.BadParameter("--before and --n-distractors go with --ranks")
     of_descriptors = settings.whiten or settings.distractors or settings.rerank
@@ -172,13 +183,10 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
 
 
 def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
-    from lookalike.evaluation.revisited import as_numbers
     from lookalike.evaluation.revisited_card import card_lines
 
     if as_json:
-        before = {} if run.before is None else {"before": as_numbers(run.before)}
-        print_json({**as_numbers(run.metrics), **before, "protocol": dataclasses.asdict(run.card),
-                    "metrics": written})  # fmt: skip
+        print_json(run.to_dict() | {"plots": written})
         return
     header = ("", "mAP", "mP@1", "mP@5", "mP@10", "queries")
     if run.before is not None:

@@ -1,4 +1,4 @@
-"""The command that learns a similarity from labeled images: ``train``."""
+"""``lookalike train``: learn a similarity from labeled images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson, InputSize, Pooling, parse_assignments, parse_size
-from lookalike.cli.printing import counting_bar, friendly_errors, print_json
+from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lookalike.cli.printing import ShowCounted
-    from lookalike.datasets import LabeledImages
-    from lookalike.training import ModelSpec, TrainProgress, TrainSettings
+    from lookalike.training import ModelSpec, TrainSettings
+    from lookalike.types import Progress, ProgressCallback
 
 commands = typer.Typer()
 
-# Settings that have no option of their own; tested to be what TrainSettings has beside those below.
-OTHER_SETTINGS = (
+# Settings without an option of their own, for --set; a test compares them with TrainSettings.
+TRAIN_SETTINGS = (
     "optimizer", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
     "crop_pct", "crop_area", "flip",
 )  # fmt: skip
@@ -32,88 +29,102 @@ AVSL_SETTINGS = (
     "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum", "levels",
 )  # fmt: skip
 PRESET_HELP = (
-    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50. Their other backbone, "
-    "BN-Inception, is not in timm; cub200-inception, cars196-inception and sop-inception take inception_v3."
+    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50; and cub200-inception, "
+    "cars196-inception or sop-inception, which use inception_v3 for BN-Inception, which timm lacks."
 )
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
-Whole = Annotated[int | None, typer.Option(min=0)]
+Count = Annotated[int | None, typer.Option(min=0)]
 Rate = Annotated[float | None, typer.Option(min=0.0)]
 
 
 @commands.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Labeled images: class folders and other layouts.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="New folder, for --model of other commands.")],
+    data: Annotated[Path, typer.Argument(help="Labeled images: class folders or another layout.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="New folder for the model; other commands take it as --model.")
+    ],
     model: Annotated[
-        str | None, typer.Option(help="Start: mini (the default), any timm name, a folder, a checkpoint.")
+        str | None,
+        typer.Option(help="Model to start from: mini (default), a timm name, a folder or a checkpoint."),
     ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
-            help="proxy-anchor (the default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
+            help="proxy-anchor (default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
             "supcon, soft-triple or arcface."
         ),
     ] = None,
     avsl: Annotated[
         bool,
         typer.Option(
-            "--avsl", help="Nodes at three levels, joined by a graph; --loss proxy-anchor or margin."
+            "--avsl",
+            help="Train AVSL: similarity nodes at three feature levels, joined by a graph; --loss is "
+            "proxy-anchor or margin.",
         ),
     ] = False,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     dims: Annotated[
-        int | None, typer.Option(min=0, help="Of the embedding, 512 by default; 0: the model's own.")
+        int | None,
+        typer.Option(min=0, help="Width of the embedding, 512 by default; 0 keeps that of the model."),
     ] = None,
     pooling: Pooling = None,
     split: Annotated[
-        str | None, typer.Option(help="Of DATA, to learn from; train where there is one.")
+        str | None, typer.Option(help="Split of DATA to learn from; train if there is one.")
     ] = None,
     evaluate_on: Annotated[
         str | None,
-        typer.Option(help="Split of DATA, or other data, to evaluate on; test or val where there is one."),
+        typer.Option(help="Split of DATA, or other data, to evaluate on; test or val if there is one."),
     ] = None,
-    layout: Annotated[str, typer.Option(help="Of DATA; auto looks at the files.")] = "auto",
-    epochs: Whole = None,
-    batch_size: Whole = None,
+    layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognizes it by its files.")] = "auto",
+    epochs: Count = None,
+    batch_size: Count = None,
     images_per_class: Annotated[
-        int | None, typer.Option(min=0, help="In a batch, of each class drawn; 0 draws images.")
+        int | None,
+        typer.Option(min=0, help="Images of each class in a batch; 0 draws images regardless of class."),
     ] = None,
     backbone_rate: Rate = None,
     head_rate: Rate = None,
     loss_rate: Rate = None,
     schedule: Annotated[str | None, typer.Option(help="constant, step or cosine.")] = None,
     warm_up_epochs: Annotated[
-        int | None, typer.Option(min=0, help="First epochs, in which the backbone stands still.")
+        int | None, typer.Option(min=0, help="First epochs, in which the backbone is frozen.")
     ] = None,
     memory: Annotated[
-        int | None, typer.Option(min=0, help="Embeddings of past batches that pair losses compare with.")
+        int | None,
+        typer.Option(min=0, help="Embeddings of past batches that losses on pairs compare with, too."),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     input_size: InputSize = None,
-    evaluate_every: Annotated[int | None, typer.Option(min=0, help="Epochs; 0: only at the end.")] = None,
-    seed: Whole = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(min=0, help="Epochs between evaluations; 0 evaluates at the end only.")
+    ] = None,
+    seed: Count = None,
     others: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help=f"Another setting: {', '.join(OTHER_SETTINGS)}; with "
+            help=f"Another setting: {', '.join(TRAIN_SETTINGS)}; with "
             f"--avsl also {', '.join(AVSL_SETTINGS)}.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the training in OUT, with its settings.")] = False,
-    devices: Annotated[int, typer.Option(min=1, help="Processes; each takes its part of the batch.")] = 1,
+    resume: Annotated[bool, typer.Option(help="Continue the training in OUT with its settings.")] = False,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Number of devices; each computes a part of every batch.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 decodes here.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that decode images; 0 decodes in this one.")
+    ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Learn a similarity from labeled images.
 
-    Writes a model that every command takes. Killed or interrupted, it goes on with --resume from its
-    last checkpoint as if nothing had been.
+    Writes a model that every other command accepts. An interrupted training continues from its last
+    checkpoint with --resume, with the same result as if it had never stopped.
 
     Example: lookalike train birds/ --model mini --loss proxy-anchor -o trained/
 
@@ -124,53 +135,37 @@ def train(
         from lookalike.reports.plots.training import training_curve
         from lookalike.training import RuntimeOptions, TrainSettings, fit, recorded
 
-        spec, settings = recorded(out) if resume else _beginning(preset, avsl)
-        if resume and (preset is not None or (avsl and spec.avsl is None)):
-            raise ValueError("--preset and --avsl begin a training; leave them out with --resume")
+        if resume and preset is not None:
+            raise ValueError("--preset starts a new training; leave it out to resume one")
+        spec, settings = recorded(out) if resume else _start(preset, avsl)
+        if avsl and spec.avsl is None:
+            raise ValueError("the training to resume is not one of AVSL; leave --avsl out")
         named = parse_assignments(others or [])
-        names = {"model": model, "loss": loss, "dims": dims, "pooling": pooling}
-        spec = _changed(spec, _given(names), named)
-        options = {
-            "epochs": epochs, "batch_size": batch_size, "images_per_class": images_per_class,
-            "backbone_rate": backbone_rate, "head_rate": head_rate, "loss_rate": loss_rate,
-            "schedule": schedule, "warm_up_epochs": warm_up_epochs, "memory": memory, "precision": precision,
-            "input_size": parse_size(input_size), "evaluate_every": evaluate_every, "seed": seed,
-        }  # fmt: skip
-        changes = {k: v for k, v in named.items() if k not in AVSL_SETTINGS} | _given(options)
-        if spec.compares_images and not resume:
-            changes = {"images_per_class": 4} | changes  # so it needs some of each class
+        spec = _changed(spec, _given(model=model, loss=loss, dims=dims, pooling=pooling), named)
+        changes = {name: value for name, value in named.items() if name not in AVSL_SETTINGS} | _given(
+            epochs=epochs, batch_size=batch_size, images_per_class=images_per_class,
+            backbone_rate=backbone_rate, head_rate=head_rate, loss_rate=loss_rate, schedule=schedule,
+            warm_up_epochs=warm_up_epochs, memory=memory, precision=precision,
+            input_size=parse_size(input_size), evaluate_every=evaluate_every, seed=seed,
+        )  # fmt: skip
+        settings = settings if resume else spec.default_settings(settings)
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
-        images, validation = _read(data, split, evaluate_on, layout)
-        network, objective = spec.build(len(images.classes), settings)
-        with counting_bar("training") as show:
-            metrics = fit(
-                network,
-                objective,
-                images,
-                settings,
-                out=out,
-                validation=validation,
-                description=spec.to_dict(),
-                resume=resume,
-                runtime=RuntimeOptions(
-                    devices=devices,
-                    accelerator=device,
-                    workers=workers,
-                    keep_pictures=keep_images,
-                    checkpoint_every=checkpoint_every,
-                    on_progress=_shown(show),
-                    on_reading=lambda done, total: show(_Read(done, total), "reading images"),
-                ),
-            )
+        runtime = RuntimeOptions(devices, device, workers, keep_images, checkpoint_every)
+        with shown_progress() as show:
+            result = fit(
+                data, spec.model, out=out, loss=spec.loss, dims=spec.dims, pooling=spec.pooling,
+                avsl=spec.avsl, settings=settings, split=split, evaluate_on=evaluate_on, layout=layout,
+                resume=resume, runtime=runtime, progress=_with_metrics(show),
+            )  # fmt: skip
         training_curve(out / "log.csv", out / "curve.png")
         if as_json:
-            print_json({"model": str(out), "metrics": metrics, "settings": settings.to_dict()})
+            print_json(result.to_dict())
         else:
             typer.echo(f"wrote {out}: use it as --model {out}")
 
 
-def _beginning(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
-    """What is trained, and how, before other options change it."""
+def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
+    """The spec and the settings that the other options change."""
     from lookalike.training import AvslSettings, ModelSpec, TrainSettings, preset
 
     if preset_name is None:
@@ -180,7 +175,7 @@ def _beginning(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSet
 
 
 def _changed(spec: ModelSpec, changes: dict[str, Any], named: dict[str, Any]) -> ModelSpec:
-    """The spec with other names, and AVSL's own settings from ``--set`` and ``--loss``."""
+    """The spec with changes, AVSL's own settings from ``--set`` and ``--loss`` among them."""
     from lookalike.training import AvslSettings
 
     of_avsl = {name: value for name, value in named.items() if name in AVSL_SETTINGS}
@@ -193,48 +188,20 @@ def _changed(spec: ModelSpec, changes: dict[str, Any], named: dict[str, Any]) ->
     return dataclasses.replace(spec, **changes, avsl=AvslSettings.from_dict(spec.avsl.to_dict() | of_avsl))
 
 
-def _read(
-    data: Path, split: str | None, evaluate_on: str | None, layout: str
-) -> tuple[LabeledImages, LabeledImages | None]:
-    """What is learned from, and what it is judged by if there is any."""
-    from lookalike.datasets import read_dataset, splits_of
+def _with_metrics(show: ProgressCallback) -> ProgressCallback:
+    """Move the bar, and print the metrics of each evaluation."""
 
-    splits = splits_of(data, layout)
-    if split is None and "train" in splits:
-        split = "train"
-    train = read_dataset(data, split, layout)
-    if evaluate_on is None:
-        evaluate_on = next((name for name in ("test", "val") if name in splits and name != split), None)
-    if evaluate_on is None:
-        return train, None
-    if evaluate_on in splits:
-        return train, read_dataset(data, evaluate_on, layout)
-    return train, read_dataset(evaluate_on)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """How many images are read."""
-
-    done: int
-    total: int
-    rate: float = 0.0
-    remaining: float | None = None
-
-
-def _shown(show: ShowCounted) -> Callable[[TrainProgress], None]:
-    """Move the bar, and print metrics when there are some."""
-
-    def report(progress: TrainProgress) -> None:
+    def report(progress: Progress) -> None:
         show(progress)
-        if progress.metrics:
-            metrics = ", ".join(f"{name} {value:.4f}" for name, value in progress.metrics.items())
-            typer.echo(f"epoch {progress.epoch}: loss {progress.loss:.4f}, {metrics}", err=True)
+        if len(progress.values) > 1:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in progress.values.items())
+            typer.echo(f"{progress.stage}: {values}", err=True)
 
     return report
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
 
 

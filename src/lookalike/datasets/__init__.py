@@ -1,4 +1,4 @@
-"""Images with labels, read from the layouts that people and papers have."""
+"""Labeled images, read from class folders, tables and published layouts."""
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.reading import LAYOUTS, read_dataset, splits_of

@@ -1,4 +1,4 @@
-"""Arrays of embeddings and labels from files, and rankings into them."""
+"""Files of arrays: reading embeddings and labels, writing rankings."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, first_line
+from lookalike.errors import LookalikeError, first_line, writing
 from lookalike.types import Ranking
 
-# What a file that is not what its name says makes numpy, safetensors and torch raise.
+# What numpy, safetensors and torch raise for a damaged or misnamed file.
 _BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError,
            zipfile.BadZipFile)  # fmt: skip
 
 
 def read_vectors(path: str | Path) -> Tensor:
-    """(items, width) float32 from a .npy, .npz, .safetensors or .pt/.pth file; nothing is executed.
+    """Read embeddings (items, width) float32 from a .npy, .npz, .safetensors or .pt/.pth file.
 
-    A file of several arrays must hold exactly one of two dimensions. Raises LookalikeError, naming
-    the file and what is wrong.
+    No code in the file is executed. A file of several arrays must hold exactly one of two dimensions.
+    Raises LookalikeError, naming the file and what is wrong.
     """
     return _the_matrix(read_arrays(path), Path(path))
 
 
 def read_arrays(path: str | Path) -> dict[str, Tensor]:
-    """All arrays of numbers in such a file by name; one array alone has the name "".
+    """Read all numeric arrays of such a file, by name; an array without a name is called ``""``.
 
     Raises LookalikeError, naming the file and what is wrong.
     """
@@ -45,10 +45,10 @@ def read_arrays(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """The label of each row as text: an array of one dimension, or the lines of a .txt file.
+    """Read the label of each row as text: an array of one dimension, or the lines of a .txt file.
 
-    A file of several arrays must hold exactly one of one dimension; whole numbers and, in .npy and
-    .npz, strings are labels. Raises LookalikeError, naming the file and what is wrong.
+    A file of several arrays must hold exactly one of one dimension. Labels are integers or, in .npy and
+    .npz, strings. Raises LookalikeError, naming the file and what is wrong.
     """
     path = Path(path)
     if path.suffix == ".txt":
@@ -65,17 +65,18 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 
 
 def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Path:
-    """An .npz with ``indices`` (Q, K), ``scores`` (Q, K) and, if given, ``ranks`` (G, Q)."""
+    """Write an .npz with ``indices`` (Q, K), ``scores`` (Q, K) and, if given, ``ranks`` (G, Q).
+
+    Returns the path. Raises LookalikeError for another ending, or if the file can't be written.
+    """
     path = Path(path)
     if path.suffix != ".npz":
         raise LookalikeError(f"rankings are written as .npz; name the file {path.with_suffix('.npz')}")
     arrays = {"indices": ranking.indices.cpu().numpy(), "scores": ranking.scores.cpu().numpy()}
     if ranks is not None:
         arrays["ranks"] = ranks.numpy()
-    try:
+    with writing(path):
         np.savez(path, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise LookalikeError(f"{path} can't be written: {error.strerror or error}") from error
     return path
 
 
@@ -89,13 +90,13 @@ def _the_matrix(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
     matrix = next(iter(matrices.values()))
     if not matrix.numel() or matrix.is_complex() or matrix.dtype == torch.bool:
         raise LookalikeError(
-            f"{path} should hold real numbers, one row an item; got {tuple(matrix.shape)} of {matrix.dtype}"
+            f"{path} should hold real numbers, one row per item; got {tuple(matrix.shape)} of {matrix.dtype}"
         )
     return matrix.float()
 
 
 def _read_arrays(path: Path, *others: str) -> dict[str, Any]:
-    """Arrays and tensors of a file by name; ``others`` are further endings that would do."""
+    """Arrays and tensors of a file by name; ``others`` are further endings, for the message."""
     if path.suffix not in _READERS:
         raise LookalikeError(f"{path} should end with one of {', '.join([*_READERS, *others])}")
     if not path.is_file():
@@ -120,7 +121,7 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _read_numpy(path: Path) -> Any:
-    with path.open("rb") as file:  # numpy itself leaves a damaged .npz open
+    with path.open("rb") as file:  # np.load(path) would leave a damaged .npz open
         loaded = np.load(file, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
 

@@ -1,4 +1,4 @@
-"""Cars196 as it is published: annotations in MATLAB files, images in one folder or two."""
+"""Cars196 in its published layout: annotations in MATLAB files, images in one folder or two."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lookalike.datasets.splits import SplitReaders
 from lookalike.errors import DatasetError
 
 WHOLE_SET = "cars_annos.mat"
-# The same images numbered anew, in two folders: annotations (at the top or in devkit), images.
+# The same images, renumbered in two folders: annotations (at the top or in devkit), images.
 HALVES = (("cars_train_annos.mat", "cars_train"), ("cars_test_annos_withlabels.mat", "cars_test"))
 
 
 def has_annotations(source: Path) -> bool:
-    """Whether this is a folder of the dataset."""
+    """Whether ``source`` is a folder of Cars196."""
     return (source / WHOLE_SET).exists() or _annotations(source, HALVES[0][0]) is not None
 
 
 def read_cars(source: Path) -> SplitReaders:
-    """The split of metric learning: classes 1 to 98 train, 99 to 196 test.
+    """Read the split of metric learning: classes 1 to 98 train, 99 to 196 test.
 
-    The published division into training and test images is not used: it parts the images of every
-    class. With another number of classes the first half trains.
+    The published split into training and test images is not used, since it divides the images of every
+    class. With another number of classes, the first half trains. Raises DatasetError.
     """
     rows = list(_rows(source))
     classes = sorted({number for _, number in rows})
@@ -45,7 +45,7 @@ def _part(source: Path, rows: list[tuple[Path, int]], classes: frozenset[int]) -
 
 
 def _rows(source: Path) -> Iterator[tuple[Path, int]]:
-    """Every image with the number of its class."""
+    """Yield every image with the number of its class."""
     if (source / WHOLE_SET).exists():
         for row in _structs(source / WHOLE_SET):
             yield source / _text(row, "relative_im_path"), _number(row, "class", source / WHOLE_SET)
@@ -67,7 +67,7 @@ def _annotations(source: Path, name: str) -> Path | None:
 
 def _structs(file: Path) -> list[Any]:
     try:
-        matlab = importlib.import_module("scipy.io")  # of the extra train: galleries do without it
+        matlab = importlib.import_module("scipy.io")  # extra train; galleries do not need it
     except ImportError as error:
         raise DatasetError("MATLAB files need scipy: pip install 'lookalike[train]'") from error
     try:

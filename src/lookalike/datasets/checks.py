@@ -1,63 +1,59 @@
-"""What is wrong with a dataset for a purpose, said before hours are spent on it."""
+"""Checks of a dataset before a training starts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from lookalike import images as image_files
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError, UnreadableImageError
+from lookalike.types import ProgressCallback, tracked
 
 _logger = logging.getLogger(__name__)
-_SMALL = (32, 32)  # pixels; JPEGs are decoded at the smallest scale, yet to their last byte
-
-Report = Callable[[int, int], None]  # images done, images in all
+_SMALL = (32, 32)  # pixels: JPEGs are decoded at the smallest scale, but completely
 
 
 def check_training_data(train: LabeledImages, validation: LabeledImages | None = None) -> None:
     """Raise DatasetError for labels that no similarity can be learned from.
 
-    There must be two classes, each with two images. Classes that training and validation share are
-    logged as a warning: metrics on them say nothing of classes that were never seen.
+    There must be two classes or more, each with two images or more. Classes that training and validation
+    share are logged as a warning, since metrics on them do not measure unseen classes.
     """
     if len(train.classes) < 2:
         raise DatasetError(
             f"training needs two classes or more, got {len(train.classes)} ({', '.join(train.classes)}); "
-            "a similarity is learned from what differs"
+            "a similarity is learned from the differences of classes"
         )
     if single := sorted(name for name, n in train.counts.items() if n == 1):
         raise DatasetError(
-            f"{len(single)} of {len(train.classes)} classes have one image only, e.g. {single[0]}; "
+            f"{len(single)} of {len(train.classes)} classes have only one image, e.g. {single[0]}; "
             "add images to them or leave them out"
         )
     if validation is None:
         return
     if shared := sorted(set(train.classes) & set(validation.classes)):
         _logger.warning(
-            "%d of %d classes are in training and in evaluation, e.g. %s: metrics on them say nothing "
-            "of unseen classes",
+            "%d of %d classes are in training and in evaluation, e.g. %s: metrics on them do not "
+            "measure unseen classes",
             len(shared),
             len(validation.classes),
             shared[0],
         )
 
 
-def check_readable(data: LabeledImages, report: Report | None = None) -> None:
-    """Decode every image. Raises DatasetError with the number of bad ones and the first of them."""
+def check_readable(data: LabeledImages, progress: ProgressCallback | None = None) -> None:
+    """Decode every image. Raises DatasetError with the number of unreadable ones and the first of them."""
     bad: list[UnreadableImageError] = []
-    for i, path in enumerate(data.paths):
+    for path in tracked(data.paths, "reading images", len(data), progress):
         try:
             image_files.load(path, at_least=_SMALL)
         except UnreadableImageError as error:
             bad.append(error)
-        if report is not None:
-            report(i + 1, len(data))
     refuse_unreadable(bad, len(data))
 
 
 def refuse_unreadable(bad: list[UnreadableImageError], n: int) -> None:
-    """Raise DatasetError if there are bad images among n."""
+    """Raise DatasetError if any of the n images is unreadable."""
     if bad:
         raise DatasetError(
             f"{len(bad)} of {n} images can't be read, the first is {bad[0]}; repair or remove them"

@@ -1,4 +1,4 @@
-"""CUB-200-2011 as it is published: images.txt, image_class_labels.txt and a folder of images."""
+"""CUB-200-2011 in its published layout: images.txt, image_class_labels.txt and a folder of images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ IMAGES, LABELS, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
 
 
 def read_cub(source: Path) -> SplitReaders:
-    """The split of metric learning: classes 1 to 100 train, 101 to 200 test.
+    """Read the split of metric learning: classes 1 to 100 train, 101 to 200 test.
 
-    ``train_test_split.txt`` is not used: it parts the images of every class, and says nothing of
-    classes that were never seen. With another number of classes the first half trains.
+    ``train_test_split.txt`` is not used, since it divides the images of every class. With another number
+    of classes, the first half trains. Raises DatasetError.
     """
     classes = sorted({int(number) for _, number in fields_of_lines(source / LABELS, 2)})
     half = len(classes) // 2

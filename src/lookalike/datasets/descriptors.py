@@ -1,7 +1,7 @@
 """Labeled embeddings for training re-rankers: several descriptors of the same images.
 
-From the layout of CSA's authors (``annotations/*.pkl``, ``train/*.pkl``, ``test/*/*.pkl``) and from
-``.safetensors``, ``.npz`` and ``.npy``. Pickles are read without running what they hold.
+Read from the layout of CSA's authors (``annotations/*.pkl``, ``train/*.pkl``, ``test/*/*.pkl``) and from
+``.safetensors``, ``.npz`` and ``.npy``. Pickles are read without executing code.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError
 
 LABELS = "labels"
-_CACHED = "topk"  # in the names of the authors' own cached lists, beside their descriptors
+_CACHED = "topk"  # part of the names of the authors' cached lists, which lie beside the descriptors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Descriptors:
-    """One set of images: the class of each, and one or several embeddings of all of them."""
+    """A set of images: the class of each, and one or more embeddings of all of them.
+
+    Raises DatasetError for shapes that do not fit, NaN or infinity, and too few classes or images.
+    """
 
     name: str
     labels: Tensor  # (N,) int64
-    views: Mapping[str, Tensor]  # name -> (N, D) float32; widths differ, rows need no unit length
+    views: Mapping[str, Tensor]  # name: (N, D) float32, of any length; widths may differ
+
+    def __repr__(self) -> str:
+        return f"<Descriptors of {self.name}: {len(self.labels):,} images, views {', '.join(self.views)}>"
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -37,8 +43,8 @@ class Descriptors:
         for name, view in self.views.items():
             if view.ndim != 2 or len(view) != len(self.labels) or not view.shape[1]:
                 raise DatasetError(
-                    f"{self.name} should hold {name} of shape ({len(self.labels)}, width), one row a label, "
-                    f"got {tuple(view.shape)}"
+                    f"{self.name} should hold {name} of shape ({len(self.labels)}, width), one row "
+                    f"per label, got {tuple(view.shape)}"
                 )
             if bad := int((~view.isfinite().all(1)).sum()):
                 raise DatasetError(
@@ -54,11 +60,11 @@ class Descriptors:
 
 
 def read_descriptors(source: Path, *, labels: Path | None = None, split: str = "train") -> list[Descriptors]:
-    """The sets of a file or folder.
+    """Read the sets of a file or folder.
 
-    A folder with ``annotations`` is of CSA's layout and one set, each ``train/*.pkl`` a view; another
-    folder holds one set a file. A .safetensors or .npz has ``labels`` and the matrices of its views; a
-    file of a single matrix needs ``labels``. Raises DatasetError and LookalikeError.
+    A folder with ``annotations`` is one set in CSA's layout, each ``train/*.pkl`` a view; another folder
+    holds one set per file. A .safetensors or .npz holds ``labels`` and the matrices of its views; a file
+    of a single matrix needs a separate file ``labels``. Raises DatasetError and LookalikeError.
     """
     if (source / "annotations").is_dir():
         return [_published_set(source, split)]
@@ -83,7 +89,10 @@ def read_descriptors(source: Path, *, labels: Path | None = None, split: str = "
 
 
 def read_published_test(path: Path, part: str) -> Tensor:
-    """Embeddings of the ``query`` or ``db`` images from a file ``test/DATASET/NAME.pkl``: (N, D)."""
+    """Read the ``query`` or ``db`` embeddings (N, D) float32 of a file ``test/DATASET/NAME.pkl``.
+
+    Raises DatasetError for a file of another layout.
+    """
     content = read_pickle(path)
     if not isinstance(content, Mapping) or part not in content:
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__

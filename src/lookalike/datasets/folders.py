@@ -12,10 +12,10 @@ from lookalike.images import list_images
 
 
 def read_folders(source: Path) -> SplitReaders:
-    """The class folders below a folder, or below its splits; a class is called by its folder.
+    """Read the class folders in a folder or in its splits; the name of the folder is the label.
 
-    Raises DatasetError for a missing folder, for splits beside other folders, and on reading for a
-    class folder without images.
+    Raises DatasetError for a missing folder, for splits beside other folders and, when a split is read,
+    for a class folder without images.
     """
     folders = _folders(source)
     splits = [folder for folder in folders if folder.name in SPLITS]

@@ -1,4 +1,4 @@
-"""Images with their labels: what every reader returns, and what training and evaluation take."""
+"""Labeled images, the type that readers return and that training and evaluation take."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabeledImages:
-    """Image files and the class of each, in the order in which the source lists them."""
+    """Image files and the label of each, in the order of the source."""
 
     paths: tuple[Path, ...]
     labels: tuple[str, ...]  # one for each path
 
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.labels):
-            raise ValueError(f"each image has one label, got {len(self.paths)} and {len(self.labels)}")
+            raise ValueError(
+                f"each image has one label, got {len(self.paths)} images and {len(self.labels)} labels"
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __repr__(self) -> str:
+        return f"<LabeledImages: {len(self):,} images of {len(self.classes):,} classes>"
 
     @property
     def classes(self) -> tuple[str, ...]:

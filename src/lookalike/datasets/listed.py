@@ -1,4 +1,4 @@
-"""Images that a list names: their paths and labels, checked to be there."""
+"""Images named by a list, and lists as text files."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from lookalike.errors import DatasetError
 
 
 def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImages:
-    """Paths with labels. Raises DatasetError where there are none, and where files are missing."""
+    """Make labeled images of pairs (path, label). Raises DatasetError for no images and missing files."""
     pairs = list(rows)
     if not pairs:
         raise DatasetError(f"{source} lists no images; check that it is complete")
     if missing := [path for path, _ in pairs if not path.is_file()]:
         raise DatasetError(
-            f"{len(missing)} of {len(pairs)} images that {source} lists are not there, e.g. {missing[0]}; "
-            "check where the images lie"
+            f"{len(missing)} of {len(pairs)} images listed in {source} are missing, e.g. {missing[0]}; "
+            "check the folder of the images"
         )
     return LabeledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
 
 
 def fields_of_lines(file: Path, n: int, *, header: bool = False) -> Iterator[list[str]]:
-    """The n fields of each line of a text file, parted by white space; the last may hold some.
+    """Yield the n fields of each line of a text file, separated by white space; the last may contain some.
 
-    Raises DatasetError, naming the line, where there are fewer, and where the file can't be read.
+    Raises DatasetError for a line with fewer fields, naming it, and for a file that can't be read.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()

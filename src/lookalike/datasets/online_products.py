@@ -14,7 +14,7 @@ LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 
 
 def folder_of_lists(source: Path) -> Path | None:
-    """Where the lists lie; None if this is another dataset."""
+    """Return the folder of the lists, or None for another dataset."""
     for folder in (source, source / "Info_Files"):
         if any((folder / name).exists() for name in LISTS.values()):
             return folder
@@ -22,9 +22,9 @@ def folder_of_lists(source: Path) -> Path | None:
 
 
 def read_online_products(source: Path) -> SplitReaders:
-    """The published split: 11,318 products train, 11,316 others test; a class is a product.
+    """Read the published split: 11,318 products train, 11,316 others test; each product is a class.
 
-    The images lie below the folder itself or below ``images`` in it.
+    Images are in the folder itself or in its folder ``images``. Raises DatasetError.
     """
     folder = folder_of_lists(source)
     if folder is None:

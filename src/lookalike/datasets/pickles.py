@@ -1,7 +1,7 @@
-"""Pickles from outside without running code: builtin containers, numbers, texts and NumPy arrays only.
+"""Restricted unpickling: builtin containers, numbers, strings and NumPy arrays, without running code.
 
-For ground truth and features that papers publish as ``.pkl``. Whatever else a pickle names, a class
-or a function, is refused before it is looked up. NumPy's own makers are replaced: they trust the
+For ground truth and features that are published as ``.pkl``. Any other class or function that a pickle
+names is refused before it is looked up. NumPy's own constructors are replaced, because they trust the
 type flags in the file, which a hostile file can set so that bytes are read as object pointers.
 """
 
@@ -20,10 +20,9 @@ _PLAIN_KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, text: data w
 
 
 def read_pickle(path: Path) -> Any:
-    """The object in a pickle file, of any protocol, Python 2 included (its byte texts become str).
+    """Read the object in a pickle file of any protocol, Python 2 included (its byte strings become str).
 
-    Raises DatasetError, in one sentence, for a missing or damaged file and for one that names
-    anything but plain data.
+    Raises DatasetError for a missing or damaged file, and for one that holds anything but plain data.
     """
     try:
         with path.open("rb") as file:
@@ -31,7 +30,7 @@ def read_pickle(path: Path) -> Any:
     except _ForbiddenName as error:
         raise DatasetError(
             f"{path} holds Python objects ({error}) that are not loaded, because loading them can run code; "
-            "save lists, dicts, numbers, texts and NumPy arrays only"
+            "save lists, dicts, numbers, strings and NumPy arrays only"
         ) from error
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
@@ -42,7 +41,7 @@ def read_pickle(path: Path) -> Any:
 
 
 class _ForbiddenName(pickle.UnpicklingError):
-    """A name that is no plain data; the message is the name."""
+    """A pickle names something that is not plain data; the message is the name."""
 
 
 class _Restricted(pickle.Unpickler):
@@ -50,7 +49,7 @@ class _Restricted(pickle.Unpickler):
         super().__init__(file, encoding=encoding)
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name, or _ForbiddenName."""
+        """Return the safe replacement of a name, or raise _ForbiddenName."""
         try:
             return _MAKERS[module, name]
         except KeyError:
@@ -58,7 +57,7 @@ class _Restricted(pickle.Unpickler):
 
 
 class _Maker:
-    """A function that a pickle can call and cannot change."""
+    """A function that a pickle can call but not modify."""
 
     __slots__ = ("_function",)
     _function: Callable[..., Any]
@@ -73,11 +72,11 @@ class _Maker:
         raise pickle.UnpicklingError(f"a pickle can't set {name} here")
 
     def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a pickle can't change what it is read with")
+        raise pickle.UnpicklingError("a pickle can't modify the functions it is read with")
 
 
 class _DType:
-    """A type as the pickle describes it: its code and byte order, and nothing that NumPy would trust."""
+    """A dtype given by its code and byte order only, without the flags that NumPy would trust."""
 
     __slots__ = ("_plain",)
 
@@ -99,7 +98,7 @@ class _DType:
 
 
 class _Array(np.ndarray[Any, np.dtype[Any]]):
-    """An array whose contents come with the pickle's next step; checked before NumPy sees them."""
+    """An array whose contents are set by the pickle's next step, and checked before NumPy uses them."""
 
     def __setstate__(self, state: Any, /) -> None:
         _, shape, dtype, fortran, content = state[-5:]
@@ -112,7 +111,7 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
 
 def _check_objects(shape: tuple[int, ...], content: Any) -> None:
     if not isinstance(content, list) or int(np.prod(shape, dtype=np.float64)) != len(content):
-        raise pickle.UnpicklingError(f"an array of {shape} objects does not come with as many of them")
+        raise pickle.UnpicklingError(f"an array of shape {shape} does not come with as many objects")
 
 
 def _bytes(content: Any = b"") -> bytes:
@@ -139,13 +138,13 @@ def _scalar(dtype: _DType, content: Any = b"") -> Any:
 
 def _no_objects(dtype: _DType) -> np.dtype[Any]:
     if dtype.plain.kind == "O":
-        raise pickle.UnpicklingError("objects can't be made of bytes")
+        raise pickle.UnpicklingError("objects can't be made from bytes")
     return dtype.plain
 
 
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"texts are not encoded as {encoding}")
+        raise pickle.UnpicklingError(f"strings are not encoded as {encoding}")
     return text.encode("latin1")
 
 

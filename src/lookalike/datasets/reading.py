@@ -1,4 +1,4 @@
-"""A dataset by its path: which layout it has is seen from its files."""
+"""Reading a dataset by its path; its layout is recognized by its files."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LAYOUTS: Mapping[str, Callable[[Path], SplitReaders]] = {
 
 
 def read_dataset(source: str | Path, split: str | None = None, layout: str = "auto") -> LabeledImages:
-    """The labeled images of a dataset, or of one split of it (train, val, test, query, gallery).
+    """Read the labeled images of a dataset, or of one split of it (train, val, test, query, gallery).
 
-    No image is opened, only lists and annotations. Raises DatasetError, saying what was expected
-    where, for a layout that is not there, a split that it has not, a class without images or a
-    listed file that is missing.
+    ``layout`` is one of ``LAYOUTS``, or auto. Reads lists and annotations, but opens no image. Raises
+    DatasetError for files that do not have the layout, an unknown split, a class without images or a
+    missing file; ValueError for an unknown layout.
     """
     return chosen(split, _parts(source, layout), Path(source))
 
 
 def splits_of(source: str | Path, layout: str = "auto") -> tuple[str, ...]:
-    """The names of a dataset's splits, sorted; empty where it has none. Raises DatasetError."""
+    """Return the names of a dataset's splits, sorted; empty if it has none. Raises DatasetError."""
     return tuple(sorted(set(_parts(source, layout)) - {WHOLE}))
 
 
 def layout_of(source: Path) -> str:
-    """The name of the layout that the files of a dataset have."""
-    if source.suffix.lower() in tables.SUFFIXES:
+    """Recognize the layout of a dataset by its files, and return its name."""
+    if source.suffix.lower() in tables.TABLE_SUFFIXES:
         return "table"
     if (source / cub.IMAGES).exists() and (source / cub.LABELS).exists():
         return "cub"

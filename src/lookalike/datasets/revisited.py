@@ -1,7 +1,7 @@
 """Ground truth of the revisited Oxford and Paris benchmarks, and its images in a folder.
 
 A file is a pickle of ``{"imlist": [...], "qimlist": [...], "gnd": [{"easy", "hard", "junk", "bbx"}]}``
-as the benchmark publishes it, of the list of queries alone, or the same as JSON.
+as published with the benchmark, a pickle of the list ``gnd`` alone, or the same as JSON.
 """
 
 from __future__ import annotations
@@ -22,37 +22,40 @@ from lookalike.images import list_images
 GRADES = ("easy", "hard", "junk")
 
 Rows = tuple[int, ...]
-Box = tuple[float, float, float, float]
+QueryBox = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RevisitedTruth:
-    """For each query which rows of the gallery show the same place, how hard that is to see, or junk."""
+    """Ground truth of each query: gallery rows of the same landmark, easy and hard, and junk rows."""
 
     name: str  # of the file, without gnd_ and its ending
     sha256: str  # of the file
-    images: tuple[str, ...]  # name of each gallery row; empty where the file does not say
-    queries: tuple[str, ...]  # name of each query; empty where the file does not say
-    boxes: tuple[Box | None, ...]  # of each query: left, top, right, bottom in pixels
+    images: tuple[str, ...]  # name of each gallery row; empty if the file has none
+    queries: tuple[str, ...]  # name of each query; empty if the file has none
+    boxes: tuple[QueryBox | None, ...]  # of each query: left, top, right, bottom in pixels
     easy: tuple[Rows, ...]  # of each query: gallery rows, distinct and in none of the other two
     hard: tuple[Rows, ...]
-    junk: tuple[Rows, ...]  # neither right nor wrong: taken out of the ranking
+    junk: tuple[Rows, ...]  # neither right nor wrong: removed from the ranking
 
     def __len__(self) -> int:
         return len(self.easy)
 
+    def __repr__(self) -> str:
+        return f"<RevisitedTruth {self.name}: {len(self)} queries, {self.n_images:,} images>"
+
     @property
     def n_images(self) -> int:
-        """Number of gallery images; the least possible one where the file does not name them."""
+        """Number of gallery images; the least possible if the file does not name them."""
         named = (row for rows in (*self.easy, *self.hard, *self.junk) for row in rows)
         return len(self.images) or max(named, default=-1) + 1
 
 
 def read_truth(path: str | Path) -> RevisitedTruth:
-    """Ground truth from a ``.pkl`` (nothing in it is run) or ``.json`` file.
+    """Read ground truth from a ``.pkl`` (without running code in it) or ``.json`` file.
 
-    Raises DatasetError for a file that is missing, damaged, of another layout, or in which an image
-    is listed twice for a query or lies outside the gallery.
+    Raises DatasetError for a file that is missing, damaged or of another layout, and for an image that
+    is listed twice for a query or is outside the gallery.
     """
     path = Path(path)
     content = _read_json(path) if path.suffix.lower() == ".json" else read_pickle(path)
@@ -77,9 +80,9 @@ def read_truth(path: str | Path) -> RevisitedTruth:
 
 
 def find_images(names: Sequence[str], folder: str | Path) -> list[Path]:
-    """The image file of each name, wherever it lies below the folder; names may leave their ending out.
+    """Find the image file of each name, anywhere below the folder; names may omit the ending.
 
-    Raises DatasetError for a missing folder, for names without a file and for those with several.
+    Raises DatasetError for a missing folder, for names without a file and for names with several.
     """
     folder = Path(folder)
     try:
@@ -110,7 +113,7 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
     except ValueError as error:
-        raise DatasetError(f"{path} is no JSON: {error}; fetch it again") from error
+        raise DatasetError(f"{path} is not JSON: {error}; download it again") from error
 
 
 def _list(value: Any) -> list[Any]:
@@ -138,7 +141,7 @@ def _rows(entry: Mapping[str, Any], grade: str, query: int, path: Path) -> Rows:
     return tuple(rows.astype(np.int64).tolist())
 
 
-def _box(value: Any, query: int, path: Path) -> Box | None:
+def _box(value: Any, query: int, path: Path) -> QueryBox | None:
     if value is None:
         return None
     try:

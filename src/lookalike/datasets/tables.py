@@ -1,4 +1,4 @@
-"""Datasets that are a table: columns ``path`` and ``label``, perhaps ``split``; and lists of splits."""
+"""Datasets given as a table with columns ``path``, ``label`` and optionally ``split``, or as lists."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lookalike.datasets.listed import fields_of_lines, listed_images
 from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
 from lookalike.errors import DatasetError, first_line
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split")
 
 
 def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
-    """A CSV, TSV or Parquet file; some columns of a CSV as text, whatever they look like.
+    """Read a CSV, TSV or Parquet file; columns of a CSV named in ``as_text`` stay text.
 
-    Raises DatasetError where it can't be read.
+    Raises DatasetError if it can't be read.
     """
     try:
         if file.suffix.lower() == ".parquet":
@@ -36,15 +36,15 @@ def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
 
 
 def read_labeled_table(source: Path) -> SplitReaders:
-    """A table with the columns ``path`` and ``label``; a column ``split`` parts it.
+    """Read a table with the columns ``path`` and ``label``, and ``split`` if there are several.
 
-    Relative paths are below the table's folder.
+    Relative paths start at the table's folder. Raises DatasetError for missing columns and values.
     """
     table = read_table(source, as_text=COLUMNS)
     if missing := [name for name in COLUMNS[:2] if name not in table.column_names]:
         raise DatasetError(
             f"{source} has no column {' and no '.join(missing)} (it has {', '.join(table.column_names)}); "
-            "name the columns path and label, perhaps split"
+            "name the columns path and label, and split if there are several"
         )
     rows = table.to_pylist()
     if empty := [i for i, row in enumerate(rows) if row["path"] in (None, "") or row["label"] in (None, "")]:
@@ -66,19 +66,20 @@ def read_labeled_table(source: Path) -> SplitReaders:
 
 
 def lists_in(source: Path) -> dict[str, Path]:
-    """The files of a folder that list a split: train.txt, query.csv and so on, by split."""
+    """Return the files of a folder that list a split, such as train.txt or query.csv, by split."""
     return {
         split: source / (split + suffix)
         for split in SPLITS
-        for suffix in (".txt", *SUFFIXES)
+        for suffix in (".txt", *TABLE_SUFFIXES)
         if (source / (split + suffix)).is_file()
     }
 
 
 def read_lists(source: Path) -> SplitReaders:
-    """A list for each split, such as query.txt and gallery.txt: on each line a path and a label.
+    """Read a list for each split, such as query.txt and gallery.txt, with a path and a label per line.
 
-    Paths hold no white space in a ``.txt``; in a table they may. Relative ones are below the folder.
+    Paths in a ``.txt`` contain no white space; in a table they may. Relative paths start at the folder.
+    Raises DatasetError for a folder without lists.
     """
     found = lists_in(source)
     if not found:
@@ -90,6 +91,6 @@ def _read_list(file: Path) -> LabeledImages:
     if file.suffix != ".txt":
         parts = read_labeled_table(file)
         if list(parts) != [WHOLE]:
-            raise DatasetError(f"{file} is one split, yet it has a column split; remove the column")
+            raise DatasetError(f"{file} lists one split, but has a column split; remove the column")
         return parts[WHOLE]()
     return listed_images(((file.parent / path, label) for path, label in fields_of_lines(file, 2)), file)

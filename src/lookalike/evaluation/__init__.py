@@ -1,22 +1,23 @@
-"""How good an embedding is at retrieval, on labeled images: metrics, intervals, worst classes."""
+"""Evaluation of embeddings on labeled images: retrieval metrics, intervals, worst classes."""
 
 from lookalike.evaluation.clustering import ClusterAgreement, can_cluster, cluster_agreement
+from lookalike.evaluation.evaluating import evaluate
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import Retrieved, retrieve
 from lookalike.evaluation.sources import (
-    Data,
+    DataSource,
     embed_images,
     embeddings_of_files,
     embeddings_of_gallery,
     load_for_evaluation,
     open_data,
 )
-from lookalike.evaluation.summary import ClassMetrics, Evaluation, Metric, summarize
+from lookalike.evaluation.summary import ClassMetrics, Evaluation, Metric, metric_title, summarize
 
 __all__ = [
     "ClassMetrics",
     "ClusterAgreement",
-    "Data",
+    "DataSource",
     "Evaluation",
     "LabeledEmbeddings",
     "Metric",
@@ -26,8 +27,10 @@ __all__ = [
     "embed_images",
     "embeddings_of_files",
     "embeddings_of_gallery",
+    "evaluate",
     "labeled",
     "load_for_evaluation",
+    "metric_title",
     "open_data",
     "retrieve",
     "summarize",

@@ -1,4 +1,4 @@
-"""Whether embeddings fall into their classes by themselves: k-means against the labels.
+"""Agreement of k-means clusters with the labels.
 
 The only importer of scikit-learn (extra ``[train]``).
 """
@@ -11,17 +11,17 @@ from importlib.util import find_spec
 
 from lookalike.evaluation.labeled import LabeledEmbeddings
 
-_STARTS = 3  # of which the tightest counts
-_MANY = 1000  # classes from which one start has to do: each step costs images x classes
+_STARTS = 3  # k-means runs, of which the tightest counts
+_MANY = 1000  # classes from which there is one run only: each step costs images x classes
 _MAX_STEPS = 100
 
 
 @dataclass(frozen=True)
 class ClusterAgreement:
-    """How k-means with as many clusters as classes agrees with the labels."""
+    """Agreement of k-means, with as many clusters as classes, with the labels."""
 
-    nmi: float  # normalized mutual information, arithmetic mean, [0, 1]; high for many small classes
-    ami: float  # the same adjusted for chance: 0 is chance, 1 is agreement
+    nmi: float  # normalized mutual information (arithmetic mean), in [0, 1]; high for many small classes
+    ami: float  # mutual information adjusted for chance: 0 is chance, 1 full agreement
     n_clusters: int
     n_starts: int  # k-means runs, of which the tightest counts
     seed: int
@@ -35,8 +35,8 @@ def can_cluster() -> bool:
 def cluster_agreement(embeddings: LabeledEmbeddings, *, seed: int = 0) -> ClusterAgreement:
     """NMI and AMI of the labels with k-means clusters of the unit embeddings.
 
-    Vinh, Epps, Bailey, JMLR 2010. Another seed may give other clusters and so other numbers. Needs
-    scikit-learn.
+    Vinh, Epps, Bailey, *Information theoretic measures for clusterings comparison*, JMLR 2010. Another
+    seed may give other clusters and other numbers. Raises ImportError without scikit-learn.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

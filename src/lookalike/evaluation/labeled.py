@@ -1,4 +1,4 @@
-"""Embeddings with labels: what is evaluated and compared, wherever it came from."""
+"""Embeddings with labels, the input of every evaluation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from torch.nn import functional as F
 from lookalike.errors import DatasetError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabeledEmbeddings:
-    """Unit embeddings, a label for each, and the files they are of where those are known."""
+    """Unit embeddings, a label for each, and the image files if they are known."""
 
     values: Tensor  # (G, D) float32, unit length
     labels: tuple[str, ...]  # one for each row
-    paths: tuple[Path, ...] | None  # one for each row; None: the embeddings came without images
-    source: str  # where they came from, for messages and reports
-    model: str = ""  # name of the model that made them; empty where nobody said
-    left_out: tuple[tuple[str, str], ...] = ()  # files that are not among the rows, and why
-    has_graph: bool = False  # the model infers similarity from more than these: an AVSL model
+    paths: tuple[Path, ...] | None  # one for each row; None if the embeddings came without images
+    source: str  # origin, for messages and reports
+    model: str = ""  # name of the model that made them; empty if unknown
+    left_out: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
+    has_graph: bool = False  # made by an AVSL model, whose graph is not used here
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        n, width = self.values.shape
+        return f"<LabeledEmbeddings of {self.source}: {n:,} rows, {width} dimensions>"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -43,9 +47,9 @@ def labeled(
     model: str = "",
     left_out: Sequence[tuple[str, str]] = (),
 ) -> LabeledEmbeddings:
-    """Embeddings (G, D) of any length with their labels, checked and brought to unit length.
+    """Check embeddings (G, D) of any float type with their G labels, and scale rows to unit length.
 
-    Raises DatasetError for labels of another number, and for rows that are NaN, infinite or zero.
+    Raises DatasetError for another number of labels, and for rows that are NaN, infinite or zero.
     """
     if len(values) != len(labels):
         raise DatasetError(
@@ -53,7 +57,7 @@ def labeled(
         )
     values = values.detach().float().cpu()
     _refuse(~values.isfinite().all(1), source, "hold NaN or infinity")
-    _refuse(values.abs().amax(1) == 0, source, "are zero and so point nowhere")
+    _refuse(values.abs().amax(1) == 0, source, "are zero and so have no direction")
     return LabeledEmbeddings(
         F.normalize(values.double(), dim=1).float(),  # float64: huge numbers have a length too
         tuple(labels),
@@ -65,12 +69,12 @@ def labeled(
 
 
 def check_can_be_judged(queries: LabeledEmbeddings, gallery: LabeledEmbeddings | None) -> None:
-    """Raise DatasetError where retrieval would say nothing: one class only, other widths, no match."""
+    """Raise DatasetError if retrieval would be meaningless: one class, different widths, no match."""
     among = queries if gallery is None else gallery
     if queries.values.shape[1] != among.values.shape[1]:
         raise DatasetError(
             f"queries have width {queries.values.shape[1]} and the gallery {among.values.shape[1]}; "
-            "both must come from one model"
+            "both must come from the same model"
         )
     if len(among.classes) < 2:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Every query against the gallery, block by block: metrics of each query and its first hits."""
+"""Retrieval of every query in a gallery, in blocks: metrics of each query and its first hits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lookalike.evaluation.labeled import LabeledEmbeddings, check_can_be_judged
-from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.ops.metrics_per_query import (
     average_precisions,
     average_precisions_at_r,
@@ -19,6 +18,7 @@ from lookalike.ops.metrics_per_query import (
 )
 from lookalike.ops.neighbors import largest_k
 from lookalike.ops.relevant_ranks import relevant_ranks
+from lookalike.types import ProgressCallback, tracked
 
 _BLOCK = 2**23  # similarities held at once: 32 MiB of float32, and some four times that beside them
 OTHER_METRICS = {
@@ -29,22 +29,26 @@ OTHER_METRICS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Retrieved:
-    """What every query with a match found."""
+    """Metrics and first hits of every query that has a match."""
 
     queries: LabeledEmbeddings
-    gallery: LabeledEmbeddings  # the queries themselves where each image asks all others
+    gallery: LabeledEmbeddings  # the queries themselves if each image queries all others
     leaves_self_out: bool  # whether the gallery is the queries, each without itself
     metrics: tuple[str, ...]  # M names
     values: Tensor  # (Q, M) float64: each metric of each query that has a match
     asked: Tensor  # (Q,) rows of the queries that have a match
+    first_ranks: Tensor  # (Q,) int64 rank of the first hit with the query's label, 1 is the best
     nearest: Tensor  # (Q, K) rows of the gallery, best first
     similarities: Tensor  # (Q, K) cosines of the nearest
 
+    def __repr__(self) -> str:
+        return f"<Retrieved: {len(self.asked):,} queries in {len(self.gallery):,} images>"
+
     @property
     def n_without_match(self) -> int:
-        """Queries that are left out because the gallery holds nothing with their label."""
+        """Number of queries left out because the gallery holds nothing with their label."""
         return len(self.queries) - len(self.asked)
 
     def is_right(self) -> Tensor:
@@ -59,14 +63,14 @@ def retrieve(
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
     depth: int = 10,
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> Retrieved:
-    """Ask the gallery with every query; without a gallery each image asks all others.
+    """Search the gallery with every query; without a gallery each image queries all others.
 
-    Then an image's own row is no result; an exact copy in another row is one. Equal similarities
-    rank in the order of the gallery's rows. Queries without a match are left out. Memory is bounded
-    by a block of similarities, not by Q x G. Raises DatasetError where nothing can be judged and
-    ValueError for a k below 1.
+    In that case an image's own row is no result, but an exact copy in another row is. Equal
+    similarities are ranked in the order of the gallery's rows. Queries without a match are left out.
+    ``ks`` are those of Recall@K, ``depth`` is the number of hits kept. Memory is bounded by a block of
+    similarities, not by Q x G. Raises DatasetError if nothing can be judged, ValueError for a k below 1.
     """
     if not ks or min(ks) < 1 or depth < 1:
         raise ValueError(f"each k of recall and the depth are 1 or more, got {list(ks)} and {depth}")
@@ -78,11 +82,12 @@ def retrieve(
     names = (*(f"recall_at_{k}" for k in ks), *OTHER_METRICS)
     values = torch.empty(len(asked), len(names), dtype=torch.float64)
     depth = min(depth, len(gallery) - is_self)
+    first_ranks = torch.empty(len(asked), dtype=torch.long)
     nearest = torch.empty(len(asked), depth, dtype=torch.long)
     similarities = torch.empty(len(asked), depth)
     step = max(1, _BLOCK // len(gallery))
     n_blocks = -(-len(asked) // step)
-    for block in progress(range(n_blocks), "ranking", n_blocks):
+    for block in tracked(range(n_blocks), "ranking", n_blocks, progress):
         here = slice(block * step, (block + 1) * step)
         rows = asked[here]
         cosines = queries.values[rows] @ gallery.values.T  # (B, G)
@@ -93,19 +98,20 @@ def retrieve(
         ranks = relevant_ranks(cosines, relevant)
         columns = [is_recalled_at_k(ranks, k) for k in ks]
         values[here] = torch.stack([*columns, *(metric(ranks) for metric in OTHER_METRICS.values())], dim=1)
+        first_ranks[here] = ranks[:, 0].long()
         similarities[here], nearest[here] = largest_k(cosines, depth)
-    return Retrieved(queries, gallery, is_self, names, values, asked, nearest, similarities)
+    return Retrieved(queries, gallery, is_self, names, values, asked, first_ranks, nearest, similarities)
 
 
 def label_codes(queries: LabeledEmbeddings, gallery: LabeledEmbeddings) -> tuple[Tensor, Tensor]:
-    """The labels of both as whole numbers that are equal where the labels are: (Q,) and (G,)."""
+    """Labels of both sides as integers, equal where the labels are equal: (Q,) and (G,) int64."""
     number = {label: i for i, label in enumerate(sorted({*queries.labels, *gallery.labels}))}
     codes = [torch.tensor([number[label] for label in side.labels]) for side in (queries, gallery)]
     return codes[0], codes[1]
 
 
 class _Members:
-    """Which rows have a label, without a table of classes x largest class."""
+    """Lookup from a label to its rows, without a table of classes x largest class."""
 
     def __init__(self, codes: Tensor, n_labels: int) -> None:
         self.counts = codes.bincount(minlength=n_labels)  # zero for labels that only queries have

@@ -1,7 +1,7 @@
 """Metrics of the revisited Oxford and Paris protocol, from ranks or from scores in blocks.
 
-Only the positions of the images that the ground truth lists are ever kept, so a million distractors
-cost time but no memory, and nothing is sorted.
+Only the positions of the images that the ground truth lists are kept, so a million distractors cost
+time but no memory, and nothing is sorted.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,12 +34,12 @@ DIFFICULTIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name:
     "hard": (("hard",), ("junk", "easy")),
 }
 
-Blocks = Callable[[], Iterable[Tensor]]  # scores (Q, B) of the gallery's rows in order; can be asked twice
+Blocks = Callable[[], Iterable[Tensor]]  # scores (Q, B) of the gallery's rows in order; called twice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DifficultyMetrics:
-    """What one difficulty's positives and junk make of a ranking; a query without positives is NaN."""
+    """Metrics of a ranking at one difficulty; NaN for a query without positives."""
 
     positions: Tensor  # (Q, P) int64 positions of the positives without junk, ascending, then NOWHERE
     average_precision: Tensor  # (Q,) float64 in [0, 1]
@@ -46,7 +47,7 @@ class DifficultyMetrics:
 
     @property
     def is_counted(self) -> Tensor:
-        """Which queries have positives and count in the means: (Q,) bool."""
+        """Mask of queries that have positives and count in the means: (Q,) bool."""
         return ~self.average_precision.isnan()
 
     @property
@@ -59,24 +60,46 @@ class DifficultyMetrics:
         """mP@k over counted queries for KS."""
         return tuple(self.precision[self.is_counted].mean(0).tolist())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics in JSON types: map, mp@k, n_queries and the ap of each query."""
+        return {
+            "map": _number(self.revisited_map),
+            **{f"mp@{k}": _number(value) for k, value in zip(KS, self.mean_precision, strict=True)},
+            "n_queries": int(self.is_counted.sum()),
+            "ap": [_number(value) for value in self.average_precision.tolist()],
+        }
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        return f"<DifficultyMetrics: mAP {self.revisited_map:.1%} over {int(self.is_counted.sum())} queries>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class RevisitedMetrics:
-    """One ranking of a gallery judged by the protocol."""
+    """Metrics of one ranking of a gallery, by the protocol."""
 
     truth: RevisitedTruth
     n_gallery: int  # images ranked, distractors included
     by_difficulty: Mapping[str, DifficultyMetrics]  # easy, medium, hard
-    best: Tensor  # (Q, K) int64 gallery rows, best first; K = 0 where nobody asked
+    best: Tensor  # (Q, K) int64 gallery rows, best first; K = 0 unless asked for
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the metrics of each difficulty in JSON types, in [0, 1]; None for what has no value."""
+        return {name: each.to_dict() for name, each in self.by_difficulty.items()}
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {each.revisited_map:.1%}" for name, each in self.by_difficulty.items())
+        return f"<RevisitedMetrics on {self.truth.name}: mAP {values}>"
 
 
 def metrics_of_ranks(
     truth: RevisitedTruth, ranks: Tensor, *, n_distractors: int = 0, n_best: int = 0
 ) -> RevisitedMetrics:
-    """Judge ranks (G, Q): column q holds every gallery row once, best first, for query q.
+    """Compute the metrics of ranks (G, Q) int: column q holds every gallery row once, best first.
 
-    Distractors are the rows after the ground truth's images. Raises DatasetError for ranks of
-    another data set's size, and for repeated or missing images.
+    Distractors are the rows after those of the ground truth. ``n_best`` results of each query are kept.
+    Raises DatasetError for ranks of another size than the dataset's, and for repeated or missing images.
+
+    Radenović et al., *Revisiting Oxford and Paris*, CVPR 2018.
     """
     if ranks.ndim != 2 or ranks.is_floating_point() or ranks.dtype == torch.bool:
         raise DatasetError(
@@ -93,11 +116,11 @@ def metrics_of_ranks(
 def metrics_of_scores(
     truth: RevisitedTruth, gallery: Blocks, distractors: Iterable[Tensor] = (), *, n_best: int = 0
 ) -> RevisitedMetrics:
-    """Judge scores, higher is better, that come in blocks (Q, B) of gallery rows.
+    """Compute the metrics of scores, higher is better, in blocks (Q, B) float of gallery rows.
 
-    Equal scores (as float32) rank in the order of the rows. The gallery is asked twice: for the
-    scores of the images that the ground truth lists, and, like the distractors, for what stands
-    ahead of them. Raises DatasetError for scores of another data set's size or that are NaN.
+    Scores that are equal as float32 are ranked in the order of the rows. ``gallery`` is called twice: for
+    the scores of the images that the ground truth lists, and to count what ranks ahead of them, in the
+    gallery and among the distractors. Raises DatasetError for NaN or another size than the dataset's.
     """
     listed = listed_rows(truth)
     rows = listed.clamp(min=0)
@@ -107,7 +130,7 @@ def metrics_of_scores(
     best_scores, best = torch.empty(len(rows), 0), torch.empty(len(rows), 0, dtype=torch.long)
     for block in chain(gallery(), distractors):
         _check_finite(block, first_row)
-        # A listed image must meet its own score, to the bit, wherever it was computed.
+        # A listed image is compared with its own score to the bit, whichever block computed it.
         own = torch.where((rows >= first_row) & (rows < first_row + block.shape[1]), rows - first_row, -1)
         query, slot = (own >= 0).nonzero(as_tuple=True)
         block = block.float()
@@ -124,32 +147,19 @@ def metrics_of_scores(
 
 
 def listed_rows(truth: RevisitedTruth) -> Tensor:
-    """Gallery rows that the ground truth lists for each query, easy, hard and junk: (Q, L), then -1."""
+    """Gallery rows that the ground truth lists for each query, easy, hard, junk: (Q, L) int64, then -1."""
     lists = [(*e, *h, *j) for e, h, j in zip(truth.easy, truth.hard, truth.junk, strict=True)]
     return _padded(lists, -1)
 
 
 def grade_masks(truth: RevisitedTruth) -> dict[str, Tensor]:
-    """Which of ``listed_rows`` are easy, hard and junk: (Q, L) bool each."""
+    """Masks of ``listed_rows`` that are easy, hard and junk: (Q, L) bool each."""
     grades = [
         [0] * len(e) + [1] * len(h) + [2] * len(j)
         for e, h, j in zip(truth.easy, truth.hard, truth.junk, strict=True)
     ]
     codes = _padded(grades, -1)
     return {name: codes == code for code, name in enumerate(("easy", "hard", "junk"))}
-
-
-def as_numbers(metrics: RevisitedMetrics) -> dict[str, dict[str, object]]:
-    """The metrics for JSON, in [0, 1]; what has no value is None."""
-    return {
-        name: {
-            "map": _number(each.revisited_map),
-            **{f"mp@{k}": _number(value) for k, value in zip(KS, each.mean_precision, strict=True)},
-            "n_queries": int(each.is_counted.sum()),
-            "ap": [_number(value) for value in each.average_precision.tolist()],
-        }
-        for name, each in metrics.by_difficulty.items()
-    }
 
 
 def _judged(truth: RevisitedTruth, positions: Tensor, n_gallery: int, best: Tensor) -> RevisitedMetrics:
@@ -192,14 +202,14 @@ def _check_size(
     if n_queries != len(truth):
         raise DatasetError(
             f"{what} have {n_queries} {axes[0]}, but the ground truth {truth.name} has {len(truth)} queries; "
-            "are they of another data set, or turned over?"
+            "are they of another dataset, or transposed?"
         )
     expected = truth.n_images + n_distractors
     if n_gallery < expected or (truth.images and n_gallery != expected):
         beside = f" and {n_distractors} distractors" if n_distractors else ""
         raise DatasetError(
-            f"{what} have {n_gallery} {axes[1]}, but the ground truth {truth.name} speaks of "
-            f"{truth.n_images} images{beside}; are they of another data set, or is the number of "
+            f"{what} have {n_gallery} {axes[1]}, but the ground truth {truth.name} has "
+            f"{truth.n_images} images{beside}; are they of another dataset, or is the number of "
             "distractors missing?"
         )
 

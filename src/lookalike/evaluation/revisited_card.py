@@ -1,4 +1,4 @@
-"""The protocol card: what has to be known beside a metric to compare it with another."""
+"""The protocol card: what must be known to compare a metric with another."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from lookalike.evaluation.revisited import RevisitedMetrics
 
-NOT_STATED = "not stated: the {} came without saying"
+NOT_STATED = "unknown: not stated with the {}"
 AVERAGE_PRECISION = (
-    "trapezoidal, as the official code: mean of precision before and at each positive, divided by the "
-    "number of positives; junk taken out of the ranking first"
+    "trapezoidal, as in the official code: mean of precision before and at each positive, divided by the "
+    "number of positives; junk is removed from the ranking first"
 )
-PRECISION = "share of positives within k, or within the rank of the last positive if that is less"
+PRECISION = "share of positives within k, or within the rank of the last positive if that is smaller"
 
 
 @dataclass(frozen=True)
 class DescriptorProvenance:
-    """How descriptors were made, as far as anybody said; each a short sentence."""
+    """How descriptors were made, as far as known; each field a short phrase."""
 
     model: str
     query_boxes: str
@@ -36,7 +36,7 @@ class DescriptorProvenance:
 
 @dataclass(frozen=True)
 class ProtocolCard:
-    """One evaluation's circumstances."""
+    """Everything that the metrics of one evaluation depend on."""
 
     dataset: str
     n_queries: int
@@ -54,22 +54,22 @@ class ProtocolCard:
     ties: str
     left_out: Mapping[str, int]  # difficulty: queries without positives, not in its means
     files: Mapping[str, str]  # file: sha256
-    notes: tuple[str, ...]  # what the caller added
+    notes: tuple[str, ...]  # added by the caller
 
 
 def protocol_card(
     metrics: RevisitedMetrics,
     given: str,
-    making: DescriptorProvenance,
+    provenance: DescriptorProvenance,
     files: Mapping[str, str],
     *,
     reranking: str = "none",
     notes: tuple[str, ...] = (),
 ) -> ProtocolCard:
-    """The card of metrics; ``files`` are the hashes of what they were computed from."""
+    """Make the card of metrics; ``files`` are the hashes of the files they were computed from."""
     truth = metrics.truth
     ordered = (
-        "as the ranks order them" if given == "ranks" else "in the order of the gallery's rows, as float32"
+        "as ordered in the ranks" if given == "ranks" else "in the order of the gallery's rows, as float32"
     )
     return ProtocolCard(
         dataset=truth.name,
@@ -77,11 +77,11 @@ def protocol_card(
         n_images=truth.n_images if truth.images else metrics.n_gallery,
         n_distractors=metrics.n_gallery - truth.n_images if truth.images else 0,
         given=given,
-        model=making.model,
-        query_boxes=making.query_boxes,
-        resolution=making.resolution,
-        scales=making.scales,
-        whitening=making.whitening,
+        model=provenance.model,
+        query_boxes=provenance.query_boxes,
+        resolution=provenance.resolution,
+        scales=provenance.scales,
+        whitening=provenance.whitening,
         reranking=reranking,
         average_precision=AVERAGE_PRECISION,
         precision_at_k=PRECISION,
@@ -93,11 +93,11 @@ def protocol_card(
 
 
 def card_lines(card: ProtocolCard) -> list[tuple[str, str]]:
-    """The card as pairs of a name and a short text, for people."""
+    """The card as pairs of a name and a short text, for printing."""
     left_out = ", ".join(f"{n} {name}" for name, n in card.left_out.items() if n)
     distractors = f" + {card.n_distractors:,} distractors" if card.n_distractors else ""
     lines = [
-        ("data set", f"{card.dataset}: {card.n_queries} queries, {card.n_images:,} images{distractors}"),
+        ("dataset", f"{card.dataset}: {card.n_queries} queries, {card.n_images:,} images{distractors}"),
         ("given", card.given),
         ("model", card.model),
         ("query boxes", card.query_boxes),

@@ -1,4 +1,4 @@
-"""Descriptors of the benchmark's images: queries cropped to their boxes, several scales merged."""
+"""Descriptors of the benchmark's images: queries cropped to their boxes, several scales pooled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from lookalike import images
-from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
+from lookalike.datasets.revisited import QueryBox, RevisitedTruth, find_images
 from lookalike.errors import DatasetError
 from lookalike.evaluation.revisited_card import DescriptorProvenance
-from lookalike.evaluation.sources import Progress, without_bar
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
+from lookalike.types import ProgressCallback, tracked
 
 PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
 _BATCH = 8
@@ -25,11 +25,12 @@ _BATCH = 8
 def for_protocol(
     embedder: Embedder, *, scales: Sequence[float] | None = None, resolution: int | None = None
 ) -> Embedder:
-    """The embedder at the protocol's scales and resolution.
+    """Return the embedder at the protocol's scales and resolution.
 
-    ``scales`` are factors on the input; by default the three published ones, and one for networks of
-    a fixed input. With ``resolution`` pictures keep their proportions and are shrunk until their
-    longer side has so many pixels; without, they are prepared as the model wants them.
+    ``scales`` are factors on the input size, by default the three published ones, or 1 for networks of a
+    fixed input size. With ``resolution`` images keep their proportions and are shrunk to a longer side of
+    so many pixels; without it, the model's own preprocessing is used. Raises ValueError for options that
+    do not fit the network.
     """
     is_convolutional = embedder.network.backbone.is_convolutional
     if not is_convolutional and (resolution or len(scales or ()) > 1):
@@ -52,16 +53,16 @@ def for_protocol(
 
 
 def describe_gallery(
-    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, progress: Progress = without_bar
+    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, progress: ProgressCallback | None = None
 ) -> Tensor:
-    """Unit descriptors (G, D) of the ground truth's images, found below the folder."""
+    """Unit descriptors (G, D) float32 of the gallery images below ``folder``. Raises DatasetError."""
     if not truth.images:
         raise DatasetError(
             f"the ground truth {truth.name} names no images, so they can't be found in {folder}"
         )
     paths = find_images(truth.images, folder)
     starts = range(0, len(paths), _BATCH)
-    steps = progress(starts, "gallery", len(starts))
+    steps = tracked(starts, "gallery", len(starts), progress)
     return torch.cat([embedder.embed(paths[start : start + _BATCH], batch_size=_BATCH) for start in steps])
 
 
@@ -71,24 +72,25 @@ def describe_queries(
     embedder: Embedder,
     *,
     crop: bool = True,
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> Tensor:
-    """Unit descriptors (Q, D) of the queries, cropped to their boxes unless told otherwise."""
+    """Unit descriptors (Q, D) float32 of the queries, cropped if ``crop``. Raises DatasetError."""
     if not truth.queries:
         raise DatasetError(
             f"the ground truth {truth.name} names no queries, so they can't be found in {folder}"
         )
     paths = find_images(truth.queries, folder)
-    steps = progress(range(len(paths)), "queries", len(paths))
+    steps = tracked(range(len(paths)), "queries", len(paths), progress)
     boxes = truth.boxes if crop else (None,) * len(truth)
     return torch.cat([embedder.embed([cropped(paths[i], boxes[i], embedder.preprocessing)]) for i in steps])
 
 
-def cropped(path: Path, box: Box | None, preprocessing: Preprocessing) -> Image.Image:
-    """The picture in the box (left, top, right, bottom), pixels rounded.
+def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> Image.Image:
+    """Crop the image to the box (left, top, right, bottom in pixels, rounded).
 
-    Where pictures are shrunk to a longest side, the crop is shrunk by the factor of its whole
-    picture, so that query and gallery show a building at one scale, as in the published evaluation.
+    If images are shrunk to a longest side, the crop is shrunk by the factor of the whole image, so that
+    query and gallery show a building at the same scale, as in the published evaluation. Raises
+    DatasetError for a box outside the image.
     """
     whole = images.load(path).image
     if box is None:
@@ -111,8 +113,8 @@ def cropped(path: Path, box: Box | None, preprocessing: Preprocessing) -> Image.
     return part
 
 
-def making_of(embedder: Embedder, *, crop: bool) -> DescriptorProvenance:
-    """What the card says of descriptors that were made here."""
+def provenance_of(embedder: Embedder, *, crop: bool) -> DescriptorProvenance:
+    """Describe how descriptors are made by this embedder, for the card."""
     preprocessing = embedder.preprocessing
     height, width = preprocessing.input_size
     how = {

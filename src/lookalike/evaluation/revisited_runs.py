@@ -1,10 +1,11 @@
-"""The revisited protocol from what people have: files of ranks, scores, descriptors, or images."""
+"""The revisited protocol applied to files of ranks, scores or descriptors, or to images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,35 +14,41 @@ from torch.nn import functional as F
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.errors import DatasetError
+from lookalike.errors import DatasetError, writing
+from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, making_of
-from lookalike.evaluation.sources import Progress, without_bar
+from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
 from lookalike.models.heads import whitening
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.types import ProgressCallback, tracked
 
-N_BEST = 100  # results a query that metrics may show
+N_BEST = 100  # results of each query that are kept for plots
 
 
 @dataclass(frozen=True)
 class RevisitedRun:
-    """Metrics, what they were compared with, and under which circumstances."""
+    """Metrics of a ranking, those of the ranking before it, and the protocol card."""
 
     metrics: RevisitedMetrics
-    before: RevisitedMetrics | None  # the first ranking where there are two
+    before: RevisitedMetrics | None  # of the first ranking, if there are two
     card: ProtocolCard
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics by difficulty, those of ``before`` and the protocol card, in JSON types."""
+        before = {} if self.before is None else {"before": self.before.to_dict()}
+        return {**self.metrics.to_dict(), **before, "protocol": record_to_dict(self.card)}
 
 
 @dataclass(frozen=True)
 class DescriptorSettings:
-    """What happens to descriptors before and after they are compared."""
+    """Whitening, distractors and re-ranking of descriptors."""
 
     whiten: Path | None = None  # file of features that a PCA whitening is learned on
-    whiten_width: int | None = None  # directions that it keeps; all that the features span by default
-    distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and never right
+    whiten_width: int | None = None  # directions to keep; by default all that the features span
+    distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and match no query
     rerank: str | None = None  # a re-ranker's name
     k: int = 1024  # length of the list that is re-ranked
 
@@ -54,21 +61,21 @@ def run_on_ranks(
     n_distractors: int = 0,
     notes: Sequence[str] = (),
 ) -> RevisitedRun:
-    """Judge a file of ranks (G, Q), and another one that it is compared with."""
+    """Evaluate a file of ranks (G, Q), and one that it is compared with. Raises DatasetError."""
     paths = [ranks] if before is None else [ranks, before]
     judged = [
         metrics_of_ranks(truth, read_ranks(path), n_distractors=n_distractors, n_best=N_BEST)
         for path in paths
     ]
-    making = DescriptorProvenance.unknown("ranks")
+    provenance = DescriptorProvenance.unknown("ranks")
     card = protocol_card(
-        judged[0], "ranks", making, _hashes(truth, paths), reranking=making.model, notes=tuple(notes)
+        judged[0], "ranks", provenance, _hashes(truth, paths), reranking=provenance.model, notes=tuple(notes)
     )
     return RevisitedRun(judged[0], judged[1] if before else None, card)
 
 
 def run_on_scores(truth: RevisitedTruth, scores: Path, *, notes: Sequence[str] = ()) -> RevisitedRun:
-    """Judge a file of scores (Q, G), higher is better, one row a query."""
+    """Evaluate a file of scores (Q, G), higher is better, one row per query. Raises LookalikeError."""
     blocks = torch.split(read_vectors(scores), ROWS, dim=1)
     metrics = metrics_of_scores(truth, lambda: blocks, n_best=N_BEST)
     files = _hashes(truth, [scores])
@@ -83,11 +90,11 @@ def run_on_descriptors(
     settings: DescriptorSettings,
     *,
     notes: Sequence[str] = (),
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> RevisitedRun:
-    """Judge the cosines of two files of descriptors (Q, D) and (G, D) of any length."""
-    making = DescriptorProvenance.unknown("descriptors", whitening="none here")
-    origin = _Origin("descriptors", making, _hashes(truth, [queries, gallery]), tuple(notes))
+    """Evaluate the cosines of two files of descriptors (Q, D) and (G, D). Raises LookalikeError."""
+    provenance = DescriptorProvenance.unknown("descriptors", whitening="none here")
+    origin = _Origin("descriptors", provenance, _hashes(truth, [queries, gallery]), tuple(notes))
     return _run(truth, open_vectors(queries), open_vectors(gallery), settings, origin, progress)
 
 
@@ -100,30 +107,28 @@ def run_on_images(
     crop: bool = True,
     keep: Path | None = None,
     notes: Sequence[str] = (),
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> RevisitedRun:
-    """Describe the benchmark's images and judge that; ``keep`` is a folder for the descriptors."""
+    """Embed the benchmark's images and evaluate that; ``keep`` is a folder for the descriptors."""
     queries = describe_queries(truth, folder, embedder, crop=crop, progress=progress)
     gallery = describe_gallery(truth, folder, embedder, progress=progress)
     if keep is not None:
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
-    origin = _Origin("images", making_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
+    origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
     return _run(truth, *sides, settings, origin, progress)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
-    """Write each side as ``NAME.npy``. Raises DatasetError where that is not possible."""
-    try:
+    """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
+    with writing(folder, DatasetError):
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows in sides.items():
             np.save(folder / f"{name}.npy", rows.numpy())
-    except OSError as error:
-        raise DatasetError(f"{folder} can't be written: {error}; choose another path") from error
 
 
 def read_ranks(path: str | Path) -> Tensor:
-    """``ranks`` (G, Q) of an .npz as ``lookalike rerank`` writes it, or of an .npy.
+    """Read ``ranks`` (G, Q) int from an .npz as ``lookalike rerank`` writes it, or from an .npy.
 
     Raises DatasetError for a file that can't be read or holds no such integers.
     """
@@ -140,7 +145,7 @@ def read_ranks(path: str | Path) -> Tensor:
     if ranks is None:
         raise DatasetError(
             f"{path} holds no array 'ranks' (gallery, queries) but {', '.join(held) or 'nothing'}; "
-            "shortlists alone can't be judged by this protocol"
+            "this protocol needs whole rankings, not shortlists"
         )
     if ranks.dtype.kind not in "iu" or ranks.ndim != 2:
         raise DatasetError(
@@ -152,10 +157,10 @@ def read_ranks(path: str | Path) -> Tensor:
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where descriptors came from, for the card."""
+    """Origin of descriptors, for the card."""
 
     given: str
-    making: DescriptorProvenance
+    provenance: DescriptorProvenance
     files: dict[str, str]
     notes: tuple[str, ...]
 
@@ -166,16 +171,16 @@ def _run(
     gallery: VectorBlocks,
     settings: DescriptorSettings,
     origin: _Origin,
-    progress: Progress,
+    progress: ProgressCallback | None,
 ) -> RevisitedRun:
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
     _check_widths(queries, gallery, *distractors, *learned_on)
-    prepare, making = _preparation(learned_on, settings.whiten_width, origin.making)
+    prepare, provenance = _preparation(learned_on, settings.whiten_width, origin.provenance)
     asked = prepare(queries.whole())
     metrics = metrics_of_scores(
         truth,
-        lambda: _scores(asked, [gallery], prepare, without_bar),
+        lambda: _scores(asked, [gallery], prepare, None),
         _scores(asked, distractors, prepare, progress),
         n_best=N_BEST,
     )
@@ -184,7 +189,7 @@ def _run(
         before, reranking = metrics, f"{settings.rerank} of the first {settings.k}"
         metrics = _reranked(truth, asked, prepare(gallery.whole()), settings)
     files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
-    card = protocol_card(metrics, origin.given, making, files, reranking=reranking, notes=origin.notes)
+    card = protocol_card(metrics, origin.given, provenance, files, reranking=reranking, notes=origin.notes)
     return RevisitedRun(metrics, before, card)
 
 
@@ -192,12 +197,12 @@ def _scores(
     queries: Tensor,
     galleries: Sequence[VectorBlocks],
     prepare: Callable[[Tensor], Tensor],
-    progress: Progress,
+    progress: ProgressCallback | None,
 ) -> Iterator[Tensor]:
     """Cosines (Q, B), block after block."""
     blocks = (block for gallery in galleries for block in gallery.blocks())
     count = sum(-(-len(gallery) // ROWS) for gallery in galleries)
-    for _, block in zip(progress(range(count), "distractors", count), blocks, strict=False):
+    for block in tracked(blocks, "distractors", count, progress if count else None):
         yield queries @ prepare(block).T
 
 
@@ -220,11 +225,11 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _preparation(
-    learned_on: Sequence[VectorBlocks], width: int | None, making: DescriptorProvenance
+    learned_on: Sequence[VectorBlocks], width: int | None, provenance: DescriptorProvenance
 ) -> tuple[Callable[[Tensor], Tensor], DescriptorProvenance]:
-    """What is done to rows of descriptors, and the card's words for it."""
+    """The function applied to rows of descriptors, and the provenance that describes it."""
     if not learned_on:
-        return _unit, making
+        return _unit, provenance
     features = learned_on[0]
     layer = whitening(_unit(features.whole()), width)
 
@@ -233,7 +238,7 @@ def _preparation(
             return _unit(layer(_unit(rows)))
 
     words = f"PCA learned on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
-    return whitened, replace(making, whitening=words)
+    return whitened, replace(provenance, whitening=words)
 
 
 def _check_widths(queries: VectorBlocks, *others: VectorBlocks) -> None:

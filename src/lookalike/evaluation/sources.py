@@ -1,9 +1,9 @@
-"""Labeled embeddings from images and a model, from a gallery, and from arrays in files."""
+"""Labeled embeddings from images and a model, from a gallery, or from arrays in files."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,49 +24,44 @@ from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
+from lookalike.types import ProgressCallback, tracked
 
 AnyEmbedder = Embedder | OnnxEmbedder
-Progress = Callable[[Iterable[int], str, int], Iterator[int]]
-_BATCH = 32  # pictures that the model sees at once
+_BATCH = 32  # images per forward pass
 
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
-    """An embedder by name, or an ONNX model."""
+    """Load an embedder by name, or an ONNX model."""
     if str(model).endswith(".onnx"):
         return load_any(model, **changes)
     return Embedder.load(model, **changes)
 
 
-def without_bar(items: Iterable[int], what: str, count: int) -> Iterator[int]:
-    """Progress that nobody sees."""
-    yield from items
-
-
 @dataclass(frozen=True)
-class Data:
-    """Where labeled images are, or a gallery of them."""
+class DataSource:
+    """Labeled images on disk, or a gallery of them."""
 
     uri: Path
-    split: str | None = None  # of images in several splits
-    layout: str = "auto"  # of images, see datasets.LAYOUTS
-    field: str = "label"  # of a gallery: the metadata that is the label
+    split: str | None = None  # for images in several splits
+    layout: str = "auto"  # for images, one of datasets.LAYOUTS
+    field: str = "label"  # for a gallery: the metadata that holds the label
 
     def __str__(self) -> str:
         return f"{self.uri}/{self.split}" if self.split else str(self.uri)
 
 
 def open_data(
-    data: Data,
+    data: DataSource,
     model: str | Path | AnyEmbedder | None = None,
     *,
     limit: int | None = None,
     workers: int = 0,
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> LabeledEmbeddings:
-    """Labeled images embedded with a model (``mini`` unless named), or what a gallery holds.
+    """Embed labeled images with a model (``mini`` if None), or read the embeddings of a gallery.
 
-    ``limit`` keeps so many images, taken evenly over the list. Raises DatasetError for a gallery
-    with a model: its own made its embeddings.
+    ``limit`` keeps so many images, evenly spread over the list. Raises DatasetError if a model or a
+    split is given for a gallery, which holds the embeddings of its own model.
     """
     if has_manifest(data.uri):
         if model is not None or data.split is not None:
@@ -83,7 +78,7 @@ def open_data(
 
 
 def evenly(images: LabeledImages, limit: int | None) -> LabeledImages:
-    """At most ``limit`` of the images, at equal steps over the list."""
+    """Return at most ``limit`` of the images, at equal steps over the list."""
     if limit is None or limit >= len(images):
         return images
     rows = [i * len(images) // limit for i in range(limit)]
@@ -96,12 +91,12 @@ def embed_images(
     *,
     source: str,
     workers: int = 0,
-    progress: Progress = without_bar,
+    progress: ProgressCallback | None = None,
 ) -> LabeledEmbeddings:
-    """Embeddings of labeled images; files that can't be read are left out and told in ``left_out``.
+    """Embed labeled images; files that can't be read are left out and listed in ``left_out``.
 
-    ``workers`` processes decode ahead; without any it happens here. Raises DatasetError where no
-    image can be read.
+    ``workers`` processes decode ahead; 0 decodes in this process. Raises DatasetError if no image can
+    be read.
     """
     batches: list[Tensor] = []
     waiting: list[np.ndarray[Any, Any]] = []
@@ -109,7 +104,7 @@ def embed_images(
     left_out: list[tuple[str, str]] = []
     with Decoders(workers, embedder.preprocessing) as decoders:
         decoded = _decoded(images, decoders)
-        for i in progress(range(len(images)), f"embedding with {embedder.name}", len(images)):
+        for i in tracked(range(len(images)), f"embedding with {embedder.name}", len(images), progress):
             try:
                 pixels = next(decoded).result().pixels
             except UnreadableImageError as error:
@@ -139,17 +134,17 @@ def embed_images(
 
 
 def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-    """Unit embeddings (B, D) of pictures (H, W, 3) as the embedder's preprocessing leaves them."""
+    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8."""
     if isinstance(embedder, Embedder):
         return embedder.embed_pixels(pixels)
     return embedder.embed([Image.fromarray(array) for array in pixels])
 
 
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:
-    """The embeddings that a gallery holds; labels are a metadata field. The model is not loaded.
+    """Read the embeddings of a gallery, labeled by a metadata field; the model is not loaded.
 
-    Pictures without the field are left out. Raises GalleryError where there is no gallery, it is
-    empty, or no picture has the field.
+    Images without the field are left out. Raises GalleryError if there is no gallery, if it is empty,
+    or if no image has the field.
     """
     manifest = read_manifest(uri)
     snapshot = LanceStore(uri, manifest.width).snapshot()
@@ -174,16 +169,16 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:
-    """Embeddings and labels from .npy, .npz, .safetensors or .pt files; labels also from .txt.
+    """Read embeddings and labels from .npy, .npz, .safetensors or .pt files; labels also from .txt.
 
-    Without a file of labels they are in the same one. Raises LookalikeError for files, DatasetError
-    for what is in them.
+    Without a file of labels, they are read from the file of embeddings. Raises LookalikeError for
+    files that can't be read, DatasetError for unsuitable contents.
     """
     return labeled(read_vectors(embeddings), read_labels(labels or embeddings), source=str(embeddings))
 
 
 def _decoded(images: LabeledImages, decoders: Decoders) -> Iterator[Future[DecodedFile]]:
-    """Files in order, a bounded number of them decoded ahead."""
+    """Decoded files in order, a bounded number of them ahead."""
     waiting: deque[Future[DecodedFile]] = deque()
     for path in images.paths:
         waiting.append(decoders.decode(str(path)))

@@ -1,62 +1,124 @@
-"""From what each query found to metrics: means with intervals, classes, and the rules that held."""
+"""Evaluation results: means over queries with intervals, metrics of each class, and the counting rules."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
 
 import torch
 
 from lookalike.evaluation.clustering import ClusterAgreement
 from lookalike.evaluation.labeled import LabeledEmbeddings
+from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.retrieval import Retrieved
 from lookalike.ops.resampling import bootstrap_intervals
 
 CONFIDENCE = 0.95
+_TITLES = {
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "mean_average_precision": "mAP",
+    "mean_reciprocal_rank": "MRR",
+}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A mean over queries and how far it can be trusted."""
+    """Mean of a metric over queries, with its confidence interval."""
 
-    metric: str  # "recall_at_1", "map_at_r", ...
+    name: str  # "recall_at_1", "map_at_r", ...
     value: float  # [0, 1]
     low: float  # ends of the bootstrap interval
     high: float
 
+    @property
+    def title(self) -> str:
+        """The name as tables print it, such as "Recall@1"."""
+        return metric_title(self.name)
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How the queries of one class fare."""
+    """Metrics of the queries of one class."""
 
     label: str
     n_queries: int  # those with a match
     recall_at_1: float
     map_at_r: float
-    confused_with: str  # the label most often found first instead of this; empty: none is
+    confused_with: str  # the label most often found first instead; empty if none is
     n_confused: int  # queries that found it first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """How well embeddings retrieve, and under which rules that was counted."""
+    """Retrieval metrics of embeddings, and the rules by which they were counted."""
 
     source: str
     model: str  # empty where embeddings came without one
-    n_queries: int  # that were counted
-    n_without_match: int  # that were left out
+    n_queries: int  # queries with a match: these are counted
+    n_without_match: int  # queries left out
     n_gallery: int
     n_classes: int  # of the gallery
     width: int  # D
     metrics: tuple[Metric, ...]
-    clusters: ClusterAgreement | None  # None where clustering was not wanted or not possible
+    clusters: ClusterAgreement | None  # None if not asked for, or without scikit-learn
     classes: tuple[ClassMetrics, ...]  # worst first: by MAP@R, then by name
     rules: tuple[str, ...]  # sentences
-    left_out: tuple[tuple[str, str], ...]  # files that are not among queries or gallery, and why
+    left_out: tuple[tuple[str, str], ...]  # files that could not be used, and why
+    retrieved: Retrieved = field(compare=False)  # every query's own metrics and first hits
 
-    def metric(self, metric: str) -> Metric:
-        """The metric of that name. Raises KeyError."""
-        return {metric.metric: metric for metric in self.metrics}[metric]
+    def metric(self, name: str) -> Metric:
+        """Return the metric of that name. Raises KeyError, listing the names there are."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(f"no metric {name!r}; there are {', '.join(each.name for each in self.metrics)}")
+
+    @property
+    def headline(self) -> str:
+        """One line: the data, the model and the numbers of queries, images and classes."""
+        model = f" with {self.model}" if self.model else ""
+        return (
+            f"{self.source}{model}: {self.n_queries:,} queries, {self.n_gallery:,} images "
+            f"of {self.n_classes:,} classes, {self.width} dimensions"
+        )
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Title, mean and interval of each metric as text, NMI and AMI included."""
+        rows = [
+            (each.title, f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}") for each in self.metrics
+        ]
+        if self.clusters is not None:
+            rows += [("NMI", f"{self.clusters.nmi:.2%}", ""), ("AMI", f"{self.clusters.ami:.2%}", "")]
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but ``retrieved`` in JSON types."""
+        return record_to_dict(self, without=("retrieved",))
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{each.title} {each.value:.1%}" for each in self.metrics)
+        return f"<Evaluation of {self.headline}: {metrics}>"
+
+    def _repr_html_(self) -> str:
+        """A small table for notebooks."""
+        rows = "".join(
+            f"<tr><th>{title}</th><td>{value}</td><td>{interval}</td></tr>"
+            for title, value, interval in self.rows()
+        )
+        head = f"<tr><th></th><th>mean</th><th>{CONFIDENCE:.0%} interval</th></tr>"
+        return f"<table><caption>{escape(self.headline)}</caption>{head}{rows}</table>"
+
+
+def metric_title(name: str) -> str:
+    """The name of a metric as tables print it.
+
+    >>> metric_title("recall_at_4"), metric_title("map_at_r")
+    ('Recall@4', 'MAP@R')
+    """
+    return _TITLES.get(name, name.replace("recall_at_", "Recall@"))
 
 
 def summarize(
@@ -66,7 +128,7 @@ def summarize(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Means over queries with percentile bootstrap intervals, and the metrics of each class."""
+    """Summarize per-query results: means with percentile bootstrap intervals, and metrics of each class."""
     generator = torch.Generator().manual_seed(seed)
     intervals = bootstrap_intervals(
         retrieved.values, generator=generator, n_resamples=n_resamples, confidence=CONFIDENCE
@@ -90,11 +152,12 @@ def summarize(
         classes=tuple(class_metrics(retrieved)),
         rules=tuple(_rules(retrieved, clusters, n_resamples, seed)),
         left_out=queries.left_out + (() if retrieved.leaves_self_out else gallery.left_out),
+        retrieved=retrieved,
     )
 
 
 def class_metrics(retrieved: Retrieved) -> list[ClassMetrics]:
-    """The metrics of every class that has a query with a match, worst first."""
+    """Return the metrics of every class that has a query with a match, worst first."""
     rows: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(retrieved.asked.tolist()):
         rows[retrieved.queries.labels[row]].append(i)
@@ -116,12 +179,12 @@ def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: flo
     return ClassMetrics(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
 
 
-def graph_rule(judged: LabeledEmbeddings) -> list[str]:
-    """What must be said of an AVSL model: not all that it knows is judged."""
-    if not judged.has_graph:
+def graph_rule(embeddings: LabeledEmbeddings) -> list[str]:
+    """The rule to state for an AVSL model: its graph is not used here."""
+    if not embeddings.has_graph:
         return []
     return [
-        f"{judged.model or 'The model'} has a graph (AVSL): this is the cosine of its highest level, "
+        f"{embeddings.model or 'The model'} has a graph (AVSL): this is the cosine of its highest level, "
         "as a search without --rerank avsl uses it; 'lookalike train' reports the inferred distance."
     ]
 
@@ -129,14 +192,14 @@ def graph_rule(judged: LabeledEmbeddings) -> list[str]:
 def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples: int, seed: int) -> list[str]:
     n_queries, n_gallery = len(retrieved.queries), len(retrieved.gallery)
     rules = [
-        f"Each of {n_gallery:,} images asks all others: its own row is no result, a copy in another row is."
+        f"Each of {n_gallery:,} images queries all others: its own row is no result, an exact copy is."
         if retrieved.leaves_self_out
-        else f"{n_queries:,} queries ask {n_gallery:,} gallery images; one that is among them finds itself.",
+        else f"{n_queries:,} queries against {n_gallery:,} gallery images; a query among them finds itself.",
         f"{retrieved.n_without_match:,} queries without a match are left out of every metric.",
-        "Similarity is the cosine; equal similarities rank in the order of the rows.",
+        "Similarity is the cosine; equal similarities are ranked in the order of the rows.",
         *graph_rule(retrieved.gallery),
         f"Intervals: {CONFIDENCE:.0%}, percentile bootstrap over queries, {n_resamples:,} resamples, seed "
-        f"{seed}; they speak of other queries like these, not of other classes.",
+        f"{seed}; they hold for other queries of these classes, not for other classes.",
     ]
     if clusters is not None:
         rules.append(

@@ -1,4 +1,4 @@
-"""Rows of embeddings, some at a time: from a tensor, or from a file that may not fit into memory."""
+"""Embeddings in blocks of rows, from a tensor or from a file that may not fit into memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = 8192
 
 @dataclass(frozen=True)
 class NpyRows:
-    """The matrix of a .npy file in C order, read where and when it is asked for."""
+    """The matrix of a .npy file in C order, read in slices."""
 
     path: Path
     shape: tuple[int, int]
@@ -29,7 +29,7 @@ class NpyRows:
         return self.shape[0]
 
     def __getitem__(self, part: slice) -> Tensor:
-        """Some rows as float32; not through a memory map, whose pages would stay with the process."""
+        """Rows as float32; read without a memory map, whose pages would count as memory of the process."""
         start, stop, _ = part.indices(len(self))
         width = self.shape[1]
         start_byte = self.offset + start * width * self.dtype.itemsize
@@ -37,9 +37,9 @@ class NpyRows:
         return torch.from_numpy(numbers.reshape(-1, width).astype(np.float32, copy=False))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VectorBlocks:
-    """Embeddings (G, D) that are handed out in blocks of finite float32 rows."""
+    """Embeddings (G, D), read in blocks of finite float32 rows."""
 
     name: str  # for messages
     rows: Tensor | NpyRows
@@ -53,7 +53,7 @@ class VectorBlocks:
         return int(self.rows.shape[1])
 
     def blocks(self, n_rows: int = ROWS) -> Iterator[Tensor]:
-        """(B, D) float32, B at most n_rows, in order. Raises DatasetError where one is not finite."""
+        """Yield (B, D) float32, B at most n_rows, in order. Raises DatasetError for NaN and infinity."""
         for start in range(0, len(self.rows), n_rows):
             block = self.rows[start : start + n_rows].float()
             bad = ~block.isfinite().all(1)
@@ -70,7 +70,7 @@ class VectorBlocks:
 
 
 def open_vectors(path: str | Path) -> VectorBlocks:
-    """The rows of a .npy file, left on disk, or of a .npz, .safetensors or .pt file.
+    """Open the rows of a .npy file, left on disk, or of a .npz, .safetensors or .pt file.
 
     Raises LookalikeError for files that can't be read or hold no such array.
     """

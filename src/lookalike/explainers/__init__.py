@@ -11,11 +11,10 @@ from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.gradcam import GradCam
 from lookalike.explainers.occlusion import EmbedsImages, Occlusion
+from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rollout import ConservingRollout, Rollout
 from lookalike.explainers.shares import SharesExplainer, difference, explain_shares, place_matches
-from lookalike.models.cache import load_cached
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.models.onnx import OnnxEmbedder
 from lookalike.types import Explanation
 
 __all__ = [
@@ -56,25 +55,7 @@ def explain(
     go to the method. Raises UnreadableImageError, UnknownModelError, CheckpointError,
     UnsupportedMethodError.
     """
-    if isinstance(model, str | Path):
-        model = load_any(model)
-    return make_explainer(model, method, **options)(query, match)
-
-
-def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
-    """An embedder by name, loaded once per process, or an ONNX file as a black box.
-
-    ``changes`` as in ``Embedder.load``; with any of them the model is loaded anew.
-    """
-    if not str(model).endswith(".onnx"):
-        is_changed = any(value is not None for value in changes.values())
-        return Embedder.load(model, **changes) if is_changed else load_cached(model)
-    normalization = changes.pop("normalization", None)
-    if any(value is not None for value in changes.values()):
-        raise UnsupportedMethodError(
-            f"pooling and input size of an ONNX model are fixed; load {model} without changing them"
-        )
-    return OnnxEmbedder(model, normalization=normalization)
+    return make_explainer(opened(model), method, **options)(query, match)
 
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:

@@ -7,18 +7,19 @@ node's part an exact sum over cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers.base import picture_of, to_map
+from lookalike.explainers.base import image_map, read_whole
 from lookalike.models.avsl import AvslModel, NodeShares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops import avsl as ops
 from lookalike.ops.regrid import regrid
-from lookalike.types import FloatArray, GraphExplanation, LevelReason, NodePath, NodeReason
+from lookalike.types import GraphExplanation, ImageMap, LevelReason, NodePath, NodeReason, Reading
 
 
 @final
@@ -42,22 +43,18 @@ class Avsl:
                 f"{self.model.graph.power:g}; use method 'shares'"
             )
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> GraphExplanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> GraphExplanation:
         """Explain two images by one forward pass each."""
-        a, b = self.model.shares(query), self.model.shares(match)
-        pair = _Pair(a, b, self.model.graph_on_cpu)
-        finest = a.grids[0], b.grids[0]
+        readings = read_whole(query, self.model.embedder), read_whole(match, self.model.embedder)
+        a, b = (self.model.shares(reading) for reading in readings)
+        pair = _Pair(readings, (a, b), self.model.graph_on_cpu)
         return GraphExplanation(
             similarity=1 - pair.distance / 2,
-            query_map=_summed(pair.common_maps(0), a.grids, finest[0]),
-            match_map=_summed(pair.common_maps(1), b.grids, finest[1]),
+            query=_summed(readings[0], pair.common_maps(0), a.grids),
+            match=_summed(readings[1], pair.common_maps(1), b.grids),
             method=self.name,
             additive=True,
             model=self.model.embedder.name,
-            query=picture_of(query),
-            match=picture_of(match),
-            query_geometry=a.geometry,
-            match_geometry=b.geometry,
             distance=pair.distance,
             levels=tuple(pair.level(i, self.n_nodes) for i in range(len(a.grids))),
         )
@@ -66,8 +63,10 @@ class Avsl:
 class _Pair:
     """Two images' nodes and what each gives to their distance, in float64."""
 
-    def __init__(self, query: NodeShares, match: NodeShares, graph: ops.Graph) -> None:
-        self._sides = (query, match)
+    def __init__(
+        self, readings: Sequence[Reading], sides: tuple[NodeShares, NodeShares], graph: ops.Graph
+    ) -> None:
+        self._readings, self._sides = readings, sides
         self._graph = ops.Graph(
             tuple(link.double() for link in graph.links),
             tuple(c.double() for c in graph.coefficients),
@@ -75,7 +74,7 @@ class _Pair:
             graph.sharpness,
             graph.power,
         )
-        self._nodes = ops.distance_shares(_exact(query), _exact(match), self._graph)
+        self._nodes = ops.distance_shares(_exact(sides[0]), _exact(sides[1]), self._graph)
         self.distance = float(self._nodes.distance)
 
     def common_maps(self, side: int) -> list[Tensor]:
@@ -94,34 +93,34 @@ class _Pair:
         n_nodes = min(n_nodes, len(shares))
         return LevelReason(
             share=float(shares.sum()),
-            query_map=self._distance_map(0, level),
-            match_map=self._distance_map(1, level),
+            query=self._distance_map(0, level),
+            match=self._distance_map(1, level),
             together=tuple(self._node(level, i, common) for i in common.topk(n_nodes).indices.tolist()),
             apart=tuple(self._node(level, i, common) for i in shares.topk(n_nodes).indices.tolist()),
         )
 
     def _node(self, level: int, node: int, common: Tensor) -> NodeReason:
         parents = ops.strongest_parents(self._nodes, self._graph, level, node)
-        a, b = self._nodes.units[level]
         return NodeReason(
             level=level,
             node=node,
             weight=float(self._nodes.weights[level][node]),
             share=float(self._nodes.of_level(level)[node]),
             common=float(common[node]),
-            query_value=float(a[node]),
-            match_value=float(b[node]),
-            query_map=to_map(self._cells(0, level)[:, node], self._sides[0].grids[level]),
-            match_map=to_map(self._cells(1, level)[:, node], self._sides[1].grids[level]),
+            query=self._map(0, level, self._cells(0, level)[:, node]),
+            match=self._map(1, level, self._cells(1, level)[:, node]),
             paths=tuple(
                 NodePath(*path) for path in zip(parents.nodes.tolist(), parents.amounts.tolist(), strict=True)
             ),
         )
 
-    def _distance_map(self, side: int, level: int) -> FloatArray:
+    def _distance_map(self, side: int, level: int) -> ImageMap:
         other = self._nodes.units[level][1 - side]
         values = ops.distance_map(self._cells(side, level), other, self._nodes.weights[level])
-        return to_map(values, self._sides[side].grids[level])
+        return self._map(side, level, values)
+
+    def _map(self, side: int, level: int, values: Tensor) -> ImageMap:
+        return image_map(self._readings[side], values, self._sides[side].grids[level])
 
     def _cells(self, side: int, level: int) -> Tensor:
         """What each cell gives to the unit nodes: (N, D)."""
@@ -136,7 +135,8 @@ def _exact(image: NodeShares) -> ops.Nodes:
     return ops.Nodes(embeddings, tuple(c.double() for c in image.nodes.certainties))
 
 
-def _summed(maps: list[Tensor], grids: tuple[tuple[int, int], ...], target: tuple[int, int]) -> FloatArray:
-    """The sum of maps of several grids on one; each keeps its sum."""
+def _summed(reading: Reading, maps: list[Tensor], grids: tuple[tuple[int, int], ...]) -> ImageMap:
+    """The sum of maps of several grids on the finest, the first; each keeps its sum."""
+    target = grids[0]
     on_target = [regrid(m[:, None], grid, target)[:, 0] for m, grid in zip(maps, grids, strict=True)]
-    return to_map(torch.stack(on_target).sum(0), target)
+    return image_map(reading, torch.stack(on_target).sum(0), target)

@@ -1,6 +1,6 @@
 """Grad-CAM on the cosine of a pair.
 
-Selvaraju et al., *Grad-CAM*, ICCV 2017, with the similarity in the place of a class score. The
+Selvaraju et al., *Grad-CAM*, ICCV 2017, with the similarity instead of a class score. The
 sign is kept: what pulls the images apart is negative.
 """
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers.base import picture_of, to_map
+from lookalike.explainers.base import image_map, read_whole
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.types import Explanation, Features, Geometry
+from lookalike.types import Explanation, Features, Reading
 
 
 @final
@@ -28,28 +28,25 @@ class GradCam:
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Explain two images; raises UnsupportedMethodError where cells carry no gradient."""
-        query_features, query_geometry = self._features(query)
-        match_features, match_geometry = self._features(match)
+        readings = read_whole(query, self.embedder), read_whole(match, self.embedder)
+        query_features, match_features = (self._features(reading) for reading in readings)
         query_unit, match_unit = self._unit(query_features), self._unit(match_features)
         return Explanation(
             similarity=float(query_unit.double() @ match_unit.double()),
-            query_map=to_map(self._cam(query_features, match_unit), query_features.grid),
-            match_map=to_map(self._cam(match_features, query_unit), match_features.grid),
+            query=image_map(readings[0], self._cam(query_features, match_unit), query_features.grid),
+            match=image_map(readings[1], self._cam(match_features, query_unit), match_features.grid),
             method=self.name,
             additive=False,
             model=self.embedder.name,
-            query=picture_of(query),
-            match=picture_of(match),
-            query_geometry=query_geometry,
-            match_geometry=match_geometry,
         )
 
-    def _features(self, source: ImageSource) -> tuple[Features, Geometry]:
-        image, geometry = self.embedder.tensor(source)
+    def _features(self, reading: Reading) -> Features:
+        image, _ = self.embedder.tensor(reading)
         with torch.no_grad():
-            return self.embedder.network.backbone(image), geometry
+            features: Features = self.embedder.network.backbone(image)
+        return features
 
     def _unit(self, features: Features) -> Tensor:
         with torch.no_grad():

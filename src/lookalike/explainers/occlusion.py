@@ -16,9 +16,9 @@ from PIL import Image, ImageStat
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.explainers.base import picture_of, whole_image
+from lookalike import images
 from lookalike.models.embedder import ImageSource
-from lookalike.types import Explanation, FloatArray, Geometry, Picture
+from lookalike.types import Explanation, FloatArray, Geometry, ImageMap, Picture, Reading
 
 _LARGEST_SIDE = 640  # pixels; larger pictures are scaled down before they are covered again and again
 
@@ -59,22 +59,22 @@ class Occlusion:
         self.model = model
         self.cells, self.window, self.batch_size = cells, window, batch_size
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Explain two images by about ``2 * cells ** 2`` forward passes."""
-        pictures = picture_of(query), picture_of(match)
+        pictures = [_whole_picture(source) for source in (query, match)]
         small = [_scaled_down(picture.image) for picture in pictures]
         query_unit, match_unit = self._embed(small)
         return Explanation(
             similarity=float(query_unit @ match_unit),
-            query_map=self._drops(small[0], query_unit, match_unit),
-            match_map=self._drops(small[1], match_unit, query_unit),
+            query=ImageMap(
+                pictures[0], _geometry(pictures[0], small[0]), self._drops(small[0], query_unit, match_unit)
+            ),
+            match=ImageMap(
+                pictures[1], _geometry(pictures[1], small[1]), self._drops(small[1], match_unit, query_unit)
+            ),
             method=self.name,
             additive=False,
             model=getattr(self.model, "name", getattr(self.model, "__name__", "model")),
-            query=pictures[0],
-            match=pictures[1],
-            query_geometry=_geometry(pictures[0], small[0]),
-            match_geometry=_geometry(pictures[1], small[1]),
         )
 
     def _embed(self, pictures: Sequence[Image.Image]) -> Tensor:
@@ -125,5 +125,11 @@ def _grid(image: Image.Image, cells: int) -> tuple[int, int]:
     return min(h, image.height), min(w, image.width)
 
 
+def _whole_picture(source: ImageSource | Reading) -> Picture:
+    return source.picture if isinstance(source, Reading) else images.load(source)
+
+
 def _geometry(picture: Picture, small: Image.Image) -> Geometry:
-    return whole_image(picture, (small.height, small.width))
+    """A grid that spans the whole picture."""
+    height, width = picture.original_size
+    return Geometry(picture.original_size, (small.height, small.width), (0.0, 0.0, height, width))

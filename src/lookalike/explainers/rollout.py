@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers.base import picture_of, to_map
+from lookalike.explainers.base import image_map, read_whole
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.poolings import ClsPooling
 from lookalike.ops.rollout import HeadFusion, roll_out, roll_out_conserving
-from lookalike.types import Explanation, FloatArray, Geometry, Trace
+from lookalike.types import Explanation, ImageMap, Reading, Trace
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One image's tokens, ready to be compared."""
+class _Tokens:
+    """One image's tokens and their attention, ready to be compared."""
 
     shares: Tensor  # (P + N, D) float64: what each token gives to the embedding; row 0 holds the residual
     attention: tuple[Tensor, ...]  # per layer (A, P + N, P + N) float64
     grid: tuple[int, int]
-    geometry: Geometry
+    reading: Reading
 
     @property
     def unit(self) -> Tensor:
@@ -40,9 +40,9 @@ class _Side:
         norm: Tensor = self.shares.sum(0).norm()
         return self.shares @ other / norm
 
-    def to_map(self, values: Tensor) -> FloatArray:
+    def to_map(self, values: Tensor) -> ImageMap:
         """The values of the patch tokens, without those of the prefix."""
-        return to_map(values[-self.grid[0] * self.grid[1] :], self.grid)
+        return image_map(self.reading, values[-self.grid[0] * self.grid[1] :], self.grid)
 
 
 @final
@@ -61,7 +61,7 @@ class Rollout:
         self.fusion: HeadFusion = fusion
         self.first_layer = first_layer
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Explain two images; raises UnsupportedMethodError for models without global attention."""
         roll = partial(roll_out, fusion=self.fusion, first_layer=self.first_layer)
         return _explained(self.embedder, query, match, roll, method=self.name, additive=False)
@@ -80,7 +80,7 @@ class ConservingRollout:
         self.fusion: HeadFusion = fusion
         self.first_layer = first_layer
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Explain two images; raises UnsupportedMethodError for models without global attention."""
         roll = partial(roll_out_conserving, fusion=self.fusion, first_layer=self.first_layer)
         return _explained(self.embedder, query, match, roll, method=self.name, additive=True)
@@ -88,37 +88,32 @@ class ConservingRollout:
 
 def _explained(
     embedder: Embedder,
-    query: ImageSource,
-    match: ImageSource,
+    query: ImageSource | Reading,
+    match: ImageSource | Reading,
     roll: Callable[[Tensor, Sequence[Tensor]], Tensor],
     *,
     method: str,
     additive: bool,
 ) -> Explanation:
-    a, b = _side(embedder, query), _side(embedder, match)
-    maps = (a.to_map(roll(a.values(b.unit), a.attention)), b.to_map(roll(b.values(a.unit), b.attention)))
+    a, b = (_tokens(embedder, read_whole(source, embedder)) for source in (query, match))
     return Explanation(
         similarity=float(a.unit @ b.unit),
-        query_map=maps[0],
-        match_map=maps[1],
+        query=a.to_map(roll(a.values(b.unit), a.attention)),
+        match=b.to_map(roll(b.values(a.unit), b.attention)),
         method=method,
         additive=additive,
         model=embedder.name,
-        query=picture_of(query),
-        match=picture_of(match),
-        query_geometry=a.geometry,
-        match_geometry=b.geometry,
     )
 
 
 @torch.inference_mode()
-def _side(embedder: Embedder, source: ImageSource) -> _Side:
+def _tokens(embedder: Embedder, reading: Reading) -> _Tokens:
     if embedder.scales != (1.0,):
         raise UnsupportedMethodError(
             f"rollout follows one forward pass, {embedder.name} embeds at {len(embedder.scales)} scales; "
             "use method 'shares'"
         )
-    image, geometry = embedder.tensor(source)
+    image, _ = embedder.tensor(reading)
     trace = embedder.network.backbone.trace(image)
     shares = embedder.network.shares_of(trace)
     attention = _global_attention(embedder, trace)
@@ -127,7 +122,7 @@ def _side(embedder: Embedder, source: ImageSource) -> _Side:
     tokens = torch.cat([values.new_zeros(n_prefix, values.shape[1]), values[:-1]])
     if n_prefix:
         tokens[0] = values[-1]
-    return _Side(tokens, attention, shares.grid, geometry)
+    return _Tokens(tokens, attention, shares.grid, reading)
 
 
 def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:

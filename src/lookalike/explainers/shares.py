@@ -6,16 +6,27 @@ average and max pooling to any pooling and head (see ``ops.propagation``).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import final
 
 import torch
 from torch import Tensor
 
-from lookalike.explainers.base import picture_of, to_map
+from lookalike.explainers.base import image_map, read_whole
+from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Shares
+from lookalike.types import (
+    CellMatch,
+    CellSimilarity,
+    Difference,
+    Explanation,
+    ImageMap,
+    Picture,
+    Reading,
+    Shares,
+)
 
 
 @final
@@ -28,62 +39,87 @@ class SharesExplainer:
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def __call__(self, query: ImageSource, match: ImageSource) -> Explanation:
+    def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Explain two images by two forward passes and one product."""
+        a, b = read_whole(query, self.embedder), read_whole(match, self.embedder)
         return explain_shares(
-            self.embedder.shares(query),
-            self.embedder.shares(match),
-            query,
-            match,
+            a.picture,
+            self.embedder.shares(a),
+            b.picture,
+            self.embedder.shares(b),
             model=self.embedder.name,
         )
 
 
 def explain_shares(
-    query_shares: Shares, match_shares: Shares, query: ImageSource, match: ImageSource, *, model: str
+    query: Picture,
+    query_shares: Shares,
+    match: Picture,
+    match_shares: Shares,
+    *,
+    model: str,
+    match_unit: Tensor | None = None,
 ) -> Explanation:
-    """The explanation of two images whose shares are known already."""
-    query_unit, match_unit = unit(query_shares), unit(match_shares)
+    """The explanation of two images whose shares are known.
+
+    ``match_unit`` (D,) is the match's unit embedding as a gallery stores it, where the similarity is
+    the one with that; what rounding makes different on the match's side is its residual.
+    """
+    query_unit = unit(query_shares)
+    match_unit = unit(match_shares) if match_unit is None else match_unit.double()
     return Explanation(
         similarity=float(query_unit @ match_unit),
-        query_map=to_map(_map(query_shares, match_unit), query_shares.grid),
-        match_map=to_map(_map(match_shares, query_unit), match_shares.grid),
+        query=_map(query, query_shares, match_unit),
+        match=_map(match, match_shares, query_unit),
         method=SharesExplainer.name,
         additive=True,
         model=model,
-        query=picture_of(query),
-        match=picture_of(match),
-        query_geometry=query_shares.geometry,
-        match_geometry=match_shares.geometry,
     )
 
 
 def difference(
-    embedder: Embedder, query: ImageSource, preferred: ImageSource, other: ImageSource
+    query: ImageSource | Reading,
+    preferred: ImageSource | Reading,
+    other: ImageSource | Reading,
+    *,
+    model: str | Path | Embedder = "mini",
 ) -> Difference:
-    """Why the query is closer to ``preferred`` than to ``other``: positive cells speak for it."""
-    shares = embedder.shares(query)
-    preferred_unit, other_unit = unit(embedder.shares(preferred)), unit(embedder.shares(other))
+    """Why the query is closer to ``preferred`` than to ``other``: positive cells speak for it.
+
+    ``model`` is a name as in ``Embedder.load`` or a loaded embedder. Raises UnreadableImageError,
+    UnknownModelError, CheckpointError, and UnsupportedMethodError for a model without shares.
+    """
+    embedder = opened_with_shares(model, "a difference")
+    readings = [read_whole(source, embedder) for source in (query, preferred, other)]
+    shares = embedder.shares(readings[0])
+    preferred_unit, other_unit = (unit(embedder.shares(reading)) for reading in readings[1:])
     query_unit = unit(shares)
     return Difference(
-        query_map=to_map(_map(shares, preferred_unit - other_unit), shares.grid),
+        query=_map(readings[0].picture, shares, preferred_unit - other_unit),
         preferred_similarity=float(query_unit @ preferred_unit),
         other_similarity=float(query_unit @ other_unit),
         model=embedder.name,
-        query=picture_of(query),
-        query_geometry=shares.geometry,
-        preferred=picture_of(preferred),
-        other=picture_of(other),
+        preferred=readings[1].picture,
+        other=readings[2].picture,
     )
 
 
-def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) -> CellSimilarity:
-    """Which cell of the query goes with which cell of the match, and how much each pair gives.
+def place_matches(
+    query: ImageSource | Reading,
+    match: ImageSource | Reading,
+    *,
+    model: str | Path | Embedder = "mini",
+) -> CellSimilarity:
+    """Which cell of the query goes with which cell of the match, and how much each pair contributes.
 
-    Two cells match where each is the other's most alike by cosine of their shares: by share of
+    ``model`` and errors are those of ``difference``.
+
+    Two cells match where each is the other's most similar by cosine of their shares: by share of
     the similarity the cells with the largest features would win everywhere.
     """
-    a, b = embedder.shares(query), embedder.shares(match)
+    embedder = opened_with_shares(model, "matching cells")
+    readings = read_whole(query, embedder), read_whole(match, embedder)
+    a, b = (embedder.shares(reading) for reading in readings)
     query_values, match_values = a.values.double(), b.values.double()
     values = cell_similarity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
     cosines = cosine_similarity(query_values, match_values)
@@ -92,16 +128,12 @@ def place_matches(embedder: Embedder, query: ImageSource, match: ImageSource) ->
         for i, j in mutual_best_matches(cosines).tolist()
     ]
     return CellSimilarity(
-        values=to_map(values, (values.shape[0], values.shape[1])),
-        query_grid=a.grid,
-        match_grid=b.grid,
+        values=values.float().numpy(),
+        query=image_map(readings[0], values.sum(1), a.grid),
+        match=image_map(readings[1], values.sum(0), b.grid),
         matches=tuple(sorted(matches, key=lambda m: -m.contribution)),
         similarity=float(unit(a) @ unit(b)),
         model=embedder.name,
-        query=picture_of(query),
-        match=picture_of(match),
-        query_geometry=a.geometry,
-        match_geometry=b.geometry,
     )
 
 
@@ -110,6 +142,6 @@ def unit(shares: Shares) -> Tensor:
     return torch.nn.functional.normalize(shares.total.double(), dim=0)
 
 
-def _map(shares: Shares, target: Tensor) -> Tensor:
+def _map(picture: Picture, shares: Shares, target: Tensor) -> ImageMap:
     maps: Tensor = similarity_maps(shares.values.double(), shares.residual.double(), target[None])
-    return maps[0]
+    return ImageMap(picture, shares.geometry, maps[0].float().reshape(shares.grid).numpy())

@@ -20,6 +20,7 @@ from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, Record, VectorStore, record_id
+from lookalike.types import Progress, ProgressCallback
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 _BATCH = 32  # pictures that the model sees at once
@@ -41,23 +42,13 @@ class AddReport:
 
 
 @dataclass(frozen=True)
-class AddProgress:
-    """How far adding has come."""
-
-    done: int  # files
-    total: int
-    rate: float  # files a second since the first that was not known; 0 before it
-    remaining: float | None  # seconds; None while the rate is unknown
-
-
-@dataclass(frozen=True)
 class AddSettings:
     """How files are added."""
 
     metadata: Metadata | None = None  # of every file, or a function of its path
     keep_shares: bool = False
     workers: int | None = None  # decoding processes; None: as many as fit the machine
-    progress: Callable[[AddProgress], None] | None = None
+    progress: ProgressCallback | None = None  # told after each file
 
 
 def add_files(
@@ -283,7 +274,7 @@ class _Run:
         read = self._done - self._looked
         rate = read / max(time.monotonic() - self._start, 1e-6)
         remaining = (self._total - self._done) / rate if read else None
-        self._settings.progress(AddProgress(self._done, self._total, rate, remaining))
+        self._settings.progress(Progress("indexing", self._done, self._total, rate, remaining))
 
 
 def _pixels(found: DecodedFile) -> np.ndarray[Any, np.dtype[np.uint8]]:

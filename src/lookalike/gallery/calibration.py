@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lookalike import images
 from lookalike.errors import GalleryError, UnreadableImageError
-from lookalike.gallery.queries import existing_file
+from lookalike.gallery.query import existing_file
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.calibration import fit_logistic
 from lookalike.store import Snapshot
@@ -56,7 +56,7 @@ class Calibration:
         return cls(**values)
 
 
-def fit(positives: Tensor, negatives: Tensor, *, prior: float, source: str) -> Calibration:
+def fit_calibration(positives: Tensor, negatives: Tensor, *, prior: float, source: str) -> Calibration:
     """The curve for cosines of matching and of other pairs. Raises GalleryError where it can't be one."""
     if min(len(positives), len(negatives)) < _MIN_PAIRS:
         raise GalleryError(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from torch import Tensor
 
 from lookalike.errors import GalleryError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.adding import (
-    AddProgress,
     AddReport,
     AddSettings,
     Metadata,
@@ -27,23 +24,23 @@ from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription, describe
 from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.filters import Where
-from lookalike.gallery.hits import Hit, RecordExplainer
-from lookalike.gallery.nearest import Searcher, cosines, hits_of
+from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
-from lookalike.gallery.queries import (
+from lookalike.gallery.query import (
     Query,
     QuerySource,
-    ask_image,
-    ask_images,
-    ask_record,
-    ask_vector,
-    is_one_image,
+    existing_file,
+    image_query,
+    images_query,
+    is_vector,
+    record_query,
+    vector_query,
 )
-from lookalike.gallery.regions import Box, Polygon, ask_region
-from lookalike.gallery.reranking import Rerank, Reranking, explained_by
+from lookalike.gallery.regions import Box, Polygon, Region
+from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.results import Hit, Search, SearchResult, present
 from lookalike.images import list_images
-from lookalike.models.embedder import Embedder, Precision
-from lookalike.ops.attribution import similarity_maps
+from lookalike.models.embedder import Embedder, Precision, is_one_image
 from lookalike.store import (
     LanceStore,
     Manifest,
@@ -56,7 +53,7 @@ from lookalike.store import (
 )
 from lookalike.store.hnsw import build_accelerator, can_accelerate
 from lookalike.store.manifest import has_manifest
-from lookalike.types import FloatArray
+from lookalike.types import FloatArray, ProgressCallback
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings that a search may hold
 
@@ -159,7 +156,7 @@ class Gallery:
         ignore: Sequence[str] = (),
         prune: bool = False,
         workers: int | None = None,
-        progress: Callable[[AddProgress], None] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (searched to the bottom), a file, or many of them; what is known is not read again.
 
@@ -220,7 +217,7 @@ class Gallery:
 
     def search(
         self,
-        query: QuerySource,
+        query: QuerySource | Query,
         *,
         k: int = 10,
         box: Box | None = None,
@@ -232,21 +229,24 @@ class Gallery:
         min_probability: float | None = None,
         leave_self_out: bool = False,
         explain: bool = False,
-    ) -> list[Hit]:
-        """The k pictures most similar to a query, best first; an empty list where none is good enough.
+    ) -> SearchResult:
+        """The k pictures most similar to a query, best first; empty where none is good enough.
 
-        The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, or a
-        vector (D,). ``box`` (left, top, right, bottom) or ``polygon`` ((x, y), ...) in its original
-        pixels asks about a part of it (see ``regions``). ``where`` filters by metadata (see
-        ``parse_filter``). ``rerank`` re-orders the first ``shortlist`` hits (a name as in
+        The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, a vector
+        (D,), or a ``Query`` made before. ``box`` (left, top, right, bottom) or ``polygon`` ((x, y), ...)
+        in its original pixels asks about a part of it (see ``regions``). ``where`` filters by metadata
+        (see ``parse_filter``). ``rerank`` re-orders the first ``shortlist`` hits (a name as in
         ``make_reranker``, or a function). ``min_probability`` needs a calibrated gallery.
         ``leave_self_out`` leaves the query's own content out. ``explain`` gives each hit its
         ``query_map``, all of them by one product and without touching their files.
+
+        Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
+        for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, self.calibration)
-        asked = self._ask(query, box, polygon, explained=explain)
+        asked = self._ask(query, Region.of(box, polygon))
         if explain:
-            asked.shares  # noqa: B018  refuse before searching
+            asked.check_explainable()
         if leave_self_out and asked.id is None:
             raise ValueError("leave_self_out knows files, bytes and ids, not pictures in memory or vectors")
         found = self._searcher.shortlist(
@@ -255,57 +255,47 @@ class Gallery:
             where=where,
             without=asked.id if leave_self_out else None,
         )
-        before = found.ranking.indices[0].tolist()
         reranking = None
-        if rerank is not None and before:
+        if rerank is not None and len(found.ranking.indices[0]):
             reranking = Reranking(rerank, found, asked, self.embedder, self._store)
-        shown = hits_of(found, found.ranking if reranking is None else reranking(), k)
-        rows = [row for row, _ in shown]
-        similarities = cosines(found, rows)
-        maps = _query_maps(asked, found.ranking.gallery[rows]) if explain else [None] * len(rows)
-        position_before = {row: position for position, row in enumerate(before, start=1)}
-        curve = None if asked.is_region else self.calibration  # a part's cosines are of another kind
-        explainer = RecordExplainer(asked, self.embedder, self._store, explained_by(rerank))
-        hits = [
-            Hit(
-                rank=rank,
-                similarity=similarity,
-                score=similarity if reranking is None else score,
-                rank_before=position_before.get(row),
-                probability=None if curve is None else curve.probability(similarity),
-                query_map=query_map,
-                record=found.records[row],
-                _explain=explainer,
-                _lifts=None if reranking is None else partial(reranking.lifts, row),
-            )
-            for rank, ((row, score), similarity, query_map) in enumerate(
-                zip(shown, similarities, maps, strict=True), start=1
-            )
-        ]
-        return [hit for hit in hits if _is_enough(hit, min_similarity, min_probability)]
+        ranking = found.ranking if reranking is None else reranking()
+        search = Search(asked, found, self.embedder, self._store, reranking)
+        curve = None if asked.region is not None else self.calibration  # a part's cosines are of another kind
+        hits = present(search, ranking, k, curve=curve, with_maps=explain)
+        return SearchResult(
+            [h for h in hits if _is_enough(h, min_similarity, min_probability)], search, ranking
+        )
 
-    def _ask(self, query: QuerySource, box: Box | None, polygon: Polygon | None, *, explained: bool) -> Query:
-        if isinstance(query, np.ndarray | Tensor):
-            asked = ask_vector(query, self._manifest.width)
-        elif not is_one_image(query):
-            asked = ask_images(list(query), self.embedder)  # type: ignore[arg-type]
-        elif isinstance(query, str) and (record := self._record(query)):
-            if box is None and polygon is None:
-                return ask_record(record, self._store.embeddings([record.id])[0], self.embedder)
-            return self._ask(Path(record.path), box, polygon, explained=explained)
-        elif box is not None or polygon is not None:
-            return ask_region(query, self.embedder, box=box, polygon=polygon)  # type: ignore[arg-type]
-        else:
-            return ask_image(query, self.embedder, explained=explained)  # type: ignore[arg-type]
-        if box is not None or polygon is not None:
+    def _ask(self, query: QuerySource | Query, region: Region | None) -> Query:
+        """The query as a unit vector that knows where it comes from."""
+        if isinstance(query, Query):
+            if region is not None:
+                raise ValueError("this query has its region already; leave box and polygon out")
+            return query
+        if isinstance(query, str) and (record := self._record(query)):
+            if region is None:
+                return record_query(record, self._store.embeddings([record.id])[0], self.embedder)
+            query = existing_file(record)
+        if not is_vector(query) and is_one_image(query):
+            return image_query(query, self.embedder, region)  # type: ignore[arg-type]
+        if region is not None:
             raise ValueError("a region is a part of one image; ask with one image")
-        return asked
+        if is_vector(query):
+            return vector_query(query, self._manifest.width)
+        return images_query(list(query), self.embedder)  # type: ignore[arg-type]
 
     def _record(self, id: str) -> Record | None:
         """The record with this id, unless a file has that name."""
         if Path(id).exists():
             return None
         return next(iter(self._store.records([id])), None)
+
+    def embedding(self, id: str) -> FloatArray:
+        """The unit embedding of a record: (D,) float32. Raises GalleryError for an unknown id."""
+        found = self._store.embeddings([id])
+        if not len(found):
+            raise GalleryError(f"the gallery has no picture {id}; list them with records()")
+        return np.asarray(found[0], dtype=np.float32)
 
     # --- looking after it ---------------------------------------------------------------------
 
@@ -370,7 +360,7 @@ class Gallery:
             source = (
                 "altered copies of the gallery's pictures, and the nearest other picture to each; no labels"
             )
-        result = calibrating.fit(*found, prior=prior, source=source)
+        result = calibrating.fit_calibration(*found, prior=prior, source=source)
         self._manifest = replace(self._manifest, calibration=result.to_dict())
         if self.uri is not None:
             write_manifest(self.uri, self._manifest)
@@ -388,13 +378,6 @@ def _check_limits(
         raise ValueError(f"k and shortlist are 1 or more, got {k} and {shortlist}")
     if min_probability is not None and calibration is None:
         raise GalleryError("this gallery has no probabilities yet; run calibrate first")
-
-
-def _query_maps(asked: Query, matches: Tensor) -> list[FloatArray]:
-    """The query's map for each of K matches (K, D), from one product: each (h, w)."""
-    shares = asked.shares
-    maps = similarity_maps(shares.values, shares.residual, matches)  # (K, N)
-    return list(maps.reshape(len(matches), *shares.grid).numpy())
 
 
 def _is_enough(hit: Hit, min_similarity: float | None, min_probability: float | None) -> bool:

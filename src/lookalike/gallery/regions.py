@@ -1,4 +1,4 @@
-"""A part of an image as a query: seen in its surroundings and seen alone, in equal parts.
+"""A region of an image as shares: seen in its surroundings and seen alone, in equal parts.
 
 In its surroundings: the shares of the whole image that lie inside (Stylianou, Souvenir, Pless,
 WACV 2019); that finds scenes that hold the same thing. Alone: the part cut out, at the model's full
@@ -10,46 +10,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn import functional as F
 
-from lookalike import images
-from lookalike.gallery.query import Query, content_id
-from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.embedder import Embedder
 from lookalike.ops.regrid import cell_coverage, mask_coverage
-from lookalike.types import Geometry, Shares
+from lookalike.types import Geometry, Picture, Reading, Shares
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels
 Polygon = Sequence[tuple[float, float]]  # (x, y) in original pixels
 _PixelBox = tuple[int, int, int, int]  # left, top, right, bottom, inside the image
 
 
-def ask_region(
-    source: ImageSource, embedder: Embedder, *, box: Box | None = None, polygon: Polygon | None = None
-) -> Query:
-    """A part of an image, a box or the inside of a polygon; its shares lie on the grid of the part.
+@dataclass(frozen=True)
+class Region:
+    """A part of an image: a box or the inside of a polygon, in pixels of the original."""
 
-    Raises ValueError for a region that is empty or lies outside the image.
+    box: Box | None
+    polygon: tuple[tuple[float, float], ...] | None  # (x, y) of its corners
+
+    @classmethod
+    def of(cls, box: Box | None, polygon: Polygon | None) -> Region | None:
+        """The region that is named; None without one. Raises ValueError where both are given."""
+        if box is not None and polygon is not None:
+            raise ValueError("a region is a box or a polygon; got both, leave one out")
+        if box is None and polygon is None:
+            return None
+        return cls(box, None if polygon is None else tuple((float(x), float(y)) for x, y in polygon))
+
+    def mask(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """The pixels inside a polygon, (H, W) bool; None for a box."""
+        return None if self.polygon is None else _polygon_mask(self.polygon, size)
+
+
+def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Shares:
+    """The shares of a part of an image, on the grid of the part; two forward passes.
+
+    Raises ValueError for a region that is empty or lies outside the image, and
+    UnsupportedMethodError for a model without shares.
     """
-    picture = images.load(source)
-    mask = None if polygon is None else _polygon_mask(polygon, picture.original_size)
-    pixels = _bounds(mask) if mask is not None else _pixel_box(box, picture.original_size)
-    whole = embedder.shares(picture)
-    alone = embedder.shares(picture.image.crop(pixels))
-    alone = replace(alone, geometry=_moved(alone.geometry, pixels, picture.original_size))
+    size = reading.picture.original_size
+    mask = region.mask(size)
+    pixels = _bounds(mask) if mask is not None else _pixel_box(region.box, size)
+    whole = embedder.shares(reading)
+    alone = embedder.shares(_cut_out(reading.picture, pixels))
+    alone = replace(alone, geometry=_moved(alone.geometry, pixels, size))
     if mask is not None:
         alone = _inside(alone, mask)
     values = _unit_sum(_spread(whole, alone, mask)) + _unit_sum(alone.values, alone.residual)
     residual = alone.residual / _length(alone.values.sum(0) + alone.residual)
-    shares = Shares(values, residual, alone.grid, alone.geometry)
-    unit = F.normalize(shares.total, dim=0)
-    return Query(unit, source=source, shares=shares, is_region=True, id=content_id(source))
+    return Shares(values, residual, alone.grid, alone.geometry)
+
+
+def _cut_out(picture: Picture, pixels: _PixelBox) -> Picture:
+    """The part of a picture; one decoded at reduced scale is cut at that scale."""
+    height, width = picture.original_size
+    left, top, right, bottom = pixels
+    x, y = picture.image.width / width, picture.image.height / height
+    box = (math.floor(left * x), math.floor(top * y), math.ceil(right * x), math.ceil(bottom * y))
+    return Picture(picture.image.crop(box), (bottom - top, right - left), picture.name)
 
 
 def _spread(whole: Shares, part: Shares, mask: NDArray[np.bool_] | None) -> Tensor:

@@ -61,8 +61,8 @@ def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
     digest = hashlib.sha256(data).hexdigest()
     if preprocessing is None:
         return DecodedFile(path, digest, len(data), mtime_ns, None, None)
-    pixels, geometry = read(data, preprocessing, name=path)
-    return DecodedFile(path, digest, len(data), mtime_ns, pixels, geometry)
+    reading = read(data, preprocessing, name=path)
+    return DecodedFile(path, digest, len(data), mtime_ns, reading.pixels, reading.geometry)
 
 
 def read_all(
@@ -86,7 +86,7 @@ def read_all(
 
 def _pixels_of(item: Future[DecodedFile] | ImageSource, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     if not isinstance(item, Future):
-        return read(item, preprocessing)[0]
+        return read(item, preprocessing).pixels
     pixels = item.result().pixels
     assert pixels is not None
     return pixels

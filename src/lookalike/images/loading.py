@@ -180,7 +180,8 @@ def _from_bytes(
                 draft_size = _draft(file, at_least)
             file.load()
             image = _upright_rgb(file)
-    return Picture(image, draft_size or (image.height, image.width), name)
+            format = file.format or ""
+    return Picture(image, draft_size or (image.height, image.width), name, format)
 
 
 def _from_image(source: Image.Image, limits: Limits, name: str) -> Picture:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lookalike.models.avsl_network import AvslNetwork
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
-from lookalike.types import Geometry
+from lookalike.types import Geometry, Reading
 
 _BATCH = 16  # images; maps of their nodes take some 2 MiB an image
 
@@ -46,7 +46,7 @@ class AvslModel:
         return cls(Embedder.load(model, device=device))
 
     @torch.inference_mode()
-    def nodes(self, sources: Sequence[ImageSource]) -> Nodes:
+    def nodes(self, sources: Sequence[ImageSource | Reading]) -> Nodes:
         """Embeddings and certainties of B images at three levels, on the CPU.
 
         Raises UnreadableImageError, naming the file, at the first that can't be read.
@@ -78,7 +78,7 @@ class AvslModel:
         )
 
     @torch.inference_mode()
-    def shares(self, source: ImageSource) -> NodeShares:
+    def shares(self, source: ImageSource | Reading) -> NodeShares:
         """One image's nodes and what each cell gives to them."""
         tensor, geometry = self.embedder.tensor(source)
         levels = self.network(tensor)

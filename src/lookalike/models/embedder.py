@@ -27,7 +27,7 @@ from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, model_config, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Geometry, Picture, ProgressCallback, Shares, tracked
+from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
@@ -96,9 +96,9 @@ class Embedder:
 
     # --- embedding ----------------------------------------------------------------------------
 
-    def read(self, source: ImageSource) -> tuple[_Pixels, Geometry]:
-        """One image as the network will see it, uint8 RGB (H, W, 3), and its geometry."""
-        return image_files.read(source, self.preprocessing)
+    def read(self, source: ImageSource | Reading) -> Reading:
+        """One image decoded once and prepared for the network; a Reading of this model as it is."""
+        return source if isinstance(source, Reading) else image_files.read(source, self.preprocessing)
 
     def embed(
         self,
@@ -119,7 +119,7 @@ class Embedder:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
-        several = cast(Iterable[ImageSource], [images] if _is_one_image(images) else images)
+        several = cast(Iterable[ImageSource], [images] if is_one_image(images) else images)
         if progress is not None and not isinstance(several, Sized):
             several = list(several)
         total = len(several) if isinstance(several, Sized) else 0
@@ -189,12 +189,13 @@ class Embedder:
 
     # --- explaining ---------------------------------------------------------------------------
 
-    def shares(self, source: ImageSource) -> Shares:
+    def shares(self, source: ImageSource | Reading) -> Shares:
         """One image's embedding as the sum of what each cell contributed, in fp32.
 
         Raises UnsupportedMethodError where the model's pooling can't be split over cells.
         """
-        return self.pixel_shares(*self.read(source))
+        reading = self.read(source)
+        return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
     def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
@@ -204,13 +205,13 @@ class Embedder:
         values, grid = merged_shares(at_scales, self.scale_power)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
-    def tensor(self, source: ImageSource) -> tuple[Tensor, Geometry]:
+    def tensor(self, source: ImageSource | Reading) -> tuple[Tensor, Geometry]:
         """One normalized image (1, 3, H, W) float32 on the embedder's device, and its geometry.
 
         For explainers that run the network themselves.
         """
-        pixels, geometry = self.read(source)
-        return self._to_tensor(pixels[None]), geometry
+        reading = self.read(source)
+        return self._to_tensor(reading.pixels[None]), reading.geometry
 
     # --- fitting to one's own images ----------------------------------------------------------
 
@@ -337,7 +338,7 @@ class Embedder:
         return digest.hexdigest()
 
 
-def _is_one_image(source: object) -> bool:
+def is_one_image(source: object) -> bool:
     """Whether this is a single image for ``embed``, not a collection of images.
 
     An array of two or three dimensions is one image, one of four dimensions a batch of them.

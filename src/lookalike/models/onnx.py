@@ -51,7 +51,9 @@ class OnnxEmbedder:
         step = self._batch or batch_size
         outputs = []
         for start in range(0, len(sources), step):
-            pixels = np.stack([images.read(s, self.preprocessing)[0] for s in sources[start : start + step]])
+            pixels = np.stack(
+                [images.read(s, self.preprocessing).pixels for s in sources[start : start + step]]
+            )
             outputs.append(self._run(images.normalize(pixels, self.preprocessing)))
         return F.normalize(torch.from_numpy(np.concatenate(outputs)).float(), dim=1)
 

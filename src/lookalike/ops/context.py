@@ -27,9 +27,10 @@ def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> F
     Alpha expansion (``expand``) of the query and of all candidates at once, within the shortlist and
     from cosines alone. An item weighs ``cosine ** alpha``, itself 1, and nothing at or below zero.
 
+    >>> import torch
     >>> expanded_cosines(torch.tensor([[[1.0, 0.6], [0.6, 1.0]]]), n=1, alpha=1.0)
-    tensor([[[1.0000, 1.0000],
-             [1.0000, 1.0000]]])
+    tensor([[[1.0000, 0.9692],
+             [0.9692, 1.0000]]])
     """
     nearest = cosines.topk(min(n + 1, cosines.shape[1]), dim=2)
     kept = nearest.values.clamp(min=0).pow(alpha)

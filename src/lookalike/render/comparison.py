@@ -13,7 +13,7 @@ from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.placement import fitted
 from lookalike.render.ranges import per_percent
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, FloatArray, Geometry, Picture
+from lookalike.types import Explanation, ImageMap, Picture
 
 
 def strip(
@@ -55,17 +55,17 @@ class _Tiles:
         self.first = explanations[0]
         self.limit = explanation_limit(explanations, colors)
         self.sheet, self.colors, self.side, self.smooth = sheet, colors, side, smooth
-        self.height = max(self.fitted(each.match)[0] for each in explanations)
+        self.height = max(self.fitted(each.match.picture)[0] for each in explanations)
 
     def query(self) -> Image.Image:
         """The column with the query's photo."""
-        image = photo(self.first.query, self.fitted(self.first.query))
-        return self._column("query", self.first.query.name, [centered(image, self.side, self.height)])
+        picture = self.first.query.picture
+        image = photo(picture, self.fitted(picture))
+        return self._column("query", picture.name, [centered(image, self.side, self.height)])
 
     def draw(self, rank: int, explanation: Explanation) -> Image.Image:
         """The column of one match."""
-        match = self._painted(explanation.match, explanation.match_map, explanation.match_geometry)
-        query = self._painted(explanation.query, explanation.query_map, explanation.query_geometry)
+        match, query = self._painted(explanation.match), self._painted(explanation.query)
         images = [centered(match, self.side, self.height), centered(query, self.side)]
         return self._column(f"{rank}.  {explanation.similarity:.3f}", explanation.match.name, images)
 
@@ -73,12 +73,10 @@ class _Tiles:
         """Size (H, W) of a picture in a column."""
         return fitted(picture.original_size, (round(self.side * 1.2), self.side))
 
-    def _painted(self, picture: Picture, values: FloatArray, geometry: Geometry) -> Image.Image:
+    def _painted(self, side: ImageMap) -> Image.Image:
         return painted(
-            picture,
-            self.fitted(picture),
-            per_percent(values),
-            geometry,
+            per_percent(side),
+            self.fitted(side.picture),
             limit=self.limit,
             colors=self.colors,
             smooth=self.smooth,
@@ -113,7 +111,7 @@ def _check(explanations: Sequence[Explanation], columns: int) -> None:
     if columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
     for what, values in (
-        ("query", {(each.query.name, each.query.original_size) for each in explanations}),
+        ("query", {(each.query.name, each.query.picture.original_size) for each in explanations}),
         ("method", {(each.method, each.additive) for each in explanations}),
         ("model", {each.model for each in explanations}),
     ):

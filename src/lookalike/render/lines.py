@@ -16,7 +16,7 @@ from lookalike.render.placement import canvas_box
 from lookalike.render.text import INK, MUTED, PAPER, Color, disc, text_line
 from lookalike.types import CellMatch, CellSimilarity, Geometry
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # OKLCH, from the smallest contribution drawn to the largest: violet, magenta, orange, yellow
 _ANCHORS = ((0.55, 0.19, 295.0), (0.63, 0.21, 350.0), (0.76, 0.16, 58.0), (0.90, 0.17, 100.0))
@@ -63,25 +63,28 @@ def _photos(cell_similarity: CellSimilarity, links: Sequence[_Link], sheet: Shee
     """Titles, and below them both photos with the links drawn over them."""
     gap = 3 * sheet.gap
     query_size, match_size = justified(
-        cell_similarity.query.original_size, cell_similarity.match.original_size, sheet.inner, gap
+        cell_similarity.query.picture.original_size,
+        cell_similarity.match.picture.original_size,
+        sheet.inner,
+        gap,
     )
     photos = [
-        _quiet(photo(cell_similarity.query, query_size)),
-        _quiet(photo(cell_similarity.match, match_size)),
+        _quiet(photo(cell_similarity.query.picture, query_size)),
+        _quiet(photo(cell_similarity.match.picture, match_size)),
     ]
     ends = [
         (
             _cell(
                 link.match.query_cell,
-                cell_similarity.query_geometry,
-                cell_similarity.query_grid,
+                cell_similarity.query.geometry,
+                cell_similarity.query.grid,
                 query_size,
                 0,
             ),
             _cell(
                 link.match.match_cell,
-                cell_similarity.match_geometry,
-                cell_similarity.match_grid,
+                cell_similarity.match.geometry,
+                cell_similarity.match.grid,
                 match_size,
                 query_size[1] + gap,
             ),
@@ -99,7 +102,7 @@ def _photos(cell_similarity: CellSimilarity, links: Sequence[_Link], sheet: Shee
 
 def _cell(
     cell: tuple[int, int], geometry: Geometry, grid: tuple[int, int], size: tuple[int, int], offset: int
-) -> Box:
+) -> _Box:
     """The cell's box on the scene, cut to its photo of size (H, W) that starts at column offset."""
     left, top, right, bottom = canvas_box(geometry.cell_box(*cell, grid), geometry, size)
     x = np.clip([left, right], 0, size[1] - 1) + offset
@@ -108,7 +111,7 @@ def _cell(
 
 
 def _drawn(
-    scene: Image.Image, links: Sequence[_Link], ends: Sequence[tuple[Box, Box]], sheet: Sheet
+    scene: Image.Image, links: Sequence[_Link], ends: Sequence[tuple[_Box, _Box]], sheet: Sheet
 ) -> Image.Image:
     """The scene with outlined cells, lines and numbers; the best link lies on top."""
     layer = Image.new("RGBA", (scene.width * _FINER, scene.height * _FINER))
@@ -172,7 +175,7 @@ def _on_paper(badge: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", badge.size, (*PAPER, 255)), badge).convert("RGB")
 
 
-def _center(box: Box) -> tuple[float, float]:
+def _center(box: _Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 

@@ -10,16 +10,14 @@ from PIL import Image
 from lookalike.render.colors import Palette, palette
 from lookalike.render.placement import fitted, place, seen
 from lookalike.render.ranges import checked_map, per_percent, shared_limit
-from lookalike.types import Explanation, FloatArray, Geometry, Picture
+from lookalike.types import Explanation, ImageMap, Picture
 
 _UNSEEN = (206, 206, 206)  # gray that covers what the network did not see
 _UNSEEN_OPACITY = 0.55
 
 
 def overlay(
-    picture: Picture,
-    values: FloatArray,
-    geometry: Geometry,
+    image_map: ImageMap,
     *,
     limit: float | None = None,
     colors: str = "lookalike",
@@ -38,13 +36,12 @@ def overlay(
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
     chosen = palette(colors)
-    largest = min(max_side, max(picture.original_size))
-    size = fitted(picture.original_size, (largest, largest))
+    original = image_map.picture.original_size
+    largest = min(max_side, max(original))
+    values = image_map.values
     return painted(
-        picture,
-        size,
-        values,
-        geometry,
+        image_map,
+        fitted(original, (largest, largest)),
         limit=shared_limit([values], signed=chosen.signed) if limit is None else _checked_limit(limit),
         colors=chosen,
         smooth=smooth,
@@ -64,9 +61,9 @@ def query_overlay(
 
     ``among`` names explanations that are shown beside it and share the range as well.
     """
-    side = (explanation.query, explanation.query_map, explanation.query_geometry)
     limit = explanation_limit([explanation, *among], palette(colors))
-    return _overlay_per_percent(*side, limit, colors, max_side, smooth)
+    density = per_percent(explanation.query)
+    return overlay(density, limit=limit, colors=colors, max_side=max_side, smooth=smooth)
 
 
 def match_overlay(
@@ -78,35 +75,20 @@ def match_overlay(
     smooth: bool = True,
 ) -> Image.Image:
     """The match under its map, as ``query_overlay`` shows the query: RGB."""
-    side = (explanation.match, explanation.match_map, explanation.match_geometry)
     limit = explanation_limit([explanation, *among], palette(colors))
-    return _overlay_per_percent(*side, limit, colors, max_side, smooth)
-
-
-def _overlay_per_percent(
-    picture: Picture,
-    values: FloatArray,
-    geometry: Geometry,
-    limit: float,
-    colors: str,
-    max_side: int,
-    smooth: bool,
-) -> Image.Image:
-    density = per_percent(values)
-    return overlay(picture, density, geometry, limit=limit, colors=colors, max_side=max_side, smooth=smooth)
+    density = per_percent(explanation.match)
+    return overlay(density, limit=limit, colors=colors, max_side=max_side, smooth=smooth)
 
 
 def explanation_limit(explanations: Sequence[Explanation], colors: Palette) -> float:
     """The end of the colors, per 1 % of the area seen, over all maps of the explanations."""
-    maps = [values for each in explanations for values in (each.query_map, each.match_map)]
-    return shared_limit([per_percent(checked_map(values)) for values in maps], signed=colors.signed)
+    maps = [per_percent(side).values for each in explanations for side in (each.query, each.match)]
+    return shared_limit(maps, signed=colors.signed)
 
 
 def painted(
-    picture: Picture,
+    image_map: ImageMap,
     size: tuple[int, int],
-    values: FloatArray,
-    geometry: Geometry,
     *,
     limit: float,
     colors: Palette,
@@ -119,13 +101,16 @@ def painted(
     ``gray`` in [0, 1] takes that much of the photo's own color away, so that a brown floor and an
     orange map stay two things. Raises ValueError for a geometry of an image of another size.
     """
+    picture, geometry = image_map.picture, image_map.geometry
     if geometry.original_size != picture.original_size:
         raise ValueError(
             f"the map's geometry is that of an image of {geometry.original_size} (H, W) pixels, but "
             f"{picture.name!r} has {picture.original_size}; are query and match exchanged?"
         )
     image = photo(picture, size)
-    color = colors.colorize(place(values, geometry, size, smooth=smooth), limit)  # (H, W, 4)
+    color = colors.colorize(
+        place(checked_map(image_map.values), geometry, size, smooth=smooth), limit
+    )  # (H, W, 4)
     unseen = ~seen(geometry, size)
     color[unseen] = 0
     muted = Image.blend(image, image.convert("L").convert("RGB"), gray) if gray else image

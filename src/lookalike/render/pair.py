@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
 from PIL import Image
 
-from lookalike.render.colors import Palette, palette
+from lookalike.render.colors import palette
 from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
 from lookalike.render.legend import legend, three_digits, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.ranges import per_percent
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, FloatArray, Geometry, Picture
+from lookalike.types import Explanation, ImageMap
 
 
 def side_by_side(
@@ -27,13 +27,15 @@ def side_by_side(
     """
     sheet, chosen = Sheet(width), palette(colors)
     limit = explanation_limit([explanation], chosen)
-    sizes = justified(
-        explanation.query.original_size, explanation.match.original_size, sheet.inner, sheet.gap
-    )
-    query = _Side("query", explanation.query, explanation.query_map, explanation.query_geometry, sizes[0])
-    match = _Side("match", explanation.match, explanation.match_map, explanation.match_geometry, sizes[1])
-    columns = [side.column(sheet, chosen, limit, smooth) for side in (query, match)]
-    geometries = (explanation.query_geometry, explanation.match_geometry)
+    sides = {"query": explanation.query, "match": explanation.match}
+    query_size, match_size = (side.picture.original_size for side in sides.values())
+    sizes = justified(query_size, match_size, sheet.inner, sheet.gap)
+    draw = partial(painted, limit=limit, colors=chosen, smooth=smooth, gray=chosen.gray)
+    columns = [
+        _column(role, side, draw(per_percent(side), size), sheet)
+        for (role, side), size in zip(sides.items(), sizes, strict=True)
+    ]
+    geometries = [side.geometry for side in sides.values()]
     scale = legend(chosen, limit, unit_of(explanation.additive), sheet, geometries=geometries)
     return composed(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
 
@@ -53,24 +55,8 @@ def _missing(explanation: Explanation) -> str:
     return f"residual {query}" if query == match else f"residual {query} (query), {match} (match)"
 
 
-class _Side(NamedTuple):
-    role: str
-    picture: Picture
-    values: FloatArray
-    geometry: Geometry
-    size: tuple[int, int]
-
-    def column(self, sheet: Sheet, colors: Palette, limit: float, smooth: bool) -> Image.Image:
-        """Title, photo, and photo under the map, below each other."""
-        under_map = painted(
-            self.picture,
-            self.size,
-            per_percent(self.values),
-            self.geometry,
-            limit=limit,
-            colors=colors,
-            smooth=smooth,
-            gray=colors.gray,
-        )
-        title = side_title(self.role, self.picture.name, sheet, self.size[1])
-        return stack([title, photo(self.picture, self.size), under_map], sheet.gap // 2)
+def _column(role: str, side: ImageMap, under_map: Image.Image, sheet: Sheet) -> Image.Image:
+    """Title, photo, and photo under the map, below each other."""
+    size = (under_map.height, under_map.width)
+    title = side_title(role, side.name, sheet, size[1])
+    return stack([title, photo(side.picture, size), under_map], sheet.gap // 2)

@@ -9,14 +9,14 @@ from lookalike.render.layout import Sheet, composed, framed, row, side_title, st
 from lookalike.render.legend import legend, number, three_digits
 from lookalike.render.overlay import painted, photo
 from lookalike.render.placement import fitted
-from lookalike.render.ranges import checked_map, per_percent, shared_range
+from lookalike.render.ranges import per_percent, shared_range
 from lookalike.render.text import MUTED, Color, text_line
-from lookalike.types import Difference, FloatArray, Picture
+from lookalike.types import Difference, ImageMap, Picture
 
 _UNIT = "difference of the contributions per 1 % of the area seen"
 
 
-def difference(difference: Difference, *, width: int = 1200, smooth: bool = True) -> Image.Image:
+def preference(difference: Difference, *, width: int = 1200, smooth: bool = True) -> Image.Image:
     """The query under its signed map, and beside it both candidates with their similarities: RGB.
 
     Orange cells speak for the preferred match, blue ones for the other; the candidates' frames
@@ -24,9 +24,9 @@ def difference(difference: Difference, *, width: int = 1200, smooth: bool = True
     map that is not finite and a width that is too small.
     """
     sheet, colors = Sheet(width), palette("lookalike")
-    values = per_percent(checked_map(difference.query_map))
-    limit = shared_range(values)[1]
-    query = _query(difference, values, limit, sheet, colors, smooth)
+    density = per_percent(difference.query)
+    limit = shared_range(density.values)[1]
+    query = _query(density, limit, sheet, colors, smooth)
     room = (max(query.height, round(sheet.inner * 0.44)), sheet.inner - query.width - 2 * sheet.gap)
     body = row([query, _candidates(difference, sheet, room, colors)], 2 * sheet.gap)
     ends = ("for the other", "for the preferred")
@@ -47,21 +47,17 @@ def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
     )
 
 
-def _query(
-    difference: Difference, values: FloatArray, limit: float, sheet: Sheet, colors: Palette, smooth: bool
-) -> Image.Image:
+def _query(density: ImageMap, limit: float, sheet: Sheet, colors: Palette, smooth: bool) -> Image.Image:
     side = round(sheet.inner * 0.58)
     under_map = painted(
-        difference.query,
-        fitted(difference.query.original_size, (side, side)),
-        values,
-        difference.query_geometry,
+        density,
+        fitted(density.picture.original_size, (side, side)),
         limit=limit,
         colors=colors,
         smooth=smooth,
         gray=colors.gray,
     )
-    return stack([side_title("query", difference.query.name, sheet, side), under_map], sheet.gap // 2)
+    return stack([side_title("query", density.name, sheet, side), under_map], sheet.gap // 2)
 
 
 def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], colors: Palette) -> Image.Image:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from lookalike.types import FloatArray
+from lookalike.types import FloatArray, ImageMap
 
 
 def shared_range(*maps: FloatArray) -> tuple[float, float]:
@@ -28,14 +29,15 @@ def shared_limit(maps: Sequence[FloatArray], *, signed: bool) -> float:
     return limit if signed else max(0.0, *(float(values.max()) for values in maps))
 
 
-def per_percent(values: FloatArray) -> FloatArray:
-    """The map (h, w) in its unit per 1 % of the view, whatever the number of its cells.
+def per_percent(image_map: ImageMap) -> ImageMap:
+    """The map in its unit per 1 % of the view, whatever the number of its cells.
 
     A value per cell says more or less according to how large the cell is, so maps on a 7x7 and on
     a 10x14 grid cannot share colors. Per 1 % of the area that the network saw they can: the mean
     over the map, times 100, is the sum of the original map.
     """
-    return (values * (values.size / 100)).astype(np.float32)
+    values = checked_map(image_map.values)
+    return replace(image_map, values=(values * (values.size / 100)).astype(np.float32))
 
 
 def checked_map(values: FloatArray) -> FloatArray:

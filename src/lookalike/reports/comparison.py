@@ -1,4 +1,4 @@
-"""A comparison of two models for somebody else: one HTML file, the pairs side by side under both maps."""
+"""Report of a comparison of two models: one HTML file with metrics, and pairs under the maps of both."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lookalike import render
-from lookalike.evaluation.comparison import Case, Compared, Comparison, ExplainedHit
-from lookalike.reports.evaluation import made_by, metric_title, photo
+from lookalike.evaluation.comparison import Case, Comparison, ExplainedHit
+from lookalike.reports.evaluation import file_thumbnail, made_by
 from lookalike.reports.page import data_uri, page
 from lookalike.types import Explanation
 
-_SIDE = 260  # pixels of the longer side of a picture
+_SIDE = 260  # pixels of the longer side of an image
 _SIGNIFICANT = 0.05
 _COLORS = ("#8f959e", "#d98a3d", "#4b87c5", "#d4d6da")  # both, first, second, neither
 
 
-def comparison_report(compared: Compared) -> str:
-    """The report as HTML; without maps where the embeddings came without models."""
-    found = compared.comparison
+def comparison_report(found: Comparison) -> str:
+    """Return the report as HTML; without maps if the embeddings came without models."""
     groups = [
         {
             "title": f"{name} is right, {other} is not",
-            "cases": [_case(case, found, other) for case in compared.cases if case.right == name],
+            "cases": [_case(case, found, other) for case in found.cases if case.right == name],
         }
         for name, other in ((found.first, found.second), (found.second, found.first))
     ]
@@ -45,16 +44,14 @@ def comparison_report(compared: Compared) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """The first metric in a sentence: which model is ahead, and whether that is more than chance."""
+    """The first metric in a sentence: which model is ahead, and whether significantly."""
     first = found.metrics[0]
     better, other = (found.second, found.first) if first.difference > 0 else (found.first, found.second)
-    values = (
-        f"{metric_title(first.metric)} is {first.first:.1%} for {found.first} and {first.second:.1%} for "
-    )
+    values = f"{first.title} is {first.first:.1%} for {found.first} and {first.second:.1%} for "
     values += f"{found.second} over {found.n_queries:,} queries"
     if first.p_value > _SIGNIFICANT:
-        return f"{values}: on these queries neither is shown to be better (p = {_p(first.p_value)})."
-    return f"{values}: {better} is ahead of {other} by more than chance allows (p = {_p(first.p_value)})."
+        return f"{values}: the difference is not significant (p = {_p(first.p_value)})."
+    return f"{values}: {better} is significantly better than {other} (p = {_p(first.p_value)})."
 
 
 def _p(value: float) -> str:
@@ -64,7 +61,7 @@ def _p(value: float) -> str:
 def _metrics(found: Comparison) -> list[dict[str, str]]:
     return [
         {
-            "name": metric_title(each.metric),
+            "name": each.title,
             "first": f"{each.first:.1%}",
             "second": f"{each.second:.1%}",
             "difference": f"{100 * each.difference:+.1f}",
@@ -142,22 +139,22 @@ def _case(case: Case, found: Comparison, other: str) -> dict[str, object]:
         "label": case.label,
         "other": other,
         "rank": f"{case.rank_of_other:,}",
-        "match": _called(case.match),
-        "mistaken": _called(case.mistaken),
-        "photos": [photo(Path(file), _SIDE) or "" for file in files],
+        "match": _caption(case.match),
+        "mistaken": _caption(case.mistaken),
+        "photos": [file_thumbnail(Path(file), _SIDE) or "" for file in files],
         "ways": [
-            _way(model, right, wrong)
+            _maps_row(model, right, wrong)
             for model, matches, mistakes in sides
             for right, wrong in zip(matches, mistakes, strict=True)
         ],
     }
 
 
-def _called(hit: ExplainedHit) -> str:
+def _caption(hit: ExplainedHit) -> str:
     return f"{hit.label}, {Path(hit.path).name}"
 
 
-def _way(model: str, right: Explanation, wrong: Explanation) -> dict[str, object]:
+def _maps_row(model: str, right: Explanation, wrong: Explanation) -> dict[str, object]:
     """One model's maps of both pairs by one method, in one color range."""
     both = (right, wrong)
     return {

@@ -1,4 +1,4 @@
-"""An evaluation for somebody else: one HTML file with metrics, and what the worst classes look like."""
+"""Report of an evaluation: one HTML file with metrics and images of the worst classes."""
 
 from __future__ import annotations
 
@@ -11,30 +11,24 @@ from lookalike.errors import UnreadableImageError
 from lookalike.evaluation import ClassMetrics, Evaluation, Retrieved
 from lookalike.reports.page import data_uri, page, thumbnail
 
-_SIDE = 180  # pixels of the longer side of a picture
-_N_CLASSES, _N_QUERIES, _N_HITS = 8, 2, 5  # that are shown with pictures
+_SIDE = 180  # pixels of the longer side of a thumbnail
+_N_CLASSES, _N_QUERIES, _N_HITS = 8, 2, 5  # shown with images
 _N_ROWS = 25  # classes in the table
-_TITLES = {
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "mean_average_precision": "mAP",
-    "mean_reciprocal_rank": "MRR",
-}
 
 
-def evaluation_report(evaluation: Evaluation, retrieved: Retrieved) -> str:
-    """The report as HTML; without pictures where the embeddings came without files."""
+def evaluation_report(evaluation: Evaluation) -> str:
+    """Return the report as HTML; without images if the embeddings came without files."""
     model = f" with {evaluation.model}" if evaluation.model else ""
     first, n_images = evaluation.metrics[0], evaluation.n_gallery
     return page(
         "evaluation.html",
         title=f"Retrieval on {evaluation.source}{model}",
-        summary=f"{metric_title(first.metric)} is {first.value:.1%} ({first.low:.1%} to {first.high:.1%}): "
+        summary=f"{first.title} is {first.value:.1%} ({first.low:.1%} to {first.high:.1%}): "
         f"{evaluation.n_queries:,} queries, {n_images:,} images, {evaluation.n_classes:,} classes.",
         metrics=_metrics(evaluation),
         classes=[_class_row(each) for each in evaluation.classes[:_N_ROWS]],
         n_more=max(0, len(evaluation.classes) - _N_ROWS),
-        worst=_worst(evaluation.classes[:_N_CLASSES], retrieved),
+        worst=_worst(evaluation.classes[:_N_CLASSES], evaluation.retrieved),
         n_hits=_N_HITS,
         left_out=evaluation.left_out,
         rules=evaluation.rules,
@@ -42,18 +36,13 @@ def evaluation_report(evaluation: Evaluation, retrieved: Retrieved) -> str:
     )
 
 
-def metric_title(metric: str) -> str:
-    """How a metric is called in a table."""
-    return _TITLES.get(metric, metric.replace("recall_at_", "Recall@"))
-
-
 def made_by() -> str:
-    """When a report was made, and by which version."""
+    """A line that says when a report was made, and by which version."""
     return f"Made {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}."
 
 
-def photo(path: Path, side: int = _SIDE) -> str | None:
-    """A small picture of a file for a page; None where it can't be read any more."""
+def file_thumbnail(path: Path, side: int = _SIDE) -> str | None:
+    """A thumbnail of an image file as a data URI; None if it can't be read any more."""
     try:
         return data_uri(thumbnail(images.load(path, at_least=(side, side)).image, side))
     except UnreadableImageError:
@@ -63,7 +52,7 @@ def photo(path: Path, side: int = _SIDE) -> str | None:
 def _metrics(evaluation: Evaluation) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
         {
-            "name": metric_title(each.metric),
+            "name": each.title,
             "value": f"{each.value:.1%}",
             "interval": f"{each.low:.1%} to {each.high:.1%}",
             "low": round(100 * each.low, 2),
@@ -90,13 +79,12 @@ def _class_row(metrics: ClassMetrics) -> dict[str, object]:
 
 
 def _worst(classes: Sequence[ClassMetrics], retrieved: Retrieved) -> list[dict[str, object]]:
-    """The classes with pictures of the queries that find their class last."""
+    """The classes, with images of the queries that find their class last."""
     paths = retrieved.queries.paths
     if paths is None or retrieved.gallery.paths is None:
         return []
     labels = [retrieved.queries.labels[row] for row in retrieved.asked.tolist()]
-    found = retrieved.values[:, retrieved.metrics.index("mean_reciprocal_rank")]
-    last_first = found.argsort(stable=True).tolist()
+    last_first = retrieved.first_ranks.argsort(descending=True, stable=True).tolist()
     shown = []
     for metrics in classes:
         members = [i for i in last_first if labels[i] == metrics.label][:_N_QUERIES]
@@ -106,20 +94,19 @@ def _worst(classes: Sequence[ClassMetrics], retrieved: Retrieved) -> list[dict[s
 
 
 def _query(i: int, retrieved: Retrieved, paths: Sequence[Path]) -> dict[str, object] | None:
-    """One query and its first hits; None where its file is gone."""
+    """One query and its first hits; None if its file is gone."""
     path, gallery = paths[int(retrieved.asked[i])], retrieved.gallery
-    picture = photo(path)
+    picture = file_thumbnail(path)
     if picture is None or gallery.paths is None:
         return None
-    rank = round(1 / float(retrieved.values[i, retrieved.metrics.index("mean_reciprocal_rank")]))
     is_right = retrieved.is_right()[i]
     hits = [
         {
-            "photo": photo(gallery.paths[row]) or "",
+            "photo": file_thumbnail(gallery.paths[row]) or "",
             "right": bool(is_right[position]),
             "similarity": f"{float(retrieved.similarities[i, position]):.3f}",
             "label": gallery.labels[row],
         }
         for position, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())
     ]
-    return {"photo": picture, "name": path.name, "rank": f"{rank:,}", "hits": hits}
+    return {"photo": picture, "name": path.name, "rank": f"{int(retrieved.first_ranks[i]):,}", "hits": hits}

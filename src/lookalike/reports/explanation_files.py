@@ -6,17 +6,17 @@ import dataclasses
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lookalike import render
-from lookalike.errors import LookalikeError, UnsupportedMethodError
+from lookalike.errors import LookalikeError
 from lookalike.explainers import EmbedsImages, difference, place_matches
+from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
 from lookalike.render.colors import palette
-from lookalike.types import Explanation, GraphExplanation, LevelReason, NodeReason
+from lookalike.types import Explanation, GraphExplanation
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,6 @@ class Outputs:
 def write_outputs(
     explanation: Explanation,
     model: Embedder | EmbedsImages,
-    query: Path,
-    match: Path,
     outputs: Outputs,
 ) -> list[Path]:
     """Write what is wanted and say which files were made.
@@ -46,8 +44,11 @@ def write_outputs(
     written: list[Path] = []
     palette(outputs.colors)  # refuses an unknown name whatever is drawn
     if outputs.versus is not None and outputs.picture is not None:
-        preference = difference(_with_shares(model, "--versus"), query, match, outputs.versus)
-        written += _save(outputs.picture, render.difference(preference).save)
+        embedder = opened_with_shares(model, "--versus")
+        preferred = difference(
+            explanation.query.picture, explanation.match.picture, outputs.versus, model=embedder
+        )
+        written += _save(outputs.picture, render.preference(preferred).save)
     elif outputs.picture is not None:
         picture = render.side_by_side(explanation, colors=outputs.colors)
         written += _save(outputs.picture, picture.save)
@@ -58,7 +59,8 @@ def write_outputs(
             for name, single in node_pictures(explanation, colors=outputs.colors).items():
                 written += _save(outputs.overlays / name, single.save)
     if outputs.lines is not None:
-        matches = place_matches(_with_shares(model, "--lines"), query, match)
+        embedder = opened_with_shares(model, "--lines")
+        matches = place_matches(explanation.query.picture, explanation.match.picture, model=embedder)
         written += _save(outputs.lines, render.match_lines(matches).save)
     if outputs.maps is not None:
         written += _save(outputs.maps, lambda path: save_maps(explanation, path), [".npz"])
@@ -89,8 +91,8 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
             node = nodes[0]
             of_node = dataclasses.replace(
                 explanation,
-                query_map=node.query_map,
-                match_map=node.match_map,
+                query=node.query,
+                match=node.match,
                 method=f"avsl, level {number} {side}: node {node.node}, {node.share:.4f} of distance "
                 f"{explanation.distance:.4f}",
                 additive=False,
@@ -99,30 +101,6 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
                 of_node, colors=colors
             )
     return pictures
-
-
-def as_numbers(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as plain numbers and names, for JSON."""
-    additive = explanation.additive
-    of_graph: dict[str, Any] = {}
-    if isinstance(explanation, GraphExplanation):
-        levels = [_level_numbers(level) for level in explanation.levels]
-        of_graph = {"distance": explanation.distance, "levels": levels}
-    return {
-        "similarity": explanation.similarity,
-        "method": explanation.method,
-        "additive": additive,
-        "residual": explanation.residual if additive else None,
-        "match_residual": explanation.match_residual if additive else None,
-        "model": explanation.model,
-        "query": explanation.query.name,
-        "match": explanation.match.name,
-        "query_map": explanation.query_map.tolist(),
-        "match_map": explanation.match_map.tolist(),
-        "query_geometry": dataclasses.asdict(explanation.query_geometry),
-        "match_geometry": dataclasses.asdict(explanation.match_geometry),
-        **of_graph,
-    }
 
 
 def level_lines(explanation: Explanation) -> list[str]:
@@ -135,30 +113,6 @@ def level_lines(explanation: Explanation) -> list[str]:
         apart = ", ".join(f"{node.node} ({node.share:.4f})" for node in level.apart[:3])
         lines.append(f"  {number}: {level.share:.4f}; nodes together {together}; apart {apart}")
     return lines
-
-
-def _level_numbers(level: LevelReason) -> dict[str, Any]:
-    return {
-        "share": level.share,
-        "query_map": level.query_map.tolist(),
-        "match_map": level.match_map.tolist(),
-        "together": [_node_numbers(node) for node in level.together],
-        "apart": [_node_numbers(node) for node in level.apart],
-    }
-
-
-def _node_numbers(node: NodeReason) -> dict[str, Any]:
-    maps = {"query_map": node.query_map.tolist(), "match_map": node.match_map.tolist()}
-    return {**dataclasses.asdict(node), **maps}
-
-
-def _with_shares(model: Embedder | EmbedsImages, wanted_by: str) -> Embedder:
-    if not isinstance(model, Embedder):
-        raise UnsupportedMethodError(
-            f"{wanted_by} needs a model that can be looked into; {model.name} can only be asked for "
-            "embeddings, so leave it out"
-        )
-    return model
 
 
 def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:

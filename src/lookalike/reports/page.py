@@ -45,7 +45,7 @@ def pair_report(
         title=title,
         summary=summary,
         query_name=best.query.name,
-        query_photo=data_uri(thumbnail(best.query.image)),
+        query_photo=data_uri(thumbnail(best.query.picture.image)),
         best_picture=data_uri(render.side_by_side(best)),
         method=best.method,
         additive=best.additive,
@@ -62,7 +62,7 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "similarity": f"{explanation.similarity:.3f}",
         "residual": f"{round(explanation.residual, 3) + 0.0:+.3f}" if explanation.additive else None,
         "remark": match.remark,
-        "photo": data_uri(thumbnail(explanation.match.image)),
+        "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
         "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
     }

@@ -6,29 +6,39 @@ import csv
 import datetime
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lookalike import __version__
 from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery import Gallery, Hit
 from lookalike.reports.page import ReportedMatch, pair_report
+from lookalike.types import Explanation
 
 _COLUMNS = ("rank", "path", "similarity", "probability", "score", "rank_before", "id", "sha256", "metadata")
 _SHORT_HASH = 16  # digits shown beside a picture; the file list has all of them
 
 
-def search_report(hits: Sequence[Hit], gallery: Gallery, *, parameters: Mapping[str, str]) -> str:
+def search_report(
+    hits: Sequence[Hit],
+    gallery: Gallery,
+    *,
+    parameters: Mapping[str, str],
+    gallery_name: str | None = None,
+    explain: Callable[[Hit], Explanation] = Hit.why,
+) -> str:
     """The hits of one query image with their maps, hashes and what was asked, as HTML.
 
-    Pictures whose files are gone are named in the summary. Raises GalleryError where none is left.
+    ``gallery_name`` stands for the gallery's URI where that is nobody's business, and ``explain``
+    replaces ``Hit.why``. Pictures whose files are gone are named in the summary. Raises GalleryError
+    where none is left.
     """
     shown: list[ReportedMatch] = []
     gone: list[str] = []
     for hit in hits:
         try:
-            shown.append(ReportedMatch(hit.why(), _remark(hit)))
+            shown.append(ReportedMatch(explain(hit), _remark(hit)))
         except UnreadableImageError:
-            gone.append(str(hit.path))
+            gone.append(hit.path.name)
     if not shown:
         raise GalleryError("there is nothing to report: no hit, or none whose file is still there")
     summary = f"{len(gallery):,} pictures were searched; the best {len(hits)} are below."
@@ -37,8 +47,9 @@ def search_report(hits: Sequence[Hit], gallery: Gallery, *, parameters: Mapping[
     description = gallery.describe()
     facts = {
         **parameters,
-        "gallery": f"{description.uri}, {description.n_images:,} pictures",
+        "gallery": f"{gallery_name or description.uri}, {description.n_images:,} pictures",
         "model": f"{description.model}, fingerprint {description.fingerprint[:_SHORT_HASH]}",
+        "method": shown[0].explanation.method,
         "probabilities": _calibrated(hits, gallery),
         "made": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",
         **{f"SHA-256 of {hit.path.name}": hit.record.hash for hit in hits},
@@ -53,7 +64,7 @@ def hits_csv(hits: Sequence[Hit]) -> str:
     writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for hit in hits:
-        numbers = hit.as_numbers()
+        numbers = hit.to_dict()
         writer.writerow({**numbers, "metadata": json.dumps(numbers["metadata"], ensure_ascii=False)})
     return text.getvalue()
 

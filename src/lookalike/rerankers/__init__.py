@@ -1,5 +1,6 @@
 """Re-ranking: a new order for an existing ranking; one final class per method."""
 
+from lookalike.rerankers.arrays import rerank
 from lookalike.rerankers.avsl import AvslReranking
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
@@ -27,5 +28,6 @@ __all__ = [
     "first_stage",
     "full_ranks",
     "make_reranker",
+    "rerank",
     "rerank_files",
 ]

@@ -88,7 +88,7 @@ def move_of(method: str, before: Ranking, after: Ranking, row: int, rows: Tensor
     )
 
 
-def influences_of(rows: list[int], amounts: list[float]) -> tuple[Influence, ...]:
+def influences_of(rows: list[int], amounts: list[float]) -> tuple[Influence[int], ...]:
     """Those that are not zero, the largest amounts first."""
     found = [Influence(row, amount) for row, amount in zip(rows, amounts, strict=True) if amount != 0]
     return tuple(sorted(found, key=lambda influence: -abs(influence.amount)))

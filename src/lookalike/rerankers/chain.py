@@ -44,7 +44,7 @@ class Chain:
         for step in self.steps:
             moves.append(step.explain(before, query_index, row))
             for influence in moves[-1].influences:
-                amounts[influence.row] += influence.amount
+                amounts[influence.item] += influence.amount
             before = step(before)
         return replace(
             moves[-1],

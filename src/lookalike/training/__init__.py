@@ -1,16 +1,18 @@
-"""Training: labeled images and an objective turn one embedder into another.
+"""Training of embedders on labeled images, and of re-rankers on labeled embeddings.
 
 The only importer of Lightning and pytorch-metric-learning (the extra ``train``).
 """
 
 from lookalike.training.avsl import AvslObjective, AvslSettings, TrainableAvsl
-from lookalike.training.fit import RuntimeOptions, TrainProgress, fit
+from lookalike.training.fitting import TrainingResult, fit
+from lookalike.training.lightning_runs import RuntimeOptions
 from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.objective import Objective, Output
 from lookalike.training.presets import PRESETS, Preset, preset
 from lookalike.training.run_directory import recorded
 from lookalike.training.settings import TrainSettings
+from lookalike.training.train_network import train_network
 from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbors
 
 __all__ = [
@@ -24,13 +26,14 @@ __all__ = [
     "Output",
     "Preset",
     "RuntimeOptions",
-    "TrainProgress",
     "TrainSettings",
     "Trainable",
     "TrainableAvsl",
     "TrainableEmbedding",
+    "TrainingResult",
     "cosine_neighbors",
     "fit",
     "preset",
     "recorded",
+    "train_network",
 ]

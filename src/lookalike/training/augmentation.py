@@ -1,9 +1,8 @@
-"""Random crops and mirroring, as in the sources' data pipelines; every choice comes from one generator."""
+"""Random crops and mirroring, as in the data pipelines of Proxy-Anchor and AVSL."""
 
 from __future__ import annotations
 
 import math
-from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,12 @@ def augmented(
     *,
     area: tuple[float, float],
     flip: float,
-    random: Random,
+    random: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """A random part of a picture (H, W, 3), resized to ``size`` (H, W) and perhaps mirrored.
+    """A random crop of an image (H, W, 3) uint8, resized to ``size`` (H, W) and mirrored at random.
 
-    The part covers a share of the picture between the two of ``area``, its ratio lies in 3/4 to 4/3
-    (Szegedy et al., *Going deeper with convolutions*, 2014).
+    The crop covers a share of the image within ``area``; its ratio of width to height is within 3/4 and
+    4/3 (Szegedy et al., *Going deeper with convolutions*, 2014).
     """
     top, left, height, width = random_crop(picture.shape[:2], area, random)
     box = (left, top, left + width, top + height)
@@ -34,9 +33,9 @@ def augmented(
 
 
 def random_crop(
-    size: tuple[int, ...], area: tuple[float, float], random: Random
+    size: tuple[int, ...], area: tuple[float, float], random: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a crop within ``size`` (H, W); the largest center if none fits."""
+    """Draw top, left, height, width of a crop in ``size`` (H, W); the largest central one if none fits."""
     full_height, full_width = size
     for _ in range(_ATTEMPTS):
         target = full_height * full_width * random.uniform(*area)
@@ -44,8 +43,8 @@ def random_crop(
         height, width = round(math.sqrt(target / ratio)), round(math.sqrt(target * ratio))
         if 0 < height <= full_height and 0 < width <= full_width:
             return (
-                random.randint(0, full_height - height),
-                random.randint(0, full_width - width),
+                int(random.integers(full_height - height + 1)),
+                int(random.integers(full_width - width + 1)),
                 height,
                 width,
             )

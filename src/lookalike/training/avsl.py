@@ -40,14 +40,17 @@ BaseLoss = Literal["proxy-anchor", "margin"]
 
 @dataclass(frozen=True)
 class AvslSettings:
-    """What AVSL adds to a training; defaults are those published for CUB and Cars.
+    """Settings that AVSL adds to a training; defaults are those published for CUB and Cars.
 
-    Distances are squared, of unit nodes, so they lie in [0, 4]. Raises ValueError for values that
-    make no sense.
+    Distances are squared, of unit nodes, and so in [0, 4]. Raises ValueError for values out of range.
     """
 
-    base: BaseLoss = "proxy-anchor"  # margin: with hard negatives, between the images of a batch
-    level_weights: tuple[float, ...] = (0.5, 1.0, 0.5)  # of the losses, low to high; the final one has 1
+    base: BaseLoss = "proxy-anchor"  # margin: between the images of a batch, with hard negatives
+    level_weights: tuple[float, ...] = (
+        0.5,
+        1.0,
+        0.5,
+    )  # of the losses, low to high level; that of the final loss is 1
     positive_margin: float = 1.8  # proxy-anchor, at the levels
     negative_margin: float = 2.2
     final_positive_margin: float = 1.8  # proxy-anchor, on the final distance
@@ -55,7 +58,7 @@ class AvslSettings:
     loss_sharpness: float = 16.0
     margin: float = 0.2  # margin loss: half the width of the band around the boundary
     boundary: float = 1.2  # of each class at the start
-    cutoff: float = 0.5  # distance below which negatives count as equally hard
+    cutoff: float = 0.5  # distance below which negatives are equally hard
     top_k: int = 128  # links of a node
     sharpness: float = 10.0  # of the gates
     power: float = 2.0
@@ -71,16 +74,16 @@ class AvslSettings:
 
     @property
     def graph(self) -> GraphSettings:
-        """What the model keeps of them."""
+        """The settings of the graph, which are saved with the model."""
         return GraphSettings(self.top_k, self.sharpness, self.power, self.momentum, self.levels)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AvslSettings:
-        """From JSON types; ValueError for unknown keys."""
+        """Make settings from JSON types. Raises ValueError for unknown keys."""
         return cls(**checked_values(cls, values, "AVSL"))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Return the settings in JSON types."""
         return {**asdict(self), "level_weights": list(self.level_weights)}
 
 
@@ -88,8 +91,8 @@ class AvslSettings:
 class TrainableAvsl(Trainable):
     """Backbone and projections in training; the gates learn with the objective.
 
-    ``shortlist`` is how many images, by the highest level's cosine, an evaluation compares by the
-    inferred distance, as a search does; the rest keep that order behind them.
+    An evaluation compares the first ``shortlist`` images, by the cosine of the highest level, by the
+    inferred distance, as a search does; the rest follow in the order of their cosines.
     """
 
     def __init__(
@@ -100,35 +103,38 @@ class TrainableAvsl(Trainable):
         self.backbone = network.backbone
         self.projections = network.projections
         self.preprocessing, self.name, self.shortlist = preprocessing, name, shortlist
-        self._network = Borrowed(network)  # its gates belong to the objective
+        self._network = Borrowed(network)  # its gates are parameters of the objective only
 
     @property
     def network(self) -> AvslNetwork:
-        """The whole model, gates included."""
+        """The whole model, including the gates."""
         return self._network.module
 
     @classmethod
     def of(
         cls, start: LoadedModel, settings: AvslSettings, *, dims: int = 512, seed: int = 0
     ) -> TrainableAvsl:
-        """New projections to ``dims`` nodes on a model's backbone; an AVSL model goes on as it is.
+        """Add projections to ``dims`` nodes to a model's backbone; an AVSL model is continued as it is.
 
-        Raises UnsupportedMethodError for a backbone without three feature levels.
+        Raises UnsupportedMethodError for a backbone without three feature levels, ValueError for an AVSL
+        model with other settings.
         """
         if isinstance(start.network.graph, NodeGraph):
             network = AvslNetwork.of(start.network)
             if network.gates.settings != settings.graph:
                 raise ValueError(
-                    f"{start.name} is an AVSL model with {network.gates.settings}; it can't go on with "
-                    f"{settings.graph}; name the same settings"
+                    f"{start.name} is an AVSL model with {network.gates.settings}; it can't be continued "
+                    f"with {settings.graph}; give the same settings"
                 )
         else:
             network = AvslNetwork.new(start.network.backbone, dims, settings.graph, seed=seed)
         return cls(network, start.preprocessing, start.name)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Embeddings and certainties of each level, (B, D) each, and in training the correlation of
-        neighboring levels' maps, (1, D, D) each."""
+        """Embeddings and certainties of each level, (B, D) each.
+
+        In training also the correlations of neighboring levels' maps, (1, D, D) each.
+        """
         levels = self.network(images)
         nodes, maps = levels.nodes, levels.maps
         outputs = (*nodes.embeddings, *nodes.certainties)
@@ -139,10 +145,10 @@ class TrainableAvsl(Trainable):
 
     @torch.no_grad()
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """(G, k), by the inferred distance within each image's shortlist."""
+        """Nearest others (G, k) int64, by the inferred distance within each image's shortlist."""
         nodes = Nodes.joined([nodes_of(tuple(t.cpu() for t in self(batch))) for batch in batches])
         refuse_nan(nodes.embeddings[-1])
-        # longer where more are asked for, and never longer than there are others
+        # at least k, at most all others
         n = min(max(self.shortlist, k), len(nodes) - 1)
         rows = cosine_neighbors(nodes.embeddings[-1].float(), n)
         gates = self.network.gates
@@ -152,13 +158,13 @@ class TrainableAvsl(Trainable):
         return rows.gather(1, distances.argsort(dim=1, stable=True))[:, :k]
 
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
-        """Write a folder that is an embedder by its highest level and carries the graph."""
+        """Write a folder with the embedder of the highest level and the graph."""
         save_folder(LoadedModel(self.network.embedder_network(), preprocessing, self.name), folder)
 
 
 @final
 class AvslObjective(Objective):
-    """The losses of the three levels and of the final distance; it keeps gates and links up to date."""
+    """The losses of the three levels and of the final distance; updates gates and links."""
 
     def __init__(self, gates: Gates, settings: AvslSettings, *, n_classes: int, seed: int = 0) -> None:
         super().__init__()
@@ -172,7 +178,7 @@ class AvslObjective(Objective):
             self.boundaries = nn.ParameterList(nn.Parameter(start) for start in starts)
 
     def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
-        """``final`` and ``level_0`` to ``level_2``, each times its weight."""
+        """Loss terms ``final`` and ``level_0`` to ``level_2``, each times its weight."""
         nodes = nodes_of(output)
         self.gates.update([correlation.mean(0) for correlation in output[2 * N_LEVELS :]])
         losses = self._proxy_losses if self.settings.base == "proxy-anchor" else self._margin_losses
@@ -215,14 +221,14 @@ class AvslObjective(Objective):
         ]
 
     def _distances(self, images: Nodes, others: Nodes) -> list[Tensor]:
-        """At each level, and the final one."""
+        """Distances at each level, and the final ones."""
         pairs = zip(images.embeddings, others.embeddings, strict=True)
         levels = [level_distances(a, b, self.settings.power) for a, b in pairs]
         return [*levels, final_distances(images, others, self.gates.graph())]
 
 
 def nodes_of(output: Output) -> Nodes:
-    """The nodes in what a ``TrainableAvsl`` returns."""
+    """Return the nodes in the output of a ``TrainableAvsl``."""
     return Nodes(tuple(output[:N_LEVELS]), tuple(output[N_LEVELS : 2 * N_LEVELS]))
 
 

@@ -1,4 +1,4 @@
-"""Which images make up each batch: it follows from seed and step alone, so a resumed run sees the same."""
+"""Batches of images, determined by seed and step, so that a resumed run draws the same."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lookalike.errors import DatasetError
 
 @dataclass(frozen=True)
 class Draw:
-    """One image of a batch, and what its augmentation is seeded with."""
+    """One image of a batch, and the seed of its augmentation."""
 
     index: int  # of the image in the dataset
-    seed: str
+    seed: tuple[int, ...]  # entropy of a SeedSequence: seed of the training, step, position in the batch
 
 
 class Batches:
     """Batches of images from ``first_step`` to the end of the training, for one of several processes.
 
     With ``images_per_class`` a batch holds that many images of each class that was drawn, otherwise
-    images are drawn one by one; an epoch is as many whole batches as there are images for. It has no
-    length on purpose: Lightning would take what is left after a resume for the whole epoch.
-    Raises DatasetError where the images don't fill a batch.
+    images are drawn one by one; an epoch is as many whole batches as the images fill. There is no
+    ``__len__`` on purpose: Lightning would take the rest after a resume for the whole epoch.
+    Raises DatasetError if the images don't fill a batch.
     """
 
     def __init__(
@@ -58,9 +58,7 @@ class Batches:
                 order = self._order(epoch)
             start = (step % self.steps_per_epoch) * self._batch_size
             batch = order[start : start + self._batch_size]
-            draws = [
-                Draw(int(index), f"{self._seed}/{step}/{position}") for position, index in enumerate(batch)
-            ]
+            draws = [Draw(int(index), (self._seed, step, position)) for position, index in enumerate(batch)]
             share = self._batch_size // self._n_processes
             yield draws[self._process * share : (self._process + 1) * share]
 
@@ -77,7 +75,7 @@ class Batches:
 
 @contextmanager
 def _drawing_from(random: np.random.RandomState) -> Iterator[None]:
-    """Let the library draw from here instead of from numpy's global state."""
+    """Let pytorch-metric-learning draw from ``random`` instead of numpy's global state."""
     before = common_functions.NUMPY_RANDOM
     common_functions.NUMPY_RANDOM = random
     try:

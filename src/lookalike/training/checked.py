@@ -1,4 +1,4 @@
-"""Values of settings that come from JSON or a command line, held against the types of the defaults."""
+"""Checks of settings from JSON or the command line against the types of their defaults."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def checked_values(settings: Any, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The values as the fields of a settings class take them; lists become tuples.
+    """Return the values as the fields of a settings class take them; lists become tuples.
 
-    Raises ValueError for an unknown name, and for a value of another type than the field's default.
+    Raises ValueError for an unknown name, and for a value of another type than the default of the field.
     """
     defaults = {field.name: field.default for field in fields(settings)}
     if unknown := sorted(set(values) - set(defaults)):
@@ -35,7 +35,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _sequence(name: str, value: Any, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As many numbers as the default has; any number of words where it has none."""
+    """As many numbers as the default has, or any number of words if the default is empty."""
     if not default and isinstance(value, str):
         value = (value,)
     if not isinstance(value, list | tuple) or (default and len(value) != len(default)):

@@ -1,4 +1,4 @@
-"""The curves of a training as CSV: a row for each step, a row for each evaluation."""
+"""CSV logs of a training: a row per step, a row per evaluation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import final
 
 @final
 class CsvLog:
-    """A table that grows row by row and survives being killed. Every row has a column ``step``."""
+    """A table with a column ``step`` that is written row by row, so that an interrupted run keeps it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def begin(self, after_step: int) -> None:
-        """Go on after a step: rows of later ones, of a run that was killed, are dropped."""
+        """Continue after a step; rows of later steps, from an interrupted run, are dropped."""
         n_kept = sum(row["step"] <= after_step for row in self.rows())
         if not n_kept:
             self._path.unlink(missing_ok=True)
@@ -25,7 +25,7 @@ class CsvLog:
         self._path.write_text("".join(lines[: 1 + n_kept]), encoding="utf-8")
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Append a row and write it out."""
+        """Append a row to the file."""
         is_new = not self._path.exists()
         with self._path.open("a", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
@@ -34,7 +34,7 @@ class CsvLog:
             writer.writerow(row)
 
     def rows(self) -> list[dict[str, float]]:
-        """All complete rows; empty before the first."""
+        """Read all complete rows."""
         if not self._path.exists():
             return []
         with self._path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The training step and its optimizer, as Lightning wants them."""
+"""The training step and the optimizer, as a Lightning module."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from lookalike.errors import TrainingError
 from lookalike.training.batches import Batches
 from lookalike.training.objective import Objective, Output
 from lookalike.training.pictures import TrainingPictures
+from lookalike.training.seeds import seed_of
 from lookalike.training.settings import TrainSettings
 from lookalike.training.trainable import Trainable
 
 
 @final
 class TrainingLoop(L.LightningModule):  # type: ignore[misc]
-    """One network, one objective; everything random in a step follows from seed and step."""
+    """One network and one objective; all randomness in a step follows from seed and step."""
 
     def __init__(
         self,
@@ -43,19 +44,19 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         self.last_terms: dict[str, float] = {}
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """What is left of the training, for this process."""
+        """The remaining batches of the training, for this process."""
         batches = self._batches(
             first_step=self.global_step, process=self.global_rank, n_processes=self.trainer.world_size
         )
         return DataLoader(self._pictures, batch_sampler=batches, num_workers=self._workers)  # type: ignore[arg-type]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """The loss of one batch; joined over all processes before the objective sees it."""
+        """The loss of one batch, whose outputs are gathered from all processes first."""
         images, labels = batch
         self._seed(self.global_rank + 1)
         output = self.model(images)
         output, labels = self._joined(output), self._gathered(labels)
-        self._seed(0)  # the same in every process: all of them mine the same pairs
+        self._seed(0)  # the same in every process, so that all mine the same pairs
         with torch.autocast(images.device.type, enabled=False):
             terms = self.objective(output, labels)
         loss: Tensor = torch.stack(list(terms.values())).sum()
@@ -64,12 +65,12 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
             described = ", ".join(f"{name} {value:g}" for name, value in self.last_terms.items())
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1} of {self.steps} "
-                f"({described}); lower the learning rates or clip the gradient, and look at the data"
+                f"({described}); lower the learning rates or clip the gradient, and check the data"
             )
         return loss
 
     def configure_optimizers(self) -> Any:
-        """The optimizer with a learning rate for each part, and how the rates go from step to step."""
+        """The optimizer, with a learning rate for each part of the model, and the schedule."""
         settings, parts = self.settings, self._parts()
         groups = [
             {"params": parts["backbone"], "lr": settings.backbone_rate},
@@ -85,7 +86,7 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rates of a step are multiplied by, in [0, 1]."""
+        """Factor of the learning rates at a step, in [0, 1]."""
         settings, epoch = self.settings, step // self.steps_per_epoch
         if settings.schedule == "step":
             return settings.step_factor ** (epoch // settings.step_epochs)
@@ -94,7 +95,7 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         return 1.0
 
     def prepare_step(self) -> None:
-        """Set what learns and what stands still in the coming step."""
+        """Freeze or unfreeze BatchNorm and backbone for the next step."""
         self.train()
         if self.settings.freeze_batch_norm:
             for module in self.modules():
@@ -128,18 +129,18 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         return type(output)(*joined) if hasattr(output, "_fields") else tuple(joined)
 
     def _gathered(self, tensor: Tensor) -> Tensor:
-        """The tensors of all processes, one after the other; gradients find their way back."""
+        """Concatenate the tensors of all processes, keeping gradients."""
         if self.trainer.world_size == 1:
             return tensor
         gathered: Tensor = self.all_gather(tensor, sync_grads=tensor.is_floating_point())
         return gathered.flatten(0, 1)
 
     def _seed(self, stream: int) -> None:
-        torch.manual_seed(hash((self.settings.seed, self.global_step, stream)) % 2**63)
+        torch.manual_seed(seed_of(self.settings.seed, self.global_step, stream))
 
 
 def _learning_parameters(model: Trainable, frozen: Sequence[str]) -> list[nn.Parameter]:
-    """The backbone's parameters that are not frozen for good; those that are stop here and now."""
+    """Freeze the backbone's parameters whose names have a prefix in ``frozen``; return the others."""
     learning, matched = [], set()
     for name, parameter in model.backbone.named_parameters():
         hits = [start for start in frozen if name.removeprefix("model.").startswith(start)]
@@ -152,7 +153,7 @@ def _learning_parameters(model: Trainable, frozen: Sequence[str]) -> list[nn.Par
             {name.removeprefix("model.").split(".")[0] for name, _ in model.backbone.named_parameters()}
         )
         raise ValueError(
-            f"no part of the backbone begins with {', '.join(missing)}; it has {', '.join(names)}"
+            f"no parameter of the backbone begins with {', '.join(missing)}; it has {', '.join(names)}"
         )
     return learning
 

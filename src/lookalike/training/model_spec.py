@@ -1,9 +1,9 @@
-"""What a training starts from and what it minimizes, by name, as the command line asks for it."""
+"""The start model and the loss of a training, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lookalike.models.loading import load_model
@@ -18,42 +18,49 @@ from lookalike.training.trainable import Trainable, TrainableEmbedding
 class ModelSpec:
     """A start model and a loss on its embeddings."""
 
-    model: str = "mini"  # whatever ``Embedder.load`` takes, but for ONNX
+    model: str = "mini"  # any model of ``Embedder.load`` except ONNX
     pooling: str | None = None  # instead of the model's own
     loss: str = "proxy-anchor"  # one of ``LOSSES``
-    dims: int = 512  # of the embedding; 0: the model's own, without a new layer
+    dims: int = 512  # of the embedding; 0: those of the model, without a new layer
     avsl: AvslSettings | None = None  # nodes at three levels and their losses, instead of pooling and loss
 
     def __post_init__(self) -> None:
         if self.dims < 0:
-            raise ValueError(f"dims is 1 or more, or 0 for the model's own; got {self.dims}")
+            raise ValueError(f"dims is 1 or more, or 0 for those of the model; got {self.dims}")
         if self.avsl is not None and not self.dims:
-            raise ValueError("AVSL makes nodes of its own, so dims is 1 or more; got 0")
+            raise ValueError("AVSL has its own projections, so dims is 1 or more; got 0")
 
     @property
     def compares_images(self) -> bool:
-        """Whether the loss is of pairs of images, not of images and proxies."""
+        """Whether the loss compares images with each other, rather than with proxies."""
         if self.avsl is not None:
             return self.avsl.base == "margin"
         return self.loss in LOSSES and LOSSES[self.loss].takes_memory
 
+    def default_settings(self, settings: TrainSettings | None = None) -> TrainSettings:
+        """Return the settings, with 4 images per class if the loss compares images and none are set."""
+        settings = settings or TrainSettings()
+        if self.compares_images and not settings.images_per_class:
+            return replace(settings, images_per_class=4)
+        return settings
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Return the spec in JSON types."""
         return {**asdict(self), "avsl": None if self.avsl is None else self.avsl.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
-        """What ``to_dict`` wrote; ValueError for unknown keys."""
+        """Make a spec from what ``to_dict`` returned. Raises ValueError for unknown keys."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise ValueError(f"unknown parts of a training: {', '.join(unknown)}")
+            raise ValueError(f"unknown fields of a model spec: {', '.join(unknown)}")
         avsl = values.get("avsl")
         return cls(**{**values, "avsl": None if avsl is None else AvslSettings.from_dict(avsl)})
 
     def build(self, n_classes: int, settings: TrainSettings) -> tuple[Trainable, Objective]:
-        """The network and its objective, for so many classes.
+        """Load the start model and build the network and its objective, for ``n_classes`` classes.
 
-        Raises UnknownModelError, CheckpointError, ValueError for an unknown loss, and for AVSL
-        UnsupportedMethodError where the backbone has no three feature levels.
+        Raises UnknownModelError, CheckpointError, ValueError for an unknown loss, and, for AVSL,
+        UnsupportedMethodError if the backbone does not have three feature levels.
         """
         start = load_model(self.model, pooling=self.pooling)
         if self.avsl is not None:

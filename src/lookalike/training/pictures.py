@@ -1,11 +1,10 @@
-"""Labeled images as tensors: augmented for training, center-cut for evaluation, decoded once if wanted."""
+"""Labeled images as tensors: augmented for training, center-cropped for evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import torch
@@ -16,18 +15,19 @@ from torch.utils.data import Dataset
 
 from lookalike import images as image_files
 from lookalike.datasets import LabeledImages
-from lookalike.datasets.checks import Report, check_readable, refuse_unreadable
+from lookalike.datasets.checks import check_readable, refuse_unreadable
 from lookalike.errors import UnreadableImageError
 from lookalike.images import Preprocessing
 from lookalike.training.augmentation import augmented
 from lookalike.training.batches import Draw
 from lookalike.training.settings import TrainSettings
+from lookalike.types import ProgressCallback, tracked
 
 
 class TrainingPictures(Dataset[tuple[Tensor, int]]):
-    """Images by ``Draw``, augmented and normalized, with the number of their class.
+    """Dataset indexed by ``Draw``: images, augmented and normalized, with the number of their class.
 
-    With ``keep`` every image is decoded once and kept in memory, resized as evaluation resizes it.
+    With ``keep`` every image is decoded once and kept in memory, resized as for evaluation.
     """
 
     def __init__(
@@ -47,41 +47,39 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
             settings.input_size,
             area=settings.crop_area,
             flip=settings.flip,
-            random=Random(draw.seed),
+            random=np.random.default_rng(draw.seed),
         )
         pixels = image_files.normalize(picture[None], self._preprocessing)[0]
         return torch.from_numpy(pixels), self.codes[draw.index]
 
-    def read_all(self, report: Report | None = None) -> None:
+    def read_all(self, progress: ProgressCallback | None = None) -> None:
         """Decode every image before the start, and keep it if images are kept.
 
-        Raises DatasetError where some can't be read.
+        Raises DatasetError if some can't be read.
         """
         if self._kept is None:
-            check_readable(self._data, report)
+            check_readable(self._data, progress)
             return
         bad: list[UnreadableImageError] = []
-        for index in range(len(self)):
+        for index in tracked(range(len(self)), "reading images", len(self), progress):
             try:
                 self._decoded(index)
             except UnreadableImageError as error:
                 bad.append(error)
-            if report is not None:
-                report(index + 1, len(self))
         refuse_unreadable(bad, len(self))
 
     def _decoded(self, index: int) -> NDArray[np.uint8]:
-        """The whole picture at the size that crops are taken from, (H, W, 3)."""
+        """The whole image at the size that crops are taken from, (H, W, 3) uint8."""
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        picture = whole(self._data.paths[index], self._preprocessing)
+        picture = resized(self._data.paths[index], self._preprocessing)
         if self._kept is not None:
             self._kept[index] = picture
         return picture
 
 
-def whole(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """A picture resized as for evaluation, before its center is cut out: (H, W, 3).
+def resized(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Read an image, resized as for evaluation but not cropped: (H, W, 3) uint8.
 
     Raises UnreadableImageError, naming the file.
     """
@@ -99,12 +97,14 @@ def whole(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 def evaluation_batches(
     data: LabeledImages, preprocessing: Preprocessing, *, batch_size: int
 ) -> Iterator[Tensor]:
-    """All images in order, as the saved model will see them: (B, 3, H, W), normalized."""
+    """Yield all images in order, preprocessed as for the saved model: (B, 3, H, W) float32, normalized."""
     for start in range(0, len(data), batch_size):
-        pixels = [image_files.read(path, preprocessing)[0] for path in data.paths[start : start + batch_size]]
+        pixels = [
+            image_files.read(path, preprocessing).pixels for path in data.paths[start : start + batch_size]
+        ]
         yield torch.from_numpy(image_files.normalize(np.stack(pixels), preprocessing))
 
 
 def preprocessing_for(start: Preprocessing, settings: TrainSettings) -> Preprocessing:
-    """Sizes of the settings, normalization and mode of the start model."""
+    """Combine the sizes of the settings with the normalization and mode of the start model."""
     return replace(start, input_size=settings.input_size, crop_pct=settings.crop_pct)

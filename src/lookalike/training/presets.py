@@ -1,4 +1,4 @@
-"""The published settings of AVSL by name: backbone, training and losses together."""
+"""Published settings of AVSL by name: backbone, training and losses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lookalike.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Preset:
-    """A training as its authors ran it."""
+    """A training with the settings of its authors."""
 
     source: str
-    model: str  # start, as ``Embedder.load`` takes it
+    model: str  # start model, as for ``Embedder.load``
     settings: TrainSettings
     avsl: AvslSettings
     dims: int = 512
 
 
-# Their code stops after 15 evaluations without gain and names no number of epochs; 60 are ours.
+# The authors' code stops after 15 evaluations without gain; 60 epochs are our choice.
 _COMMON = TrainSettings(epochs=60, batch_size=180, weight_decay=1e-4, clip=10, warm_up_epochs=5)
 _RESNET, _INCEPTION = "resnet50.tv_in1k", "inception_v3.tv_in1k"
 
@@ -63,7 +63,7 @@ PRESETS: Mapping[str, Preset] = {
     "cub200-resnet50": _CUB,
     "cars196-resnet50": _CARS,
     "sop-resnet50": _SOP,
-    # BN-Inception, the source's other backbone, is not in timm; this is the nearest there is
+    # instead of BN-Inception, the authors' other backbone, which is not in timm
     "cub200-inception": replace(_CUB, model=_INCEPTION),
     "cars196-inception": replace(_CARS, model=_INCEPTION),
     "sop-inception": replace(_SOP, model=_INCEPTION),
@@ -71,7 +71,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name. Raises ValueError for another."""
+    """Return the preset of that name. Raises ValueError for an unknown one."""
     if name not in PRESETS:
         raise ValueError(f"a preset is {', '.join(PRESETS)}; got {name!r}")
     return PRESETS[name]

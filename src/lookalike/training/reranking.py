@@ -1,16 +1,14 @@
-"""``fit_reranker``: labeled embeddings in, a network that re-ranks out.
+"""``fit_reranker``: training of the CSA re-ranker on labeled embeddings.
 
-CSA's training (Ouyang et al., NeurIPS 2021, section 3.4 and 4.1): contrastive and reconstruction
-loss, candidates in random order, SGD with warm-up and cosine.
+Follows Ouyang et al., NeurIPS 2021, sections 3.4 and 4.1: contrastive and reconstruction loss, candidates
+in random order, SGD with warm-up and cosine schedule.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -21,39 +19,25 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 
 from lookalike.datasets.descriptors import Descriptors
-from lookalike.errors import TrainingError
+from lookalike.errors import TrainingError, writing
 from lookalike.models.csa.checkpoint import save_scorer
 from lookalike.models.csa.network import ContextNetwork, ContextSizes
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 from lookalike.ops.affinity import contrastive_loss, exp_similarities, ranking_loss, reconstruction_loss
-from lookalike.training.lightning_runs import PRECISIONS, is_first, quiet_lightning
+from lookalike.training.lightning_runs import (
+    RuntimeOptions,
+    StepProgress,
+    is_first,
+    make_trainer,
+    quiet_lightning,
+)
 from lookalike.training.log import CsvLog
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, ShortlistSource, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
+from lookalike.training.seeds import seed_of
+from lookalike.types import ProgressCallback
 
 RECORD, CHECKPOINT, WEIGHTS, LOG = "training.json", "checkpoint.ckpt", "model.safetensors", "log.csv"
-KEPT_EVERY = 100  # steps between checkpoints
-
-
-@dataclass(frozen=True)
-class RerankerProgress:
-    """How far a training is."""
-
-    step: int  # done
-    steps: int  # in all
-    loss: float  # of the step
-    queries_per_second: float
-    remaining: float  # seconds, at the rate so far
-
-
-@dataclass(frozen=True)
-class RerankerRunning:
-    """How a training runs; what it computes depends on nothing here but the number of devices."""
-
-    devices: int = 1
-    accelerator: str = "auto"  # auto, cpu, gpu
-    half: bool = False  # weights are written as fp16
-    on_progress: Callable[[RerankerProgress], None] | None = None
 
 
 def fit_reranker(
@@ -62,15 +46,21 @@ def fit_reranker(
     *,
     out: Path,
     resume: bool = False,
-    runtime: RerankerRunning = RerankerRunning(),
+    half: bool = False,
+    runtime: RuntimeOptions | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Path:
-    """Train and write ``out``: model.safetensors, training.json, log.csv, a checkpoint, cached lists.
+    """Train a re-ranker on labeled embeddings; return the path of its weights, a checkpoint for ``csa``.
 
-    Returns the path of the model, a ``checkpoint`` of re-ranker ``csa``. With ``resume`` the run goes
-    on from the checkpoint in ``out`` as if it had never ended: on a CPU bit for bit. Raises DatasetError
-    for too few images, TrainingError for a folder that can't be written, that holds another training,
-    and for a loss that is no number.
+    The run directory ``out`` gets model.safetensors (fp16 with ``half``), training.json, log.csv, a
+    checkpoint and cached lists. With ``resume`` the run continues from the checkpoint in ``out``, on a
+    CPU bit for bit as if never interrupted. Of ``runtime`` the options for images are unused; another
+    number of devices draws other batches. ``progress`` is told after each step; its values hold the loss.
+
+    Raises DatasetError for too few images, and TrainingError if the folder cannot be written or holds
+    another training, or if the loss becomes NaN or infinite.
     """
+    runtime = runtime or RuntimeOptions()
     if is_first():
         _prepare(out, settings, sets, resume=resume)
     source = _source(sets, settings, out / "lists")
@@ -78,30 +68,23 @@ def fit_reranker(
     loop = _Loop(make_scorer(settings), settings, source)
     log = CsvLog(out / LOG)
     with quiet_lightning():
-        trainer = L.Trainer(
-            accelerator=runtime.accelerator,
-            devices=runtime.devices,
-            strategy="ddp_find_unused_parameters_true" if runtime.devices > 1 else "auto",
-            precision=PRECISIONS[settings.precision],
-            max_steps=settings.steps,
-            gradient_clip_val=settings.clip or None,
-            callbacks=[_Watch(loop, log, out / CHECKPOINT, runtime)],
+        trainer = make_trainer(
+            runtime,
+            precision=settings.precision,
+            steps=settings.steps,
+            clip=settings.clip,
+            callback=_Watch(loop, log, out / CHECKPOINT, runtime.checkpoint_every, progress),
             logger=False,
-            enable_checkpointing=False,  # ours go by steps
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
         )
         before = out / CHECKPOINT
         trainer.fit(loop, ckpt_path=before if before.exists() else None, weights_only=True)
     if is_first():
-        save_scorer(out / WEIGHTS, loop.scorer, half=runtime.half)
+        save_scorer(out / WEIGHTS, loop.scorer, half=half)
     return out / WEIGHTS
 
 
 def recorded_settings(out: Path) -> RerankerSettings:
-    """What the training in a folder was started with. Raises TrainingError where there is none."""
+    """Return the settings of the training in a folder. Raises TrainingError if there is none."""
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return RerankerSettings.from_dict(record["settings"])
@@ -110,7 +93,7 @@ def recorded_settings(out: Path) -> RerankerSettings:
 
 
 def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
-    """An untrained scorer; its weights come from torch's global generator."""
+    """Make an untrained scorer, initialized from torch's global generator."""
     sizes = ContextSizes(
         n_anchors=settings.n_anchors,
         width=settings.width,
@@ -127,7 +110,7 @@ def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
 def shortlist_losses(
     scorer: ShortlistScorer, batch: ShortlistBatch, settings: RerankerSettings
 ) -> dict[str, Tensor]:
-    """Every term of the loss, weighted."""
+    """Return every term of the loss on a batch, weighted."""
     inputs = scorer.inputs(batch.queries, batch.candidates)  # (B, 1 + K, L)
     order = torch.randperm(batch.relevant.shape[1], device=inputs.device)
     inputs = torch.cat([inputs[:, :1], inputs[:, 1:][:, order]], dim=1)
@@ -170,7 +153,7 @@ def _source(sets: Sequence[Descriptors], settings: RerankerSettings, cache: Path
 
 
 def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors], *, resume: bool) -> None:
-    """Make the folder, or see that it is that of the same training."""
+    """Make the folder, or check that it is that of the same training."""
     data = {s.name: {"images": len(s.labels), "views": sorted(s.views)} for s in sets}
     record = {"settings": settings.to_dict(), "data": data}
     file = out / RECORD
@@ -182,13 +165,11 @@ def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors],
                 "or start another in a new folder"
             )
         return
-    try:
+    with writing(out, TrainingError):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise TrainingError(f"{out} is not empty; resume the training there, or choose a new folder")
         file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise TrainingError(f"nothing can be written to {out}: {error}; choose another folder") from error
 
 
 @final
@@ -207,7 +188,7 @@ class _Steps(IterableDataset[ShortlistBatch]):
 
 @final
 class _Loop(L.LightningModule):  # type: ignore[misc]
-    """The training step; everything random in it follows from seed and step."""
+    """The training step; all randomness in it follows from seed and step."""
 
     def __init__(self, scorer: ShortlistScorer, settings: RerankerSettings, source: ShortlistSource) -> None:
         super().__init__()
@@ -221,14 +202,14 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
         )
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        torch.manual_seed(hash((self.settings.seed, self.global_step, self.global_rank)) % 2**63)
+        torch.manual_seed(seed_of(self.settings.seed, self.global_step, self.global_rank))
         terms = shortlist_losses(self.scorer, ShortlistBatch(**batch), self.settings)
         loss: Tensor = torch.stack(list(terms.values())).sum()
         self.last_terms = {name: float(term.detach()) for name, term in terms.items()}
         if not math.isfinite(float(loss.detach())):
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1} of "
-                f"{self.settings.steps}; lower the rate or clip the gradient, and look at the data"
+                f"{self.settings.steps}; lower the rate or clip the gradient, and check the data"
             )
         return loss
 
@@ -249,7 +230,7 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rate of a step is multiplied by: up along a line, down along a cosine."""
+        """Factor of the learning rate at a step: linear warm-up, then a cosine to zero."""
         warm_up, steps = self.settings.warm_up, self.settings.steps
         if step < warm_up:
             return (step + 1) / warm_up
@@ -258,33 +239,33 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
 
 @final
 class _Watch(L.Callback):  # type: ignore[misc]
-    """Curves, checkpoints and progress."""
+    """Writes the log and checkpoints, and reports progress."""
 
-    def __init__(self, loop: _Loop, log: CsvLog, checkpoint: Path, runtime: RerankerRunning) -> None:
-        self._loop, self._log, self._checkpoint, self._runtime = loop, log, checkpoint, runtime
-        self._begun, self._first_step = 0.0, 0
+    def __init__(
+        self,
+        loop: _Loop,
+        log: CsvLog,
+        checkpoint: Path,
+        checkpoint_every: int,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._loop, self._log = loop, log
+        self._checkpoint, self._checkpoint_every = checkpoint, checkpoint_every
+        self._progress = StepProgress(loop.settings.steps, progress)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self._begun, self._first_step = time.perf_counter(), trainer.global_step
+        self._progress.begin(trainer.global_step)
         if trainer.is_global_zero:
-            self._log.begin(self._first_step)
+            self._log.begin(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int
     ) -> None:
         step, loss = trainer.global_step, sum(self._loop.last_terms.values())
-        if step % KEPT_EVERY == 0 or step == self._loop.settings.steps:
+        if step % self._checkpoint_every == 0 or step == self._loop.settings.steps:
             trainer.save_checkpoint(self._checkpoint)
         if not trainer.is_global_zero:
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._log.add({"step": step, "loss": loss} | self._loop.last_terms | {"rate": rate})
-        if self._runtime.on_progress:
-            self._runtime.on_progress(self._progress(step, loss))
-
-    def _progress(self, step: int, loss: float) -> RerankerProgress:
-        per_step = max(time.perf_counter() - self._begun, 1e-9) / max(step - self._first_step, 1)
-        settings = self._loop.settings
-        return RerankerProgress(
-            step, settings.steps, loss, settings.batch_size / per_step, per_step * (settings.steps - step)
-        )
+        self._progress.report("training", step, {"loss": loss})

@@ -1,4 +1,4 @@
-"""The result lists that a re-ranker learns from: which, follows from seed and step alone."""
+"""Result lists that a re-ranker learns from; seed and step determine each batch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from lookalike.datasets.descriptors import Descriptors
 from lookalike.errors import DatasetError, TrainingError
 from lookalike.ops.neighbors import nearest
 from lookalike.training.reranking_variation import bernoulli, domain_shifted, perturbed
+from lookalike.training.seeds import seed_of
 
-# Of drawn lists: classes at least, images of a class, and images in all.
+# Drawn lists: least number of classes, range of images per class, most images.
 FEWEST_CLASSES, IMAGES_PER_CLASS, LARGEST_GALLERY = 5, (2, 40), 1200
-SHORTEST = 64  # candidates of a drawn list at least, if there are so many
-FEW, P_FEW = (2, 3), 0.4  # so often a class has so many images: one or two are relevant to a query
-P_ESTRANGED = 0.4
+SHORTEST = 64  # least number of candidates of a drawn list, if there are so many
+FEW, P_FEW = (2, 3), 0.4  # images per class in this share of the lists: one or two are relevant
+P_DOMAIN_SHIFT = 0.4
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class ShortlistBatch:
 
 
 class ShortlistSource(Protocol):
-    """Where batches come from."""
+    """Source of batches."""
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
-        """What one of several processes learns from in a step."""
+        """Return the batch of a step for one of several processes."""
         ...
 
 
@@ -46,7 +47,8 @@ class ShortlistSource(Protocol):
 class WholeLists:
     """Every image is a query; its list is the k nearest others of its set and view, cached on disk.
 
-    As published: the lists of all views together are the training set, in a new order every epoch.
+    As published, the lists of all views form the training set. Raises DatasetError for sets too small
+    for k or for a batch.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class WholeLists:
         self._batch_size, self._seed = batch_size, seed
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
-        """Queries of one set and view: widths differ between views."""
+        """Return queries of one set and view, since widths differ between views."""
         part = self._part(step)
         units, labels, lists = self._parts[part]
         random = np.random.default_rng((self._seed, step, 1))
@@ -83,13 +85,16 @@ class WholeLists:
         return ShortlistBatch(units[rows], units[found], labels[found] == labels[rows, None])
 
     def _part(self, step: int) -> int:
-        """Which set and view: in proportion to their images."""
+        """Draw a set and view, in proportion to their images."""
         position = np.random.default_rng((self._seed, step, 0)).integers(self._offsets[-1])
         return int(np.searchsorted(self._offsets, position, side="right")) - 1
 
 
 def cached_lists(units: Tensor, k: int, cache: Path, name: str) -> Tensor:
-    """The k nearest other rows of every row, best first: (N, k) int64, from ``cache`` if they are there."""
+    """The k nearest other rows of every unit row, best first: (N, k) int64, read from ``cache`` if there.
+
+    Raises TrainingError if the cache can't be read or written.
+    """
     digest = hashlib.sha256(units.numpy().tobytes()).hexdigest()[:16]
     file = cache / f"{digest}-{k}.npy"
     try:
@@ -110,7 +115,7 @@ def cached_lists(units: Tensor, k: int, cache: Path, name: str) -> Tensor:
 def _others(units: Tensor, k: int) -> Tensor:
     rows = nearest(units, units, k + 1)[1]  # (N, k + 1)
     itself = rows == torch.arange(len(rows))[:, None]
-    itself[:, -1] |= ~itself.any(1)  # crowded out by its duplicates: drop the last instead
+    itself[:, -1] |= ~itself.any(1)  # a row crowded out by its duplicates: drop the last instead
     return rows[~itself].reshape(len(rows), k)
 
 
@@ -118,8 +123,8 @@ def _others(units: Tensor, k: int) -> Tensor:
 class DrawnLists:
     """Every step draws a set, a view, classes, images of them, and queries that are not in the gallery.
 
-    So galleries are small and large, with few and with many relevant images. With ``variation`` the
-    descriptors are changed as well.
+    Galleries are thus small and large, with few and with many relevant images. With ``variation`` the
+    descriptors are perturbed as well.
     """
 
     def __init__(
@@ -129,8 +134,8 @@ class DrawnLists:
         self._seed, self._variation = seed, variation
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
-        """Each process draws its own gallery."""
-        generator = torch.Generator().manual_seed(hash((self._seed, step, process)) % 2**63)
+        """Draw a gallery of its own for each process."""
+        generator = torch.Generator().manual_seed(seed_of(self._seed, step, process))
         of_set = self._sets[_draw(0, len(self._sets) - 1, generator)]
         views = list(of_set.views.values())
         rows = self._drawn(of_set.labels, generator)
@@ -140,14 +145,14 @@ class DrawnLists:
         longest = min(self._k, len(rows) - n)
         k = _draw(min(SHORTEST, longest), longest, generator)
         queries, gallery = units[:n], units[n:]
-        if self._variation and bernoulli(P_ESTRANGED, generator):
+        if self._variation and bernoulli(P_DOMAIN_SHIFT, generator):
             queries = domain_shifted(queries, gallery, generator)
         found = nearest(queries, gallery, k)[1]  # (n, k)
         labels = of_set.labels[rows]
         return ShortlistBatch(queries, gallery[found], labels[n:][found] == labels[:n, None])
 
     def _drawn(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Rows of some images of some classes, in random order."""
+        """Draw rows of some images of some classes, in random order."""
         order = torch.randperm(len(labels), generator=generator)
         classes = torch.as_tensor(np.unique(labels.numpy()))
         few, many = IMAGES_PER_CLASS
@@ -163,7 +168,7 @@ class DrawnLists:
 
 
 def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
-    """Cells of the first n of every label."""
+    """Positions of the first n of every label."""
     seen: dict[int, int] = {}
     for position, label in enumerate(labels):
         seen[label] = seen.get(label, 0) + 1
@@ -172,5 +177,5 @@ def _first_of_each(labels: list[int], n: int) -> Iterator[int]:
 
 
 def _draw(low: int, high: int, generator: torch.Generator) -> int:
-    """A whole number from low to high, both included."""
+    """Draw an integer from low to high, inclusive."""
     return int(torch.randint(low, high + 1, (), generator=generator))

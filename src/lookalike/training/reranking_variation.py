@@ -1,4 +1,4 @@
-"""Descriptors changed at random, so that a re-ranker meets more embeddings than there are at hand."""
+"""Random perturbations of descriptors, so that a re-ranker learns for more embeddings than given."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WHITENED_FROM = 1000  # rows that principal components are computed of
+WHITENED_FROM = 1000  # rows from which principal components are computed
 
 
 def perturbed(vectors: Tensor, generator: torch.Generator) -> Tensor:
-    """Another embedding of the same images, (N, D) to unit rows (N, D').
+    """Make another embedding of the same images, from (N, D) to unit rows (N, D').
 
-    Each of these at random: a power of each channel, some of the mean removed, a random projection or
-    a partial whitening to fewer dimensions, noise.
+    Applies at random: a power of each channel, removal of a part of the mean, a random projection or a
+    partial whitening to fewer dimensions, and noise.
     """
 
     def between(low: float, high: float) -> float:
@@ -37,10 +37,10 @@ def perturbed(vectors: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def domain_shifted(queries: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
-    """Queries as from other circumstances than the gallery, such as photographs of reproductions.
+    """Shift queries as if taken under other conditions than the gallery, such as photos of reproductions.
 
-    To each (B, D) something of another image (N, D) is added, as by clutter, and to all the same
-    direction, as by another camera; unit rows again.
+    To each of the queries (B, D) a part of another image (N, D) is added, as by clutter, and to all the
+    same direction, as by another camera. Returns unit rows (B, D).
     """
     strange = others[torch.randint(len(others), (len(queries),), generator=generator)]
     common = F.normalize(others[:2].sum(0) - others[2:4].sum(0), dim=0)
@@ -49,7 +49,7 @@ def domain_shifted(queries: Tensor, others: Tensor, generator: torch.Generator) 
 
 
 def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Generator) -> Tensor:
-    """The first principal components, divided by their deviation to the power of strength."""
+    """Project on the first principal components, divided by their deviation to the power ``strength``."""
     some = vectors[torch.randperm(len(vectors), generator=generator)[:WHITENED_FROM]]
     mean = some.mean(0)
     covariance = (some - mean).T @ (some - mean)
@@ -61,5 +61,5 @@ def _whitened(vectors: Tensor, width: int, strength: float, generator: torch.Gen
 
 
 def bernoulli(p: float, generator: torch.Generator) -> bool:
-    """True with probability p."""
+    """Draw True with probability p."""
     return float(torch.rand((), generator=generator)) < p

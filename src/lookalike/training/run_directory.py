@@ -1,4 +1,4 @@
-"""The folder of a training: what it was started with, its curves, its checkpoint."""
+"""The run directory of a training: its settings, logs and checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 
 from lookalike.datasets import LabeledImages
-from lookalike.errors import TrainingError
+from lookalike.errors import TrainingError, writing
 from lookalike.training.log import CsvLog
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
@@ -23,7 +23,7 @@ RECORD = "training.json"
 
 @final
 class RunDirectory:
-    """Where a training writes, checked before it starts."""
+    """The folder that a training writes to, checked before it starts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,9 +40,9 @@ class RunDirectory:
     def check(
         self, settings: TrainSettings, description: Mapping[str, Any], train: LabeledImages, *, resume: bool
     ) -> None:
-        """See that the folder is new and can be written, or that it is that of the same training.
+        """Check that the folder is new and writable, or, to resume, that of the same training.
 
-        Raises TrainingError; nothing is overwritten, and nothing written yet but an empty folder.
+        Raises TrainingError otherwise. Writes nothing yet, except for making the folder.
         """
         self._record = {
             "settings": settings.to_dict(),
@@ -58,12 +58,12 @@ class RunDirectory:
         else:
             _make_empty(self.folder)
         if not os.access(self.folder, os.W_OK):
-            raise TrainingError(f"nothing can be written to {self.folder}; check its permissions")
+            raise TrainingError(f"{self.folder} can't be written; check its permissions")
 
     def step(self) -> int:
-        """Steps that the checkpoint has behind it; 0 without one.
+        """Number of steps before the checkpoint; 0 without one.
 
-        Raises TrainingError where it can't be read.
+        Raises TrainingError if it can't be read.
         """
         if not self.checkpoint.exists():
             return 0
@@ -72,31 +72,29 @@ class RunDirectory:
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise TrainingError(
                 f"{self.checkpoint} can't be read, it may be damaged ({type(error).__name__}); "
-                "remove it to start this training anew"
+                "remove it to restart this training"
             ) from error
 
     def begin(self, *, after_step: int) -> None:
-        """Write down what the training is, and let the curves go on after a step."""
+        """Write the record of the training, and continue the logs after a step."""
         (self.folder / RECORD).write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
 
 
 def recorded(folder: Path) -> tuple[ModelSpec, TrainSettings]:
-    """What the training in a folder was started with. Raises TrainingError where there is none."""
+    """Return what the training in a folder was started with. Raises TrainingError if there is none."""
     record = _record(folder)
     try:
         return ModelSpec.from_dict(record["description"]), TrainSettings.from_dict(record["settings"])
     except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{folder / RECORD} is not as this version writes it: {error}") from error
+        raise TrainingError(f"{folder / RECORD} is not a record of this version: {error}") from error
 
 
 def _make_empty(folder: Path) -> None:
-    try:
+    with writing(folder, TrainingError):
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
-    except OSError as error:
-        raise TrainingError(f"nothing can be written to {folder}: {error}; choose another folder") from error
     if (folder / RECORD).exists():
         raise TrainingError(f"{folder} holds a training; resume it, or choose another folder")
     if occupied:
@@ -107,7 +105,7 @@ def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
     before = _as_written_now(_record(folder))
     if differing := _differences(before, record):
         raise TrainingError(
-            f"the training in {folder} was started otherwise: {'; '.join(differing)}; "
+            f"the training in {folder} was started with other settings or data: {'; '.join(differing)}; "
             "resume it with the same, or start another in a new folder"
         )
 
@@ -123,19 +121,19 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _as_written_now(record: dict[str, Any]) -> dict[str, Any]:
-    """An earlier version's record with the settings that have come since, at their defaults."""
+    """An earlier version's record, with settings added since then at their defaults."""
     try:
         spec = ModelSpec.from_dict(record["description"]).to_dict()
         settings = TrainSettings.from_dict(record["settings"]).to_dict()
     except (KeyError, TypeError, ValueError):
         return record
-    if spec.keys() != record["description"].keys():  # described by a recipe, not by a command
+    if spec.keys() != record["description"].keys():  # the description of a script, not of a ModelSpec
         return record
     return {**record, "description": spec, "settings": settings}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What two records have otherwise, as "name was A, is B"."""
+    """Differences of two records, as "name was A, is B"."""
     return [
         f"{name} was {before.get(part, {}).get(name)!r}, is {now[part].get(name)!r}"
         for part in now
@@ -145,7 +143,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _fingerprint(data: LabeledImages) -> str:
-    """Hash of the images' names and labels, wherever their folder lies."""
+    """Hash of the images' relative paths and labels."""
     top = os.path.commonpath([path.absolute() for path in data.paths])
     digest = hashlib.sha256()
     for path, label in zip(data.paths, data.labels, strict=True):

@@ -1,4 +1,4 @@
-"""What a training changes: a network that knows its backbone, its neighbors and its folder."""
+"""Networks in training, with their backbone, nearest neighbors and saving."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.training.objective import Output
 
-_BLOCK = 512  # queries whose similarities are in memory at a time
+_BLOCK = 512  # queries per block of similarities
 
 
 class Trainable(nn.Module, abc.ABC):
     """A network in training.
 
-    ``backbone`` is the part that brings its weights along: it learns at ``backbone_rate`` and stands
-    still in the warm-up; the rest of the module is the head and learns at ``head_rate``.
+    ``backbone`` is the pretrained part: it learns at ``backbone_rate`` and is frozen during the warm-up.
+    The rest of the module is the head and learns at ``head_rate``.
     """
 
     preprocessing: Preprocessing  # normalization of the start model; the sizes come from the settings
@@ -31,13 +31,13 @@ class Trainable(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, images: Tensor) -> Output:
-        """What the objective takes, of normalized images (B, 3, H, W)."""
+        """Return the input of the objective for normalized images (B, 3, H, W) float32."""
 
     @abc.abstractmethod
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """For each image of the batches its k nearest others, best first: (G, k) int64, on the CPU.
+        """Return the k nearest others of each image, best first: (G, k) int64, on the CPU.
 
-        Called in evaluation mode; the similarity is the one that the saved model will be used with.
+        Called in evaluation mode; the similarity is that of the saved model.
         """
 
     @abc.abstractmethod
@@ -57,9 +57,9 @@ class TrainableEmbedding(Trainable):
 
     @classmethod
     def of(cls, start: LoadedModel, *, dims: int | None = None, seed: int = 0) -> TrainableEmbedding:
-        """A loaded model with a new affine layer to ``dims`` at its end, or as it is.
+        """Make a loaded model trainable, with a new last affine layer to ``dims`` unless None.
 
-        The layer starts like that of Proxy-Anchor's code: He normal over the outgoing side, bias 0.
+        The layer is initialized as in Proxy-Anchor's code: He normal by fan-out, bias 0.
         """
         network = start.network
         if dims is not None:
@@ -80,7 +80,7 @@ class TrainableEmbedding(Trainable):
         return result
 
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """(G, k), by cosine."""
+        """Nearest others (G, k) int64, by cosine."""
         return cosine_neighbors(torch.cat([self(batch).float() for batch in batches]), k)
 
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
@@ -89,9 +89,9 @@ class TrainableEmbedding(Trainable):
 
 
 def cosine_neighbors(embeddings: Tensor, k: int) -> Tensor:
-    """Of each embedding (G, D) the k nearest others by cosine, best first: (G, k) on the CPU.
+    """Return the k nearest others of each embedding (G, D) by cosine, best first: (G, k) int64, on the CPU.
 
-    Raises TrainingError for embeddings that are not numbers any more.
+    Raises TrainingError for NaN and infinity.
     """
     refuse_nan(embeddings)
     units = F.normalize(embeddings, dim=1)
@@ -105,10 +105,10 @@ def cosine_neighbors(embeddings: Tensor, k: int) -> Tensor:
 
 
 def refuse_nan(embeddings: Tensor) -> None:
-    """Raise TrainingError where a training has diverged: no metric of such embeddings means anything."""
+    """Raise TrainingError for NaN and infinity, which a diverged training gives."""
     if not embeddings.isfinite().all():
         raise TrainingError(
-            "the embeddings are NaN or infinite, so the training diverged; start it anew with lower "
+            "the embeddings are NaN or infinite, so the training diverged; restart it with lower "
             "learning rates"
         )
 

@@ -16,7 +16,8 @@ from lookalike.types.explanations import (
     NodeReason,
 )
 from lookalike.types.features import AttentionCall, Features, Shares, Trace
-from lookalike.types.geometry import FloatArray, Geometry, Picture
+from lookalike.types.geometry import FloatArray, Geometry, Picture, Reading
+from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
 
@@ -30,6 +31,7 @@ __all__ = [
     "FloatArray",
     "Geometry",
     "GraphExplanation",
+    "ImageMap",
     "Influence",
     "LevelReason",
     "Move",
@@ -39,6 +41,7 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "Ranking",
+    "Reading",
     "Shares",
     "Trace",
     "tracked",

@@ -1,50 +1,110 @@
-"""Why images are similar: maps, and which cells match."""
+"""Why images are similar: explanations of pairs, differences, and which cells match."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import numpy as np
 
 from lookalike.types.geometry import FloatArray, Geometry, Picture
+from lookalike.types.html import map_html
+from lookalike.types.maps import ImageMap
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """Why two images are similar: one signed map on the feature grid of each.
+    """Why two images are similar: one signed map on each.
 
     Where ``additive`` is true the maps are attributions in units of similarity: each sums to the
     similarity minus its residual. Where it is false they are heat maps: relative weights only.
     """
 
     similarity: float  # the score explained: cosine in [-1, 1]
-    query_map: FloatArray  # (hq, wq) signed
-    match_map: FloatArray  # (hm, wm) signed
+    query: ImageMap
+    match: ImageMap
     method: str  # "shares", "rollout", ...
     additive: bool  # whether the maps sum to the similarity, up to the residual
     model: str  # name of the model that saw the images
-    query: Picture
-    match: Picture
-    query_geometry: Geometry
-    match_geometry: Geometry
+
+    @property
+    def query_map(self) -> FloatArray:
+        """The values on the query: (hq, wq) float32, signed."""
+        return self.query.values
+
+    @property
+    def match_map(self) -> FloatArray:
+        """The values on the match: (hm, wm) float32, signed."""
+        return self.match.values
+
+    @property
+    def query_geometry(self) -> Geometry:
+        """Where the query's grid lies on its image."""
+        return self.query.geometry
+
+    @property
+    def match_geometry(self) -> Geometry:
+        """Where the match's grid lies on its image."""
+        return self.match.geometry
 
     @property
     def residual(self) -> float:
-        """The part of the similarity that the query map does not account for."""
-        return self._missing(self.query_map)
+        """The part of the similarity that the query's map does not account for.
+
+        Raises ValueError for heat maps, which promise no sum.
+        """
+        return self._missing(self.query)
 
     @property
     def match_residual(self) -> float:
-        """The part of the similarity that the match map does not account for."""
-        return self._missing(self.match_map)
+        """The part of the similarity that the match's map does not account for; raises as ``residual``."""
+        return self._missing(self.match)
 
-    def _missing(self, values: FloatArray) -> float:
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain numbers, lists and names, without the pictures."""
+        return {
+            "similarity": self.similarity,
+            "method": self.method,
+            "additive": self.additive,
+            "residual": self.residual if self.additive else None,
+            "match_residual": self.match_residual if self.additive else None,
+            "model": self.model,
+            "query": self.query.name,
+            "match": self.match.name,
+            "query_map": self.query_map.tolist(),
+            "match_map": self.match_map.tolist(),
+            "query_geometry": self.query_geometry.to_dict(),
+            "match_geometry": self.match_geometry.to_dict(),
+        }
+
+    def _repr_html_(self) -> str:
+        """Both photographs under their maps in one range of colors, for notebooks."""
+        sides = ((self.query, "query"), (self.match, "match"))
+        densities = [np.abs(side.values).max() * side.values.size for side, _ in sides]
+        maps = "".join(
+            map_html(side, max(densities) / side.values.size, f"{role}: {side.name}") for side, role in sides
+        )
+        missing = f", residual {self.residual:+.3f}" if self.additive else ", heat maps"
+        words = escape(f"similarity {self.similarity:.3f}, method {self.method}, model {self.model}{missing}")
+        return (
+            f"<div style='font:12px sans-serif'><b>{words}</b>"
+            f"<div style='display:flex;gap:8px'>{maps}</div></div>"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.query.name!r} and {self.match.name!r}, "
+            f"similarity {self.similarity:.4f}, method {self.method!r}, model {self.model!r})"
+        )
+
+    def _missing(self, side: ImageMap) -> float:
         if not self.additive:
             raise ValueError(
                 f"a {self.method} map is a heat map, not a sum of shares, so it has no residual; "
                 "check explanation.additive first"
             )
-        return self.similarity - float(values.sum(dtype=np.float64))
+        return self.similarity - side.total
 
 
 @dataclass(frozen=True)
@@ -57,9 +117,10 @@ class NodePath:
 
 @dataclass(frozen=True)
 class NodeReason:
-    """What one node of a graph says of a pair, and where it looks on both images.
+    """What one node of an AVSL graph contributes to a pair, and its maps on both images.
 
-    ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b.
+    ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b,
+    to which the two maps sum.
     """
 
     level: int  # 0 is the lowest
@@ -67,55 +128,110 @@ class NodeReason:
     weight: float  # 0 or more; how much the node counts, directly and by way of the nodes above
     share: float  # of the distance, 0 or more
     common: float  # of what both have in common, signed
-    query_value: float
-    match_value: float
-    query_map: FloatArray  # (h, w) of the level's grid, sums to query_value
-    match_map: FloatArray  # (h, w), sums to match_value
+    query: ImageMap  # on the level's grid; sums to the node's value for the query
+    match: ImageMap
     paths: tuple[NodePath, ...]  # strongest first; empty at the highest level, which counts directly
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reason as plain numbers and lists."""
+        return {
+            "level": self.level,
+            "node": self.node,
+            "weight": self.weight,
+            "share": self.share,
+            "common": self.common,
+            "query_value": self.query.total,
+            "match_value": self.match.total,
+            "query_map": self.query.values.tolist(),
+            "match_map": self.match.values.tolist(),
+            "paths": [{"node": path.node, "amount": path.amount} for path in self.paths],
+        }
 
 
 @dataclass(frozen=True)
 class LevelReason:
-    """One level's part of a distance."""
+    """What one level of an AVSL graph contributes to a distance."""
 
     share: float  # of the distance, 0 or more: the sum over the level's nodes
-    query_map: FloatArray  # (h, w) signed, sums to share; negative cells bring the images nearer
-    match_map: FloatArray  # (h, w) signed, sums to share
+    query: ImageMap  # sums to share; negative cells bring the images nearer
+    match: ImageMap  # sums to share
     together: tuple[NodeReason, ...]  # nodes with most in common, largest first
     apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
 
+    def to_dict(self) -> dict[str, Any]:
+        """The level as plain numbers and lists."""
+        return {
+            "share": self.share,
+            "query_map": self.query.values.tolist(),
+            "match_map": self.match.values.tolist(),
+            "together": [node.to_dict() for node in self.together],
+            "apart": [node.to_dict() for node in self.apart],
+        }
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class GraphExplanation(Explanation):
-    """Why a graph of nodes finds two images similar: an Explanation with its levels.
+    """Why an AVSL graph of nodes finds two images similar: an Explanation with its levels.
 
     Its similarity is one minus half the distance, which is the cosine where every node of the highest
-    level is believed. The maps hold what both images have in common; the residual is what the length
-    of the believed nodes adds to that.
+    level is reliable. The maps hold what both images have in common; the residual is what the length
+    of the reliable nodes adds to that.
     """
 
     distance: float  # inferred by the graph, 0 or more; the sum of the levels' shares
     levels: tuple[LevelReason, ...]  # low to high
 
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation and its levels as plain numbers, lists and names."""
+        levels = [level.to_dict() for level in self.levels]
+        return {**super().to_dict(), "distance": self.distance, "levels": levels}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Difference:
     """Why the query is closer to one match than to another: a signed map on the query."""
 
-    query_map: FloatArray  # (h, w) positive where the cell speaks for the preferred match
+    query: ImageMap  # positive where the cell speaks for the preferred match
     preferred_similarity: float  # cosine with the match that should come first
     other_similarity: float  # cosine with the match that should come second
     model: str
-    query: Picture
-    query_geometry: Geometry
     preferred: Picture
     other: Picture
 
     @property
+    def query_map(self) -> FloatArray:
+        """The values on the query: (h, w) float32, signed."""
+        return self.query.values
+
+    @property
+    def query_geometry(self) -> Geometry:
+        """Where the query's grid lies on its image."""
+        return self.query.geometry
+
+    @property
     def residual(self) -> float:
         """The part of the difference of similarities that the map does not account for."""
+        return self.preferred_similarity - self.other_similarity - self.query.total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference as plain numbers, lists and names, without the pictures."""
+        return {
+            "query": self.query.name,
+            "preferred": self.preferred.name,
+            "other": self.other.name,
+            "preferred_similarity": self.preferred_similarity,
+            "other_similarity": self.other_similarity,
+            "residual": self.residual,
+            "model": self.model,
+            "query_map": self.query_map.tolist(),
+            "query_geometry": self.query_geometry.to_dict(),
+        }
+
+    def __repr__(self) -> str:
         gap = self.preferred_similarity - self.other_similarity
-        return gap - float(self.query_map.sum(dtype=np.float64))
+        return (
+            f"Difference({self.query.name!r}: {self.preferred.name!r} above {self.other.name!r} by {gap:.4f})"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,17 +244,51 @@ class CellMatch:
     cosine: float  # of the two local shares, in [-1, 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CellSimilarity:
-    """Which cell of the query matches which cell of the match."""
+    """Which cell of the query matches which cell of the match, and how much each pair contributes."""
 
-    values: FloatArray  # (Nq, Nm) signed; row sums are the query map, column sums the match map
-    query_grid: tuple[int, int]
-    match_grid: tuple[int, int]
+    values: FloatArray  # (Nq, Nm) float32, signed: share of each pair of cells in the similarity
+    query: ImageMap  # row sums of the values
+    match: ImageMap  # column sums
     matches: tuple[CellMatch, ...]  # mutual best matches, largest contribution first
     similarity: float
     model: str
-    query: Picture
-    match: Picture
-    query_geometry: Geometry
-    match_geometry: Geometry
+
+    def to_dict(self) -> dict[str, Any]:
+        """The matching cells as plain numbers and names; the whole matrix is left out."""
+        return {
+            "query": self.query.name,
+            "match": self.match.name,
+            "similarity": self.similarity,
+            "model": self.model,
+            "query_grid": list(self.query.grid),
+            "match_grid": list(self.match.grid),
+            "matches": [
+                {
+                    "query_cell": list(each.query_cell),
+                    "match_cell": list(each.match_cell),
+                    "contribution": each.contribution,
+                    "cosine": each.cosine,
+                }
+                for each in self.matches
+            ],
+        }
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CellSimilarity):
+            return NotImplemented
+        return (
+            np.array_equal(self.values, other.values)
+            and (self.query, self.match, self.matches) == (other.query, other.match, other.matches)
+            and (self.similarity, self.model) == (other.similarity, other.model)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.query, self.match, self.matches, self.similarity, self.model))
+
+    def __repr__(self) -> str:
+        return (
+            f"CellSimilarity({self.query.name!r} and {self.match.name!r}, "
+            f"{len(self.matches)} matching cells, similarity {self.similarity:.4f})"
+        )

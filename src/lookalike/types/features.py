@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """What a backbone says of a batch: one vector a cell, and the tokens before them."""
 
@@ -20,7 +20,7 @@ class Features:
     grid: tuple[int, int]  # (h, w), h * w == N
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shares:
     """An embedding as the sum of what each cell contributed, before the last L2 normalization."""
 
@@ -34,8 +34,11 @@ class Shares:
         """The embedding before the last L2 normalization: (D,)."""
         return self.values.sum(0) + self.residual
 
+    def __repr__(self) -> str:
+        return f"Shares({self.grid[0]}x{self.grid[1]} cells, width {self.values.shape[1]})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class AttentionCall:
     """One attention layer's queries, keys and values, positions already applied."""
 
@@ -52,7 +55,7 @@ class AttentionCall:
         return (products if self.bias is None else products + self.bias).softmax(-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """A forward pass with what explanations need beside the features."""
 

@@ -14,13 +14,28 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """One decoded image."""
+    """One decoded image. Two pictures are equal if name, size and pixels are."""
 
     image: Image.Image  # RGB; smaller than original_size where it was decoded at reduced scale
     original_size: tuple[int, int]  # (H, W) pixels of the file, EXIF orientation applied
-    name: str  # file name or what the caller called it; for messages and captions
+    name: str  # file name or the caller's name; for messages and captions
+    format: str = ""  # Pillow's name of the file format, "JPEG"; empty for pictures in memory
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Picture):
+            return NotImplemented
+        return self is other or (
+            (self.original_size, self.name, self.format) == (other.original_size, other.name, other.format)
+            and (self.image is other.image or self.image == other.image)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.original_size, self.name, self.image.size))
+
+    def __repr__(self) -> str:
+        return f"Picture({self.name!r}, {self.original_size[0]}x{self.original_size[1]} pixels)"
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,14 @@ class Geometry:
     original_size: tuple[int, int]  # (H, W) pixels, EXIF orientation applied
     input_size: tuple[int, int]  # (H, W) pixels that the network saw
     crop: tuple[float, float, float, float]  # top, left, height, width in original pixels
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """The geometry as lists of numbers."""
+        return {
+            "original_size": list(self.original_size),
+            "input_size": list(self.input_size),
+            "crop": list(self.crop),
+        }
 
     def cell_box(self, row: int, column: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
         """Left, top, right, bottom, in original pixels, of one cell of a feature grid (h, w)."""
@@ -51,3 +74,15 @@ class Geometry:
         top, left, height, width = self.crop
         row, column = int((y - top) // (height / grid[0])), int((x - left) // (width / grid[1]))
         return (row, column) if 0 <= row < grid[0] and 0 <= column < grid[1] else None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reading:
+    """An image file read once: the picture to draw on, and the pixels that the network will see."""
+
+    picture: Picture
+    pixels: NDArray[np.uint8]  # (H, W, 3) RGB, resized and cropped as the model's preprocessing asks
+    geometry: Geometry  # where the pixels lie on the picture
+
+    def __repr__(self) -> str:
+        return f"Reading({self.picture!r}, input {self.geometry.input_size[0]}x{self.geometry.input_size[1]})"

@@ -15,7 +15,8 @@ from fastapi import HTTPException
 
 from lookalike import images
 from lookalike.errors import LookalikeError
-from lookalike.gallery import AddProgress, AddReport, Gallery
+from lookalike.gallery import AddReport, Gallery
+from lookalike.types import Progress
 from lookalike.web.caching import LeastRecent
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import JobOut, UnreadableOut
@@ -99,7 +100,7 @@ class Jobs:
             job.state, job.error = "failed", "adding failed in the server; its log says why"
 
     def _add(self, job: JobOut, gallery: Gallery, what: Path) -> AddReport:
-        def note(progress: AddProgress) -> None:
+        def note(progress: Progress) -> None:
             if self._is_stopping.is_set():
                 raise _StoppedError
             job.done, job.total = progress.done, progress.total

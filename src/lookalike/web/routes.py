@@ -16,7 +16,6 @@ from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LeastRecent
 from lookalike.web.drawing import colors, jpeg, picture_response, png_response
-from lookalike.web.exporting import report_html
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
@@ -159,7 +158,7 @@ async def upload_query(request: Request, here: State) -> UploadOut:
 @router.post("/galleries/{gallery}/search")
 def search(service: Service, wanted: SearchRequest) -> SearchOut:
     """The most similar pictures, each with the map on the query that says why."""
-    return service.search(wanted.query, wanted)
+    return service.search(wanted)
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
@@ -168,7 +167,7 @@ async def search_by_upload(request: Request, service: Service, here: State) -> S
     form = await read_form(request, here.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(here.uploads.keep, form)
-    return await asyncio.to_thread(service.search, id, settings)
+    return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
 
 
 @router.get("/galleries/{gallery}/explanation")
@@ -216,7 +215,7 @@ def cells(service: Service, here: PictureId, there: PictureId, x: Pixel, y: Pixe
 def report(service: Service, wanted: SearchRequest) -> Response:
     """A search as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(report_html(service, wanted), media_type="text/html", headers=headers)
+    return Response(service.report(wanted), media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)

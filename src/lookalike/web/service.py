@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -12,13 +13,16 @@ import numpy as np
 from fastapi import HTTPException
 
 from lookalike import images
+from lookalike.errors import GalleryError
 from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
-from lookalike.gallery import Gallery, Hit
-from lookalike.gallery.queries import ask_region, existing_file
+from lookalike.gallery import Gallery, Hit, SearchResult
+from lookalike.gallery.query import Query, existing_file, image_query, record_query
+from lookalike.gallery.regions import Region
 from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
+from lookalike.reports.search import search_report
 from lookalike.store import Record
-from lookalike.types import Explanation, Geometry, Picture, Shares
+from lookalike.types import Explanation, Picture
 from lookalike.web.caching import LeastRecent
 from lookalike.web.schemas import (
     Box,
@@ -27,16 +31,15 @@ from lookalike.web.schemas import (
     HitOut,
     PictureOut,
     SearchOut,
-    SearchSettings,
+    SearchRequest,
     UploadOut,
     as_grid,
 )
 from lookalike.web.uploads import Uploads
 
-Corners = tuple[tuple[float, float], ...]
 _RECORD_DIGITS = 20  # a record's id is shorter than an upload's
-_SHARES_HELD, _PICTURES_HELD = 64, 24
-_DRAWN_SIDE = 1600  # pixels; explanations are drawn on pictures of at least half this where they have it
+_QUERIES_HELD = 48  # with their pictures, of up to 8 MB each
+_DRAWN_SIDE = 1600  # pixels, at most, of pictures that explanations are drawn on
 
 
 @final
@@ -45,45 +48,32 @@ class GalleryService:
 
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
-        self._shares: LeastRecent[tuple[str, Box | None, Corners | None], Shares] = LeastRecent(_SHARES_HELD)
-        self._pictures: LeastRecent[str, Picture] = LeastRecent(_PICTURES_HELD)
+        self._queries: LeastRecent[tuple[str, Region | None], Query] = LeastRecent(_QUERIES_HELD)
 
     # --- searching ----------------------------------------------------------------------------
 
-    def search(self, query: str, settings: SearchSettings) -> SearchOut:
+    def search(self, settings: SearchRequest) -> SearchOut:
         """The answer of a search, each hit with its map on the query."""
         start = time.perf_counter()
-        hits = self.hits(query, settings)
-        geometry = self._geometry(query, settings)
+        result = self.result(settings)
+        geometry = result.query.shares.geometry
         height, width = geometry.original_size
-        maps = [hit.query_map for hit in hits if hit.query_map is not None]
+        maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
-            query=UploadOut(id=query, name=self.title(query), height=height, width=width),
+            query=UploadOut(id=settings.query, name=self.title(settings.query), height=height, width=width),
             query_geometry=GeometryOut.of(geometry),
-            hits=[_hit_out(hit) for hit in hits],
+            hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
             seconds=time.perf_counter() - start,
         )
 
-    def _geometry(self, query: str, settings: SearchSettings) -> Geometry:
-        """Where the query's maps lie: those of a part may have a grid of their own."""
-        if settings.box is None and settings.polygon is None:
-            return self.gallery.embedder.read(self.source(query))[1]
-        polygon = None if settings.polygon is None else tuple(settings.polygon)
-        return self.shares(query, settings.box, polygon).geometry
-
-    def hits(self, query: str, settings: SearchSettings) -> list[Hit]:
+    def result(self, settings: SearchRequest) -> SearchResult:
         """The hits themselves; what does not fit the gallery or the query is a 422."""
-        source = self.source(query)
-        try:
-            with self._lock:
-                return self.gallery.search(
-                    query if len(query) == _RECORD_DIGITS else source,
-                    explain=True,
-                    **settings.model_dump(exclude={"query"}),
-                )
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+        region = _region(settings.box, settings.polygon)
+        options = settings.model_dump(exclude={"query", "box", "polygon"})
+        query = self.query(settings.query, region)
+        with _unprocessable(), self._lock:
+            return self.gallery.search(query, explain=True, **options)
 
     # --- explaining ---------------------------------------------------------------------------
 
@@ -91,44 +81,51 @@ class GalleryService:
         self, query: str, match: str, box: Box | None, method: str = SharesExplainer.name
     ) -> Explanation:
         """Why two pictures match, or a part of the first and the second."""
-        if method != SharesExplainer.name:
-            return self._explanation_by(method, query, match, box)
-        return explain_shares(
-            self.shares(query, box),
-            self.shares(match),
-            self.picture(query),
-            self.picture(match),
-            model=self.gallery.embedder.name,
-        )
-
-    def _explanation_by(self, method: str, query: str, match: str, box: Box | None) -> Explanation:
-        if box is not None:
+        if method != SharesExplainer.name and box is not None:
             raise HTTPException(422, f"method {method} explains whole pictures; ask without a box")
-        sources = self.source(query), self.source(match)
+        a, b = self.query(query, _region(box, None)), self.query(match)
         with self._lock:
-            found = make_explainer(self.gallery.embedder, method)(*sources)
-        return replace(found, query=self.picture(query), match=self.picture(match))
+            if method != SharesExplainer.name:
+                return make_explainer(self.gallery.embedder, method)(a.reading, b.reading)
+            return explain_shares(
+                a.reading.picture,
+                a.shares,
+                b.reading.picture,
+                b.shares,
+                model=self.gallery.embedder.name,
+                match_unit=b.unit,
+            )
 
-    def why(self, query: str, hit: Hit) -> Explanation:
+    def why(self, hit: Hit) -> Explanation:
         """Why a search found a hit, whatever part of the query it asked about."""
         with self._lock:
-            found = hit.why()
-        return replace(found, query=self.picture(query), match=self.picture(hit.id))
+            return hit.why()
 
-    def has_file(self, hit: Hit) -> bool:
-        """Whether a hit's picture can still be shown."""
-        return existing_file(hit.record).exists()
+    def report(self, settings: SearchRequest) -> str:
+        """A search as one HTML file; 422 where there is nothing to report."""
+        result = self.result(settings)
+        asked = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+        words = ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture"
+        facts = {"query": self.title(settings.query), "search": words}
+        try:
+            return search_report(
+                result, self.gallery, parameters=facts, gallery_name=self.name, explain=self.why
+            )
+        except GalleryError as error:
+            raise HTTPException(422, str(error)) from error
 
     def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
-        """Where the cell of one picture at a pixel finds its counterpart in another."""
-        a, b = self.shares(here), self.shares(there)
+        """The counterpart that the cell of one picture at a pixel has in another."""
+        queries = self.query(here), self.query(there)
+        with self._lock:
+            a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
             raise HTTPException(422, f"the pixel ({x:g}, {y:g}) lies outside what the model sees")
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
-        parts = cell_similarity(share, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
+        shares = cell_similarity(share, b.values, a.total.norm(), b.total.norm()).reshape(b.grid)
         best = divmod(int(cosines.argmax()), b.grid[1])
         return CellMatchOut(
             cell=cell,
@@ -136,24 +133,27 @@ class GalleryService:
             best_cell=best,
             best_box=b.geometry.cell_box(*best, b.grid),
             cosines=as_grid(cosines.numpy()),
-            shares=as_grid(parts.numpy()),
-            contribution=float(parts.sum()),
+            shares=as_grid(shares.numpy()),
+            contribution=float(shares.sum()),
             geometry=GeometryOut.of(b.geometry),
         )
 
-    def shares(self, id: str, box: Box | None = None, polygon: Corners | None = None) -> Shares:
-        """What each cell of a picture, or of a part of it, contributes to its embedding; remembered."""
-        return self._shares.get_or_make((id, box, polygon), lambda: self._shares_now(id, box, polygon))
+    def query(self, id: str, region: Region | None = None) -> Query:
+        """A picture, or a region of it, as a query; remembered, so that it is read and seen once."""
+        return self._queries.get_or_make((id, region), lambda: self._make_query(id, region))
 
-    def _shares_now(self, id: str, box: Box | None, polygon: Corners | None) -> Shares:
-        source = self.source(id)
-        try:
-            with self._lock:
-                if box is None and polygon is None:
-                    return self.gallery.embedder.shares(source)
-                return ask_region(source, self.gallery.embedder, box=box, polygon=polygon).shares
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+    def _make_query(self, id: str, region: Region | None) -> Query:
+        embedder = self.gallery.embedder
+        if len(id) == _RECORD_DIGITS and region is None:
+            record = self.record(id)
+            self._existing_file(record)  # 404 where it is gone
+            query = record_query(record, self.gallery.embedding(id), embedder)
+        else:
+            source, name = self.source(id), self.title(id)
+            with _unprocessable(), self._lock:
+                query = image_query(source, embedder, region, name=name)
+        query.reduce_picture(_DRAWN_SIDE)
+        return query
 
     # --- pictures -----------------------------------------------------------------------------
 
@@ -164,11 +164,13 @@ class GalleryService:
             if upload is None:
                 raise HTTPException(404, f"there is no uploaded picture {id} (any more); upload it again")
             return upload.data
-        record = self.record(id)
+        return images.file_bytes(self._existing_file(self.record(id)))
+
+    def _existing_file(self, record: Record) -> Path:
         file = existing_file(record)
         if not file.exists():
             raise HTTPException(404, f"the file of {file.name} is gone; update the gallery")
-        return images.file_bytes(file)
+        return file
 
     def title(self, id: str) -> str:
         """What people call the picture."""
@@ -182,15 +184,25 @@ class GalleryService:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
-    def picture(self, id: str) -> Picture:
-        """A picture to draw on, of moderate size; remembered."""
-        return self._pictures.get_or_make(id, lambda: self.picture_of_side(id, _DRAWN_SIDE))
-
     def picture_of_side(self, id: str, side: int) -> Picture:
         """A picture whose longer side has at most so many pixels."""
         picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
+
+
+def _region(box: Box | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
+    with _unprocessable():
+        return Region.of(box, polygon)
+
+
+@contextmanager
+def _unprocessable() -> Iterator[None]:
+    """Arguments that do not fit the gallery or the query are a 422."""
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def picture_out(record: Record) -> PictureOut:

@@ -191,9 +191,9 @@ def test_evaluation_is_the_published_one(checkpoint):
 
 def test_large_pictures_shrink_and_small_ones_stay(checkpoint, pictures):
     model = embedder(checkpoint("gem")[0], side=100)
-    sizes = [model.read(picture)[1].input_size for picture in pictures]
+    sizes = [model.read(picture).geometry.input_size for picture in pictures]
     assert sizes == [(64, 100), (100, 43), (35, 100), (100, 45)]
-    assert embedder(checkpoint("gem")[0], side=1024).read(pictures[2])[1].input_size == (61, 175)
+    assert embedder(checkpoint("gem")[0], side=1024).read(pictures[2]).geometry.input_size == (61, 175)
 
 
 @pytest.mark.parametrize("size", [(1, 2), (1, 90), (33, 2)])

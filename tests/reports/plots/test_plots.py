@@ -11,7 +11,7 @@ from lookalike.cli import app
 from lookalike.evaluation.labeled import labeled
 from lookalike.reports.plots.before_after import JudgedRanking, RankingComparison, write_plots
 from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot
-from lookalike.reports.plots.ranking_comparisons import mean_average_precision, story_of_labels
+from lookalike.reports.plots.ranking_comparisons import compare_rankings, mean_average_precision
 from lookalike.reports.plots.rankings import COLORS, Shown, ShownRanking, ranking_plot
 
 
@@ -96,7 +96,7 @@ def test_average_precision_of_labels_leaves_the_image_itself_out():
     # rows on a circle: 0 and 1 (a) lie beside each other, 2 (b) between them and 3 (a)
     angles = torch.tensor([0.0, 0.1, 0.3, 0.7])
     values = torch.stack([angles.cos(), angles.sin()], dim=1)
-    comparison = story_of_labels(None, labeled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
+    comparison = compare_rankings(None, labeled(values, list("aaba"), source="made"), "aqe", n=1, k=1)
     # 0: a b a -> (1 + 2/3) / 2; 1: a b a; 3: b a a -> (1/2 + 2/3) / 2; 2 has no match
     expected = [5 / 6, 5 / 6, float("nan"), 7 / 12]
     assert comparison.before.average_precision.tolist() == pytest.approx(expected, nan_ok=True)

@@ -1,15 +1,14 @@
-"""Two models on the same images: which is better, where they part, and whether they look alike."""
+"""Comparison of two models on the same images: metrics, retrieved lists, maps and differing cases."""
 
-from lookalike.evaluation.comparison.comparing import Compared, Settings, compare
+from lookalike.evaluation.comparison.comparing import ComparisonSettings, compare
 from lookalike.evaluation.comparison.results import Case, Comparison, ExplainedHit, MapAgreement, PairedMetric
 
 __all__ = [
     "Case",
-    "Compared",
     "Comparison",
+    "ComparisonSettings",
     "ExplainedHit",
     "MapAgreement",
     "PairedMetric",
-    "Settings",
     "compare",
 ]

@@ -1,4 +1,4 @@
-"""Two models on the same images: the whole comparison, from metrics to explained cases."""
+"""``compare``: two models on the same images, from paired metrics to explained cases."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from lookalike.evaluation.comparison.results import (
     MapAgreement,
     MapFaithfulness,
 )
-from lookalike.evaluation.sources import AnyEmbedder, Progress, without_bar
+from lookalike.evaluation.sources import AnyEmbedder
 from lookalike.evaluation.summary import graph_rule
 from lookalike.explainers import Explainer
-from lookalike.types import Explanation
+from lookalike.types import Explanation, ProgressCallback, tracked
 
 _DEPTH = 50  # ranks of the lists that are compared
 _JACCARD_KS = (1, 5, 10, 50)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How much is looked at; the same seed looks at the same."""
+class ComparisonSettings:
+    """Numbers of pairs, cases and resamples; the same seed draws the same."""
 
     ks: tuple[int, ...] = (1, 2, 4, 8)  # of recall
     n_pairs: int = 40  # pairs whose maps are compared
@@ -43,28 +43,20 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A comparison, and the cases on which the models part."""
-
-    comparison: Comparison
-    cases: tuple[Case, ...]  # first those that the first model finds, then those of the second
-
-
 def compare(
     first: LabeledEmbeddings,
     second: LabeledEmbeddings,
     *,
     embedders: tuple[AnyEmbedder, AnyEmbedder] | None = None,
-    settings: Settings | None = None,
-    progress: Progress = without_bar,
-) -> Compared:
-    """Compare two embeddings of the same images, each image asking all others.
+    settings: ComparisonSettings = ComparisonSettings(),
+    progress: ProgressCallback | None = None,
+) -> Comparison:
+    """Compare two embeddings of the same images; each image queries all others.
 
-    With the ``embedders`` that made them their maps are compared as well, and cases explained. Raises
-    DatasetError for different images and where nothing can be judged.
+    With the ``embedders`` that made them, their maps are compared too, and cases explained. Raises
+    DatasetError for different images, or if nothing can be judged.
     """
-    settings, names = settings or Settings(), _names(first, second)
+    names = _names(first, second)
     check_same_images(first, second)
     a, b = (retrieve(side, ks=settings.ks, depth=_DEPTH, progress=progress) for side in (first, second))
     maps: tuple[MapAgreement, ...] = ()
@@ -75,13 +67,13 @@ def compare(
         files = [(first.paths[query], first.paths[match]) for query, match in pairs]
         explainers = [explainers_of(embedder, files[0]) for embedder in embedders]
         ways = [
-            _Way(name, method, embedder, explainer)
+            _ModelMethod(name, method, embedder, explainer)
             for name, embedder, methods in zip(names, embedders, explainers, strict=True)
             for method, explainer in methods.items()
         ]
         maps, faithful = _maps(ways, files, settings.seed, progress)
         cases = _cases((a, b), names, explainers, settings.n_cases, progress)
-    comparison = Comparison(
+    return Comparison(
         first=names[0],
         second=names[1],
         source=first.source,
@@ -99,8 +91,8 @@ def compare(
             *_rules(a, settings, has_maps=bool(maps)),
             *(rule for side in (a, b) for rule in graph_rule(side.gallery)),
         ),
+        cases=cases,
     )
-    return Compared(comparison, cases)
 
 
 def _names(first: LabeledEmbeddings, second: LabeledEmbeddings) -> tuple[str, str]:
@@ -110,10 +102,10 @@ def _names(first: LabeledEmbeddings, second: LabeledEmbeddings) -> tuple[str, st
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One model asked by one method."""
+class _ModelMethod:
+    """One model explained by one method."""
 
-    model: str  # its name in this comparison
+    model: str  # name in the comparison
     method: str
     embedder: AnyEmbedder
     explainer: Explainer
@@ -124,11 +116,14 @@ class _Way:
 
 
 def _maps(
-    ways: Sequence[_Way], files: Sequence[tuple[Path, Path]], seed: int, progress: Progress
+    ways: Sequence[_ModelMethod],
+    files: Sequence[tuple[Path, Path]],
+    seed: int,
+    progress: ProgressCallback | None,
 ) -> tuple[tuple[MapAgreement, ...], tuple[MapFaithfulness, ...]]:
-    """Every way of explaining against every other, and how faithful each is."""
+    """Agreement of the maps of every two models and methods, and faithfulness of each."""
     explained: list[list[Explanation]] = [[] for _ in ways]
-    for i in progress(range(len(files)), "explaining", len(files)):
+    for i in tracked(range(len(files)), "explaining", len(files), progress):
         for found, way in zip(explained, ways, strict=True):
             found.append(way.explainer(*files[i]))
     agreements = [
@@ -137,7 +132,7 @@ def _maps(
     ]
     faithful = [
         faithfulness(ways[i].embedder, explained[i], files, model=ways[i].model, seed=seed)
-        for i in progress(range(len(ways)), "hiding cells", len(ways))
+        for i in tracked(range(len(ways)), "hiding cells", len(ways), progress)
     ]
     return tuple(agreements), tuple(faithful)
 
@@ -147,15 +142,15 @@ def _cases(
     names: tuple[str, str],
     explainers: Sequence[dict[str, Explainer]],
     n: int,
-    progress: Progress,
+    progress: ProgressCallback | None,
 ) -> tuple[Case, ...]:
-    """The queries that one model finds and the other misses by most, of each kind the first n."""
+    """The n queries of each kind that one model finds and the other ranks last."""
     first, second = sides
-    chosen = [(i, 0) for i in _parted(first, second, n)] + [(i, 1) for i in _parted(second, first, n)]
+    chosen = [(i, 0) for i in _won(first, second, n)] + [(i, 1) for i in _won(second, first, n)]
     labels, paths = first.queries.labels, first.queries.paths
     assert paths is not None
     cases = []
-    for number in progress(range(len(chosen)), "explaining cases", len(chosen)):
+    for number in tracked(range(len(chosen)), "explaining cases", len(chosen), progress):
         i, right = chosen[number]
         winner, loser = sides[right], sides[1 - right]
         query = int(winner.asked[i])
@@ -167,36 +162,35 @@ def _cases(
             )
             for row in (int(winner.nearest[i, 0]), int(loser.nearest[i, 0]))
         ]
-        rank = round(1 / float(loser.values[i, loser.metrics.index("mean_reciprocal_rank")]))
+        rank = int(loser.first_ranks[i])
         cases.append(Case(labels[query], str(paths[query]), names[right], rank, hits[0], hits[1]))
     return tuple(cases)
 
 
-def _parted(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
-    """Queries, by their position among those asked, that only the winner finds; one of each class at most."""
+def _won(winner: Retrieved, loser: Retrieved, n: int) -> list[int]:
+    """Positions, among the queries asked, of those that only the winner finds; one per class at most."""
     is_won = winner.is_right()[:, 0] & ~loser.is_right()[:, 0]
-    found_late = loser.values[:, loser.metrics.index("mean_reciprocal_rank")]
     chosen: dict[str, int] = {}
-    for i in found_late.argsort(stable=True).tolist():
+    for i in loser.first_ranks.argsort(descending=True, stable=True).tolist():
         if is_won[i] and len(chosen) < n:
             chosen.setdefault(winner.queries.labels[int(winner.asked[i])], i)
     return list(chosen.values())
 
 
-def _rules(retrieved: Retrieved, settings: Settings, *, has_maps: bool) -> list[str]:
+def _rules(retrieved: Retrieved, settings: ComparisonSettings, *, has_maps: bool) -> list[str]:
     rules = [
-        f"Each of {len(retrieved.gallery):,} images asks all others, both models with the same queries; "
+        f"Each of {len(retrieved.gallery):,} images queries all others, the same queries for both models; "
         f"{retrieved.n_without_match:,} queries without a match are left out.",
         f"Differences: 95% paired bootstrap over queries; p-values: two-sided sign-flip test, "
         f"{settings.n_resamples:,} resamples each, seed {settings.seed}, not corrected for the number of "
-        "metrics. They speak of other queries like these, not of other classes.",
+        "metrics. They hold for other queries of these classes, not for other classes.",
     ]
     if has_maps:
         rules += [
-            f"Maps: {settings.n_pairs} random queries at most, each with the image of its class that is "
-            "nearest by the sum of both cosines; on the coarser of both grids, over what both models saw.",
-            "By chance: the second's maps of another pair laid on the same grid.",
-            "Faithfulness: area between the curves of the cosine when the least and when the most important "
-            "eighths of the query are hidden first, in units of the cosine; 0 is a random order.",
+            f"Maps: at most {settings.n_pairs} random queries, each with the image of its class nearest "
+            "by the sum of both cosines; on the coarser of both grids, over the area that both models saw.",
+            "By chance: the second's maps of another pair, on the same grid.",
+            "Faithfulness: area between the curves of the cosine as eighths of the query are hidden, the "
+            "least and the most important first, in units of the cosine; 0 is a random order.",
         ]
     return rules

@@ -1,4 +1,4 @@
-"""Both models asked about the same pairs: by which methods, and how alike their maps are."""
+"""Maps of both models for the same pairs: methods, choice of pairs, and agreement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lookalike.ops.regrid import regrid_window
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray, Geometry
 
-# The study of Black et al., WACV 2022: attention rollout for transformers; shares hold for both kinds.
+# As in Black et al., WACV 2022: attention rollout for transformers; shares for both kinds of network.
 _METHODS = ("shares", "rollout")
 _FALLBACK = "occlusion"
 
@@ -26,7 +26,7 @@ Pair = tuple[Path, Path]
 
 
 def explainers_of(embedder: AnyEmbedder, pair: Pair) -> dict[str, Explainer]:
-    """The methods that fit a model, tried on one pair; occlusion where no other does."""
+    """Return the methods that fit a model, tried on one pair; occlusion if no other does."""
     fitting: dict[str, Explainer] = {}
     for method in _METHODS:
         try:
@@ -39,9 +39,9 @@ def explainers_of(embedder: AnyEmbedder, pair: Pair) -> dict[str, Explainer]:
 
 
 def true_pairs(first: Retrieved, second: Retrieved, n: int, *, seed: int = 0) -> list[tuple[int, int]]:
-    """Rows (query, match) of random queries, each with the image of its class nearest to both models.
+    """Draw n queries at random; return rows (query, match), the match being the nearest of the class.
 
-    Nearest by the sum of both cosines, so that neither model chooses alone.
+    Nearest by the sum of both models' cosines, so that neither model chooses alone.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = first.asked[torch.randperm(len(first.asked), generator=generator)[:n]]
@@ -59,17 +59,17 @@ def true_pairs(first: Retrieved, second: Retrieved, n: int, *, seed: int = 0) ->
 def map_agreement(
     first: Sequence[Explanation], second: Sequence[Explanation], *, names: tuple[str, str], seed: int = 0
 ) -> MapAgreement:
-    """How alike two ways of explaining the same pairs are, over the maps of query and match;
-    ``names`` say which they are.
+    """Agreement of two lists of explanations of the same pairs, over the maps of query and match.
 
-    By chance: the same with the second's map of the next pair in the list, laid on this one; maps that
-    only prefer the center agree as well there. Raises ValueError for fewer than two pairs.
+    ``names`` are those of the two. The values by chance use the second's map of the next pair in the
+    list, on which maps that merely prefer the center agree as well. Raises ValueError for fewer than two
+    pairs.
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"two pairs or more are compared one by one, got {len(first)} and {len(second)}")
     others = [*second[1:], second[0]]
-    found = torch.tensor([_alike(a, b) for a, b in zip(first, second, strict=True)])  # (P, 2)
-    chance = torch.tensor([_alike(a, b) for a, b in zip(first, others, strict=True)]).mean(0)
+    found = torch.tensor([_agreement(a, b) for a, b in zip(first, second, strict=True)])  # (P, 2)
+    chance = torch.tensor([_agreement(a, b) for a, b in zip(first, others, strict=True)]).mean(0)
     generator = torch.Generator().manual_seed(seed)
     low, high = bootstrap_intervals(found[:, :1], generator=generator)[0]
     return MapAgreement(
@@ -87,9 +87,9 @@ def map_agreement(
 def on_common_grid(
     first: FloatArray, first_geometry: Geometry, second: FloatArray, second_geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
-    """Two maps of one image on one grid over what both models saw of it: (H, W) each.
+    """Resample two maps (h, w) of one image to one grid over the area that both models saw: (H, W) each.
 
-    The grid is the coarser of both along each axis; sums are kept, but for what only one model saw.
+    The grid is the coarser of both along each axis; sums are preserved, except outside the common area.
     """
     grid = (min(first.shape[0], second.shape[0]), min(first.shape[1], second.shape[1]))
     window = _common_window(first_geometry, second_geometry)
@@ -98,10 +98,10 @@ def on_common_grid(
     return a, b
 
 
-def _alike(first: Explanation, second: Explanation) -> tuple[float, float]:
-    """Correlation and shared mass, the mean of query and match.
+def _agreement(first: Explanation, second: Explanation) -> tuple[float, float]:
+    """Correlation and shared mass, means over query and match.
 
-    Geometry is taken relative to the image, so that maps of two images can be laid on each other.
+    Geometry is relative to the image, so that maps of two images can be compared.
     """
     sides = [
         on_common_grid(
@@ -120,7 +120,7 @@ def _alike(first: Explanation, second: Explanation) -> tuple[float, float]:
 
 
 def _relative(geometry: Geometry) -> Geometry:
-    """The same view with the image as a square of side 1."""
+    """The geometry with the image scaled to a square of side 1."""
     height, width = geometry.original_size
     top, left, crop_height, crop_width = geometry.crop
     crop = (top / height, left / width, crop_height / height, crop_width / width)
@@ -128,7 +128,7 @@ def _relative(geometry: Geometry) -> Geometry:
 
 
 def _common_window(first: Geometry, second: Geometry) -> tuple[float, float, float, float]:
-    """Top, left, bottom, right of what both saw, in original pixels."""
+    """Top, left, bottom, right of the area that both saw, in original pixels."""
     (a_top, a_left, a_height, a_width), (b_top, b_left, b_height, b_width) = first.crop, second.crop
     return (
         max(a_top, b_top),

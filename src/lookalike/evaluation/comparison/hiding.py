@@ -1,7 +1,7 @@
-"""Whether maps tell what matters: hide cells of the query in the order that a map gives.
+"""Faithfulness of maps: the effect of hiding cells of the query in the order of a map.
 
-The measure is the area between two curves of the cosine: least important cells hidden first, and
-most important first, as in Samek et al., *Evaluating the visualization of what a deep neural network has
+It is the area between two curves of the cosine, with the least and with the most important cells hidden
+first, as in Samek et al., *Evaluating the visualization of what a deep neural network has
 learned*, TNNLS 2017, with the similarity in place of a class score.
 """
 
@@ -20,7 +20,7 @@ from lookalike.evaluation.sources import AnyEmbedder, embed_pixels
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray
 
-_STEPS = 8  # parts of the picture that are hidden one after the other
+_STEPS = 8  # parts of the image, hidden one after the other
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -32,10 +32,10 @@ def faithfulness(
     model: str,
     seed: int = 0,
 ) -> MapFaithfulness:
-    """How much better the query maps order cells than none would, over pairs.
+    """Measure how well the query maps order cells by importance, over pairs.
 
     ``pairs`` are the images (query, match) that were explained. The gain is the area between the two
-    curves, in units of the cosine: 0 for a random order, at most the drop when all is hidden.
+    curves, in units of the cosine: 0 for a random order, at most the drop when everything is hidden.
     """
     measured = [
         _of_pair(embedder, explanation, *pair) for explanation, pair in zip(explanations, pairs, strict=True)
@@ -48,9 +48,9 @@ def faithfulness(
 
 
 def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], steps: int) -> list[Pixels]:
-    """The picture (H, W, 3) with more and more cells of a grid (h, w) in its mean color.
+    """Return the image (H, W, 3) uint8 with more and more cells of a grid (h, w) in its mean color.
 
-    ``order`` names the cells, row-major, as they are hidden; after the last step all are.
+    ``order`` lists the cells, numbered row by row, as they are hidden; after the last step all are.
     """
     height, width = pixels.shape[:2]
     rows = np.arange(height) * grid[0] // height
@@ -68,7 +68,7 @@ def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], s
 def _of_pair(
     embedder: AnyEmbedder, explanation: Explanation, query: Path, match: Path
 ) -> tuple[float, float]:
-    """Area between the two curves, and by how much the cosine falls when all is hidden."""
+    """Area between the two curves, and the drop of the cosine when everything is hidden."""
     target = embedder.embed([match])[0]
     pixels, grid = _seen(embedder, query), _grid(explanation.query_map)
     most_first = np.argsort(-explanation.query_map, axis=None, kind="stable").tolist()
@@ -89,4 +89,4 @@ def _grid(values: FloatArray) -> tuple[int, int]:
 
 
 def _seen(embedder: AnyEmbedder, source: Path) -> Pixels:
-    return images.read(source, embedder.preprocessing)[0]
+    return images.read(source, embedder.preprocessing).pixels

@@ -1,4 +1,4 @@
-"""Both models' metrics on the same queries, what their lists share, and where they part."""
+"""Metrics of both models on the same queries, and the overlap of their lists."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_same_images(first: LabeledEmbeddings, second: LabeledEmbeddings) -> No
 def paired_metrics(
     first: Retrieved, second: Retrieved, *, n_resamples: int = 10_000, seed: int = 0
 ) -> tuple[PairedMetric, ...]:
-    """Means of both, the difference with its interval, and the p-value of no difference."""
+    """Return means of both, the difference with its interval, and the p-value of no difference."""
     differences = second.values - first.values  # (Q, M)
     generator = torch.Generator().manual_seed(seed)
     intervals = bootstrap_intervals(differences, generator=generator, n_resamples=n_resamples)
@@ -59,14 +59,14 @@ def paired_metrics(
 
 
 def outcomes(first: Retrieved, second: Retrieved) -> Outcomes:
-    """How often both, one, or none of the models finds the query's class first."""
+    """Count the queries whose class both, one, or none of the models finds first."""
     a, b = first.is_right()[:, 0], second.is_right()[:, 0]
     counts = (int(kind.sum()) for kind in (a & b, a & ~b, ~a & b, ~a & ~b))
     return Outcomes(*counts)
 
 
 def list_agreement(first: Retrieved, second: Retrieved, ks: Sequence[int]) -> ListAgreement:
-    """How much the first hits of both models have in common, over all queries."""
+    """Return the overlap of both models' first hits, over all queries."""
     depth = first.nearest.shape[1]
     overlaps = torch.cat(
         [

@@ -1,4 +1,4 @@
-"""Pictures of rankings for papers and reports: the first results framed, curves, each query's gain.
+"""Plots of rankings for papers and reports: framed results, curves, gain of each query.
 
 The only package that imports matplotlib (extra ``train``), in ``curves``.
 """

@@ -1,4 +1,4 @@
-"""All plots of one ranking, or of two on the same queries, written into a folder."""
+"""Plots of one ranking, or of two rankings of the same queries, written to a folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lookalike.errors import LookalikeError
-from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot, save
+from lookalike.errors import writing
+from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot, save_plot
 from lookalike.reports.plots.rankings import Shown, ShownRanking, Verdict, ranking_plot
 
 RECALL = torch.linspace(0, 1, 101)
@@ -20,9 +20,9 @@ N_SHOWN = 8  # results in a line
 VERDICTS: tuple[Verdict, ...] = ("wrong", "right", "ignored")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JudgedRanking:
-    """One ranking of every query, judged."""
+    """One ranking of every query, with its metrics and verdicts."""
 
     name: str  # "before", "after aqe", ...
     average_precision: Tensor  # (Q,) float64; NaN for queries that don't count
@@ -31,14 +31,14 @@ class JudgedRanking:
     verdicts: Tensor  # (Q, K) int8, positions in VERDICTS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankingComparison:
-    """A ranking, the one before it if there was one, and the pictures of both sides."""
+    """A ranking, the one before it if there is one, and the images of queries and gallery."""
 
     title: str
-    measure: str  # what average_precision is exactly, for the axis: "medium AP", ...
+    measure: str  # what average_precision is, for the axis: "medium AP", ...
     query_names: tuple[str, ...]
-    query_image: Callable[[int], Image.Image] | None  # None: no pictures are there
+    query_image: Callable[[int], Image.Image] | None  # None if there are no images
     gallery_image: Callable[[int], Image.Image] | None
     after: JudgedRanking
     before: JudgedRanking | None = None
@@ -49,9 +49,9 @@ def write_plots(
 ) -> list[Path]:
     """Write precision-recall.png, ap-per-query.png and a ranking-NAME.png for each query shown.
 
-    Without ``shown`` the queries are chosen: the largest gains and losses, or the best, middle and
-    worst where there is one ranking. Raises LookalikeError where a file can't be written, ValueError
-    for a query that is not there.
+    Without ``shown``, queries with the largest gains and losses are chosen, or the best, middle and worst
+    of a single ranking. Returns the paths. Raises LookalikeError if a file can't be written, ValueError
+    for a query that does not exist.
     """
     sides = [side for side in (comparison.before, comparison.after) if side is not None]
     curves = [
@@ -62,11 +62,11 @@ def write_plots(
     names = [f"{i} {name}" for i, name in enumerate(comparison.query_names)]
     ap = [side.average_precision.numpy() for side in sides]
     written = [
-        save(
+        save_plot(
             precision_recall_plot(RECALL.numpy().astype(np.float64), curves, title=comparison.title),
             folder / "precision-recall.png",
         ),
-        save(
+        save_plot(
             average_precision_plot(
                 names,
                 ap[-1],
@@ -82,16 +82,14 @@ def write_plots(
         if not 0 <= query < len(names):
             raise ValueError(f"queries are numbered 0 to {len(names) - 1}, got {query}")
         path = folder / f"ranking-{query:03d}.png"
-        try:
+        with writing(path):
             _ranking(comparison, query).save(path)
-        except OSError as error:
-            raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
         written.append(path)
     return written
 
 
 def _chosen(comparison: RankingComparison, n: int = 4) -> list[int]:
-    """Queries worth a look."""
+    """Choose queries with large changes, or extreme ones of a single ranking."""
     after = comparison.after.average_precision
     value = after if comparison.before is None else after - comparison.before.average_precision
     counted = [i for i in value.argsort(descending=True).tolist() if not value[i].isnan()]

@@ -1,4 +1,4 @@
-"""Precision against recall, and each query's average precision before and after: matplotlib plots."""
+"""matplotlib plots: precision over recall, average precision of each query, losses of a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, writing
 
 FloatRow = NDArray[np.float64]
 
@@ -21,12 +21,12 @@ FloatRow = NDArray[np.float64]
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D")
 _GAIN, _LOSS, _SAME = "#0072B2", "#D55E00", "#6B6F76"
-_NAMED = 120  # queries up to which each has its own column
+_NAMED = 120  # most queries that have a column each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision at the same recalls for all curves of a plot."""
+    """A precision-recall curve; all curves of a plot have the same recalls."""
 
     name: str  # "easy", "medium", ...; curves of one name share a color
     precision: FloatRow  # (R,) in [0, 1]
@@ -34,7 +34,7 @@ class Curve:
 
 
 def precision_recall_plot(recall: FloatRow, curves: Sequence[Curve], *, title: str) -> Figure:
-    """Mean interpolated precision over recall; dashed before, solid after."""
+    """Plot precision over recall (R,), both in [0, 1]; dashed before, solid after re-ranking."""
     drawing, axes = _axes(7.0, 5.2)
     names = list(dict.fromkeys(curve.name for curve in curves))
     both = any(curve.is_before for curve in curves) and not all(curve.is_before for curve in curves)
@@ -62,10 +62,10 @@ def precision_recall_plot(recall: FloatRow, curves: Sequence[Curve], *, title: s
 def average_precision_plot(
     names: Sequence[str], after: FloatRow, before: FloatRow | None, *, title: str
 ) -> Figure:
-    """Average precision of each query, NaN left out, ordered by its first value.
+    """Plot the average precision (Q,) in [0, 1] of each query, ordered by its first value; NaN is left out.
 
-    Up to 120 queries have a column each, with an arrowhead from before to after (up: gain, down:
-    loss); more are a cloud of before against after.
+    Up to 120 queries have a column each, with an arrowhead from before to after; more are a scatter plot
+    of after over before.
     """
     first = after if before is None else before
     order = [i for i in np.argsort(-first, kind="stable") if not np.isnan(first[i])]
@@ -84,7 +84,7 @@ def average_precision_plot(
 
 
 def loss_plot(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) -> Figure:
-    """Losses by name over the steps of a training, on a logarithmic scale where none is zero or below."""
+    """Plot losses (S,) by name over steps (S,), on a logarithmic scale if all are positive."""
     drawing, axes = _axes(7.0, 4.2)
     for position, (name, values) in enumerate(losses.items()):
         axes.plot(
@@ -100,12 +100,13 @@ def loss_plot(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) ->
     return drawing
 
 
-def save(drawing: Figure, path: Path) -> Path:
-    """Write a plot. Raises LookalikeError where that is not possible."""
+def save_plot(drawing: Figure, path: Path) -> Path:
+    """Write a plot and return its path. Raises LookalikeError if that is not possible."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drawing.savefig(path, dpi=150)
+    except ValueError as error:  # an ending that matplotlib does not know
         raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
     return path
 

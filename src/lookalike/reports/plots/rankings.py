@@ -1,4 +1,4 @@
-"""A query and its first results, before and after: framed by color, and marked by a sign as well."""
+"""Image of a query and its first results, framed by color and marked by a sign."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lookalike.render.text import MUTED, PAPER, Color, text_line
 
 Verdict = Literal["right", "wrong", "ignored"]
 
-# Dark and bright enough to stay three grays in print; the sign says it to those who see no colors.
+# Distinct as grays in print; the signs serve readers who don't see the colors.
 COLORS: dict[str, Color] = {
     "query": (236, 150, 20),
     "right": (0, 128, 72),
@@ -33,7 +33,7 @@ class Shown:
     image: Image.Image  # RGB
     verdict: Verdict
     rank: int  # from 1
-    rank_before: int | None = None  # from 1, where there was another ranking; 0: it was beyond its end
+    rank_before: int | None = None  # from 1, where there was another ranking; 0: it was not in that list
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class ShownRanking:
 def ranking_plot(
     query: Image.Image, name: str, rankings: Sequence[ShownRanking], *, width: int = 1400
 ) -> Image.Image:
-    """The query at the left, one line of results for each ranking beside it: RGB.
+    """Draw the query at the left and a line of results for each ranking beside it: RGB.
 
-    Green and a tick: right. Red and a cross: wrong. Gray and a dash: junk, taken out of the ranking.
-    Orange and Q: the query. Raises ValueError where there is nothing to show.
+    Green and a tick: right. Red and a cross: wrong. Gray and a dash: junk, not counted. Orange and Q: the
+    query. Raises ValueError if there are no results.
     """
     columns = max((len(ranking.results) for ranking in rankings), default=0)
     if not columns:
@@ -75,7 +75,7 @@ def _line(ranking: ShownRanking, side: int, sheet: Sheet) -> Image.Image:
 
 
 def _caption(shown: Shown, side: int, sheet: Sheet) -> Image.Image:
-    """The rank, and where the result stood before if that is another position."""
+    """The rank, and the rank before if it was another."""
     moved = shown.rank_before is not None and shown.rank_before != shown.rank
     was = "" if not moved else f" · was {shown.rank_before}" if shown.rank_before else " · not listed"
     words = row([text_line(str(shown.rank), sheet.small), text_line(was, sheet.small, color=MUTED)])
@@ -83,7 +83,7 @@ def _caption(shown: Shown, side: int, sheet: Sheet) -> Image.Image:
 
 
 def _cell(image: Image.Image, kind: str, side: int) -> Image.Image:
-    """The picture inside a square with a frame of the kind's color and its sign in the corner."""
+    """The image in a square frame of the kind's color, with its sign in the corner."""
     thickness = max(3, side // 26)
     cell = Image.new("RGB", (side, side), COLORS[kind])
     inner = side - 2 * thickness
@@ -98,7 +98,7 @@ def _cell(image: Image.Image, kind: str, side: int) -> Image.Image:
 
 
 def _sign(kind: str, side: int) -> Image.Image:
-    """A tick, cross, dash or Q in white on the kind's color: RGBA."""
+    """A white tick, cross, dash or Q on the kind's color: RGBA."""
     n = side * _FINER
     large = Image.new("RGBA", (n, n), (*COLORS[kind], 255))
     draw, thick = ImageDraw.Draw(large), round(n * 0.11)

@@ -1,4 +1,4 @@
-"""The plots of an evaluation by the revisited protocol."""
+"""An evaluation by the revisited protocol, prepared for plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from lookalike.datasets.revisited import Box, RevisitedTruth, find_images
+from lookalike.datasets.revisited import QueryBox, RevisitedTruth, find_images
 from lookalike.evaluation.revisited import DIFFICULTIES, RevisitedMetrics, grade_masks, listed_rows
 from lookalike.evaluation.revisited_images import cropped
 from lookalike.evaluation.revisited_runs import RevisitedRun
@@ -17,15 +17,16 @@ from lookalike.images import Preprocessing
 from lookalike.ops.revisited import precision_at_recall
 from lookalike.reports.plots.before_after import RECALL, JudgedRanking, RankingComparison
 
-_AS_THEY_ARE = Preprocessing("squash", (224, 224))  # cuts boxes out and changes no size
+_UNSCALED = Preprocessing("squash", (224, 224))  # a mode that crops boxes without shrinking them
 
 
-def story_of(
+def revisited_comparison(
     run: RevisitedRun, folder: Path | None, *, difficulty: str = "medium", crop: bool = True
 ) -> RankingComparison:
-    """What the plots of a run tell; ``folder`` holds the benchmark's images, if they are there.
+    """Prepare the plots of a run; ``folder`` holds the benchmark's images, if available.
 
-    Frames and average precision are those of one difficulty, the curves of all three.
+    Framed results and average precision are those of one difficulty, the curves of all three. Raises
+    ValueError for an unknown difficulty, DatasetError for missing images.
     """
     if difficulty not in DIFFICULTIES:
         raise ValueError(f"the difficulty is one of {', '.join(DIFFICULTIES)}; got {difficulty!r}")
@@ -33,8 +34,8 @@ def story_of(
     query_image = gallery_image = None
     if folder is not None and truth.images and truth.queries:
         boxes = truth.boxes if crop else (None,) * len(truth)
-        query_image = partial(_photo, find_images(truth.queries, folder), boxes)
-        gallery_image = partial(_photo, find_images(truth.images, folder), (None,) * len(truth.images))
+        query_image = partial(_image, find_images(truth.queries, folder), boxes)
+        gallery_image = partial(_image, find_images(truth.images, folder), (None,) * len(truth.images))
     after = "ranking" if run.before is None else "after"
     return RankingComparison(
         title=truth.name,
@@ -47,10 +48,10 @@ def story_of(
     )
 
 
-def _photo(files: Sequence[Path], boxes: Sequence[Box | None], row: int) -> Image.Image:
-    if row >= len(files):  # a distractor, of which there is no picture here
+def _image(files: Sequence[Path], boxes: Sequence[QueryBox | None], row: int) -> Image.Image:
+    if row >= len(files):  # a distractor, whose image is not available
         return Image.new("RGB", (64, 48), (205, 208, 213))
-    return cropped(files[row], boxes[row], _AS_THEY_ARE)
+    return cropped(files[row], boxes[row], _UNSCALED)
 
 
 def _judged(metrics: RevisitedMetrics, name: str, difficulty: str) -> JudgedRanking:
@@ -64,7 +65,7 @@ def _judged(metrics: RevisitedMetrics, name: str, difficulty: str) -> JudgedRank
 
 
 def _verdicts(truth: RevisitedTruth, best: torch.Tensor, difficulty: str) -> torch.Tensor:
-    """For each of the best rows (Q, K): 1 positive, 2 junk, 0 neither."""
+    """Codes of the best rows (Q, K): 1 positive, 2 junk, 0 neither."""
     listed, masks = listed_rows(truth), grade_masks(truth)
     is_same = best[:, :, None] == listed[:, None, :]  # (Q, K, L)
     verdicts = torch.zeros(best.shape, dtype=torch.int8)

@@ -1,4 +1,4 @@
-"""The losses of a training over its steps, from the log that the training wrote."""
+"""Plot of the losses of a training, from its log."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.reports.plots.curves import loss_plot, save
+from lookalike.reports.plots.curves import loss_plot, save_plot
 
 _NO_LOSS = {"step", "epoch"}
-_POINTS = 200  # a longer log is averaged down to about so many
+_POINTS = 200  # longer logs are averaged down to about so many
 
 
 def training_curve(log: Path, picture: Path) -> Path:
-    """Draw every loss column of a ``log.csv`` over its steps; long logs as means of neighboring steps."""
+    """Plot every loss column of a ``log.csv`` over its steps; long logs as means of neighboring steps."""
     with log.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     window = max(1, len(rows) // _POINTS)
@@ -22,7 +22,7 @@ def training_curve(log: Path, picture: Path) -> Path:
     steps = _averaged([float(row["step"]) for row in rows], window)
     losses = {name: _averaged([float(row[name]) for row in rows], window) for name in names}
     title = f"loss over {len(rows)} steps" + (f", means of {window}" if window > 1 else "")
-    return save(loss_plot(steps, losses, title=title), picture)
+    return save_plot(loss_plot(steps, losses, title=title), picture)
 
 
 def _averaged(values: list[float], window: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -18,7 +18,7 @@ FIGURES = {
     "side_by_side": lambda **how: render.side_by_side(explanation(names=NAMES[:2]), **how),
     "heat maps": lambda **how: render.side_by_side(explanation(additive=False, method="rollout"), **how),
     "jet": lambda **how: render.side_by_side(explanation(), colors="jet", **how),
-    "difference": lambda **how: render.difference(
+    "difference": lambda **how: render.preference(
         a_difference(one_hot((3, 5), (1, 2), -0.1), names=NAMES), **how
     ),
     "match_lines": lambda **how: render.match_lines(an_affinity(CELLS, names=NAMES[:2]), **how),
@@ -31,7 +31,7 @@ FIGURES = {
     ),
     "panorama strip": lambda **how: render.strip([explanation(query_size=(10, 3000))], **how),
     "panorama lines": lambda **how: render.match_lines(an_affinity(CELLS, query_size=(10, 3000)), **how),
-    "tall difference": lambda **how: render.difference(
+    "tall difference": lambda **how: render.preference(
         a_difference(np.ones((3, 5), np.float32), size=(2000, 20)), **how
     ),
 }
@@ -63,7 +63,8 @@ def test_side_by_side_shows_the_plain_photo_and_the_map():
 
 def test_a_crop_is_explained_in_the_legend():
     whole = explanation()
-    cropped = replace(whole, query_geometry=Geometry((60, 90), (224, 224), (5.0, 20.0, 50.0, 50.0)))
+    geometry = Geometry((60, 90), (224, 224), (5.0, 20.0, 50.0, 50.0))
+    cropped = replace(whole, query=replace(whole.query, geometry=geometry))
     assert render.side_by_side(cropped).height > render.side_by_side(whole).height
 
 
@@ -98,7 +99,7 @@ def test_strip_refuses_more_columns_than_fit():
 
 
 def test_difference_draws_cells_for_the_other_match_in_blue():
-    image = pixels(render.difference(a_difference(one_hot((3, 5), (1, 2), -1.0))))
+    image = pixels(render.preference(a_difference(one_hot((3, 5), (1, 2), -1.0))))
     red, blue = image[..., 0], image[..., 2]
     left = image.shape[1] // 2
     above_legend = slice(0, image.shape[0] * 3 // 4)
@@ -130,7 +131,7 @@ def test_nan_is_refused_by_every_picture():
     for draw in (
         lambda: render.side_by_side(explanation(bad)),
         lambda: render.strip([explanation(bad)]),
-        lambda: render.difference(a_difference(bad)),
+        lambda: render.preference(a_difference(bad)),
     ):
         with pytest.raises(ValueError, match="not finite"):
             draw()
@@ -183,13 +184,14 @@ def test_the_legend_runs_from_blue_to_orange():
 
 def test_pictures_are_not_changed_by_drawing():
     before = explanation()
-    copy = before.query.image.copy()
+    copy = before.query.picture.image.copy()
     render.side_by_side(before)
-    assert before.query.image.tobytes() == copy.tobytes()
+    assert before.query.picture.image.tobytes() == copy.tobytes()
 
 
 def test_gray_and_transparent_images_are_drawn():
     given = explanation()
     for mode in ("L", "RGBA", "P", "CMYK"):
-        picture = replace(given.query, image=Image.new(mode, (90, 60)))
-        assert render.side_by_side(replace(given, query=picture)).mode == "RGB"
+        picture = replace(given.query.picture, image=Image.new(mode, (90, 60)))
+        query = replace(given.query, picture=picture)
+        assert render.side_by_side(replace(given, query=query)).mode == "RGB"

@@ -1,0 +1,92 @@
+"""``evaluate``: from labeled images, a gallery or arrays to metrics in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.evaluation.clustering import can_cluster, cluster_agreement
+from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
+from lookalike.evaluation.retrieval import retrieve
+from lookalike.evaluation.sources import AnyEmbedder, DataSource, load_for_evaluation, open_data
+from lookalike.evaluation.summary import Evaluation, summarize
+from lookalike.store.manifest import has_manifest
+from lookalike.types import ProgressCallback
+
+_Array = Tensor | np.ndarray[Any, Any]
+LabeledArrays = tuple[_Array, Sequence[Any] | _Array]  # embeddings (G, D) and a label for each row
+
+
+def evaluate(
+    data: str | Path | LabeledArrays | LabeledEmbeddings,
+    model: str | Path | AnyEmbedder | None = None,
+    *,
+    queries: LabeledArrays | LabeledEmbeddings | None = None,
+    split: str | None = None,
+    query_split: str | None = None,
+    layout: str = "auto",
+    field: str = "label",
+    ks: Sequence[int] = (1, 2, 4, 8),
+    clustering: bool = True,
+    seed: int = 0,
+    limit: int | None = None,
+    workers: int = 0,
+    progress: ProgressCallback | None = None,
+) -> Evaluation:
+    """Measure how well an embedding retrieves images of the same label.
+
+    ``data`` is a folder or table of labeled images, the path of a gallery, or a pair of arrays:
+    embeddings (G, D) of any float type and length, and G labels. Images are embedded with ``model``
+    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. An AVSL
+    model is judged by the cosine of its highest level.
+
+    Each image is a query among all others; with ``queries`` (arrays) or ``query_split`` (of the same
+    dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI
+    and AMI if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
+    metadata of a gallery that holds the label; ``workers`` processes decode images.
+
+    Raises DatasetError for data that cannot be judged, GalleryError, UnknownModelError, and ValueError
+    for a k below 1 and for options that do not go with ``data``.
+
+    >>> import numpy as np
+    >>> evaluation = evaluate((np.eye(4)[[0, 0, 1, 1]], ["cat", "cat", "dog", "dog"]), clustering=False)
+    >>> evaluation.metric("recall_at_1").value
+    1.0
+    """
+    if query_split is not None and queries is not None:
+        raise ValueError("queries come from query_split or from arrays, got both; leave one out")
+    asked = None if queries is None else _embeddings(queries)
+    if isinstance(data, str | Path):
+        splits = [split] if query_split is None else [split, query_split]
+        sources = [DataSource(Path(data), name, layout, field) for name in splits]
+        gallery, *others = _opened(sources, model, limit=limit, workers=workers, progress=progress)
+        asked = others[0] if others else asked
+    elif model is None and split is None and query_split is None:
+        gallery = _embeddings(data)
+    else:
+        raise ValueError("arrays have no model and no splits; leave model, split and query_split out")
+    sides = (gallery, None) if asked is None else (asked, gallery)
+    retrieved = retrieve(*sides, ks=ks, progress=progress)
+    clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
+    return summarize(retrieved, clusters=clusters, seed=seed)
+
+
+def _opened(
+    sources: Sequence[DataSource], model: str | Path | AnyEmbedder | None, **options: Any
+) -> list[LabeledEmbeddings]:
+    """The embeddings of each source, by one model that is loaded once."""
+    if not has_manifest(sources[0].uri) and isinstance(model, str | Path | None):
+        model = load_for_evaluation(model or "mini")
+    return [open_data(source, model, **options) for source in sources]
+
+
+def _embeddings(data: LabeledArrays | LabeledEmbeddings) -> LabeledEmbeddings:
+    if isinstance(data, LabeledEmbeddings):
+        return data
+    values, labels = data
+    return labeled(torch.as_tensor(values), [str(label) for label in labels], source="arrays")

@@ -1,0 +1,275 @@
+"""What a search returns: hits that can be explained, and the query that found them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, final, overload
+
+import numpy as np
+import torch
+
+from lookalike import images
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, UnsupportedMethodError
+from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
+from lookalike.gallery.calibration import Calibration
+from lookalike.gallery.nearest import Shortlist, cosines, hits_of
+from lookalike.gallery.packing import unpack_shares
+from lookalike.gallery.query import Query, existing_file, read_to_draw
+from lookalike.gallery.reranking import Reranking
+from lookalike.models.embedder import Embedder
+from lookalike.ops.attribution import similarity_maps
+from lookalike.store import Record, VectorStore
+from lookalike.types import Explanation, FloatArray, Influence, Ranking, Reading
+from lookalike.types.html import photo_html
+
+_THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
+
+
+@dataclass(frozen=True, repr=False)
+class Hit:
+    """A picture of the gallery that a search found; ``why()`` explains its similarity.
+
+    A hit can be pickled; it then keeps its numbers and can no longer explain itself.
+    """
+
+    rank: int  # 1 is the best
+    similarity: float  # cosine with the query, [-1, 1]
+    score: float  # what the order is by: the cosine, or the re-ranker's score
+    rank_before: int | None  # before re-ranking; None where it was not on the shortlist
+    probability: float | None  # that it is a match; None in a gallery that is not calibrated
+    query_map: FloatArray | None = field(compare=False)  # (h, w) shares on the query; with explain=True
+    record: Record
+    _row: int = field(compare=False)  # of the shortlist's gallery
+    _search: Search | None = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        """Id of the record in its gallery."""
+        return self.record.id
+
+    @property
+    def path(self) -> Path:
+        """The file; of several with this content the first."""
+        return Path(self.record.path)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata that the gallery holds for the picture."""
+        return self.record.metadata
+
+    def why(self, method: str | None = None, **options: Any) -> Explanation:
+        """Maps of query and match, by a method of ``lookalike.explain``.
+
+        That is ``shares`` unless named, and ``avsl`` where the search was re-ranked by it. Raises
+        UnreadableImageError where the file is gone, ValueError where the query was no single image,
+        and GalleryError for a hit that was unpickled.
+        """
+        return self._searched().why(self._row, method, **options)
+
+    def influences(self) -> tuple[Influence[Record], ...]:
+        """The pictures that moved the hit in re-ranking, largest amount first; none without re-ranking.
+
+        Raises UnsupportedMethodError for a re-ranker that does not tell.
+        """
+        return self._searched().influences(self._row)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The hit as JSON types."""
+        return {
+            "rank": self.rank,
+            "path": self.record.path,
+            "id": self.id,
+            "sha256": self.record.hash,
+            "similarity": self.similarity,
+            "score": self.score,
+            "rank_before": self.rank_before,
+            "probability": self.probability,
+            "metadata": dict(self.metadata),
+            "copies": [copy.path for copy in self.record.copies],
+            "query_map": None if self.query_map is None else self.query_map.tolist(),
+        }
+
+    def _searched(self) -> Search:
+        if self._search is None:
+            raise GalleryError(
+                f"this hit ({self.path.name}) was unpickled without its gallery; search again to explain it"
+            )
+        return self._search
+
+    def __hash__(self) -> int:
+        return hash((self.rank, self.id, self.similarity))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_search": None}
+
+    def __repr__(self) -> str:
+        return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:.4f})"
+
+    def _repr_html_(self) -> str:
+        """The photograph with its rank, name and similarity, for notebooks."""
+        words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:.3f}"
+        if self.probability is not None:
+            words += f"<br>probability {self.probability:.2f}"
+        try:
+            image = images.load(existing_file(self.record), at_least=_THUMBNAIL).image
+        except UnreadableImageError:
+            image = None
+        return photo_html(image, words)
+
+
+@final
+class SearchResult(Sequence[Hit]):
+    """The hits of a search, best first, with the query and the ranking that they come from."""
+
+    def __init__(self, hits: Sequence[Hit], search: Search, ranking: Ranking) -> None:
+        self._hits = tuple(hits)
+        self._search = search
+        self.ranking = ranking  # of the one query; before min_similarity and k were applied
+
+    @property
+    def query(self) -> Query:
+        """What was asked: its unit embedding, its image, its shares."""
+        return self._search.query
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SearchResult | list | tuple):
+            return list(self) == list(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._hits)
+
+    def __repr__(self) -> str:
+        best = f", best {self._hits[0]!r}" if self._hits else ""
+        return f"SearchResult({len(self)} hits{best})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model and all hits as JSON types."""
+        return {"model": self._search.embedder.name, "hits": [hit.to_dict() for hit in self]}
+
+    def to_pandas(self) -> Any:
+        """One row for each hit; metadata fields are columns. Raises LookalikeError without pandas."""
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise LookalikeError("to_pandas needs pandas: pip install pandas") from error
+        left_out = ("metadata", "query_map")
+        rows = [
+            {**{k: v for k, v in hit.to_dict().items() if k not in left_out}, **hit.metadata} for hit in self
+        ]
+        return pandas.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """The photographs of all hits in rows, for notebooks."""
+        cells = "".join(hit._repr_html_() for hit in self[:24])
+        return f"<div style='display:flex;flex-wrap:wrap;gap:8px'>{cells}</div>"
+
+
+@final
+class Search:
+    """One query and what it found: all that it takes to explain a row of the shortlist.
+
+    The shares that a gallery keeps save a match its forward pass.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        found: Shortlist,
+        embedder: Embedder,
+        store: VectorStore,
+        reranking: Reranking | None,
+    ) -> None:
+        self.query, self.embedder = query, embedder
+        self._found, self._store, self._reranking = found, store, reranking
+
+    def why(self, row: int, method: str | None, **options: Any) -> Explanation:
+        """The explanation by that method, or by the one that fits the order."""
+        method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
+        query = self.query.reading  # ValueError without an image
+        match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
+        if method == SharesExplainer.name:
+            if options:
+                raise UnsupportedMethodError(
+                    f"method {method!r} has no option {', '.join(options)}; leave it out"
+                )
+            return self._by_shares(row, query, match)
+        if self.query.region is not None:
+            raise UnsupportedMethodError(f"method {method!r} explains whole images; ask without a region")
+        return make_explainer(self.embedder, method, **options)(query, match)
+
+    def influences(self, row: int) -> tuple[Influence[Record], ...]:
+        """The records that moved a row in re-ranking; none without re-ranking."""
+        return () if self._reranking is None else self._reranking.influences(row)
+
+    @property
+    def found(self) -> Shortlist:
+        """The shortlist in the order of the first stage."""
+        return self._found
+
+    def query_maps(self, rows: Sequence[int]) -> FloatArray:
+        """The query's map for each of K rows, from one product: (K, h, w) float32."""
+        shares = self.query.shares
+        maps = similarity_maps(shares.values, shares.residual, self._found.ranking.gallery[list(rows)])
+        return np.asarray(maps.reshape(len(rows), *shares.grid).numpy(), dtype=np.float32)
+
+    @property
+    def is_reranked(self) -> bool:
+        """Whether the order is a re-ranker's."""
+        return self._reranking is not None
+
+    def _by_shares(self, row: int, query: Reading, match: Reading) -> Explanation:
+        packed = self._store.shares(self._found.records[row].id)
+        return explain_shares(
+            query.picture,
+            self.query.shares,
+            match.picture,
+            self.embedder.shares(match) if packed is None else unpack_shares(packed),
+            model=self.embedder.name,
+            match_unit=torch.nn.functional.normalize(self._found.ranking.gallery[row].double(), dim=0),
+        )
+
+
+def present(
+    search: Search, ranking: Ranking, k: int, *, curve: Calibration | None, with_maps: bool
+) -> list[Hit]:
+    """The first k rows of a ranking as hits, with their cosines, probabilities and former ranks."""
+    found = search.found
+    shown = hits_of(found, ranking, k)
+    rows = [row for row, _ in shown]
+    rank_before = {row: rank for rank, row in enumerate(found.ranking.indices[0].tolist(), start=1)}
+    similarities = cosines(found, rows)
+    maps: Sequence[FloatArray | None] = list(search.query_maps(rows)) if with_maps else [None] * len(rows)
+    return [
+        Hit(
+            rank=rank,
+            similarity=similarity,
+            score=score if search.is_reranked else similarity,
+            rank_before=rank_before.get(row),
+            probability=None if curve is None else curve.probability(similarity),
+            query_map=query_map,
+            record=found.records[row],
+            _row=row,
+            _search=search,
+        )
+        for rank, ((row, score), similarity, query_map) in enumerate(
+            zip(shown, similarities, maps, strict=True), start=1
+        )
+    ]

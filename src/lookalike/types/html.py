@@ -1,0 +1,60 @@
+"""Small self-contained pieces of HTML by which results show themselves in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from lookalike.types.geometry import FloatArray
+from lookalike.types.maps import ImageMap
+
+_SIDE = 260  # pixels of the longer side of a photograph
+_POSITIVE, _NEGATIVE = (215, 76, 17), (17, 76, 191)  # RGB; the ends of the colors of lookalike.render
+_OPACITY = 209  # of the largest value, of 255
+
+
+def map_html(image_map: ImageMap, limit: float, caption: str) -> str:
+    """The photograph under its map; ``limit`` is the absolute value at the ends of the colors."""
+    height, width = image_map.picture.original_size
+    top, left, crop_height, crop_width = image_map.geometry.crop
+    where = (
+        f"left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;"
+        f"width:{100 * crop_width / width:.3f}%;height:{100 * crop_height / height:.3f}%"
+    )
+    colors = _data_uri(_colored(image_map.values, limit), "PNG")
+    return (
+        "<div><div style='position:relative;overflow:hidden;display:inline-block'>"
+        f"{_img(image_map.picture.image)}<img src='{colors}' style='position:absolute;{where}'></div>"
+        f"<div>{escape(caption)}</div></div>"
+    )
+
+
+def photo_html(image: Image.Image | None, caption: str) -> str:
+    """A photograph above a caption (HTML); the caption alone without one."""
+    photo = "" if image is None else _img(image)
+    return f"<div style='font:12px sans-serif'>{photo}<div>{caption}</div></div>"
+
+
+def _colored(values: FloatArray, limit: float) -> Image.Image:
+    """The map as a picture of one pixel a cell: RGBA."""
+    rgba = np.zeros((*values.shape, 4), np.uint8)
+    rgba[..., :3] = np.where(values[..., None] < 0, _NEGATIVE, _POSITIVE)
+    strength = np.abs(values) / limit if limit > 0 else np.zeros_like(values)
+    rgba[..., 3] = np.rint(np.nan_to_num(strength).clip(0, 1) * _OPACITY)
+    return Image.fromarray(rgba)
+
+
+def _img(image: Image.Image) -> str:
+    small = image.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    return f"<img src='{_data_uri(small, 'JPEG')}' style='display:block'>"
+
+
+def _data_uri(image: Image.Image, format: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

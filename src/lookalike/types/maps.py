@@ -1,0 +1,52 @@
+"""A map with the image that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookalike.types.geometry import FloatArray, Geometry, Picture
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageMap:
+    """Values on the feature grid of one image, with the image and where the grid lies on it.
+
+    Two maps are equal if their values, geometries and pictures are.
+    """
+
+    picture: Picture
+    geometry: Geometry
+    values: FloatArray  # (h, w) float32, signed
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the feature grid: (h, w)."""
+        height, width = self.values.shape
+        return height, width
+
+    @property
+    def total(self) -> float:
+        """Sum over the cells, added in float64."""
+        return float(self.values.sum(dtype=np.float64))
+
+    @property
+    def name(self) -> str:
+        """Name of the picture."""
+        return self.picture.name
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ImageMap):
+            return NotImplemented
+        return (
+            np.array_equal(self.values, other.values, equal_nan=True)
+            and self.geometry == other.geometry
+            and self.picture == other.picture
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.picture, self.geometry, self.grid))
+
+    def __repr__(self) -> str:
+        return f"ImageMap({self.name!r}, {self.grid[0]}x{self.grid[1]} cells, sum {self.total:.4f})"
