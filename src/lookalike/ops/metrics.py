@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lookalike.ops.metrics_per_query import average_precisions_at_r
+
 
 def recall_at_k(relevant: Bool[Tensor, "Q G"], k: int) -> float:
     """Share of queries with at least one relevant item among the first k, in [0, 1].
@@ -39,13 +41,11 @@ def r_precision(relevant: Bool[Tensor, " G"], n_relevant: int) -> float:
 
 
 def map_at_r(relevant: Bool[Tensor, "Q G"], n_relevant: Int[Tensor, " Q"]) -> float:
-    """Mean over queries of average precision within the first R, R being that query's n_relevant.
-
-    Musgrave, Belongie, Lim, *A metric learning reality check*, ECCV 2020.
-    """
+    """Mean of ``average_precisions_at_r`` over queries, with R = n_relevant of each; in [0, 1]."""
     _check(int(n_relevant.min()) if len(n_relevant) else 0, "map_at_r")
-    within = torch.arange(relevant.shape[1], device=relevant.device) < n_relevant[:, None]
-    return float((_precision_at_hits(relevant & within).sum(1) / n_relevant).mean())
+    ranks = torch.arange(1.0, relevant.shape[1] + 1, device=relevant.device)
+    hits = torch.where(relevant, ranks, torch.inf).sort(dim=1).values
+    return float(average_precisions_at_r(hits, n_relevant).mean())
 
 
 def _precision_at_hits(relevant: Bool[Tensor, "Q G"]) -> Float[Tensor, "Q G"]:

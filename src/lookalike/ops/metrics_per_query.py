@@ -9,7 +9,7 @@ relevant item are refused.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Ranks = Float[Tensor, "Q R"]
@@ -47,14 +47,19 @@ def r_precisions(ranks: Ranks) -> PerQuery:
     return (ranks <= n_relevant[:, None]).sum(1) / n_relevant
 
 
-def average_precisions_at_r(ranks: Ranks) -> PerQuery:
-    """Average precision within the first R, R being the number of relevant items; the mean is MAP@R.
+def average_precisions_at_r(ranks: Ranks, n_relevant: Int[Tensor, " Q"] | None = None) -> PerQuery:
+    """Average precision within the first R, the number of relevant items; the mean is MAP@R.
 
-    Musgrave, Belongie, Lim, *A metric learning reality check*, ECCV 2020.
+    ``n_relevant`` is R of each query if not all of its relevant items are in ``ranks``. Musgrave,
+    Belongie, Lim, *A metric learning reality check*, ECCV 2020.
+
+    >>> average_precisions_at_r(torch.tensor([[1.0, 3.0, 4.0]]))
+    tensor([0.5556], dtype=torch.float64)
     """
-    n_relevant = _n_relevant(_checked(ranks))
+    if n_relevant is None:
+        n_relevant = _n_relevant(_checked(ranks))
     within = ranks <= n_relevant[:, None]
-    return (_precisions(ranks) * within).sum(1) / n_relevant
+    return (_precisions(ranks.double()) * within).sum(1) / n_relevant
 
 
 def _precisions(ranks: Ranks) -> Ranks:
