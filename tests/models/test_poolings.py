@@ -6,10 +6,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from lookalike.errors import UnsupportedMethodError
+from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.heads import affine_layer, propagate
 from lookalike.models.poolings import (
     AveragePlusMaxPooling,
-    ClsPooling,
     GemPooling,
     LocalHeadPooling,
     MaxPooling,

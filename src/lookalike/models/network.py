@@ -12,16 +12,11 @@ from torch import Tensor, nn
 
 from lookalike.errors import LookalikeError, UnsupportedMethodError, first_line
 from lookalike.images import Preprocessing
+from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.backbones import Backbone
 from lookalike.models.borrowed import Borrowed
 from lookalike.models.heads import keeps_width, output_width, propagate
-from lookalike.models.poolings import (
-    AttentionPooling,
-    ClsPooling,
-    FeaturePooling,
-    build_pooling,
-    describe_pooling,
-)
+from lookalike.models.poolings import FeaturePooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
 
 _logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""How well a map agrees with a known answer: a mask of what two images truly share."""
+"""Agreement of a map with a mask of what two images are known to share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def peak_is_inside(
 ) -> bool:
     """Whether the highest cell is within ``tolerance`` cells of one that the mask touches.
 
-    ``coverage`` is the part of each cell that the mask covers, in [0, 1] (the pointing game of
+    ``coverage`` is the fraction of each cell that the mask covers, in [0, 1] (the pointing game of
     Zhang et al., IJCV 2018, on the grid).
 
     >>> import torch

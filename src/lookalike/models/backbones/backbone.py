@@ -21,9 +21,10 @@ from lookalike.errors import (
     first_line,
 )
 from lookalike.images import Preprocessing
+from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
 from lookalike.models.backbones.timm_heads import last_block_rest, timm_head
-from lookalike.models.poolings import ClsPooling, FeaturePooling
+from lookalike.models.poolings import FeaturePooling
 from lookalike.types import Features, Trace
 
 

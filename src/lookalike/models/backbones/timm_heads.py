@@ -12,15 +12,9 @@ from timm import layers as timm_layers
 from torch import nn
 
 from lookalike.errors import UnsupportedMethodError
+from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.heads import ACTIVATIONS, Elementwise, Gated, PlainBatchNorm, Pointwise, Residual, Scale
-from lookalike.models.poolings import (
-    AttentionPooling,
-    AveragePlusMaxPooling,
-    ClsPooling,
-    FeaturePooling,
-    MaxPooling,
-    MeanPooling,
-)
+from lookalike.models.poolings import AveragePlusMaxPooling, FeaturePooling, MaxPooling, MeanPooling
 
 
 def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:

@@ -1,4 +1,4 @@
-"""Attributable visual similarity (AVSL) as mathematics: nodes, their graph, distances and shares.
+"""Attributable visual similarity (AVSL): nodes, their graph, distances and shares.
 
 Zhang, Zheng, Zhou, Lu, *Attributable Visual Similarity Learning*, CVPR 2022 (arXiv 2203.14932).
 An image has D nodes at each of L feature levels, low to high. A pair's difference at a node is
