@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from lookalike.scenes import accessories, furniture
 from lookalike.scenes.camera import Camera, Patch, area
 from lookalike.scenes.frames import Hanging, frame, with_frame
+from lookalike.scenes.furnishing import Furnishing
 from lookalike.scenes.paintings import painting_format
 from lookalike.scenes.solids import Point
 
@@ -18,7 +19,7 @@ from lookalike.scenes.solids import Point
 FIRST_VISIBLE = (0.045, 0.24)
 OTHER_VISIBLE = (0.015, 0.24)
 _ATTEMPTS = 40
-Piece = Callable[[Camera, np.random.Generator, float], furniture.Item]
+Piece = Callable[[Camera, np.random.Generator, float], Furnishing]
 _MAIN_PIECES: tuple[Piece, ...] = (
     furniture.bed,
     furniture.bed,
@@ -146,19 +147,19 @@ def _furnish(plan: Plan, rng: np.random.Generator) -> Plan:
     )
 
 
-def _decorate(plan: Plan, rng: np.random.Generator) -> furniture.Item | None:
+def _decorate(plan: Plan, rng: np.random.Generator) -> Furnishing | None:
     """Something small on the wall where no painting hangs."""
     height, width = plan.camera.size
     for _ in range(6):
         x, y = plan.camera.wall_point(rng.uniform(0.05, 0.95) * width, rng.uniform(0.2, 0.5) * height)
-        place = Hanging(0, x, y, 0.75, 0.6, 0.0)
+        free = Hanging(0, x, y, 0.75, 0.6, 0.0)
         on_wall = plan.walls[0] + 0.4 < x < plan.walls[1] - 0.4 and 1.0 < y < plan.ceiling - 0.3
-        if on_wall and not any(place.overlaps(hanging, 0.1) for hanging in plan.hangings):
-            return accessories.wall_thing(plan.camera, rng, x, y) if rng.random() < 0.6 else None
+        if on_wall and not any(free.overlaps(hanging, 0.1) for hanging in plan.hangings):
+            return accessories.wall_decoration(plan.camera, rng, x, y) if rng.random() < 0.6 else None
     return None
 
 
-def _drapery(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
+def _drapery(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
     """A curtain at one edge of the picture, in some rooms."""
     if rng.random() > 0.35:
         return []
@@ -171,7 +172,7 @@ def _drapery(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
     return [accessories.curtain(plan.camera, rng, span, plan.ceiling)]
 
 
-def _beside(plan: Plan, rng: np.random.Generator, x: float) -> furniture.Item:
+def _beside(plan: Plan, rng: np.random.Generator, x: float) -> Furnishing:
     kind = int(rng.integers(4))
     if kind == 0:
         return accessories.floor_lamp(plan.camera, rng, x, -0.35)
@@ -180,7 +181,7 @@ def _beside(plan: Plan, rng: np.random.Generator, x: float) -> furniture.Item:
     return accessories.plant(plan.camera, rng, x, -0.4)
 
 
-def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
+def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
     """A lamp or plant that hides an edge of some painting, in some rooms."""
     if rng.random() > 0.35:
         return []
@@ -191,7 +192,7 @@ def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[furniture.I
     return [accessories.plant(plan.camera, rng, x, -rng.uniform(0.5, 0.9))]
 
 
-def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[furniture.Item]:
+def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[Furnishing]:
     """What stands or hangs nearer to the camera than the main piece, in some rooms."""
     kind = int(rng.integers(7))
     aside = x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
