@@ -59,5 +59,5 @@ def test_formats_vary_from_upright_to_wide():
 
 @pytest.mark.parametrize(("painting_id", "size"), [(-1, 64), (3, 0)])
 def test_a_number_or_size_out_of_range_is_refused(painting_id, size):
-    with pytest.raises(ValueError, match="number >= 0 and a size >= 1"):
+    with pytest.raises(ValueError, match="at least 0 and size at least 1"):
         paint(painting_id, size)

@@ -41,5 +41,5 @@ def test_every_room_of_a_gallery_knows_its_matches():
 
 
 def test_an_empty_gallery_is_refused():
-    with pytest.raises(ValueError, match="at least one room"):
+    with pytest.raises(ValueError, match="at least 1, got"):
         gallery_of_rooms(1, n_paintings=0, rooms_per_painting=3)

@@ -1,4 +1,4 @@
-"""Generated rooms with generated paintings: demo data, and tests with exact ground truth."""
+"""Generated rooms with paintings: demo data with exact ground truth."""
 
 from lookalike.scenes.paintings import paint, painting_format
 from lookalike.scenes.pairs import RoomGallery, gallery_of_rooms, room_pair

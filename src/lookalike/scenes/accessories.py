@@ -1,4 +1,7 @@
-"""The smaller things of a room: plants, standing and hanging lamps, curtains, rugs, wall decoration."""
+"""Smaller furnishings: plants, lamps, curtains, tables, rugs and wall decoration.
+
+Each function takes the camera, a generator and world coordinates in meters.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from lookalike.scenes.solids import Point, box, disc_patches, gradient_quad, lea
 
 
 def plant(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furnishing:
-    """A pot plant between knee and head height."""
+    """Potted plant, 0.6 to 1.4 meters tall."""
     tall = rng.uniform(0.6, 1.35)
     pot, radius = rng.uniform(0.25, 0.42), rng.uniform(0.13, 0.2)
     color = fabric(rng) if rng.random() < 0.5 else wood(rng)
@@ -28,7 +31,7 @@ def plant(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furni
 
 
 def floor_lamp(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furnishing:
-    """A standing lamp, switched on."""
+    """Floor lamp, switched on."""
     height, stand = rng.uniform(1.4, 1.75), wood(rng) if rng.random() < 0.4 else (40, 38, 38)
     patches = turned(camera, (x, 0.0, z), [(0.0, 0.14), (0.025, 0.14)], stand, strips=5)
     patches += turned(camera, (x, 0.02, z), [(0.0, 0.013), (height - 0.2, 0.013)], stand, strips=3)
@@ -39,7 +42,7 @@ def floor_lamp(camera: Camera, rng: np.random.Generator, x: float, z: float) -> 
 
 
 def pendant(camera: Camera, rng: np.random.Generator, x: float, z: float, ceiling: float) -> Furnishing:
-    """A lamp that hangs from the ceiling."""
+    """Pendant lamp below a ceiling of the given height."""
     low = ceiling - rng.uniform(0.45, 0.8)
     patches = turned(camera, (x, low, z), [(0.0, 0.006), (ceiling - low, 0.006)], (30, 30, 30), strips=1)
     r, h = rng.uniform(0.12, 0.24), rng.uniform(0.12, 0.26)
@@ -49,7 +52,7 @@ def pendant(camera: Camera, rng: np.random.Generator, x: float, z: float, ceilin
 
 
 def curtain(camera: Camera, rng: np.random.Generator, x: tuple[float, float], ceiling: float) -> Furnishing:
-    """A curtain in folds from a rod to the floor, between two points of the wall."""
+    """Pleated curtain from a rod to the floor, between two x coordinates."""
     color, top = fabric(rng), ceiling - rng.uniform(0.08, 0.3)
     folds = max(3, round((x[1] - x[0]) / 0.11))
     steps = np.linspace(0, 1, folds * 6 + 1)
@@ -71,7 +74,7 @@ def curtain(camera: Camera, rng: np.random.Generator, x: tuple[float, float], ce
 
 
 def coffee_table(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furnishing:
-    """A low table, round or not, before the sofa."""
+    """Low round or rectangular table."""
     color = wood(rng)
     height = rng.uniform(0.35, 0.45)
     if rng.random() < 0.5:
@@ -93,7 +96,7 @@ def coffee_table(camera: Camera, rng: np.random.Generator, x: float, z: float) -
 
 
 def rug(camera: Camera, rng: np.random.Generator, x: float) -> list[Patch]:
-    """A carpet on the floor, with a border or stripes, or round."""
+    """Rug: round, with a border, or striped."""
     ground, edge = fabric(rng), fabric(rng)
     half, near, far = rng.uniform(0.8, 1.5), -rng.uniform(1.6, 2.2), -rng.uniform(0.4, 0.8)
     if rng.random() < 0.3:
@@ -123,7 +126,7 @@ def _level(left: float, right: float, near: float, far: float) -> tuple[Point, P
 
 
 def wall_decoration(camera: Camera, rng: np.random.Generator, x: float, y: float) -> Furnishing:
-    """Round mirror, clock, wall lamp or bookshelf around a point of the wall, in meters."""
+    """Mirror, clock, wall lamp or bookshelf, around the point (x, y) of the wall."""
     draw = (_mirror, _clock, _wall_lamp, _bookshelf)[int(rng.integers(4))]
     rim = wood(rng) if rng.random() < 0.5 else (45, 42, 40)
     return draw(camera, rng, x, y, rim)

@@ -1,7 +1,8 @@
-"""A pinhole camera in a room, and the flat pieces of color it sees.
+"""Pinhole camera, and the flat colored polygons that it projects.
 
-World: meters; x to the right along the picture wall, y up from the floor, z into the wall (the wall
-is z = 0, the camera stands at negative z). Picture: pixels, x to the right, y downwards.
+World coordinates are in meters: x to the right along the wall with the paintings, y up from the floor,
+z into the wall (the wall is z = 0, the camera is at negative z). Image coordinates are in pixels: x to
+the right, y downwards.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ from lookalike.scenes.palettes import Rgb
 
 Array = NDArray[np.float64]
 PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-NEAR = 0.2  # meters; what is closer to the camera is cut off
+NEAR = 0.2  # meters; near clipping plane
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A polygon of one color in the picture; later patches cover earlier ones."""
+    """Polygon of one color in the image; later patches cover earlier ones."""
 
-    points: Array  # (n, 2) pixels of the supersampled picture
+    points: Array  # (n, 2) pixels of the supersampled image
     color: Rgb
 
     def outline(self, scale: float = 1.0) -> list[tuple[float, float]]:
-        """Corners as PIL's drawing wants them: pixel centers at whole numbers."""
+        """Return the corners for ImageDraw, which has pixel centers at whole numbers."""
         return [(x, y) for x, y in (self.points * scale - 0.5).tolist()]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera stands and what it makes of a point."""
+    """Projection from world to image coordinates."""
 
     matrix: Array  # (3, 4): world meters, homogeneous -> pixels times depth, depth in meters
     position: Array  # (3,) meters
-    size: tuple[int, int]  # (H, W) of the supersampled picture
+    size: tuple[int, int]  # (H, W) of the supersampled image
 
     @classmethod
     def looking(
@@ -51,7 +52,10 @@ class Camera:
         focal: float,
         size: tuple[int, int],
     ) -> Camera:
-        """A camera turned by yaw (to the right), pitch (upwards) and roll, radians; focal in pixels."""
+        """Create a camera from its position and orientation.
+
+        Yaw (to the right), pitch (upwards) and roll are in radians, the focal length in pixels.
+        """
         eye = np.asarray(position, dtype=np.float64)
         cy, sy, cp, sp, cr, sr = *_turn(yaw), *_turn(pitch), *_turn(roll)
         around_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
@@ -62,17 +66,17 @@ class Camera:
         return cls(lens @ np.hstack([rotation, -(rotation @ eye)[:, None]]), eye, size)
 
     def project(self, points: ArrayLike) -> Array:
-        """World points (n, 3), all before the camera, as pixels: (n, 2)."""
+        """Project world points (n, 3) in front of the camera to pixels (n, 2)."""
         seen = self._seen(points)
         projected: Array = seen[:, :2] / seen[:, 2:]
         return projected
 
     def depth(self, point: ArrayLike) -> float:
-        """Meters from the camera, along its axis, of one world point (3,)."""
+        """Distance of a world point (3,) along the optical axis, in meters."""
         return float(self._seen(np.asarray(point)[None])[0, 2])
 
     def polygon(self, corners: ArrayLike) -> Array | None:
-        """A world polygon (n, 3) as pixels (m, 2), cut at the near plane; None if nothing is left."""
+        """Project a world polygon (n, 3), clipped at the near plane, to pixels (m, 2); None if empty."""
         seen = self._seen(corners)
         if (seen[:, 2] < NEAR).any():
             seen = _clip(seen)
@@ -82,22 +86,22 @@ class Camera:
         return clipped
 
     def patches(self, faces: Iterable[tuple[ArrayLike, Rgb]]) -> list[Patch]:
-        """World polygons with their colors as patches; what lies behind the camera is left out."""
+        """Project colored world polygons to patches; those behind the camera are left out."""
         projected = ((self.polygon(corners), color) for corners, color in faces)
         return [Patch(points, color) for points, color in projected if points is not None]
 
     def wall_point(self, x: float, y: float) -> tuple[float, float]:
-        """Where the ray through pixel (x, y) meets the wall z = 0: world x and y in meters."""
+        """Return the world x and y, in meters, at which the ray through a pixel meets the wall z = 0."""
         wall = np.linalg.inv(self.matrix[:, [0, 1, 3]]) @ np.array([x, y, 1.0])
         return float(wall[0] / wall[2]), float(wall[1] / wall[2])
 
     def warp(
         self, texture: Image.Image, origin: ArrayLike, across: ArrayLike, down: ArrayLike, box: PixelBox
     ) -> Image.Image:
-        """A flat texture in perspective, for the part ``box`` of the picture.
+        """Render the part ``box`` of the image that shows a flat texture.
 
-        ``origin`` is the world place of the texture's top left corner; ``across`` and ``down`` are the
-        world vectors (meters) of one texture pixel to the right and downwards.
+        ``origin`` is the world position of the top left corner of the texture; ``across`` and ``down``
+        are the world vectors of one texture pixel to the right and downwards; all in meters.
         """
         plane = np.stack([np.append(across, 0.0), np.append(down, 0.0), np.append(origin, 1.0)], axis=1)
         shift = np.array([[1, 0, -box[0]], [0, 1, -box[1]], [0, 0, 1.0]])
@@ -113,7 +117,7 @@ class Camera:
 
 
 def bounding_box(points: Array, size: tuple[int, int]) -> PixelBox:
-    """Smallest box of whole pixels around the points, inside a picture of size (H, W)."""
+    """Box of whole pixels around points (n, 2), clipped to an image of size (H, W)."""
     left, top = np.floor(points.min(axis=0)).astype(int) - 1
     right, bottom = np.ceil(points.max(axis=0)).astype(int) + 1
     return max(0, int(left)), max(0, int(top)), min(size[1], int(right)), min(size[0], int(bottom))
@@ -130,7 +134,7 @@ def _turn(angle: float) -> tuple[float, float]:
 
 
 def _clip(seen: Array) -> Array:
-    """The part of a polygon (n, 3), third value depth, that lies beyond the near plane."""
+    """Clip a polygon (n, 3), whose third coordinate is the depth, at the near plane."""
     kept: list[Array] = []
     following: Sequence[Array] = list(np.roll(seen, -1, axis=0))
     for here, there in zip(seen, following, strict=True):

@@ -1,4 +1,4 @@
-"""Painting styles that are drawn stroke by stroke: flow fields, discs, curves, flowers, towns."""
+"""Painting styles made of strokes and shapes; each draws (n, n, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lookalike.types import FloatArray
 
 
 def flow_strokes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Brush strokes that follow a random wind: (n, n, 3)."""
+    """Brush strokes along a random flow field."""
     colors = random_palette(rng)
     field = smooth_noise(rng, (64, 64), cells=(3, 3)) * rng.uniform(4, 9) + rng.uniform(0, 6)
     count = int(rng.integers(260, 420))
@@ -30,7 +30,7 @@ def flow_strokes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def _drift(start: FloatArray, angles: FloatArray, *, steps: int) -> FloatArray:
-    """Where points that follow the angles go: (steps, count, 2), coordinates in [0, 1]."""
+    """Paths of points along a field of angles: (steps, count, 2), coordinates in [0, 1]."""
     points = [start]
     for _ in range(steps - 1):
         cell = np.clip(points[-1] * 64, 0, 63).astype(np.int32)
@@ -41,7 +41,7 @@ def _drift(start: FloatArray, angles: FloatArray, *, steps: int) -> FloatArray:
 
 
 def discs(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Rings within rings of many sizes, over a ground of two colors: (n, n, 3)."""
+    """Concentric rings of many sizes on a background of two colors."""
     colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
@@ -61,7 +61,7 @@ def discs(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def ring_grid(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A grid of squares, each with uneven rings of its own colors: (n, n, 3)."""
+    """Grid of squares with irregular rings."""
     rows, columns = int(rng.integers(2, 5)), int(rng.integers(2, 5))
     colors = random_palette(rng) + random_palette(rng)[1:3]
     image = Image.new("RGB", (n, n))
@@ -82,7 +82,7 @@ def ring_grid(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def spirograph(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Two or three curves of a wheel rolling in a wheel, on a soft ground: (n, n, 3)."""
+    """Two or three hypotrochoids on a soft background."""
     colors = random_palette(rng)
     dark = rng.random() < 0.6
     ground = [colors[0], shade(colors[1], 0.6)] if dark else [colors[4], colors[3]]
@@ -105,7 +105,7 @@ def spirograph(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def mandala(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Petals and rings around a center, like a kaleidoscope: (n, n, 3)."""
+    """Rotationally symmetric petals and rings."""
     colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
@@ -125,7 +125,7 @@ def mandala(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def bouquet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Flowers of layered petals in a vase before a plain ground: (n, n, 3)."""
+    """Flowers in a vase on a plain background."""
     colors = random_palette(rng)
     ground = shuffled(rng, [colors[0], colors[3], colors[4], colors[1]])
     image = Image.new("RGB", (n, n), ground[0])
@@ -173,7 +173,7 @@ def _flower(
 
 
 def town(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Rows of houses with roofs and windows, one row before the other: (n, n, 3)."""
+    """Overlapping rows of houses with roofs and windows."""
     colors = random_palette(rng)
     _, y = square_grid(n)
     image = Image.fromarray(color_ramp([colors[int(rng.integers(1, 4))], colors[4]], y * 0.5 + 0.5))

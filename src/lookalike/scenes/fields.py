@@ -1,4 +1,4 @@
-"""Painting styles that color a continuous field: landscapes, marble, waves, spots, color fields."""
+"""Painting styles that color a continuous field; each draws (n, n, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lookalike.scenes.palettes import Rgb, color_ramp, mix, random_palette, shad
 
 
 def landscape(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Ridges one behind the other under a sky with a sun or moon: (n, n, 3)."""
+    """Mountain ridges under a sky with a sun or moon."""
     colors = random_palette(rng)
     x, y = square_grid(n)
     sky = [colors[int(rng.integers(1, 4))], colors[3], colors[4]]
@@ -34,7 +34,7 @@ def landscape(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Noise bent by noise bent by noise, like ink in water: (n, n, 3)."""
+    """Marble texture by twice domain-warped noise."""
     colors = random_palette(rng) if rng.random() < 0.5 else shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     cells = int(rng.integers(2, 4))
@@ -48,7 +48,7 @@ def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Circular waves from a few sources that add up: (n, n, 3)."""
+    """Interference of circular waves from a few sources."""
     colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     sources = rng.uniform(-1.2, 1.2, (int(rng.integers(2, 5)), 2))
@@ -63,7 +63,7 @@ def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Plane waves at equal angles, five- to nine-fold and never repeating: (n, n, 3)."""
+    """Sum of plane waves at equal angles: an aperiodic pattern of five- to nine-fold symmetry."""
     colors = random_palette(rng) if rng.random() < 0.4 else shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     x, y = x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.4, 0.4)
@@ -77,7 +77,7 @@ def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Labyrinths and spots as on an animal's coat, over two soft grounds: (n, n, 3)."""
+    """Labyrinths and spots, like those of animal coats."""
     colors = random_palette(rng)
     k = int(rng.integers(9, 18))
     stretch = int(rng.choice([1, 1, 2]))
@@ -96,7 +96,7 @@ def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def color_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Two to four blurred blocks of color that float on a ground: (n, n, 3)."""
+    """Two to four blurred blocks of color on a background."""
     colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     cloth = smooth_noise(rng, (n, n), cells=(8, 8), octaves=3)[..., None]
@@ -114,7 +114,7 @@ def color_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Bands of uneven width, straight, waved or fanned out from a point: (n, n, 3)."""
+    """Straight, wavy or radial bands of varying width."""
     colors = random_palette(rng)
     x, y = square_grid(n)
     angle = rng.uniform(0, np.pi)
@@ -135,6 +135,6 @@ def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def _bands(rng: np.random.Generator, colors: list[Rgb], count: int) -> list[Rgb]:
-    """Colors for neighboring bands, no two alike in a row."""
+    """Random colors of bands, different for neighbors."""
     steps = rng.integers(1, 5, count).cumsum() % 5
     return [colors[i] for i in steps]

@@ -1,4 +1,4 @@
-"""Painting styles that come from iterated maps: Julia sets, the Mandelbrot set, Newton's basins."""
+"""Fractal painting styles; each draws (n, n, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JULIA_CONSTANTS = (
     0.355 + 0.355j,
     -0.70176 - 0.3842j,
 )
-# Center and half width of parts of the Mandelbrot set worth framing.
+# Center and half width of interesting parts of the Mandelbrot set.
 _MANDELBROT_VIEWS = (
     (-0.6 + 0j, 1.35),
     (-0.7453 + 0.1127j, 0.006),
@@ -36,7 +36,7 @@ _MANDELBROT_VIEWS = (
 
 
 def julia(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A Julia set of z*z + c, turned and enlarged at random: (n, n, 3)."""
+    """Julia set of z*z + c, rotated and scaled at random."""
     constant = _JULIA_CONSTANTS[rng.integers(len(_JULIA_CONSTANTS))] + complex(*rng.normal(0, 0.012, 2))
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.75, 1.35)
     x, y = square_grid(n)
@@ -45,7 +45,7 @@ def julia(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def mandelbrot(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A part of the Mandelbrot set: (n, n, 3)."""
+    """Part of the Mandelbrot set."""
     center, half = _MANDELBROT_VIEWS[rng.integers(len(_MANDELBROT_VIEWS))]
     x, y = square_grid(n)
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi))
@@ -54,7 +54,7 @@ def mandelbrot(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Basins of Newton's method for z**p - 1, shaded by how long it takes: (n, n, 3)."""
+    """Basins of attraction of Newton's method for z**p - 1, shaded by the number of steps."""
     power = int(rng.integers(3, 6))
     relax = rng.uniform(0.85, 1.35)
     x, y = square_grid(n)
@@ -62,7 +62,7 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     turn = np.exp(1j * rng.uniform(0, 2 * np.pi)) * rng.uniform(0.9, 2.4)
     z = ((x + 1j * y) * turn + center).astype(np.complex64)
     effort = np.zeros(z.shape, dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # a point may be thrown beyond all numbers
+    with np.errstate(over="ignore", invalid="ignore"):  # some points overflow
         for _ in range(16):
             slope = z ** (power - 1)
             step = relax * (z * slope - 1) / (power * slope + 1e-6)
@@ -76,7 +76,7 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def _escape_time(z: ComplexArray, constants: ComplexArray, *, steps: int) -> FloatArray:
-    """Smooth count of steps until |z| exceeds 6; ``steps`` where it never does: (n, n)."""
+    """Smoothed number of steps until |z| exceeds 6, (n, n); ``steps`` where it never does."""
     count = np.full(z.size, steps, dtype=np.float32)
     alive = np.arange(z.size)
     z, constants = z.ravel(), constants.ravel()
@@ -93,7 +93,7 @@ def _escape_time(z: ComplexArray, constants: ComplexArray, *, steps: int) -> Flo
 
 
 def _colored(rng: np.random.Generator, count: FloatArray) -> NDArray[np.uint8]:
-    """Escape counts as rank, folded a few times through a palette; what never escapes is flat."""
+    """Color escape counts by rank, with a palette repeated a few times; other pixels have one color."""
     colors = random_palette(rng)
     inside = count >= count.max()
     order = np.log1p(np.maximum(count, 0.0))

@@ -1,4 +1,4 @@
-"""Where a painting hangs, and its frame."""
+"""Hung paintings and their frames."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lookalike.scenes.camera import Array, Camera, Patch
 from lookalike.scenes.furnishing import linen, wood
 from lookalike.scenes.palettes import Rgb, rgb, shade
 
-_PADDING = 4  # texture pixels repeated beyond the canvas, so that its edge can be interpolated
+_PADDING = 4  # texture pixels of padding around the canvas, for interpolation at its edge
 
 
 @dataclass(frozen=True)
 class Hanging:
-    """A painting's place on the wall z = 0; meters, without its frame."""
+    """Position and size of a painting on the wall z = 0 and of its frame, in meters."""
 
     painting_id: int
     x: float  # of its middle
@@ -25,16 +25,19 @@ class Hanging:
     width: float
     height: float
     tilt: float  # radians, counterclockwise
-    mount: float = 0.0  # width of the paper around the painting
-    molding: float = 0.012  # width of the frame around that
+    mount: float = 0.0  # width of the mat around the painting
+    molding: float = 0.012  # width of the frame around the mat
 
     @property
     def margin(self) -> float:
-        """From the edge of the painting to the outer edge of its frame."""
+        """Distance from the edge of the painting to the outer edge of its frame."""
         return self.mount + self.molding
 
     def rectangle(self, margin: float = 0.0) -> Array:
-        """World corners, widened by margin: bottom left, bottom right, top right, top left: (4, 3)."""
+        """Return the world corners (4, 3), moved outwards by the margin.
+
+        The order is bottom left, bottom right, top right, top left.
+        """
         half_x, half_y = self.width / 2 + margin, self.height / 2 + margin
         flat = np.array([(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)])
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
@@ -42,7 +45,7 @@ class Hanging:
         return np.column_stack([turned + np.array([self.x, self.y]), np.full(4, -0.02)])
 
     def overlaps(self, other: Hanging, gap: float) -> bool:
-        """Whether two hangings, with their frames, come closer than gap."""
+        """Whether two framed paintings are closer than a gap in meters."""
         margins = self.margin + other.margin
         apart_x = abs(self.x - other.x) - (self.width + other.width) / 2 - margins
         apart_y = abs(self.y - other.y) - (self.height + other.height) / 2 - margins
@@ -50,7 +53,7 @@ class Hanging:
 
 
 def with_frame(hanging: Hanging, rng: np.random.Generator) -> Hanging:
-    """The hanging with a frame: with or without a mount, or hardly any (a bare canvas)."""
+    """Return the hanging with a random frame: with a mat, without, or as a bare canvas."""
     unit = min(hanging.width, hanging.height)
     bare, has_mount = rng.random() < 0.2, rng.random() < 0.5
     mount, molding = (
@@ -63,7 +66,7 @@ def with_frame(hanging: Hanging, rng: np.random.Generator) -> Hanging:
 
 
 def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Patch]:
-    """Frame and mount around a painting, without the painting."""
+    """Patches of the frame and mat of a painting."""
     paper, color = linen(rng), _frame_color(rng)
     if hanging.molding < 0.015:
         return camera.patches([(hanging.rectangle(hanging.margin), shade(paper, 0.6))])
@@ -89,7 +92,7 @@ def _frame_color(rng: np.random.Generator) -> Rgb:
 def _molding(
     camera: Camera, hanging: Hanging, outer: float, inner: float, color: Rgb, tones: tuple[float, ...]
 ) -> list[Patch]:
-    """Four mitred sides between two margins; tones of the top, bottom, left and right side."""
+    """Mitered sides of a frame between two margins, with tones for top, bottom, left and right."""
     out, inn = hanging.rectangle(outer), hanging.rectangle(inner)
     sides = ((2, 3), (0, 1), (3, 0), (1, 2))
     faces = [
@@ -100,7 +103,7 @@ def _molding(
 
 
 def canvas_texture(painting: Image.Image, glare: NDArray[np.float32]) -> Image.Image:
-    """The part of a square painting that hangs, with the glare (n, n) in [0, 1] of the glass over it."""
+    """Padded texture of a square painting (n x n) with glare (n, n) in [0, 1] from the glass."""
     pixels = np.asarray(painting, dtype=np.float32)
     pixels = pixels + (255.0 - pixels) * glare[..., None]
     padding = ((_PADDING, _PADDING), (_PADDING, _PADDING), (0, 0))
@@ -110,9 +113,9 @@ def canvas_texture(painting: Image.Image, glare: NDArray[np.float32]) -> Image.I
 def hang(
     camera: Camera, texture: Image.Image, hanging: Hanging, box: tuple[int, int, int, int]
 ) -> Image.Image:
-    """The texture of ``canvas_texture`` in perspective, for the part ``box`` of the picture."""
+    """Render the part ``box`` of the image that shows a texture of ``canvas_texture``."""
     n = texture.width - 2 * _PADDING
-    meter = max(hanging.width, hanging.height) / n  # meters a texture pixel
+    meter = max(hanging.width, hanging.height) / n  # meters per texture pixel
     rectangle = hanging.rectangle()
     across = (rectangle[1] - rectangle[0]) / hanging.width * meter
     down = (rectangle[0] - rectangle[3]) / hanging.height * meter
@@ -122,7 +125,7 @@ def hang(
 
 
 def glare(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """Reflection on the glass: none for most, else a soft slanted band: (n, n) in [0, 0.4]."""
+    """Reflection on the glass, (n, n) float32 in [0, 0.4]: a soft slanted band, or in most cases none."""
     shown, strength, angle, middle, width = (
         rng.random(),
         rng.uniform(0.12, 0.4),

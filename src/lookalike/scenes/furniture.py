@@ -15,7 +15,7 @@ from lookalike.scenes.solids import Point, box, cushion, gradient_quad
 
 
 def bed(camera: Camera, rng: np.random.Generator, x: float) -> Furnishing:
-    """A double bed with headboard, pillows, blanket, and often a night table with lamp on each side."""
+    """Double bed with headboard, pillows and blanket, often between nightstands with lamps."""
     half, length, top = rng.uniform(0.75, 1.0), rng.uniform(1.7, 2.05), rng.uniform(0.46, 0.6)
     cloth, accent, sheet, frame = fabric(rng), fabric(rng), linen(rng), wood(rng)
     patches = _headboard(camera, rng, x, half + rng.uniform(0.02, 0.12), rng.uniform(0.9, 1.25), frame)
@@ -51,13 +51,13 @@ def _headboard(
     color = frame if style == 0 else fabric(rng)
     patches = box(camera, (x - half, x + half), (0.2, height), (-0.08, -0.01), color)
     count = int(rng.integers(3, 7))
-    if style == 1:  # upholstered columns
+    if style == 1:  # upholstered
         for column in range(count):
             middle = x - half + (column + 0.5) * 2 * half / count
             patches += cushion(
                 camera, (middle, height * 0.72, -0.09), (half / count, height * 0.28), color, exponent=5
             )
-    elif style == 0:  # panels in the wood
+    elif style == 0:  # paneled
         for column in range(count):
             left = x - half + (column + 0.12) * 2 * half / count
             right = left + 0.76 * 2 * half / count
@@ -94,7 +94,7 @@ def _pillows(
 
 
 def sofa(camera: Camera, rng: np.random.Generator, x: float, *, seats: int | None = None) -> Furnishing:
-    """A sofa, or with one seat an armchair: back, arms, seat cushions and throw pillows."""
+    """Sofa with throw pillows; two or three seats if None."""
     seats = int(rng.integers(2, 4)) if seats is None else seats
     seat = rng.uniform(0.62, 0.75)
     half, depth = seats * seat / 2, rng.uniform(0.8, 0.95)
@@ -114,7 +114,7 @@ def sofa(camera: Camera, rng: np.random.Generator, x: float, *, seats: int | Non
         patches += cushion(camera, center, (0.21, 0.19), fabric(rng), exponent=4, tilt=rng.normal(0, 0.3))
     patches += box(camera, (left, right), (0.12, 0.3), (-depth + 0.02, -0.25), shade(cloth, 0.88))
     middles = left + (np.arange(seats) + 0.5) * seat
-    for index in np.argsort(-np.abs(middles - camera.position[0])).tolist():  # the nearest last
+    for index in np.argsort(-np.abs(middles - camera.position[0])).tolist():  # back to front
         span = (left + index * seat + 0.005, left + (index + 1) * seat - 0.005)
         patches += box(camera, span, (0.3, 0.44), (-depth, -0.3), shade(cloth, 1.06), strips=4)
     for span in ((left - arm, left), (right, right + arm)):
@@ -123,12 +123,12 @@ def sofa(camera: Camera, rng: np.random.Generator, x: float, *, seats: int | Non
 
 
 def armchair(camera: Camera, rng: np.random.Generator, x: float) -> Furnishing:
-    """A sofa for one."""
+    """Armchair: a sofa with one seat."""
     return sofa(camera, rng, x, seats=1)
 
 
 def sideboard(camera: Camera, rng: np.random.Generator, x: float) -> Furnishing:
-    """A low cupboard with doors or drawers, and things on it."""
+    """Sideboard with doors or drawers and ornaments."""
     half, height, depth = rng.uniform(0.6, 1.0), rng.uniform(0.62, 0.9), 0.42
     color = wood(rng) if rng.random() < 0.7 else linen(rng)
     foot = rng.uniform(0.05, 0.2)
@@ -161,7 +161,7 @@ def _front(
     color: Rgb,
     knob: Rgb,
 ) -> list[Patch]:
-    """One drawer or door of a sideboard with its knob."""
+    """Drawer or door of a sideboard with its knob."""
     x, half, foot, height, depth = body
     width, tall, front = 2 * half / column[1], (height - foot) / row[1], -depth - 0.004
     left, low = x - half + column[0] * width + 0.02, foot + row[0] * tall + 0.02
@@ -182,7 +182,7 @@ def _front(
 
 
 def desk(camera: Camera, rng: np.random.Generator, x: float) -> Furnishing:
-    """A table against the wall with a chair before it, and things on it."""
+    """Desk against the wall with a chair and ornaments."""
     half, height, depth, color = (
         rng.uniform(0.5, 0.8),
         rng.uniform(0.72, 0.78),
@@ -212,7 +212,7 @@ def desk(camera: Camera, rng: np.random.Generator, x: float) -> Furnishing:
 
 
 def chair(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furnishing:
-    """A chair seen from behind or in front, its seat around (x, z)."""
+    """Chair seen from behind or in front, with its seat at (x, z) in meters."""
     color, seat = wood(rng), fabric(rng)
     patches: list[Patch] = []
     for leg_z in (z + 0.2, z - 0.2):
@@ -240,6 +240,6 @@ def chair(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Furni
 
 
 def _line(camera: Camera, x: tuple[float, float], y: float, z: float, color: Rgb) -> list[Patch]:
-    """A thin level line on a front."""
+    """Thin horizontal line on a front."""
     ring = [(x[0], y, z), (x[1], y, z), (x[1], y + 0.012, z), (x[0], y + 0.012, z)]
     return camera.patches([(ring, color)])

@@ -1,4 +1,4 @@
-"""What stands and hangs where: a plan of the room that keeps its paintings recognizable."""
+"""Layout of a room: camera, walls, paintings and furnishings, with all paintings well visible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lookalike.scenes.furnishing import Furnishing
 from lookalike.scenes.paintings import painting_format
 from lookalike.scenes.solids import Point
 
-# Visible share of the picture: of the first painting, and of the others.
+# Bounds of the fraction of the image that shows the first painting, and each other one.
 FIRST_VISIBLE = (0.045, 0.24)
 OTHER_VISIBLE = (0.015, 0.24)
 _ATTEMPTS = 40
@@ -32,20 +32,20 @@ _MAIN_PIECES: tuple[Piece, ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A room before it is painted. Patches are in pixels of the supersampled picture."""
+    """Layout of a room; patches are in pixels of the supersampled image."""
 
     camera: Camera
     ceiling: float  # meters
     walls: tuple[float, float]  # x of the left and right wall, meters
     hangings: tuple[Hanging, ...]
-    behind: tuple[Patch, ...]  # frames and things on the wall; no painting is under them
+    behind: tuple[Patch, ...]  # frames and wall decoration, never over a painting
     carpet: tuple[Patch, ...]
-    before: tuple[Patch, ...]  # furniture, back to front; covers paintings
+    before: tuple[Patch, ...]  # furnishings, back to front; may cover paintings
     lamps: tuple[Point, ...]  # meters
 
 
 def plan_room(seed: int, paintings: Sequence[int], size: tuple[int, int]) -> Plan:
-    """A plan whose paintings are all seen well enough; size is (H, W) of the supersampled picture."""
+    """Random plan whose paintings are all well visible; size is (H, W) of the supersampled image."""
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng([seed, 11, attempt])
         bare = _empty_room(rng, size)
@@ -59,7 +59,7 @@ def plan_room(seed: int, paintings: Sequence[int], size: tuple[int, int]) -> Pla
 
 
 def _empty_room(rng: np.random.Generator, size: tuple[int, int]) -> Plan:
-    """Camera and walls."""
+    """Plan with a camera and walls only."""
     focal = rng.uniform(0.82, 1.05) * float(np.sqrt(size[0] * size[1]))
     distance = rng.uniform(2.7, 3.9)
     yaw = float(np.clip(rng.normal(0, 0.28), -0.62, 0.62))
@@ -78,37 +78,37 @@ def _empty_room(rng: np.random.Generator, size: tuple[int, int]) -> Plan:
 
 
 def _hang_all(plan: Plan, rng: np.random.Generator, paintings: Sequence[int]) -> tuple[Hanging, ...] | None:
-    """Cells for all paintings, none touching another; None where they do not fit."""
+    """Hang all paintings without overlap; None if they do not fit."""
     hangings: list[Hanging] = []
     for index, painting_id in enumerate(paintings):
-        share = rng.uniform(0.065, 0.17) if index == 0 else rng.uniform(0.03, 0.1)
-        share *= 1.0 if len(paintings) < 3 else 0.8
+        fraction = rng.uniform(0.065, 0.17) if index == 0 else rng.uniform(0.03, 0.1)
+        fraction *= 1.0 if len(paintings) < 3 else 0.8
         for _ in range(40):
-            hanging = _propose(plan, rng, painting_id, share)
+            hanging = _propose(plan, rng, painting_id, fraction)
             if _fits(plan, hanging) and not any(hanging.overlaps(other, 0.04) for other in hangings):
                 hangings.append(hanging)
                 break
-            share = max(share * 0.98, 0.055 if index == 0 else 0.022)
+            fraction = max(fraction * 0.98, 0.055 if index == 0 else 0.022)
         else:
             return None
     return tuple(hangings)
 
 
-def _propose(plan: Plan, rng: np.random.Generator, painting_id: int, share: float) -> Hanging:
-    """A painting that would cover about ``share`` of the picture, somewhere in its upper part."""
+def _propose(plan: Plan, rng: np.random.Generator, painting_id: int, fraction: float) -> Hanging:
+    """Hang a painting that covers about ``fraction`` of the image, in its upper part."""
     camera, (height, width) = plan.camera, plan.camera.size
     x, y = camera.wall_point(rng.uniform(0.16, 0.84) * width, rng.uniform(0.2, 0.55) * height)
     probe = Hanging(painting_id, x, y, 0.1, 0.1, 0.0)
     if camera.depth((x, y, 0.0)) < 0.5:
         return probe
-    surface = 0.01 * share * height * width / area(camera.project(probe.rectangle()))  # square meters
+    surface = 0.01 * fraction * height * width / area(camera.project(probe.rectangle()))  # square meters
     ratio = painting_format(painting_id)
     wide, tall = (surface * ratio) ** 0.5, (surface / ratio) ** 0.5
     return with_frame(replace(probe, width=wide, height=tall, tilt=rng.normal(0, 0.012)), rng)
 
 
 def _fits(plan: Plan, hanging: Hanging) -> bool:
-    """Whether the painting lies on the wall and, all but a margin, in the picture."""
+    """Whether the painting with its frame is on the wall, and the painting in the image."""
     world = hanging.rectangle(hanging.margin)
     if world[:, 0].min() < plan.walls[0] or world[:, 0].max() > plan.walls[1]:
         return False
@@ -121,7 +121,7 @@ def _fits(plan: Plan, hanging: Hanging) -> bool:
 
 
 def _furnish(plan: Plan, rng: np.random.Generator) -> Plan:
-    """Frames, things on the wall, furniture below the first painting and beside it."""
+    """Add frames, wall decoration and furniture below and beside the first painting."""
     camera, first = plan.camera, plan.hangings[0]
     behind = [patch for hanging in plan.hangings for patch in frame(camera, rng, hanging)]
     lamps: list[Point] = []
@@ -148,7 +148,7 @@ def _furnish(plan: Plan, rng: np.random.Generator) -> Plan:
 
 
 def _decorate(plan: Plan, rng: np.random.Generator) -> Furnishing | None:
-    """Something small on the wall where no painting hangs."""
+    """Wall decoration at a free spot, in some rooms."""
     height, width = plan.camera.size
     for _ in range(6):
         x, y = plan.camera.wall_point(rng.uniform(0.05, 0.95) * width, rng.uniform(0.2, 0.5) * height)
@@ -160,7 +160,7 @@ def _decorate(plan: Plan, rng: np.random.Generator) -> Furnishing | None:
 
 
 def _drapery(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
-    """A curtain at one edge of the picture, in some rooms."""
+    """Curtain at one edge of the image, in some rooms."""
     if rng.random() > 0.35:
         return []
     height, width = plan.camera.size
@@ -182,7 +182,7 @@ def _beside(plan: Plan, rng: np.random.Generator, x: float) -> Furnishing:
 
 
 def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
-    """A lamp or plant that hides an edge of some painting, in some rooms."""
+    """Lamp or plant that hides an edge of a painting, in some rooms."""
     if rng.random() > 0.35:
         return []
     target = plan.hangings[rng.integers(len(plan.hangings))]
@@ -193,7 +193,7 @@ def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[Furnishing]
 
 
 def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[Furnishing]:
-    """What stands or hangs nearer to the camera than the main piece, in some rooms."""
+    """Furnishing closer to the camera than the main piece, in some rooms."""
     kind = int(rng.integers(7))
     aside = x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
     near = -rng.uniform(1.2, 1.6)
@@ -209,7 +209,7 @@ def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) ->
 
 
 def _well_seen(plan: Plan) -> bool:
-    """Whether every painting's visible share of the picture is within its bounds."""
+    """Whether the visible fraction of each painting is within its bounds."""
     scale = 160 / max(plan.camera.size)
     size = (round(plan.camera.size[0] * scale), round(plan.camera.size[1] * scale))
     owner = Image.new("L", (size[1], size[0]))
@@ -228,13 +228,13 @@ def _well_seen(plan: Plan) -> bool:
 
 
 def _plain_room(paintings: Sequence[int], size: tuple[int, int]) -> Plan:
-    """A frontal room without furniture, its paintings in a row or column: nothing hides them.
+    """Frontal view of a room without furniture, with all paintings in a row or column.
 
-    For pictures so narrow or flat that no random plan fits.
+    For images so narrow or flat that no random plan fits.
     """
     height, width = size
     camera = Camera.looking(position=(0, 1.5, -3.0), yaw=0, pitch=0, roll=0, focal=min(size), size=size)
-    meter = min(size) / 3.0  # pixels a meter on the wall
+    meter = min(size) / 3.0  # pixels per meter on the wall
     step = max(size) / len(paintings) / meter
     hangings = []
     for index, painting_id in enumerate(paintings):

@@ -1,4 +1,4 @@
-"""Light, shadow and the camera's grain."""
+"""Shadows, lighting and film grain."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def cast_shadow(
     softness: float,
     strength: float,
 ) -> Image.Image:
-    """The image darkened where the patches, moved by offset, keep the light away.
+    """Darken an image by the soft shadow of patches, shifted by ``offset``.
 
-    ``offset`` and ``softness`` are shares of the longer side; ``strength`` is in [0, 1].
+    ``offset`` and ``softness`` are fractions of the longer side; ``strength`` is in [0, 1].
     """
     longest = max(image.size)
     scale = 160 / longest
@@ -42,9 +42,9 @@ def cast_shadow(
 def light_map(
     rng: np.random.Generator, camera: Camera, lamps: tuple[Point, ...], size: tuple[int, int]
 ) -> FloatArray:
-    """Factor by which each pixel and channel is brightened: (H, W, 3), around 1.
+    """Brightness factor of each pixel and channel, (H, W, 3) float32 around 1.
 
-    Daylight from one side, darker corners, a tint, and a warm glow around each lamp.
+    Combines daylight from one side, vignetting, a tint and a warm glow around each lamp.
     """
     grid = 40
     x, y = np.meshgrid(np.linspace(0, 1, grid), np.linspace(0, 1, grid))
@@ -68,7 +68,7 @@ def light_map(
 
 
 def develop(rng: np.random.Generator, pixels: NDArray[np.uint8], light: FloatArray) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) under the light, with contrast and a little grain."""
+    """Apply a light map, random contrast and grain to an image (H, W, 3) uint8."""
     contrast, grain = rng.uniform(0.88, 1.12), rng.uniform(0.5, 3.5)
     lit = (pixels * light - 128.0) * contrast + 128.0
     noise = rng.standard_normal(pixels.shape[:2], dtype=np.float32) * grain

@@ -1,4 +1,4 @@
-"""Smooth random fields whose look does not depend on the resolution they are drawn at."""
+"""Smooth random fields that look the same at every resolution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lookalike.types import FloatArray
 
 
 def upsample(lattice: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """A small (h, w) array as a smooth (H, W) field, bicubic; size is (H, W) pixels."""
+    """Bicubic upsampling of an array (h, w) to ``size`` (H, W), float32."""
     image = Image.fromarray(np.ascontiguousarray(lattice, dtype=np.float32))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
@@ -17,10 +17,10 @@ def upsample(lattice: FloatArray, size: tuple[int, int]) -> FloatArray:
 def smooth_noise(
     rng: np.random.Generator, size: tuple[int, int], *, cells: tuple[int, int], octaves: int = 1
 ) -> FloatArray:
-    """Sum of random lattices, each twice as fine and half as strong: (H, W), stretched to [0, 1].
+    """Sum of octaves of value noise, (H, W) float32 scaled to [0, 1].
 
-    ``cells`` is the coarsest lattice, (rows, columns). The random numbers drawn depend on it alone,
-    so one generator state gives one field at every size.
+    ``cells`` (rows, columns) is the coarsest lattice. The random numbers do not depend on ``size``, so
+    a generator gives the same field at every size.
     """
     total = np.zeros(size, dtype=np.float32)
     for octave in range(octaves):
@@ -31,7 +31,7 @@ def smooth_noise(
 
 
 def lookup(field: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Values of a square field at coordinates in [-1, 1], mirrored beyond the edge; nearest pixel."""
+    """Nearest values of a square field at coordinates in [-1, 1], mirrored outside of them."""
     n = field.shape[0]
     columns = np.abs((x * 0.5 + 0.5) * n).astype(np.int32) % (2 * n)
     rows = np.abs((y * 0.5 + 0.5) * n).astype(np.int32) % (2 * n)
@@ -40,7 +40,7 @@ def lookup(field: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def square_grid(n: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates x (to the right) and y (downwards) of n x n pixel centers, in [-1, 1]: two (n, n)."""
+    """Coordinates x (to the right) and y (downwards) of n x n pixel centers: each (n, n), in [-1, 1]."""
     axis = (np.arange(n, dtype=np.float32) + 0.5) * (2.0 / n) - 1.0
     x, y = np.meshgrid(axis, axis)
     return x, y

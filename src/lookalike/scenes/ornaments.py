@@ -11,7 +11,7 @@ from lookalike.scenes.solids import Point, box, turned
 
 
 def table_lamp(camera: Camera, foot: Point, shade_color: Rgb, stand: Rgb, style: int) -> Furnishing:
-    """A lamp for a table: a slim or a round stand and a light shade, switched on."""
+    """Table lamp, switched on, with a slim (style 0) or round stand at ``foot``, in meters."""
     x, y, z = foot
     if style == 0:
         profile = [(0.0, 0.07), (0.015, 0.07), (0.02, 0.015), (0.24, 0.015)]
@@ -25,7 +25,7 @@ def table_lamp(camera: Camera, foot: Point, shade_color: Rgb, stand: Rgb, style:
 
 
 def ornament(camera: Camera, rng: np.random.Generator, foot: Point) -> Furnishing:
-    """A vase, a pile of books, a bowl, a lamp or nothing, standing on a table."""
+    """Vase, pile of books, bowl, table lamp or nothing, at ``foot`` in meters."""
     x, y, z = foot
     kind = int(rng.integers(5))
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Rooms with known matches: a pair that shares one painting, and a gallery for retrieval."""
+"""Pairs and galleries of rooms with known matches."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import numpy as np
 from lookalike.scenes.rooms import Room, room
 
 _SEEDS = 2**31
-_PAINTINGS = 4096  # ids that pairs draw from
+_PAINTINGS = 4096  # number of ids from which pairs draw
 
 
 @dataclass(frozen=True)
 class RoomGallery:
-    """Rooms in random order, and which painting each was made for."""
+    """Rooms in random order with labels for retrieval."""
 
     rooms: tuple[Room, ...]
-    labels: tuple[int, ...]  # of each room: the painting it shares with its true matches
+    labels: tuple[int, ...]  # id of the painting that each room shares with its true matches
 
     def matches(self, index: int) -> tuple[int, ...]:
-        """Indices of the other rooms that show the painting of that room."""
+        """Return the indices of the other rooms with the same label."""
         label = self.labels[index]
         return tuple(i for i, other in enumerate(self.labels) if other == label and i != index)
 
 
 def room_pair(seed: int, *, size: tuple[int, int] = (240, 320)) -> tuple[Room, Room, int]:
-    """Two rooms that share exactly one painting, and its id; each may hold up to two others."""
+    """Two rooms that share exactly one painting, and the id of that painting.
+
+    Each room may show up to two others. ``size`` (H, W) is in pixels. Raises ValueError as ``room``.
+    """
     rng = np.random.default_rng([seed, 21])
     ids = [int(i) for i in rng.choice(_PAINTINGS, 5, replace=False)]
     n_first, n_second = rng.integers(0, 3, 2)
@@ -39,13 +42,16 @@ def room_pair(seed: int, *, size: tuple[int, int] = (240, 320)) -> tuple[Room, R
 def gallery_of_rooms(
     seed: int, *, n_paintings: int, rooms_per_painting: int, size: tuple[int, int] = (240, 320)
 ) -> RoomGallery:
-    """Rooms for n_paintings different paintings, rooms_per_painting of each, shuffled.
+    """Shuffled rooms, ``rooms_per_painting`` for each of ``n_paintings`` paintings.
 
-    Other paintings may hang beside the shared one; each of them hangs in one room only, so that two
-    rooms share a painting exactly if they have the same label.
+    Two rooms share a painting if and only if they have the same label: additional paintings occur in
+    one room only. ``size`` (H, W) is in pixels. Raises ValueError for no rooms and as ``room``.
     """
     if n_paintings < 1 or rooms_per_painting < 1:
-        raise ValueError(f"a gallery needs at least one room, got {n_paintings} x {rooms_per_painting}")
+        raise ValueError(
+            "n_paintings and rooms_per_painting must be at least 1, "
+            f"got {n_paintings} and {rooms_per_painting}"
+        )
     rng = np.random.default_rng([seed, 22])
     count = n_paintings * rooms_per_painting
     ids = rng.permutation(n_paintings + 2 * count)

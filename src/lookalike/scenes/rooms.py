@@ -1,6 +1,6 @@
-"""Generated rooms with paintings on the wall, and masks that say exactly where.
+"""Generated rooms with paintings on the wall and exact masks of the paintings.
 
-Two rooms that share a painting are a true match: all else differs between two seeds.
+Two rooms that share a painting are a true match; everything else differs between seeds.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from lookalike.scenes.paintings import paint
 from lookalike.scenes.palettes import Rgb, mix, shade
 
 _SUPERSAMPLING = 2
-_LARGEST_TEXTURE = 2**22  # pixels of a wall; reached by pictures many times as long as wide
-_SEAM = 3  # texture pixels repeated at the edge of a wall, so that no gap shows in the corner
+_LARGEST_TEXTURE = 2**22  # pixels of a wall; limits very elongated images
+_SEAM = 3  # texture pixels of padding at the edges of a wall, against gaps in the corners
 _TEXTURE_SIZES = (64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
 class Room:
-    """A picture of a room and where its paintings are seen."""
+    """Image of a room with masks of its paintings."""
 
     image: Image.Image  # RGB
-    masks: Mapping[int, NDArray[np.bool_]]  # painting id -> (H, W), True where that painting is seen
+    masks: Mapping[int, NDArray[np.bool_]]  # painting id -> (H, W), True where the painting is visible
     seed: int
-    paintings: tuple[int, ...]  # ids; the first is the one the room is composed around
+    paintings: tuple[int, ...]  # ids; the room is composed around the first
 
 
 def room(seed: int, *, paintings: Sequence[int], size: tuple[int, int] = (240, 320)) -> Room:
-    """The room of that seed with one to three paintings; size is (H, W) pixels, each at least 32.
+    """Draw the room of a seed with one to three paintings; size is (H, W) pixels, each at least 32.
 
-    The first painting is seen on 4 to 25 % of the picture, others on at least 1 % (unless the picture
-    is more than about eight times as long as wide). A mask holds the pixels of which at least half
-    belongs to the painting; what stands before it is left out.
+    The first painting covers 4 to 25 % of the image, others at least 1 %, except at aspect ratios above
+    about 8. A mask holds the pixels that are at least half covered by the visible part of the painting.
+    Raises ValueError for a negative seed, for no, repeated or more than three paintings and for a
+    smaller size.
     """
     _check(seed, paintings, size)
     large = (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING)
@@ -55,15 +56,15 @@ def room(seed: int, *, paintings: Sequence[int], size: tuple[int, int] = (240, 3
 
 def _check(seed: int, paintings: Sequence[int], size: tuple[int, int]) -> None:
     if seed < 0:
-        raise ValueError(f"a room's seed is a number >= 0, got {seed}")
+        raise ValueError(f"seed must be at least 0, got {seed}")
     if not 1 <= len(paintings) <= 3 or len(set(paintings)) < len(paintings):
-        raise ValueError(f"a room holds one to three different paintings, got {list(paintings)}")
+        raise ValueError(f"a room has one to three different paintings, got {list(paintings)}")
     if min(size) < 32:
-        raise ValueError(f"a room needs a size (H, W) of at least 32 pixels each way, got {size}")
+        raise ValueError(f"size (H, W) must be at least 32 pixels each, got {size}")
 
 
 def _draw(plan: Plan, rng: np.random.Generator) -> tuple[Image.Image, NDArray[np.uint8]]:
-    """The supersampled picture, and per pixel 1 + index of the painting seen there, else 0: (H, W)."""
+    """Supersampled image, and 1 + index of the painting visible at each pixel, else 0: (H, W)."""
     camera = plan.camera
     image = _empty_room(plan, rng)
     owner = Image.new("L", image.size)
@@ -95,7 +96,7 @@ def _hang(
     index: int,
     rng: np.random.Generator,
 ) -> None:
-    """Put one painting on the picture and its index on the map of owners."""
+    """Draw a painting on the image and its index on the owner map."""
     corners = camera.project(hanging.rectangle())
     box = bounding_box(corners, camera.size)
     longest = max(box[2] - box[0], box[3] - box[1])
@@ -109,7 +110,7 @@ def _hang(
 
 
 def _masks(owner: NDArray[np.uint8], hangings: Sequence[Hanging]) -> dict[int, NDArray[np.bool_]]:
-    """Pixels of which at least half belongs to each painting."""
+    """Masks of the pixels that are at least half covered by each painting."""
     s = _SUPERSAMPLING
     cells = owner.reshape(owner.shape[0] // s, s, owner.shape[1] // s, s)
     half = s * s / 2
@@ -120,10 +121,10 @@ def _masks(owner: NDArray[np.uint8], hangings: Sequence[Hanging]) -> dict[int, N
 
 
 def _empty_room(plan: Plan, rng: np.random.Generator) -> Image.Image:
-    """Walls, ceiling, floor and carpet."""
+    """Image of walls, ceiling, floor and rug."""
     camera, (left, right), top = plan.camera, plan.walls, plan.ceiling
     back = float(camera.position[2]) - 0.5  # the room ends behind the camera
-    scale = 0.6 * max(camera.size) / (-back)  # texture pixels a meter
+    scale = 0.6 * max(camera.size) / (-back)  # texture pixels per meter
     scale = min(scale, (_LARGEST_TEXTURE / ((right - left) * max(top, -back))) ** 0.5)
     paper = surfaces.wall(rng, (top, right - left), scale)
     boards = surfaces.floor(rng, (-back, right - left), scale)
@@ -153,7 +154,7 @@ def _cover(
     corners: Sequence[Vector],
     plane: tuple[Vector, Vector, Vector],
 ) -> None:
-    """Cover a plane of the room, given by its corners, with a texture: origin, across, down in meters."""
+    """Draw a texture on a polygon; ``plane`` is its origin, across and down, as for ``Camera.warp``."""
     points = camera.polygon(corners)
     if points is None:
         return
@@ -169,7 +170,7 @@ def _cover(
 
 
 def _trim(plan: Plan, rng: np.random.Generator, ceiling: Rgb) -> list[Patch]:
-    """Skirting board, and in some rooms a cornice."""
+    """Baseboard, and in some rooms a cornice."""
     left, right = plan.walls
     color = shade(ceiling, rng.uniform(0.75, 1.0)) if rng.random() < 0.7 else (70, 52, 40)
     height = rng.uniform(0.06, 0.12)

@@ -1,4 +1,4 @@
-"""Simple shaded bodies for furniture: boxes, cushions, turned shapes and leaves."""
+"""Shaded solids for furnishings, as patches: boxes, cushions, solids of revolution and leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Point = tuple[float, float, float]  # x, y, z in meters
 def gradient_quad(
     camera: Camera, corners: tuple[Point, Point, Point, Point], low: Rgb, high: Rgb, *, strips: int = 6
 ) -> list[Patch]:
-    """A four-cornered face, its color running from the side 0-1 (low) to the side 3-2 (high)."""
+    """Quadrilateral with a color gradient from edge 0-1 (low) to edge 3-2 (high)."""
     a, b, c, d = (np.array(corner) for corner in corners)
     faces = []
     for strip in range(strips):
@@ -27,7 +27,7 @@ def gradient_quad(
 
 
 def box(camera: Camera, x: Span, y: Span, z: Span, color: Rgb, *, strips: int = 8) -> list[Patch]:
-    """An upright box: the faces that the camera sees, lit from above and in front."""
+    """Visible faces of an axis-aligned box, lit from above and in front."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     eye_x, eye_y, _ = camera.position
     patches: list[Patch] = []
@@ -56,7 +56,7 @@ def cushion(
     tilt: float = 0.0,
     layers: int = 10,
 ) -> list[Patch]:
-    """A puffed rounded rectangle that faces the room; half is (width, height) / 2, tilt in radians."""
+    """Cushion that faces the room; half is (width, height) / 2 in meters, tilt in radians."""
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     ring_x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / exponent) * half[0]
     ring_y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / exponent) * half[1]
@@ -74,7 +74,7 @@ def cushion(
 def turned(
     camera: Camera, foot: Point, profile: list[tuple[float, float]], color: Rgb, *, strips: int = 9
 ) -> list[Patch]:
-    """A body of revolution: profile of (height above foot, radius) from bottom to top, in meters."""
+    """Solid of revolution; the profile lists (height above foot, radius) in meters, upwards."""
     sideways = _sideways(camera, foot)
     heights, radii = np.array(profile).T
     axis = np.array(foot) + np.outer(heights, (0.0, 1.0, 0.0))
@@ -95,14 +95,14 @@ def turned(
 
 
 def disc_patches(camera: Camera, center: Point, radius: float, color: Rgb) -> list[Patch]:
-    """A level disc."""
+    """Horizontal disc."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ring = np.array(center) + radius * np.stack([np.cos(angle), np.zeros(24), np.sin(angle)], axis=1)
     return camera.patches([(ring, color)])
 
 
 def leaf(camera: Camera, base: Point, reach: Point, width: float, color: Rgb) -> list[Patch]:
-    """A leaf that rises from base, bends under its weight and ends at base + reach; two tones."""
+    """Leaf in two tones that bends from base to base + reach."""
     t = np.linspace(0, 1, 8)[:, None]
     bend = np.array([0.0, 0.25 * float(np.hypot(reach[0], reach[2])), 0.0])
     spine = np.array(base) + t * np.array(reach) + 4 * t * (1 - t) * bend
@@ -117,7 +117,7 @@ def leaf(camera: Camera, base: Point, reach: Point, width: float, color: Rgb) ->
 
 
 def _sideways(camera: Camera, foot: Point) -> Array:
-    """Level unit vector across the line of sight, to the right."""
+    """Horizontal unit vector to the right, perpendicular to the line of sight."""
     away = np.array(foot) - camera.position
     length = float(np.hypot(away[0], away[2]))
     return np.array([away[2], 0.0, -away[0]]) / length

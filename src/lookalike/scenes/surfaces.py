@@ -1,4 +1,4 @@
-"""Flat textures of walls and floors, in pixels per meter, before the camera sees them."""
+"""Textures of walls and floors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Size = tuple[float, float]  # (height, width) in meters
 
 
 def wall(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
-    """A wall of (height, width) meters at ``scale`` pixels a meter: paint, paper, wood, brick, concrete."""
+    """Wall of (height, width) meters at ``scale`` pixels per meter.
+
+    Painted, striped, papered, paneled, of wood, brick or concrete.
+    """
     kind = rng.choice(7, p=[0.32, 0.12, 0.12, 0.14, 0.1, 0.1, 0.1])
     color = wall_color(rng)
     if kind == 0:
@@ -37,7 +40,7 @@ def wall(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
 
 
 def floor(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
-    """A floor of (depth, width) meters at ``scale`` pixels a meter: boards, tiles or carpet."""
+    """Floor of (depth, width) meters at ``scale`` pixels per meter: boards, tiles or carpet."""
     kind = int(rng.integers(3))
     if kind == 0:
         return _rough(
@@ -49,7 +52,7 @@ def floor(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
 
 
 def wall_color(rng: np.random.Generator) -> Rgb:
-    """Paint for a wall: mostly pale, sometimes deep."""
+    """Random wall color, mostly pale."""
     if rng.random() < 0.65:
         return rgb(rng.random(), rng.uniform(0.02, 0.22), rng.uniform(0.75, 0.95))
     return rgb(rng.random(), rng.uniform(0.2, 0.55), rng.uniform(0.35, 0.75))
@@ -65,7 +68,7 @@ def _blank(size: Size, scale: float, color: Rgb) -> Image.Image:
 
 
 def _rough(rng: np.random.Generator, image: Image.Image, *, strength: float, octaves: int) -> Image.Image:
-    """The image with uneven brightness, at most ``strength`` of it."""
+    """Vary the brightness of an image by at most a fraction ``strength``."""
     size = (image.height, image.width)
     noise: FloatArray = smooth_noise(rng, size, cells=(3, 5), octaves=octaves)
     factor = 1.0 + strength * (noise - 0.5)
@@ -83,7 +86,7 @@ def _striped(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> 
 
 
 def _papered(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> Image.Image:
-    """Wallpaper: one small motif repeated, every other row shifted by half."""
+    """Wallpaper with a small motif, offset by half in every other row."""
     side = max(6, round(rng.uniform(0.1, 0.22) * scale))
     tile = Image.new("RGB", (side, 2 * side), color)
     draw = ImageDraw.Draw(tile)
@@ -105,7 +108,7 @@ def _papered(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> 
 
 
 def _wainscot(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> Image.Image:
-    """Paint above, panels below."""
+    """Painted wall with paneling below."""
     image = _blank(size, scale, color)
     draw = ImageDraw.Draw(image)
     panel = mix((240, 238, 232), color, rng.uniform(0, 0.4)) if rng.random() < 0.6 else wood(rng)
@@ -140,7 +143,7 @@ def _bricks(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
 def _planks(
     rng: np.random.Generator, size: Size, scale: float, color: Rgb, *, width: float, upright: bool = False
 ) -> Image.Image:
-    """Boards side by side, level or upright, each of its own tone."""
+    """Horizontal or vertical boards of different tones."""
     image = _blank(size, scale, shade(color, 0.6))
     draw = ImageDraw.Draw(image)
     extent = image.width if upright else image.height

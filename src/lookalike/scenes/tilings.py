@@ -1,4 +1,4 @@
-"""Painting styles that divide the canvas: Truchet tiles, quarter circles, stained glass and others."""
+"""Painting styles that divide the canvas into tiles; each draws (n, n, 3) uint8 RGB."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Tiles with two quarter rings each, turned at random, that join into winding bands: (n, n, 3)."""
+    """Truchet tiles: randomly rotated quarter rings that join into winding bands."""
     colors = random_palette(rng)
     k = int(rng.integers(4, 8))
     width = rng.uniform(0.11, 0.19)
@@ -36,7 +36,7 @@ def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def quarter_circles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A grid of squares with quarter, half and full discs in flat colors: (n, n, 3)."""
+    """Grid of squares with quarter, half and full discs in flat colors."""
     colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
@@ -75,7 +75,7 @@ def _inset(box: _Box, margin: float) -> _Box:
 
 
 def stained_glass(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Cells around random points, glowing glass between dark leads: (n, n, 3)."""
+    """Voronoi cells of colored glass between dark lead lines."""
     colors = random_palette(rng)
     count = int(rng.integers(14, 42))
     seeds = rng.uniform(-1.1, 1.1, (count, 2)).astype(np.float32)
@@ -99,7 +99,7 @@ def stained_glass(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 def _two_nearest(
     x: FloatArray, y: FloatArray, points: FloatArray
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
-    """Of each pixel: index of the nearest point, and distances to the nearest and the second: (n, n)."""
+    """Index of the nearest point and distances to the two nearest points of each pixel: each (n, n)."""
     owner = np.zeros(x.shape, dtype=np.intp)
     nearest, second = np.full_like(x, np.inf), np.full_like(x, np.inf)
     for index, (point_x, point_y) in enumerate(points):
@@ -112,7 +112,7 @@ def _two_nearest(
 
 
 def subdivision(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A canvas split again and again into rectangles with heavy lines, few of them colored: (n, n, 3)."""
+    """Recursive subdivision into rectangles with heavy lines, few of them colored."""
     colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
@@ -141,7 +141,7 @@ def _split(rng: np.random.Generator, box: _Box, depth: int) -> list[_Box]:
 
 
 def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """A jittered mesh of triangles colored along a random direction: (n, n, 3)."""
+    """Jittered mesh of triangles colored along a random direction."""
     colors = random_palette(rng) if rng.random() < 0.5 else shuffled(rng, random_palette(rng))
     k = int(rng.integers(4, 8))
     rows, columns = np.mgrid[0 : k + 1, 0 : k + 1].astype(np.float64)
@@ -163,14 +163,14 @@ def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def _between(colors: list[Rgb], position: float) -> Rgb:
-    """The color at a position in [0, 1] of a scale; folded back beyond its ends."""
+    """Color at a position in [0, 1] of a gradient, mirrored outside of it."""
     position = (1.0 - abs((position % 2.0) - 1.0)) * (len(colors) - 1)
     index = min(int(position), len(colors) - 2)
     return mix(colors[index], colors[index + 1], position - index)
 
 
 def hexagons(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
-    """Cubes seen from a corner, three tones each, some in other colors: (n, n, 3)."""
+    """Isometric cubes in three tones, some in other colors."""
     colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[0])
     draw = ImageDraw.Draw(image)
