@@ -1,4 +1,4 @@
-"""Any mode that Pillow decodes, as 8-bit RGB. Called by loading; color profiles are not applied."""
+"""Conversion of all modes that Pillow decodes to 8-bit RGB; color profiles are not applied."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _CHUNK = 2**20  # pixels at a time in float64, which would take a gigabyte for a
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB, transparency laid over white.
+    """The picture as 8-bit RGB, with transparency over white.
 
     16-bit gray is scaled by 255/65535. 32-bit integer gray is taken as 8-bit if all values lie in
     [0, 255] and as 16-bit if they lie in [0, 65535]; float gray as [0, 1] or [0, 255]. Values
-    outside these ranges are stretched, smallest to black and largest to white; what is not a number is black.
+    outside these ranges are stretched, smallest to black and largest to white; NaN is black.
     """
     if image.mode.startswith("I;16"):
         table = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # 257 = 65535 / 255; rounds to nearest

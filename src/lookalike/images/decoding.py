@@ -1,8 +1,8 @@
-"""Decoding in worker processes, one thread each, while the model runs in the main one.
+"""Decoding in worker processes, one thread each, while the model runs in the main process.
 
-The workers are plain child processes that talk over pipes. Unlike ``multiprocessing`` they never
-run the caller's script again, so a script without a main guard works; and a file that kills its
-decoder costs one file, not the run.
+The workers are child processes connected by pipes. Unlike ``multiprocessing`` they do not run the
+caller's script again, so a script without a main guard works. A file that crashes its worker is
+reported as unreadable, and the next file gets a new worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """One reading of an image file."""
+    """An image file that was read: its hash and, if asked for, its pixels."""
 
     path: str
     hash: str  # SHA-256 of the bytes, hexadecimal
@@ -118,11 +118,11 @@ class Decoders:
             worker.close()
 
     def decode(self, path: str) -> Future[DecodedFile]:
-        """The file hashed and decoded; the future raises UnreadableImageError."""
+        """Hash and decode a file; the future raises UnreadableImageError."""
         return self._submit(path, self._preprocessing)
 
     def hash(self, path: str) -> Future[DecodedFile]:
-        """The file hashed only."""
+        """Hash a file without decoding it."""
         return self._submit(path, None)
 
     def _submit(self, path: str, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
@@ -147,7 +147,7 @@ class Decoders:
 
 
 def run_worker() -> None:
-    """The worker's side: answer tasks from stdin until it closes. Only `Decoders` starts this."""
+    """Answer tasks from stdin until it closes: the worker process, which only `Decoders` starts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
     with os.fdopen(os.dup(1), "wb") as answers:
         _silence_libraries()
@@ -169,7 +169,7 @@ def run_worker() -> None:
 
 
 def _silence_libraries() -> None:
-    """Whatever a C library prints must not mix with the answers, nor with a progress bar.
+    """Discard what C libraries print, so that it mixes neither with answers nor with a progress bar.
 
     libtiff writes several lines for one damaged file. Python's own stderr, for tracebacks, stays.
     """
@@ -180,7 +180,7 @@ def _silence_libraries() -> None:
 
 
 class _Worker:
-    """A child process; pickles are safe here, both ends are ours."""
+    """A child process. Pickles are safe here: both ends are this module."""
 
     def __init__(self) -> None:
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))

@@ -1,4 +1,4 @@
-"""The image files of a folder, by name; nothing is opened. Called by the command line and galleries."""
+"""Listing of the image files of a folder by their suffixes, without opening them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # A Union, not ``|``: the name of the tensor is a string because torch is not imported here.
 ImageSource: TypeAlias = Union[str, Path, bytes, Image.Image, NDArray[Any], "Tensor", Picture]
 
-# Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see a stranger's file.
+# Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see an untrusted file.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
 
 _ORIENTATION_TAG = 0x0112
@@ -53,13 +53,13 @@ _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may cost at most. Larger ones are refused before they are decoded.
+    """Limits on a file's size. Larger files are refused before they are decoded.
 
     Pillow has its own ceiling of 2 * ``PIL.Image.MAX_IMAGE_PIXELS`` (178,956,970 pixels); a higher
     ``max_pixels`` takes effect only if that is raised too.
     """
 
-    max_bytes: int = 256 * 2**20  # the file as it is; held in memory once while it is decoded
+    max_bytes: int = 256 * 2**20  # size of the file; it is held in memory while it is decoded
     max_pixels: int = 120_000_000  # height * width; decoding takes 4 to 12 bytes for each
 
 
@@ -112,12 +112,12 @@ def load(
 
 
 def file_bytes(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The file as it is, to be hashed and decoded from one reading; refuses and raises as `load`."""
+    """The bytes of a file, to be hashed and decoded without reading it twice; raises as `load`."""
     return _file_bytes(Path(path), _printable(str(path)), limits)
 
 
 def _printable(name: str) -> str:
-    """The name without control characters or broken encodings: it goes to terminals and pages."""
+    """The name without control characters and broken encodings, safe for terminals and pages."""
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
@@ -198,16 +198,16 @@ def _from_array(source: Any, limits: Limits, name: str) -> Picture:
 
 
 def _draft(file: Image.Image, at_least: tuple[int, int]) -> tuple[int, int]:
-    """Set the scale that a JPEG will be decoded at; its full upright size (H, W)."""
+    """Set the scale at which a JPEG will be decoded; returns its full upright size (H, W)."""
     full, wanted = (file.height, file.width), at_least
-    if _orientation(file) in (5, 6, 7, 8):  # lies on its side in the file
+    if _orientation(file) in (5, 6, 7, 8):  # rotated by 90 degrees in the file
         full, wanted = full[::-1], wanted[::-1]
     file.draft(None, (wanted[1], wanted[0]))
     return full
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """A plain RGB image, upright, that shares nothing with the one given and carries no metadata."""
+    """An upright RGB copy of an image, without metadata."""
     turn = _UPRIGHT.get(_orientation(image))
     rgb = to_rgb(image)
     if turn is not None:
@@ -219,7 +219,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 if there is none that can be read."""
+    """EXIF orientation, 1 to 8; 1 if it is missing or can't be read."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF makes no picture unreadable, and Pillow raises anything here

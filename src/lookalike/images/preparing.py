@@ -1,4 +1,4 @@
-"""From a picture to what the network sees: resize, cut the center, normalize; and where it lies."""
+"""Preparation of pictures for a network: resize, crop the center, normalize; with their geometry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _drafted(picture: Picture, at_least: tuple[int, int]) -> Picture:
 
 
 def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], Geometry]:
-    """What the network will see before normalization, uint8 RGB (H, W, 3), and where it lies.
+    """The network's input before normalization, uint8 RGB (H, W, 3), and its geometry.
 
     Equals timm's evaluation transform pixel for pixel, also for input sizes that are not square;
     mode ``fit`` equals Pillow's ``thumbnail``.
@@ -115,7 +115,7 @@ def _placement(original_size: tuple[int, int], preprocessing: Preprocessing) -> 
 
 
 def _offset(resized: int, window: int) -> int:
-    """Where a centered window starts; torchvision rounds cuts half to even and padding down."""
+    """Start of a centered window; torchvision rounds crops half to even and padding down."""
     return round((resized - window) / 2) if resized >= window else -((window - resized) // 2)
 
 
@@ -157,7 +157,7 @@ def _fitted_size(original_size: tuple[int, int], largest: tuple[int, int]) -> tu
 
 
 def _cut(picture: Picture, placement: _Placement, preprocessing: Preprocessing) -> Image.Image:
-    """The window filled with the resized picture, and with the mean color where it reaches beyond."""
+    """The window of the resized picture, filled with the mean color where it reaches beyond."""
     resample = _FILTERS[preprocessing.interpolation]
     height, width = placement.resized
     # The part of the resized picture that the window shows: left, top, right, bottom.

@@ -1,4 +1,4 @@
-"""How a model wants its pictures: saved beside the weights, checked when it comes back."""
+"""Settings of a model's preprocessing, saved with its weights."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, Literal, get_args
 Mode = Literal["squash", "crop", "letterbox", "fit"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 
-MAX_SIDE = 4096  # pixels; a settings file from a stranger must not ask for terabytes
+MAX_SIDE = 4096  # pixels; an untrusted settings file must not ask for terabytes
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture is fitted to the network's input and normalized.
+    """Settings by which a picture is fitted to the network's input and normalized.
 
     The picture is resized to the input size divided by ``crop_pct`` (rounded down), then the
     center is cut out. ``squash`` resizes both sides freely; ``crop`` keeps the proportions and
     covers the target (what sticks out is cut off); ``letterbox`` keeps them and fits inside it,
     on the mean color. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
-    them, shrinks the picture until it fits inside the target, never enlarges it, and hands the
-    network just that: inputs of many sizes, at most ``input_size``.
+    them, shrinks the picture until it fits inside the target and never enlarges it, so inputs have
+    different sizes, at most ``input_size``.
 
-    Raises ValueError, naming the field, for values that make no sense.
+    Raises ValueError, naming the field, for invalid values.
     """
 
     mode: Mode
@@ -59,14 +59,14 @@ class Preprocessing:
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON types; `from_dict` is the way back."""
+        """The settings as JSON types, for `from_dict`."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Preprocessing:
-        """The settings that `to_dict` wrote; ValueError for unknown or missing keys and bad values."""
+        """Build the settings that `to_dict` wrote; ValueError for unknown or missing keys and bad values."""
         if not isinstance(settings, Mapping):
             raise ValueError(f"preprocessing is a JSON object; got {type(settings).__name__}")
         known = {field.name for field in fields(cls)}

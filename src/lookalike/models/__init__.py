@@ -1,1 +1,1 @@
-"""Image to embedding and shares, by name: backbones, poolings, heads, checkpoints, bundled weights."""
+"""Embedding models: backbones, poolings, heads, checkpoints, bundled weights."""

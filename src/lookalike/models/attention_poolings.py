@@ -15,9 +15,9 @@ from lookalike.types import AttentionCall, Features, Trace
 class ClsPooling(FeaturePooling):
     """The CLS token, or the mean of the first n prefix tokens (CLS and distillation token).
 
-    Its shares are the last attention layer's value vectors, weighted by the CLS token's attention,
-    through the rest of the network frozen. What the CLS token brought itself, and what it took
-    from other prefix tokens, is the residual.
+    Its shares are the last attention layer's value vectors, weighted by the CLS token's attention and
+    propagated through the rest of the network. The residual is the CLS token's own input to the last
+    block and its attention to other prefix tokens.
     """
 
     name = "cls"
@@ -57,7 +57,7 @@ class ClsPooling(FeaturePooling):
 
 
 class AttentionPooling(FeaturePooling):
-    """Pooling by a learned query that attends to the tokens (SigLIP's head), then frozen layers."""
+    """Pooling by a learned query that attends to the tokens (SigLIP's head), and the layers after it."""
 
     name = "attention"
 
@@ -81,14 +81,17 @@ class AttentionPooling(FeaturePooling):
 
 
 def _last_global_attention(trace: Trace) -> AttentionCall | None:
-    """The last layer's attention among all tokens; a pooling by attention that follows is not one."""
+    """The last call of attention among all tokens; that of an attention pooling does not count."""
     n_tokens = trace.features.prefix.shape[1] + trace.features.cells.shape[1]
     square = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]
     return square[-1] if square else None
 
 
 def _weighted_values(call: AttentionCall, *, query: int, n_prefix: int) -> Tensor:
-    """What one query token took from each cell: (B, N + 1, A * d), prefix tokens in the last row."""
+    """Values of each cell weighted by one query token's attention: (B, N + 1, A * d).
+
+    The last row is the sum over the prefix tokens.
+    """
     weights = call.weights[:, :, query]  # (B, A, T)
     taken = (weights[..., None] * call.value).transpose(1, 2).flatten(2)  # (B, T, A * d)
     return torch.cat([taken[:, n_prefix:], taken[:, :n_prefix].sum(1, keepdim=True)], dim=1)

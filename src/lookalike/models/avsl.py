@@ -1,4 +1,4 @@
-"""An AVSL model at work: images to nodes, nodes to distances and to where each node looks."""
+"""Inference with an AVSL model: images to nodes, and nodes to distances and shares."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NodeShares:
 
 @final
 class AvslModel:
-    """The graph of nodes that an embedder carries, and what it says of images.
+    """An embedder's graph of nodes: distances between images, and shares of the nodes.
 
     Runs in fp32 on the embedder's device. Raises UnsupportedMethodError for an embedder without one.
     """
@@ -42,7 +42,7 @@ class AvslModel:
 
     @classmethod
     def load(cls, model: str, *, device: str | torch.device = "auto") -> AvslModel:
-        """By folder or checkpoint, as in ``Embedder.load``."""
+        """Load a folder or checkpoint, as ``Embedder.load`` does."""
         return cls(Embedder.load(model, device=device))
 
     @torch.inference_mode()
@@ -61,13 +61,15 @@ class AvslModel:
         return Nodes(tuple(e.cpu() for e in joined.embeddings), tuple(c.cpu() for c in joined.certainties))
 
     def distances(self, query: Nodes, gallery: Nodes | None = None) -> Tensor:
-        """Inferred distances (Q, G), 0 or more, smaller is closer; of the queries among themselves
-        where no gallery is given."""
+        """Inferred distances (Q, G), 0 or more, smaller is closer.
+
+        Without a gallery, those of the queries among themselves.
+        """
         return all_pairs(query, gallery, graph=self.graph_on_cpu)
 
     @property
     def graph_on_cpu(self) -> Graph:
-        """The graph beside nodes that are on the CPU."""
+        """A copy of the graph on the CPU, where ``nodes`` returns its results."""
         graph = self.graph
         return Graph(
             tuple(link.cpu() for link in graph.links),
@@ -79,7 +81,7 @@ class AvslModel:
 
     @torch.inference_mode()
     def shares(self, source: ImageSource | Reading) -> NodeShares:
-        """One image's nodes and what each cell gives to them."""
+        """One image's nodes and the share of each cell in them."""
         tensor, geometry = self.embedder.tensor(source)
         levels = self.network(tensor)
         maps = [m[0].double().cpu() for m in levels.maps]  # each (D, h, w)

@@ -30,9 +30,9 @@ from lookalike.ops.avsl import (
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """What a graph is beside its weights; defaults as published."""
+    """Settings of a graph besides its weights; the defaults are the published ones."""
 
-    top_k: int = 128  # lower nodes that a node listens to
+    top_k: int = 128  # lower nodes that each node is linked to
     sharpness: float = 10.0  # of the gates
     power: float = 2.0  # p of norm and differences
     momentum: float = 0.5  # of the links' moving average
@@ -47,7 +47,7 @@ class GraphSettings:
 
 @final
 class Gates(nn.Module):
-    """What is learned of the graph between nodes: links, and when a node is believed."""
+    """The learned part of the graph: links between nodes, and gates of how much each node is trusted."""
 
     def __init__(self, width: int, n_levels: int, settings: GraphSettings = GraphSettings()) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def update(self, correlations: Sequence[Tensor]) -> None:
-        """Follow the maps' correlations of one batch; the first are taken as they are."""
+        """Update the links by the maps' correlations of one batch; the first batch sets them."""
         for link, new in zip(self.links, correlations, strict=True):
             momentum = self.settings.momentum if self.n_updates else 0.0
             link.copy_(moving_average(link, new, momentum))
         self.n_updates += 1
 
     def graph(self) -> Graph:
-        """The graph as numbers; gradients reach the gates."""
+        """The graph as tensors; gradients reach the gates."""
         return Graph(
             tuple(sparse_links(link, self.settings.top_k) for link in self.links),
             tuple(self.coefficients),
@@ -80,7 +80,7 @@ class Gates(nn.Module):
 
 @final
 class NodeGraph(nn.Module):
-    """What an AVSL model has beside an embedder: nodes of the lower levels, links and gates."""
+    """The part of an AVSL model beyond its embedder: nodes of the lower levels, links and gates."""
 
     def __init__(self, projections: Sequence[nn.Linear], gates: Gates) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class NodeGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Levels:
-    """Nodes of a batch, and where each of them looks."""
+    """Nodes of a batch and their activation maps."""
 
     nodes: Nodes
     maps: tuple[Tensor, ...]  # each (B, D, h, w), low to high; the mean over cells is the embedding
@@ -102,7 +102,7 @@ class Levels:
 
 @final
 class AvslNetwork(nn.Module):
-    """Backbone and one projection a level; ``gates`` say how levels become one distance."""
+    """A backbone with one projection per level, and the gates that merge the levels into one distance."""
 
     def __init__(self, backbone: Backbone, projections: Sequence[nn.Linear], gates: Gates) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class AvslNetwork(nn.Module):
         return cls(network.backbone, [*lower, head[0]], graph.gates)
 
     def embedder_network(self) -> EmbeddingNetwork:
-        """The network that embeds with the highest level and carries the rest; it shares all weights."""
+        """A network that embeds with the highest level and holds the rest as its graph; shares weights."""
         *lower, highest = self.layers
         network = EmbeddingNetwork(self.backbone, AveragePlusMaxPooling(), nn.Sequential(highest))
         network.graph = NodeGraph(lower, self.gates)

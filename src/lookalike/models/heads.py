@@ -1,8 +1,8 @@
-"""Layers after pooling: what they compute, and how the cells' shares pass through them.
+"""Layers after pooling, and the propagation of the cells' shares through them.
 
-``propagate`` takes a module and the shares of its input (see ``ops.propagation``) and returns the shares of
-its output, so a head is any chain of the modules listed in ``propagate``. Used by ``embedder`` for
-heads and by ``poolings`` for what follows attention inside a transformer.
+``propagate`` takes a module and the shares of its input (see ``ops.propagation``) and returns the
+shares of its output, so a head is any chain of the modules listed in ``propagate``. It serves heads,
+and the layers after attention inside a transformer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class L2Norm(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """A 1 × 1 convolution applied to vectors; the convolution stays where it was."""
+    """A 1 × 1 convolution applied to vectors; shares the convolution's weights."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Pointwise(nn.Module):
 
 
 class PlainBatchNorm(nn.Module):
-    """A BatchNorm in evaluation, applied to vectors; its weights and statistics stay where they are."""
+    """A BatchNorm in evaluation mode, applied to vectors; shares its weights and statistics."""
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Scale(nn.Module):
 
 
 class Elementwise(nn.Module):
-    """Any activation that works number by number and is none of torch's own classes."""
+    """An elementwise activation that is not one of torch's own classes."""
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Residual(nn.Module):
 
 
 class Gated(nn.Module):
-    """``activation(gate(x)) * value(x)``, the heart of SwiGLU; the gate is frozen when propagated."""
+    """``activation(gate(x)) * value(x)``, as in SwiGLU; the gate is frozen in propagation."""
 
     def __init__(self, gate: nn.Module, value: nn.Module, activation: nn.Module) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Gated(nn.Module):
 
 
 def propagate(module: nn.Module, shares: Tensor) -> Tensor:
-    """ShareRows (B, M, D) of the module's output, from those of its input (B, M, C); last row residual.
+    """Shares (B, M, D) of a module's output from those of its input (B, M, C), the residual last.
 
     Raises UnsupportedMethodError for a module whose propagation is not known.
     """
@@ -174,12 +174,12 @@ def propagate(module: nn.Module, shares: Tensor) -> Tensor:
 
 
 def keeps_width(layer: nn.Module) -> bool:
-    """Whether a layer's output is known to be as wide as its input, while its weights don't say how wide."""
+    """Whether a layer without a width of its own returns vectors as wide as its input."""
     return isinstance(layer, (nn.Identity, nn.Dropout, L2Norm, Residual, Elementwise, *ACTIVATIONS))
 
 
 def output_width(layer: nn.Module) -> int | None:
-    """The width of a layer's output vectors, where its weights tell it; else None."""
+    """Width of a layer's output vectors; None where its weights do not determine it."""
     match layer:
         case nn.Linear() | Pointwise():
             return len(layer.weight)
@@ -193,7 +193,7 @@ def output_width(layer: nn.Module) -> int | None:
 
 
 def _factor_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """BatchNorm in evaluation as ``factor * x + shift``."""
+    """BatchNorm in evaluation mode as ``factor * x + shift``."""
     if norm.running_mean is None or norm.running_var is None:
         raise UnsupportedMethodError("shares need BatchNorm with running statistics; this one keeps none")
     factor: Tensor = (norm.running_var + norm.eps).rsqrt()

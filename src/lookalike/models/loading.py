@@ -1,4 +1,4 @@
-"""Models by name: the bundled one, timm's, the hub's, saved folders and checkpoint files."""
+"""Loading of models by name: bundled, timm's, the hub's, saved folders and checkpoint files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bundled_names() -> list[str]:
 
 
 def list_models(filter: str = "") -> list[str]:
-    """Names that ``Embedder.load`` takes, best for a start first: bundled, recommended, then timm's.
+    """Names that ``Embedder.load`` takes: the bundled models, the recommended ones, then timm's.
 
     Without a filter only the bundled and the recommended ones; with one, a part of a name or a
     glob such as ``vit_*dinov3*``, those and all of timm's pretrained models that match it.
@@ -82,7 +82,7 @@ def load_model(
 def with_preprocessing(
     model: LoadedModel, *, normalization: str | None = None, squash: bool = False
 ) -> LoadedModel:
-    """The model with another normalization, or squashing images instead of cutting their center."""
+    """The model with another normalization, or with images squashed instead of center-cropped."""
     preprocessing = model.preprocessing
     if normalization is not None:
         mean, std = parse_normalization(normalization)
@@ -164,7 +164,7 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
 
 @torch.inference_mode()
 def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int]) -> None:
-    """Raise ValueError where the pooled vector does not fit the head that the model brings."""
+    """Raise ValueError where the pooled vector does not fit the model's head."""
     try:
         network(torch.zeros(1, 3, *size))
     except RuntimeError as error:
@@ -175,7 +175,7 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
 
 
 def _saved_on_hub(repository: str) -> Path | None:
-    """Folder of an embedder saved by us on the hub; None where the repository holds something else."""
+    """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
     try:
         config = Path(hf_hub_download(repository, CONFIG))
         if '"format"' not in config.read_text(encoding="utf-8"):

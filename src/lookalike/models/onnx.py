@@ -27,7 +27,7 @@ class OnnxEmbedder:
     """Runs a model with one image input (B, 3, H, W); its first output is the embedding (B, D).
 
     Pictures are squashed to the model's input size and normalized by ``normalization`` (imagenet, sop
-    or MEAN/STD). A black box: ``occlusion`` explains it.
+    or MEAN/STD). Only method ``occlusion`` can explain it.
     """
 
     def __init__(self, path: str | Path, *, normalization: str | None = None) -> None:
@@ -47,7 +47,7 @@ class OnnxEmbedder:
         self.preprocessing = Preprocessing("squash", (height, width), 1.0, "bilinear", mean, std)
 
     def embed(self, sources: Sequence[Any], *, batch_size: int = 32) -> Tensor:
-        """Unit embeddings of images, files or bytes: (B, D) float32."""
+        """Unit embeddings of a list of images, each as in ``Embedder.embed``: (B, D) float32."""
         step = self._batch or batch_size
         outputs = []
         for start in range(0, len(sources), step):

@@ -1,4 +1,4 @@
-"""Poolings: features of a batch to one vector an image, and the same vector as shares by cell.
+"""Poolings: features of a batch to one vector per image, and the same vector as shares by cell.
 
 Every class has ``forward(features) -> (B, C)`` and ``shares(trace) -> (B, N + 1, C)``, whose rows
 sum to it; the last row is the residual that no cell accounts for. The poolings by attention are in
@@ -34,7 +34,7 @@ class FeaturePooling(nn.Module):
 
 
 class MeanPooling(FeaturePooling):
-    """The average over cells (patch tokens; never prefix tokens)."""
+    """The mean over cells, without prefix tokens."""
 
     name = "mean"
 
@@ -177,7 +177,7 @@ class LocalHeadPooling(FeaturePooling):
 
 
 def build_pooling(spec: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None) -> FeaturePooling:
-    """A pooling from its description, ``{"name": "gem", "power": 3.0}``, and its weights if it has any.
+    """Build a pooling from its description, ``{"name": "gem", "power": 3.0}``, and its weights if any.
 
     CLS and attention pooling belong to a backbone: see ``network.assemble``.
     """

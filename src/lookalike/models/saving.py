@@ -1,4 +1,4 @@
-"""An embedder on disk: a folder with ``config.json`` and ``model.safetensors``, and nothing else."""
+"""Embedders on disk: a folder with ``config.json`` and ``model.safetensors``."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from lookalike.models.network import EmbeddingNetwork, assemble
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
-# What a file from a stranger makes json, torch and our own builders raise.
+# What json, torch and our own builders raise for damaged or hostile files.
 _BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
-# Options of timm.create_model that read other files or the network; saved ones never need them.
+# Options of timm.create_model that read other files or the network; saved models never need them.
 _FOREIGN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
-MAX_SCALE = 4.0  # a settings file from a stranger must not ask for terabytes
+MAX_SCALE = 4.0  # an untrusted settings file must not ask for terabytes
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network and all that an embedder needs to know beside it."""
+    """A network with the settings that an embedder needs."""
 
     network: EmbeddingNetwork
     preprocessing: Preprocessing
@@ -158,7 +158,10 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
-    """On the CPU as fp32, matrices and filters as fp16 if half: vectors are few and may be large."""
+    """A copy on the CPU in fp32; with ``half``, matrices and filters in fp16.
+
+    Vectors stay in fp32: they take little space and may hold large values.
+    """
     if not tensor.is_floating_point():
         return tensor.detach().cpu().clone()
     dtype = torch.float16 if half and tensor.ndim > 1 else torch.float32

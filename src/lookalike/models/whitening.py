@@ -9,7 +9,7 @@ from lookalike.models.heads import affine_layer
 
 
 def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -> nn.Linear:
-    """PCA whitening learned on embeddings (B, C): an affine layer C → width of unit variances.
+    """PCA whitening learned on embeddings (B, C): an affine layer to ``width`` unit variances.
 
     Raises ValueError where width is more than the number of directions that B samples span, copies
     counted once.
@@ -32,7 +32,7 @@ def whitening(embeddings: Tensor, width: int | None = None, eps: float = 1e-9) -
 
 
 def all_but_the_top(embeddings: Tensor, directions: int) -> nn.Linear:
-    """Removes the mean of embeddings (B, C) and the directions in which they vary most: C → C.
+    """Affine layer C → C that removes the mean of embeddings (B, C) and their main directions.
 
     Mu and Viswanath, *All-but-the-Top*, ICLR 2018. Raises ValueError for more directions than
     B samples span.

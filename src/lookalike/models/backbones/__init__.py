@@ -1,4 +1,4 @@
-"""timm models behind one face; the only importer of timm."""
+"""timm models as backbones with one interface; the only importer of timm."""
 
 from lookalike.models.backbones.attention import recorded_attention
 from lookalike.models.backbones.backbone import (

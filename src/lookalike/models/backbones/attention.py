@@ -1,6 +1,6 @@
-"""Listening to a transformer's attention without changing the model.
+"""Recording of a transformer's attention without changing the model.
 
-Every layer that calls torch's scaled dot-product attention is heard, whatever its class, with
+Every call of torch's scaled dot-product attention is recorded, whatever the layer's class, with
 rotary positions and query/key norms already applied.
 """
 
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from lookalike.types import AttentionCall
 
 
-class _Listener(TorchFunctionMode):
+class _Recorder(TorchFunctionMode):
     def __init__(self, calls: list[AttentionCall]) -> None:
         super().__init__()
         self.calls = calls
@@ -62,7 +62,7 @@ def _call(
 def recorded_attention() -> Iterator[list[AttentionCall]]:
     """Record every scaled dot-product attention of this thread for the duration of the block."""
     calls: list[AttentionCall] = []
-    with _Listener(calls):
+    with _Recorder(calls):
         yield calls
 
 

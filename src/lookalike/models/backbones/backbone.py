@@ -1,4 +1,4 @@
-"""timm models as feature grids: images in, ``Features`` out, whatever the architecture."""
+"""timm models that return a grid of features, for any architecture."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Backbone(nn.Module):
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether channels-last memory format pays."""
+        """Whether the channels-last memory format is faster."""
         return not hasattr(self.model, "patch_embed")
 
     def forward(self, images: Tensor) -> Features:
@@ -75,12 +75,12 @@ class Backbone(nn.Module):
         with recorded_attention() as calls, recorded_input(last) as inputs:
             features = self(images)
             pool = getattr(self.model, "attn_pool", None)
-            if pool is not None:  # heard as one more call, after those of the layers
+            if pool is not None:  # recorded as one more call, after those of the layers
                 pool(self._pool_tokens(features))
         return Trace(features, tuple(calls), inputs[0] if inputs else None)
 
     def own_pooling(self) -> tuple[FeaturePooling, nn.Sequential]:
-        """The model's own pooling and the layers after it, checked against the model itself."""
+        """The model's own pooling and the layers after it; raises UnsupportedMethodError for unknown ones."""
         return timm_head(self.model)
 
     def cls_pooling(self) -> ClsPooling:
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         return ClsPooling(*last_block_rest(self.model))
 
     def own_embedding(self, images: Tensor) -> Tensor:
-        """What timm itself returns before the classifier: (B, D)."""
+        """timm's own vectors before the classifier: (B, D)."""
         features = self.model.forward_features(images)  # type: ignore[operator]
         result: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return result
@@ -139,7 +139,7 @@ _REMADE = ("relative_position_index", "attn_mask", "num_batches_tracked")
 
 
 def create_backbone(architecture: str, *, pretrained: bool = False, **options: Any) -> Backbone:
-    """A backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
+    """Create a backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
 
     Options go to ``timm.create_model``; one is our own: ``std_conv_eps``, the epsilon of weight-
     standardized convolutions. Raises UnknownModelError: no such name, or weights that can't be had.
@@ -153,7 +153,7 @@ def create_backbone(architecture: str, *, pretrained: bool = False, **options: A
 
 
 def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
-    """Load all of the backbone's tensors; a classifier that the mapping has besides is left out.
+    """Load all of the backbone's tensors, leaving out a classifier among the weights.
 
     Raises CheckpointError where tensors are missing or of another size.
     """
@@ -178,7 +178,7 @@ def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
 
 
 def _is_left_out(name: str, backbone: Backbone) -> bool:
-    """Whether a tensor is a classifier's, or a buffer that timm makes again from the sizes."""
+    """Whether a tensor belongs to a classifier, or is a buffer that timm recomputes."""
     named = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("classifier") or ()
     classifiers = {named} if isinstance(named, str) else set(named)
     heads = tuple(f"{head}." for head in {*classifiers, *_HEADS})
@@ -186,7 +186,7 @@ def _is_left_out(name: str, backbone: Backbone) -> bool:
 
 
 def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Let the backbone take images of this size (H, W), positions resampled by timm.
+    """Set the backbone's input size (H, W); timm resamples the position embeddings.
 
     Raises LookalikeError where patches or windows do not fit the size. Convolutional networks
     take any size and are left as they are.
@@ -205,7 +205,7 @@ def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
 
 
 def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Raise LookalikeError where the size isn't the model's own and can't be: pixels would be lost."""
+    """Raise LookalikeError for a size that the model can't take, or only by dropping pixels."""
     patch_embed = getattr(backbone.model, "patch_embed", None)
     if not isinstance(patch_embed, timm_layers.PatchEmbed) or patch_embed.img_size is None:
         return
@@ -224,7 +224,7 @@ def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
 
 
 def preprocessing_of(backbone: Backbone) -> Preprocessing:
-    """The preprocessing that timm gives for evaluation with this model."""
+    """timm's preprocessing for evaluation with this model."""
     config = resolve_data_config({}, model=backbone.model)
     mode = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
     return Preprocessing(
@@ -267,7 +267,7 @@ def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> 
 
 
 def _without_hub(architecture: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The timm name and all options that make a hub model's architecture without asking the hub."""
+    """The timm name and options with which a hub model's architecture is built without the hub."""
     if not architecture.startswith(("hf-hub:", "hf_hub:")):
         return architecture, options
     _, name, of_hub = load_model_config_from_hf(architecture.partition(":")[2])

@@ -1,4 +1,4 @@
-"""An architecture of our own, by name like timm's: a MobileNetV2's first stages, then a transformer."""
+"""A timm architecture of this project: the first stages of a MobileNetV2, then a transformer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STEM_STAGES = 4  # counted as timm counts features: stride 2, 4, 8, 16
 def vit_mobile_s16(pretrained: bool = False, **options: Any) -> VisionTransformer:
     """MobileNetV2 (width 0.75) up to stride 16, whose cells are the tokens of a small transformer.
 
-    No CLS token; the embedding is the mean of the tokens. A transformer on convolutions learns from
-    few pictures (Xiao et al., *Early Convolutions Help Transformers See Better*, NeurIPS 2021).
+    No CLS token; the embedding is the mean of the tokens. A transformer on convolutions needs fewer
+    images for training (Xiao et al., *Early Convolutions Help Transformers See Better*, NeurIPS 2021).
     """
     if pretrained:
         raise RuntimeError("vit_mobile_s16 has no pretrained weights of its own; use 'mini-vit'")

@@ -1,4 +1,4 @@
-"""Three feature levels of one backbone, low to high, for similarity that is inferred through them."""
+"""Three feature levels of one backbone, low to high, for AVSL."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a timm model does after its features, rewritten as a pooling and a chain of plain layers.
+"""The layers of timm models after their features, as a pooling and a chain of plain layers.
 
-The layers share the model's own weights. What is not understood is refused; what is understood
-is compared with the model's own answer by ``Backbone.own_pooling``.
+The layers share the model's own weights. Unknown layers are refused; known ones are checked against
+the model's own embedding by ``network.assemble``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from lookalike.models.poolings import AveragePlusMaxPooling, FeaturePooling, Max
 
 
 def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
-    """The pooling that a timm model ends with, and the layers between it and the classifier."""
+    """A timm model's own pooling, and the layers between it and the classifier.
+
+    Raises UnsupportedMethodError for layers that are not known.
+    """
     if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)
     if hasattr(model, "conv_head") and hasattr(model, "act2"):  # MobileNetV3: convolution after pooling
@@ -41,7 +44,7 @@ def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
 
 
 def last_block_rest(model: Any) -> tuple[nn.Sequential, nn.Sequential]:
-    """What follows the last attention of a transformer: up to the skip, and from there to the end."""
+    """The layers after a transformer's last attention: up to the skip connection, and from there on."""
     block = model.blocks[-1]
     if not all(hasattr(block, part) for part in ("attn", "norm2", "mlp")):
         raise _unknown(f"the block {type(block).__name__} of {type(model).__name__}")
@@ -55,7 +58,7 @@ def last_block_rest(model: Any) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """The same layer as a plain module that acts on the last axis, with the same weights."""
+    """The layer as a plain module that acts on the last axis and shares its weights."""
     match module:
         case nn.Sequential():
             return nn.Sequential(*(plain(layer) for layer in module))

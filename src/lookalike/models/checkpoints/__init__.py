@@ -1,8 +1,8 @@
-"""The sources' checkpoints as networks on timm backbones; called by ``loading``.
+"""Checkpoints of the original research codes as networks on timm backbones.
 
-One module a layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), the retrieval
+One module per layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), the retrieval
 networks of Radenović et al. (TPAMI 2019), and AVSL (Zhang et al., CVPR 2022). Sizes are read off
-the tensors. What a layout does not explain is refused: weights are never loaded by guess.
+the tensors. Tensors that a layout does not explain are refused.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
 
 
 def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
-    """The network of a checkpoint file, named after the file.
+    """Load the network of a checkpoint file, named after the file.
 
-    ``pooling`` ("cls" or "mean") decides what a vision transformer's file leaves open, see
-    ``vision_transformer``; the other layouts say it themselves. Raises CheckpointError for a file
+    ``pooling`` ("cls" or "mean") applies to vision transformers, see ``vision_transformer``;
+    the files of other layouts determine their pooling. Raises CheckpointError for a file
     that can't be read, an unknown layout, and tensors that are missing, left over or of odd sizes.
     """
     contents = read_checkpoint(path)

@@ -2,8 +2,8 @@
 
 Their code saves three files, ``models_trunk_*.ckpt``, ``models_embedder_*.ckpt`` and
 ``collectors_collector_*.ckpt``; name any of them, the others are looked for beside it. One file
-with the three state dicts under ``trunk``, ``embedder`` and ``collector`` is read too. What a file
-does not say is as published: 128 links a node, sharpness 10, p = 2, a resize to 256 pixels and a
+with the three state dicts under ``trunk``, ``embedder`` and ``collector`` is read too. Settings that are
+not in the files are the published ones: 128 links a node, sharpness 10, p = 2, a resize to 256 pixels and a
 center of 224. The proxies were for training and are left out.
 """
 
@@ -42,7 +42,10 @@ def matches(contents: Contents) -> bool:
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """The network on timm's ResNet-50. Raises CheckpointError for parts that are missing or odd."""
+    """Build the network on timm's ResNet-50.
+
+    Raises CheckpointError for missing parts and for unexpected names and sizes.
+    """
     trunk, embedder, collector = _parts(contents)
     if _BN_INCEPTION in trunk:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Checkpoint files as named tensors: torch, NumPy and safetensors containers, without running code."""
+"""Reading of checkpoint files as named tensors, without running code: torch, NumPy, safetensors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a checkpoint file holds."""
+    """Contents of a checkpoint file."""
 
     path: Path
     tensors: Mapping[str, Tensor]  # floating ones as fp32; names without DataParallel's "module."
-    meta: Mapping[str, Any]  # what the file says of the network beside its tensors; mostly empty
+    meta: Mapping[str, Any]  # what the file says of the network besides its tensors; mostly empty
 
     def some_names(self, n: int = 4) -> str:
         """The first tensor names, for messages."""
@@ -79,7 +79,7 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 
 
 def _unpickle(path: Path) -> Any:
-    """torch.load that makes tensors, numbers, strings, containers and NumPy's numbers and arrays only."""
+    """torch.load, restricted to tensors, numbers, strings, containers and NumPy numbers and arrays."""
     try:
         with torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files: remarks on storages that change nothing
@@ -97,7 +97,7 @@ def _unpickle(path: Path) -> Any:
 
 
 def _numpy_globals() -> list[Any]:
-    """What pickles of NumPy numbers and arrays name; checkpoints often keep such beside the tensors."""
+    """Globals in pickles of NumPy numbers and arrays, which checkpoints often keep with the tensors."""
     scalar, array = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]
     return [
         *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),

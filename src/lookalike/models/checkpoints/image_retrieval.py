@@ -57,7 +57,7 @@ def matches(contents: Contents) -> bool:
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """The network, on timm's ResNet. Raises CheckpointError for odd names and sizes."""
+    """Build the network on timm's ResNet. Raises CheckpointError for unexpected names and sizes."""
     _refuse_strangers(contents)
     backbone = _backbone(contents)
     _check_sizes(contents, backbone)
@@ -201,8 +201,11 @@ def _preprocessing(contents: Contents) -> Preprocessing:
 
 
 def _scale_power(contents: Contents) -> float:
-    """As published: GeM's own power, but 1 for whitened and regional networks (their embeddings
-    have signs) and where there is one power per channel."""
+    """The published power: GeM's own, or 1.
+
+    It is 1 for whitened and regional networks, whose embeddings have negative values, and where
+    there is one power per channel.
+    """
     if _pooling_name(contents) != "gem" or _is_regional(contents) or "whiten.weight" in contents.tensors:
         return 1.0
     power = _power(contents)

@@ -1,4 +1,4 @@
-"""ResNetV2 checkpoints of Black et al., WACV 2022: pre-activation, in the manner of BiT.
+"""ResNetV2 checkpoints of Black et al., WACV 2022: pre-activation, like BiT.
 
 Weight-standardized convolutions (epsilon 1e-10), GroupNorm of 32 groups, and a 1 × 1 convolution
 on the last feature map before it is averaged: an affine layer, which commutes with the average
@@ -46,7 +46,7 @@ def matches(contents: Contents) -> bool:
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """The network, on timm's BiT ResNetV2. Raises CheckpointError for odd names and sizes."""
+    """Build the network on timm's BiT ResNetV2. Raises CheckpointError for unexpected names and sizes."""
     weights = _translated(contents)
     architecture, options = _architecture(contents, weights)
     backbone = create_backbone(architecture, std_conv_eps=STD_CONV_EPS, **options)

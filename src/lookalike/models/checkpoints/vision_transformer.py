@@ -6,7 +6,7 @@ embedding is the mean over the patch tokens (then the CLS token does not enter t
 or the CLS token; the files of both modes hold the same tensors. The JAX names and layouts of
 Dosovitskiy et al., ICLR 2021 (``.npz``), are read too.
 
-Which mode is meant is decided, in this order, by
+The mode is decided, in this order, by
 
 1. the caller's ``pooling``, "cls" or "mean";
 2. the file: without a CLS token or without a position for it, the mean;
@@ -91,14 +91,17 @@ class _Sizes:
 
 
 def matches(contents: Contents) -> bool:
-    """Whether the file names a patch embedding as one of the two sources does, and blocks."""
+    """Whether the file has a patch embedding named as in one of the two sources, and blocks."""
     names = {_translate(name) for name in contents.tensors}
     has_blocks = any(name is not None and name.startswith("blocks.0.") for name in names)
     return "patch_embed.proj.weight" in names and has_blocks
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """The network, on a timm vision transformer. Raises CheckpointError for odd names and sizes."""
+    """Build the network on a timm vision transformer.
+
+    Raises CheckpointError for unexpected names and sizes.
+    """
     is_jax = any("kernel" in name for name in contents.tensors)
     tensors = _translated(contents)
     sizes = _sizes(contents, tensors)
@@ -131,7 +134,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
 
 
 def _translate(name: str) -> str | None:
-    """Our name of a tensor: timm's, but for query, key and value apart; None where unknown."""
+    """timm's name of a tensor, with query, key and value separate; None if unknown."""
     plain = name.replace("/", ".").lower().removeprefix("transformer.").removeprefix("encoder.")
     block = _BLOCK.fullmatch(plain)
     layer, _, leaf = (block[2] if block else plain).rpartition(".")
@@ -159,7 +162,7 @@ def _translated(contents: Contents) -> dict[str, Tensor]:
 
 
 def _torch_layout(name: str, ours: str, tensor: Tensor) -> Tensor:
-    """JAX keeps (in, out) kernels, with heads as an axis of their own; torch (out, in)."""
+    """The tensor in torch's layout (out, in); JAX keeps kernels as (in, out), with a separate head axis."""
     if ours.endswith("bias"):
         return tensor.flatten()
     if not name.endswith("kernel"):
@@ -225,7 +228,7 @@ def _is_square(n: int) -> bool:
 
 
 def _mlp_ratio(sizes: _Sizes) -> float:
-    """The ratio from which timm gets the MLP's width back; it rounds down."""
+    """The ratio from which timm, which rounds down, recovers the MLP's width."""
     ratio = sizes.hidden / sizes.width
     return ratio if int(sizes.width * ratio) == sizes.hidden else math.nextafter(ratio, math.inf)
 
@@ -251,9 +254,9 @@ def _mode(contents: Contents, sizes: _Sizes, pooling: str | None, *, is_original
 
 
 def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
-    """The head on tokens as a head on their mean: an affine layer commutes with the mean.
+    """The head on tokens as a head on their mean, with which an affine layer commutes.
 
-    No layer where there is none, an identity, or a classifier of ImageNet.
+    Empty where the file has no head, an identity, or an ImageNet classifier.
     """
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     if weight is None or weight.shape[0] in _CLASSIFIERS:
@@ -270,7 +273,7 @@ def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
 
 
 def _for_timm(tensors: Mapping[str, Tensor], sizes: _Sizes, *, with_cls: bool) -> dict[str, Tensor]:
-    """Query, key and value as one layer; CLS token and its position only where it takes part."""
+    """Weights with query, key and value as one layer, and the CLS token only ``with_cls``."""
     weights = {name: t for name, t in tensors.items() if not re.search(r"\.(query|key|value)\.", name)}
     for i in range(sizes.depth):
         for leaf in ("weight", "bias"):

@@ -1,7 +1,7 @@
 """Checkpoints of CSA: the published layout (``epoch``, ``state_dict``) and ours (safetensors).
 
-All sizes are read off the tensors but the number of heads, which leaves no trace in them: ours has it in
-the file's metadata. Ours may hold an ``ExpandedScorer``, with ``direct`` and ``gate.weight`` besides.
+Sizes are read off the tensors, except for the number of heads, which ours keeps in the file's metadata.
+Ours may hold an ``ExpandedScorer``, with the additional tensors ``direct`` and ``gate.weight``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _EXPECTED = "topk_proj, feature_align.layers.0 and blocks.N.{norm1,attn,norm2,ml
 
 
 def load_scorer(path: Path, *, heads: int | None = None) -> ShortlistScorer:
-    """The scorer of a checkpoint file, ready for inference.
+    """Load the scorer of a checkpoint file, ready for inference.
 
-    ``heads`` is by default what the file says, or else the published choice, 64 channels a head and
-    at least 4 heads. Raises CheckpointError for another layout, and for tensors that are missing, left
-    over or of odd sizes.
+    ``heads`` is by default that of the file, or else the published choice, 64 channels a head and
+    at least 4 heads. Raises CheckpointError for another layout, and for tensors that are missing,
+    unexpected or of other sizes.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; check the path")
@@ -66,7 +66,7 @@ def load_scorer(path: Path, *, heads: int | None = None) -> ShortlistScorer:
 
 @cache
 def bundled_scorer() -> ShortlistScorer:
-    """The scorer that comes with the package, ``csa-mini``; one for all callers, on the CPU."""
+    """The bundled scorer ``csa-mini``, on the CPU; all callers get the same object."""
     return load_scorer(CSA_MINI)
 
 
@@ -86,7 +86,7 @@ def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> N
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """What our own files say beside their tensors."""
+    """Settings in the metadata of our own files; empty for others."""
     if path.suffix != ".safetensors":
         return {}
     with safe_open(path, "pt") as file:
@@ -101,7 +101,7 @@ def _settings(path: Path) -> dict[str, Any]:
 def context_network(
     tensors: Mapping[str, Tensor], origin: str, *, heads: int | None = None
 ) -> ContextNetwork:
-    """The network of named tensors; ``origin`` is what messages call them."""
+    """Build the network of named tensors; ``origin`` names them in messages."""
     sizes = _sizes(tensors, origin, heads)
     network = ContextNetwork(sizes)
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}

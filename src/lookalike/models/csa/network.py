@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HEAD_WIDTH, FEWEST_HEADS = 64, 4  # of a head where nobody says: 12 heads for the published width 768
+HEAD_WIDTH, FEWEST_HEADS = 64, 4  # the default: 12 heads for the published width 768
 
 
 @dataclass(frozen=True)
 class ContextSizes:
-    """What a context network is made of; the defaults are as published."""
+    """Sizes of a context network; the defaults are the published ones."""
 
     n_anchors: int = 512  # L, width of the affinity features
     width: int = 768  # C
@@ -34,16 +34,16 @@ class ContextSizes:
 
 
 def usual_heads(width: int) -> int:
-    """How many heads a network of that width has where nobody says: one for 64 channels, at least 4."""
+    """Default number of heads of a network of that width: one for each 64 channels, at least 4."""
     return max(FEWEST_HEADS, width // HEAD_WIDTH)
 
 
 @final
 class ContextNetwork(nn.Module):
-    """Refines affinity features (B, T, L) to (B, T, C) by letting all items of a list see each other.
+    """Refines affinity features (B, T, L) to (B, T, C) by self-attention among the items of a list.
 
-    Without positions: candidates may come in any order. ``topk_proj`` makes tokens, ``feature_align``
-    rebuilds affinities from them for the reconstruction loss.
+    There are no position embeddings: candidates may come in any order. ``topk_proj`` makes tokens,
+    ``feature_align`` reconstructs affinities from them for the reconstruction loss.
     """
 
     def __init__(self, sizes: ContextSizes, *, dropout: float = 0.0) -> None:
@@ -63,12 +63,12 @@ class ContextNetwork(nn.Module):
         return x
 
     def rebuilt(self, tokens: Tensor) -> Tensor:
-        """Affinity features (B, T, L) as the refined ones remember them."""
+        """Affinity features (B, T, L) reconstructed from the refined ones."""
         result: Tensor = self.feature_align(tokens)
         return result
 
     def attention_of(self, affinity: Tensor) -> Tensor:
-        """How much each item looks at each other one, mean over heads and layers: (B, T, T).
+        """Attention of each item (rows) to each other, averaged over heads and layers: (B, T, T).
 
         Rows sum to one. For explanations: memory is T x T.
         """
@@ -101,7 +101,7 @@ class Block(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Self-attention of several heads."""
+    """Multi-head self-attention."""
 
     def __init__(self, sizes: ContextSizes, dropout: float) -> None:
         super().__init__()

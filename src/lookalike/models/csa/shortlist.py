@@ -1,4 +1,4 @@
-"""From the vectors of shortlists to new scores: CSA as published, and with a view of any embedding."""
+"""Scorers of shortlists by their embeddings: CSA as published, and on standardized views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lookalike.ops.context import (
     standardized_columns,
 )
 
-DIRECT_UNIT = 0.1  # of the weighted sum's weights: one learning rate then suits all parameters
+DIRECT_UNIT = 0.1  # unit of the weighted sum's weights, so that one learning rate suits all parameters
 
 
 @final
@@ -45,7 +45,7 @@ class PublishedScorer(nn.Module):
 
 @dataclass(frozen=True)
 class ExpansionView:
-    """How items are compared beside their cosines; see ``ops.context``."""
+    """Settings of the views of a shortlist; see ``ops.context``."""
 
     neighbors: int = 5  # of an item's expansion
     alpha: float = 3.0  # and their weights' power
@@ -60,10 +60,10 @@ N_VIEWS = 3
 class ExpandedScorer(nn.Module):
     """CSA on three standardized views of a shortlist, plus a weighted sum of those views.
 
-    The views are the cosines, the cosines after expansion (aQE of every item) and the likeness of
-    mutual neighbors (k-reciprocal), L / 3 anchors each. The sum keeps what those know; the refined
-    query decides how much of each counts, and the refined features correct it. It starts as the sum of
-    the three with the query alone.
+    The views are the cosines, the cosines after expansion (aQE of every item) and the similarity of
+    mutual neighbors (k-reciprocal), L / 3 anchors each. The refined query determines the weight of
+    each view in the sum, and the refined features correct it. Untrained, it is the sum of the three
+    views with the query alone.
     """
 
     def __init__(self, network: ContextNetwork, view: ExpansionView) -> None:
