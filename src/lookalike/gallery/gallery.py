@@ -39,8 +39,8 @@ from lookalike.gallery.query import (
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import Rerank, Reranking
 from lookalike.gallery.results import Hit, Search, SearchResult, present
-from lookalike.images import list_images
-from lookalike.models.embedder import Embedder, Precision, is_one_image
+from lookalike.images import is_one_image, list_images
+from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import (
     LanceStore,
     Manifest,

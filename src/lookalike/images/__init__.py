@@ -6,7 +6,7 @@ Numpy and Pillow only, no torch: decoding workers start fast.
 from lookalike.images.arrays import is_array, is_tensor
 from lookalike.images.decoding import DecodedFile, Decoders, read_all
 from lookalike.images.listing import IMAGE_SUFFIXES, list_images
-from lookalike.images.loading import ImageSource, Limits, file_bytes, load
+from lookalike.images.loading import ImageSource, Limits, file_bytes, is_one_image, load
 from lookalike.images.preparing import normalize, prepare, read
 from lookalike.images.preprocessing import Preprocessing
 
@@ -19,6 +19,7 @@ __all__ = [
     "Preprocessing",
     "file_bytes",
     "is_array",
+    "is_one_image",
     "is_tensor",
     "list_images",
     "load",

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 # Imported for their effect: each registers its format with Pillow without loading all the others.
@@ -64,6 +65,16 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def is_one_image(source: object) -> bool:
+    """Whether this is a single image and not a collection of images.
+
+    An array of two or three dimensions is one image, one of four dimensions a batch of them.
+    """
+    if is_array(source):
+        return np.ndim(cast(Any, source)) < 4
+    return isinstance(source, str | bytes | Path | Image.Image | Picture)
 
 
 def load(

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, cast, final
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +25,7 @@ from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
 from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
+from lookalike.types import Geometry, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
@@ -118,7 +117,7 @@ class Embedder:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
-        several = cast(Iterable[ImageSource], [images] if is_one_image(images) else images)
+        several = cast(Iterable[ImageSource], [images] if image_files.is_one_image(images) else images)
         if progress is not None and not isinstance(several, Sized):
             several = list(several)
         total = len(several) if isinstance(several, Sized) else 0
@@ -234,15 +233,8 @@ class Embedder:
         return self._followed_by(whitening(units, width), "whitened")
 
     def _followed_by(self, layer: nn.Linear, suffix: str) -> Embedder:
-        network = self.network
-        changed = EmbeddingNetwork(
-            network.backbone,
-            network.pooling,
-            nn.Sequential(*network.head, L2Norm(), layer),
-            own_layers=network.own_layers,
-            is_own=network.is_own,
-        )
-        model = replace(self._as_loaded(), network=changed, name=f"{self.name}-{suffix}")
+        network = self.network.followed_by(L2Norm(), layer)
+        model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
@@ -330,13 +322,3 @@ class Embedder:
 
     def _as_loaded(self) -> LoadedModel:
         return LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
-
-
-def is_one_image(source: object) -> bool:
-    """Whether this is a single image for ``embed``, not a collection of images.
-
-    An array of two or three dimensions is one image, one of four dimensions a batch of them.
-    """
-    if image_files.is_array(source):
-        return np.ndim(source) < 4  # type: ignore[arg-type]
-    return isinstance(source, str | bytes | Path | Image.Image | Picture)

@@ -64,6 +64,16 @@ class EmbeddingNetwork(nn.Module):
         """The backbone's layers between its own pooling and its classifier; empty for others."""
         return self._own_layers.module
 
+    def followed_by(self, *layers: nn.Module) -> EmbeddingNetwork:
+        """A network with more layers at the end of its head and without a graph; shares weights."""
+        return EmbeddingNetwork(
+            self.backbone,
+            self.pooling,
+            nn.Sequential(*self.head, *layers),
+            own_layers=self.own_layers,
+            is_own=self.is_own,
+        )
+
     def describe_pooling(self) -> dict[str, Any]:
         """The JSON description that ``assemble`` reads back."""
         return {"name": "own"} if self.is_own or self.pooling is None else describe_pooling(self.pooling)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from lookalike.errors import CheckpointError
+from lookalike.errors import CheckpointError, writing
 from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.csa.network import ContextNetwork, ContextSizes, usual_heads
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
@@ -71,18 +71,16 @@ def bundled_scorer() -> ShortlistScorer:
 
 
 def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> None:
-    """Write a .safetensors that ``load_scorer`` reads; ``half`` stores fp16."""
+    """Write a .safetensors that ``load_scorer`` reads, in fp16 with ``half``; raises CheckpointError."""
     tensors = dict(scorer.network.state_dict())
     settings: dict[str, Any] = {"heads": scorer.network.sizes.heads}
     if isinstance(scorer, ExpandedScorer):
         tensors |= {_DIRECT: scorer.direct.detach(), _GATE: scorer.gate.weight.detach()}
         settings["view"] = asdict(scorer.view)
     stored = {name: t.to("cpu", torch.float16 if half else None).contiguous() for name, t in tensors.items()}
-    try:
+    with writing(path, CheckpointError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(stored, path, metadata={_METADATA: json.dumps(settings)})
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} can't be written: {error}; choose another path") from error
+        path.write_bytes(save(stored, {_METADATA: json.dumps(settings)}))
 
 
 def _settings(path: Path) -> dict[str, Any]:
