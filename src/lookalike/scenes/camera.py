@@ -1,4 +1,4 @@
-"""A pinhole camera in a room, and the flat pieces of color it sees.
+"""A pinhole camera in a room, and the colored polygons that it sees.
 
 World: meters; x to the right along the picture wall, y up from the floor, z into the wall (the wall
 is z = 0, the camera stands at negative z). Picture: pixels, x to the right, y downwards.
@@ -28,13 +28,13 @@ class Patch:
     color: Rgb
 
     def outline(self, scale: float = 1.0) -> list[tuple[float, float]]:
-        """Corners as PIL's drawing wants them: pixel centers at whole numbers."""
+        """Corners for PIL's drawing, where pixel centers are whole numbers."""
         return [(x, y) for x, y in (self.points * scale - 0.5).tolist()]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera stands and what it makes of a point."""
+    """Position and projection of a camera."""
 
     matrix: Array  # (3, 4): world meters, homogeneous -> pixels times depth, depth in meters
     position: Array  # (3,) meters
@@ -87,7 +87,7 @@ class Camera:
         return [Patch(points, color) for points, color in projected if points is not None]
 
     def wall_point(self, x: float, y: float) -> tuple[float, float]:
-        """Where the ray through pixel (x, y) meets the wall z = 0: world x and y in meters."""
+        """Intersection of the ray through pixel (x, y) with the wall z = 0: world x and y in meters."""
         wall = np.linalg.inv(self.matrix[:, [0, 1, 3]]) @ np.array([x, y, 1.0])
         return float(wall[0] / wall[2]), float(wall[1] / wall[2])
 
@@ -96,7 +96,7 @@ class Camera:
     ) -> Image.Image:
         """A flat texture in perspective, for the part ``box`` of the picture.
 
-        ``origin`` is the world place of the texture's top left corner; ``across`` and ``down`` are the
+        ``origin`` is the world position of the texture's top left corner; ``across`` and ``down`` are the
         world vectors (meters) of one texture pixel to the right and downwards.
         """
         plane = np.stack([np.append(across, 0.0), np.append(down, 0.0), np.append(origin, 1.0)], axis=1)

@@ -30,7 +30,7 @@ def flow_strokes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 
 def _drift(start: FloatArray, angles: FloatArray, *, steps: int) -> FloatArray:
-    """Where points that follow the angles go: (steps, count, 2), coordinates in [0, 1]."""
+    """Paths of points that follow the angles: (steps, count, 2), coordinates in [0, 1]."""
     points = [start]
     for _ in range(steps - 1):
         cell = np.clip(points[-1] * 64, 0, 63).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Where a painting hangs, and its frame."""
+"""Paintings on the wall: position, frame and glass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.scenes.camera import Array, Camera, Patch
-from lookalike.scenes.furniture import linen, wood
+from lookalike.scenes.materials import linen, wood
 from lookalike.scenes.palettes import Rgb, rgb, shade
 
 _PADDING = 4  # texture pixels repeated beyond the canvas, so that its edge can be interpolated
@@ -17,7 +17,7 @@ _PADDING = 4  # texture pixels repeated beyond the canvas, so that its edge can 
 
 @dataclass(frozen=True)
 class Hanging:
-    """A painting's place on the wall z = 0; meters, without its frame."""
+    """Position and size of a painting on the wall z = 0; meters, without its frame."""
 
     painting_id: int
     x: float  # of its middle
@@ -123,7 +123,7 @@ def hang(
 
 def glare(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     """Reflection on the glass: none for most, else a soft slanted band: (n, n) in [0, 0.4]."""
-    shown, strength, angle, place, width = (
+    shown, strength, angle, offset, width = (
         rng.random(),
         rng.uniform(0.12, 0.4),
         *rng.uniform((0.5, 0.2, 0.05), (1.1, 0.8, 0.2)),
@@ -132,5 +132,5 @@ def glare(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         return np.zeros((n, n), dtype=np.float32)
     axis = (np.arange(n, dtype=np.float32) + 0.5) / n
     along = axis[None, :] * np.cos(angle) + axis[:, None] * np.sin(angle)
-    band: NDArray[np.float32] = strength * np.exp(-(((along - place * 1.3) / width) ** 2))
+    band: NDArray[np.float32] = strength * np.exp(-(((along - offset * 1.3) / width) ** 2))
     return band.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What stands and hangs where: a plan of the room that keeps its paintings recognizable."""
+"""The plan of a room: positions of its paintings and furniture, so that the paintings stay recognizable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lookalike.scenes import accessories, furniture
 from lookalike.scenes.camera import Camera, Patch, area
 from lookalike.scenes.frames import Hanging, frame, with_frame
 from lookalike.scenes.paintings import painting_format
-from lookalike.scenes.solids import Point
+from lookalike.scenes.solids import Furnishing, Point
 
 # Visible share of the picture: of the first painting, and of the others.
 FIRST_VISIBLE = (0.045, 0.24)
 OTHER_VISIBLE = (0.015, 0.24)
 _ATTEMPTS = 40
-Piece = Callable[[Camera, np.random.Generator, float], furniture.Item]
+Piece = Callable[[Camera, np.random.Generator, float], Furnishing]
 _MAIN_PIECES: tuple[Piece, ...] = (
     furniture.bed,
     furniture.bed,
@@ -146,7 +146,7 @@ def _furnish(plan: Plan, rng: np.random.Generator) -> Plan:
     )
 
 
-def _decorate(plan: Plan, rng: np.random.Generator) -> furniture.Item | None:
+def _decorate(plan: Plan, rng: np.random.Generator) -> Furnishing | None:
     """Something small on the wall where no painting hangs."""
     height, width = plan.camera.size
     for _ in range(6):
@@ -158,7 +158,7 @@ def _decorate(plan: Plan, rng: np.random.Generator) -> furniture.Item | None:
     return None
 
 
-def _drapery(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
+def _drapery(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
     """A curtain at one edge of the picture, in some rooms."""
     if rng.random() > 0.35:
         return []
@@ -171,7 +171,7 @@ def _drapery(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
     return [accessories.curtain(plan.camera, rng, span, plan.ceiling)]
 
 
-def _beside(plan: Plan, rng: np.random.Generator, x: float) -> furniture.Item:
+def _beside(plan: Plan, rng: np.random.Generator, x: float) -> Furnishing:
     kind = int(rng.integers(4))
     if kind == 0:
         return accessories.floor_lamp(plan.camera, rng, x, -0.35)
@@ -180,7 +180,7 @@ def _beside(plan: Plan, rng: np.random.Generator, x: float) -> furniture.Item:
     return accessories.plant(plan.camera, rng, x, -0.4)
 
 
-def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[furniture.Item]:
+def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[Furnishing]:
     """A lamp or plant that hides an edge of some painting, in some rooms."""
     if rng.random() > 0.35:
         return []
@@ -191,8 +191,8 @@ def _before_a_painting(plan: Plan, rng: np.random.Generator) -> list[furniture.I
     return [accessories.plant(plan.camera, rng, x, -rng.uniform(0.5, 0.9))]
 
 
-def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[furniture.Item]:
-    """What stands or hangs nearer to the camera than the main piece, in some rooms."""
+def _foreground(plan: Plan, rng: np.random.Generator, x: float, piece: Piece) -> list[Furnishing]:
+    """Furniture and lamps nearer to the camera than the main piece, in some rooms."""
     kind = int(rng.integers(7))
     aside = x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
     near = -rng.uniform(1.2, 1.6)

@@ -20,7 +20,7 @@ def cast_shadow(
     softness: float,
     strength: float,
 ) -> Image.Image:
-    """The image darkened where the patches, moved by offset, keep the light away.
+    """The image darkened by the shadow of the patches, moved by offset.
 
     ``offset`` and ``softness`` are shares of the longer side; ``strength`` is in [0, 1].
     """

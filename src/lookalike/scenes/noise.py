@@ -1,4 +1,4 @@
-"""Smooth random fields whose look does not depend on the resolution they are drawn at."""
+"""Smooth random fields that look the same at every resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated rooms with paintings on the wall, and masks that say exactly where.
+"""Generated rooms with paintings on the wall, and exact masks of the paintings.
 
 Two rooms that share a painting are a true match: all else differs between two seeds.
 """
@@ -28,7 +28,7 @@ _TEXTURE_SIZES = (64, 128, 256, 512, 1024)
 
 @dataclass(frozen=True)
 class Room:
-    """A picture of a room and where its paintings are seen."""
+    """A picture of a room, and masks of its paintings."""
 
     image: Image.Image  # RGB
     masks: Mapping[int, NDArray[np.bool_]]  # painting id -> (H, W), True where that painting is seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,15 @@ from lookalike.scenes.palettes import Rgb, mix, shade
 
 Span = tuple[float, float]  # from, to, in meters
 Point = tuple[float, float, float]  # x, y, z in meters
+
+
+@dataclass(frozen=True)
+class Furnishing:
+    """A piece of furniture as the camera sees it."""
+
+    patches: list[Patch]
+    width: float  # meters along the wall
+    lamps: list[Point] = field(default_factory=list)  # positions of light sources, meters
 
 
 def gradient_quad(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lookalike.scenes.furniture import fabric, wood
+from lookalike.scenes.materials import fabric, wood
 from lookalike.scenes.noise import smooth_noise
 from lookalike.scenes.palettes import Rgb, mix, rgb, shade
 from lookalike.types import FloatArray
