@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import lookalike.models.backbones  # noqa: F401  (registers vit_mobile_s16)
-from lookalike.models.loading import BUNDLED
+import lookalike.models
+import lookalike.models.backbones
 
 from .settings import HintSettings, StudentSettings
+
+_BUNDLED = Path(lookalike.models.__file__).parent / "bundled"
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -98,7 +100,7 @@ class TransformerStudent(Student):
         self.hint, self.hint_block = hint_layer, hint.block
         self.grid = tuple(backbone.patch_embed.grid_size)
         self.stem = backbone.patch_embed.backbone.requires_grad_(False)
-        self.stem.load_state_dict(_stem_tensors(BUNDLED / hint.stem_of, list(self.stem.state_dict())))
+        self.stem.load_state_dict(_stem_tensors(_BUNDLED / hint.stem_of, list(self.stem.state_dict())))
 
     def train(self, mode: bool = True) -> TransformerStudent:
         """Set the mode of everything but the stem, whose BatchNorm keeps its statistics."""
