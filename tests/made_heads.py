@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from lookalike.models.heads import L2Norm, whitening
+from lookalike.models.heads import L2Norm
+from lookalike.models.whitening import whitening
 
 
 def linear(c, d, bias=True):

@@ -14,12 +14,11 @@ from lookalike.models.heads import (
     Pointwise,
     Residual,
     Scale,
-    all_but_the_top,
     build_head,
     describe_head,
     propagate,
-    whitening,
 )
+from lookalike.models.whitening import all_but_the_top, whitening
 from made_heads import HEADS, batch_norm, linear
 
 B, N, C = 2, 15, 7

@@ -65,7 +65,7 @@ def test_cls_shares_equal_the_forward_pass_with_cells_cut_off(vit, noise):
     block = vit.model.blocks[-1]
     taken = (call.weights[:, :, 0, 5:, None] * call.value[:, :, 5:]).transpose(1, 2).flatten(2)  # (1, N, A d)
     from_cells = (taken.sum(1) @ block.attn.proj.weight.T) * block.ls1.gamma
-    after, _ = network.pooling._rest
+    after = network.pooling._after_attention.module
     through = (taken @ after[1].weight.T) * block.ls1.gamma
     assert_close(through.sum(1), from_cells)
 

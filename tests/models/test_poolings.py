@@ -6,10 +6,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.models.heads import affine, propagate
+from lookalike.models.attention_poolings import ClsPooling
+from lookalike.models.heads import affine_layer, propagate
 from lookalike.models.poolings import (
     AveragePlusMaxPooling,
-    ClsPooling,
     GemPooling,
     LocalHeadPooling,
     MaxPooling,
@@ -122,7 +122,7 @@ def test_regional_pooling_equals_a_loop_over_regions(cells):
 
 
 def test_local_whitening_by_hand():
-    layer = affine(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
+    layer = affine_layer(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
     cells = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     shares = LocalHeadPooling(layer, MeanPooling()).shares(trace_of(cells, (1, 2)))
     assert_close(shares, torch.tensor([[[1.75], [3.75], [0.0]]]))

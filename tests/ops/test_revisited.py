@@ -156,5 +156,5 @@ def test_interpolated_precision_by_hand():
 
 
 def test_precision_within_nothing_is_refused():
-    with pytest.raises(ValueError, match="k >= 1 results, got k = 0"):
+    with pytest.raises(ValueError, match="needs k >= 1, got k = 0"):
         precision_within(torch.tensor([[0]]), 0)

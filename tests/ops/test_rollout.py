@@ -100,7 +100,7 @@ def test_a_layer_out_of_range_is_refused(function, first_layer, attentions):
 
 
 def test_no_attention_at_all_is_refused():
-    with pytest.raises(ValueError, match="no attention"):
+    with pytest.raises(ValueError, match="at least one layer, got none"):
         attention_rollout([])
 
 

@@ -21,7 +21,7 @@ from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCa
 from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
-from lookalike.models.heads import whitening
+from lookalike.models.whitening import whitening
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
 from lookalike.types import ProgressCallback, tracked
 

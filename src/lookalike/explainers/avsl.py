@@ -74,7 +74,7 @@ class _Pair:
             graph.sharpness,
             graph.power,
         )
-        self._nodes = ops.node_shares(_exact(sides[0]), _exact(sides[1]), self._graph)
+        self._nodes = ops.distance_shares(_exact(sides[0]), _exact(sides[1]), self._graph)
         self.distance = float(self._nodes.distance)
 
     def common_maps(self, side: int) -> list[Tensor]:

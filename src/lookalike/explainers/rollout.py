@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import image_map, read_whole
+from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.models.poolings import ClsPooling
 from lookalike.ops.rollout import HeadFusion, roll_out, roll_out_conserving
 from lookalike.types import Explanation, ImageMap, Reading, Trace
 

@@ -31,7 +31,7 @@ from lookalike.images.preparing import read
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry
 
-_START = "from lookalike.images.decoding import serve; serve()"
+_START = "from lookalike.images.decoding import run_worker; run_worker()"
 _AHEAD = 16  # files a worker that are decoded before they are asked for
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -146,7 +146,7 @@ class Decoders:
         return decoded
 
 
-def serve() -> None:
+def run_worker() -> None:
     """The worker's side: answer tasks from stdin until it closes. Only `Decoders` starts this."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
     with os.fdopen(os.dup(1), "wb") as answers:

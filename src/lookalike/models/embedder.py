@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import replace
@@ -22,16 +20,17 @@ from lookalike import images as image_files
 from lookalike.images import ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.devices import Precision, choose_device, choose_precision
-from lookalike.models.heads import L2Norm, all_but_the_top, whitening
+from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
-from lookalike.models.saving import LoadedModel, model_config, save_folder
+from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
+from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -135,7 +134,7 @@ class Embedder:
                 yield from self.embed_pixels(batch)
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
         Images of several sizes (preprocessing mode ``fit``) are run size by size.
@@ -181,7 +180,7 @@ class Embedder:
             ]
         return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _to_tensor(self, pixels: Pixels) -> Tensor:
+    def _to_tensor(self, pixels: _Pixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         if self.network.backbone.is_convolutional:
             batch = batch.to(memory_format=torch.channels_last)
@@ -198,7 +197,7 @@ class Embedder:
         return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: Pixels, geometry: Geometry) -> Shares:
+    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
         batch = self._to_tensor(pixels[None])
         at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
@@ -243,8 +242,7 @@ class Embedder:
             own_layers=network.own_layers,
             is_own=network.is_own,
         )
-        name = f"{self.name}-{suffix}"
-        model = LoadedModel(changed, self.preprocessing, name, self.scales, self.scale_power)
+        model = replace(self._as_loaded(), network=changed, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
@@ -324,18 +322,14 @@ class Embedder:
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a folder that ``load`` reads: config.json and model.safetensors (fp16 if half)."""
-        model = LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
-        save_folder(model, Path(folder), half=half)
+        save_folder(self._as_loaded(), Path(folder), half=half)
 
     def fingerprint(self) -> str:
         """Hash of preprocessing, layers and weights: equal for embedders that give equal embeddings."""
-        model = LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
-        described = {key: value for key, value in model_config(model).items() if key != "name"}
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(self._as_loaded())
+
+    def _as_loaded(self) -> LoadedModel:
+        return LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
 
 
 def is_one_image(source: object) -> bool:

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from lookalike.errors import LookalikeError, UnsupportedMethodError, first_line
 from lookalike.images import Preprocessing
+from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.backbones import Backbone
+from lookalike.models.borrowed import Borrowed
 from lookalike.models.heads import keeps_width, output_width, propagate
-from lookalike.models.poolings import AttentionPooling, ClsPooling, build_pooling, describe_pooling
+from lookalike.models.poolings import FeaturePooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # Largest difference between the sum of the shares and the embedding, relative to its length.
 COMPLETENESS = 1e-4
@@ -42,7 +44,7 @@ class EmbeddingNetwork(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        pooling: nn.Module | None,
+        pooling: FeaturePooling | None,
         head: nn.Sequential | None = None,
         *,
         own_layers: nn.Sequential | None = None,
@@ -52,7 +54,7 @@ class EmbeddingNetwork(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.head = head or nn.Sequential()
-        self._own_layers = (own_layers or nn.Sequential(),)  # a tuple: they belong to the backbone
+        self._own_layers = Borrowed(own_layers or nn.Sequential())  # of the backbone
         self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
         # Of nodes below the embedding, see avsl_network; it takes no part in embedding.
         self.graph: nn.Module | None = None
@@ -60,7 +62,7 @@ class EmbeddingNetwork(nn.Module):
     @property
     def own_layers(self) -> nn.Sequential:
         """The backbone's layers between its own pooling and its classifier; empty for others."""
-        return self._own_layers[0]
+        return self._own_layers.module
 
     def describe_pooling(self) -> dict[str, Any]:
         """The JSON description that ``assemble`` reads back."""
@@ -103,7 +105,7 @@ class EmbeddingNetwork(nn.Module):
     def shares_of(self, trace: Trace) -> BatchShares:
         """The shares of a forward pass that the backbone has traced; raises as ``shares``."""
         pooling = self._understood_pooling()
-        shares = propagate(self.head, propagate(self.own_layers, pooling.shares(trace)))  # type: ignore[operator]
+        shares = propagate(self.head, propagate(self.own_layers, pooling.shares(trace)))
         expected = self.head(self.own_layers(pooling(trace.features)))
         error = (shares.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
         if not float(error.max()) <= COMPLETENESS:  # also true for NaN
@@ -113,7 +115,7 @@ class EmbeddingNetwork(nn.Module):
             )
         return BatchShares(shares, trace.features.grid)
 
-    def _understood_pooling(self) -> nn.Module:
+    def _understood_pooling(self) -> FeaturePooling:
         if self.pooling is None:
             raise UnsupportedMethodError(
                 f"how {self.backbone.architecture} pools its features is not understood, so it has no "
@@ -155,7 +157,7 @@ def _with_own_pooling(
         ours = layers(pooling(backbone(image)))
         understood = own.shape == ours.shape and bool((own - ours).norm() <= COMPLETENESS * own.norm())
     except UnsupportedMethodError as error:
-        logger.info("%s", error)
+        _logger.info("%s", error)
         understood = False
     except (RuntimeError, AssertionError, ValueError) as error:
         height, width = preprocessing.input_size

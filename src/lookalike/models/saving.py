@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,6 +101,16 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "scale_power": model.scale_power,
         **of_graph,
     }
+
+
+def fingerprint_of(model: LoadedModel) -> str:
+    """Hash of a model's description and weights, hexadecimal; its name does not count."""
+    described = {key: value for key, value in model_config(model).items() if key != "name"}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""Affinity features of a shortlist and what is learned on them: CSA's arithmetic.
+"""Affinity features of a shortlist, and the similarities and losses of CSA on them.
 
 Ouyang, Wu, Wang, Zhou, Li, *Contextual Similarity Aggregation with Self-attention for Visual
-Re-ranking*, NeurIPS 2021. T is the query and its K candidates, in this order: T = 1 + K; L is the
+Re-ranking*, NeurIPS 2021. The T = 1 + K items are the query and its candidates, in this order; L is the
 number of anchors and C the width of the refined features.
 """
 
@@ -21,7 +21,7 @@ def affinity_features(
     """Cosines of the query and its candidates (rows) with the anchors (columns), section 3.2.
 
     The anchors are the query and its first n_anchors - 1 candidates. All are unit vectors. Where
-    there are fewer candidates the last columns are zero: an anchor that is like nothing.
+    there are fewer candidates the last columns are zero. Raises ValueError for n_anchors below 1.
 
     >>> query, candidates = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8], [0.0, 1.0]]])
     >>> affinity_features(query, candidates, 2)
@@ -37,7 +37,7 @@ def affinity_features(
 
 
 def refined_similarities(tokens: Float[Tensor, "Q T C"]) -> Float[Tensor, "Q T"]:
-    """Cosine of every refined feature with the query's, which is the first: 1 in column 0."""
+    """Cosine of every refined feature with that of the query, in [-1, 1]; column 0, the query's, is 1."""
     units = F.normalize(tokens, dim=2)
     return (units @ units[:, 0, :, None]).squeeze(2)
 
@@ -52,8 +52,8 @@ def contrastive_loss(
 ) -> Float[Tensor, ""]:
     """Minus the logarithm of the relevant items' share of all exp-similarities, mean over queries.
 
-    As published the query itself is a relevant item, in column 0. Drop that column where the
-    temperature is small: its share would be nearly all and leave nothing to learn.
+    As published, the query itself is a relevant item, in column 0. With a small temperature drop
+    that column: its share would be close to 1 and the gradients would vanish.
     """
     share = (exp_similarity * relevant).sum(1) / exp_similarity.sum(1)
     return -share.log().mean()
@@ -64,7 +64,7 @@ def reconstruction_loss(
 ) -> Float[Tensor, ""]:
     """Mean distance of the directions of rebuilt and original affinity features, in [0.01, 2].
 
-    The loss that the paper calls MSE; it keeps what the affinity said (section 3.4).
+    The loss that the paper calls MSE (section 3.4): it preserves the information of the affinity features.
     """
     squares = (F.normalize(rebuilt, dim=2) - F.normalize(affinity, dim=2)).square().sum(2)
     return squares.clamp(min=SMALLEST_SQUARE).sqrt().mean()
@@ -75,8 +75,8 @@ def ranking_loss(
 ) -> Float[Tensor, ""]:
     """Minus the mean log share of each relevant candidate against all that are not, mean over queries.
 
-    Unlike ``contrastive_loss`` one relevant candidate that stands out does not excuse the others.
-    Queries with no relevant candidate, or with no other, teach nothing and are left out.
+    Unlike in ``contrastive_loss``, every relevant candidate has to stand out by itself. Queries
+    whose candidates are all relevant or all irrelevant are left out.
     """
     logits = scores / temperature
     others = logits.masked_fill(relevant, float("-inf")).logsumexp(1, keepdim=True)  # (Q, 1)

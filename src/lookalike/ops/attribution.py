@@ -1,4 +1,4 @@
-"""From shares to maps: where a cosine comes from, and which cell matches which.
+"""Maps from shares: the contribution of each cell, and of each pair of cells, to a cosine.
 
 The maps generalize Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019:
 there an average-pooled embedding makes cell i of A contribute ``a_i · b / (N ‖a‖ ‖b‖)``.
@@ -14,10 +14,10 @@ from torch import Tensor
 def similarity_maps(
     shares: Float[Tensor, "N D"], residual: Float[Tensor, " D"], matches: Float[Tensor, "K D"]
 ) -> Float[Tensor, "K N"]:
-    """Share of each cell in the cosine with each of K matches; signed.
+    """Contribution of each cell to the cosine with each of K matches: (K, N), signed.
 
     ``matches`` are unit embeddings, so nothing else of the matching images is needed and the maps
-    of all K cost one product. Row k sums to the cosine with match k, less what the residual
+    of all K are one matrix product. Row k sums to the cosine with match k, less what the residual
     accounts for; an embedding of zeros has a cosine and a map of zero.
 
     >>> shares = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
@@ -32,7 +32,7 @@ def similarity_maps(
 def pair_maps(
     query: Float[Tensor, "N D"], match: Float[Tensor, "M D"]
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " M"]]:
-    """Both maps of one pair whose shares are complete; each sums to the cosine.
+    """Both maps of one pair whose shares leave no residual; each sums to the cosine.
 
     The scale of the shares does not matter, so features before average pooling will do: this is
     the published computation without its loops over pairs of cells.
@@ -48,9 +48,15 @@ def cell_similarity(
     query_norm: Float[Tensor, ""],
     match_norm: Float[Tensor, ""],
 ) -> Float[Tensor, "N M"]:
-    """Share of each pair of cells in the cosine: row sums give one map, column sums the other.
+    """Contribution of each pair of cells to the cosine: (N, M), signed.
 
-    The norms are those of the two whole embeddings (residuals included).
+    Row sums are the query's map, column sums the match's. The norms are those of the two whole
+    embeddings, residuals included.
+
+    >>> query, match = torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0, 2.0]])
+    >>> cell_similarity(query, match, torch.tensor(5.0), torch.tensor(2.0))
+    tensor([[0.0000],
+            [0.8000]])
     """
     return query @ match.T / _not_zero(query_norm * match_norm)
 
@@ -58,7 +64,7 @@ def cell_similarity(
 def mutual_best_matches(similarities: Float[Tensor, "N M"]) -> Int[Tensor, "P 2"]:
     """Pairs (query cell, match cell) that prefer each other to all others, best first.
 
-    Pairs with an cell_similarity of zero or less are left out. Ties go to the lower cell number.
+    Pairs with a similarity of zero or less are left out. Ties go to the lower cell number.
 
     >>> mutual_best_matches(torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.0, 0.4]]))
     tensor([[0, 0],

@@ -1,4 +1,4 @@
-"""From cosines to probabilities: logistic regression on one number."""
+"""Calibration of cosines to probabilities: logistic regression on one variable."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ _RIDGE = 1e-6  # keeps the curve finite where the classes are apart
 
 
 def fit_logistic(positives: Float[Tensor, " P"], negatives: Float[Tensor, " M"]) -> Float[Tensor, 2]:
-    """Slope and intercept of ``sigmoid(slope * x + intercept)``, both classes weighing the same.
+    """Slope and intercept of ``sigmoid(slope * x + intercept)``, both classes weighted equally: (2,).
 
     Newton's method on smoothed targets (Platt, *Probabilistic outputs for support vector machines*,
     1999), so that classes that don't overlap give a finite curve.
+    Raises ValueError where one of the classes is empty.
 
     >>> fit_logistic(torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.2])).sign().tolist()
     [1.0, -1.0]
     """
     n_positive, n_negative = len(positives), len(negatives)
     if not n_positive or not n_negative:
-        raise ValueError(f"calibrating needs pairs of both kinds, got {n_positive} and {n_negative}")
+        raise ValueError(
+            f"calibration needs pairs of both classes, got {n_positive} positive and {n_negative} negative"
+        )
     values = torch.cat([positives, negatives]).double()
     middle, spread = values.mean(), values.std().clamp(min=1e-6)
     x = torch.stack([(values - middle) / spread, torch.ones_like(values)], dim=1)  # (P + M, 2)

@@ -1,6 +1,6 @@
-"""A shortlist's cosines as a network can compare them, whatever embedding they come from.
+"""Cosines within a shortlist, transformed so that they compare across embeddings.
 
-T items: the query first, then its candidates, best first.
+The T items are the query and its candidates, best first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-SMALLEST = 1e-6  # spread and length below which cosines say nothing
+SMALLEST = 1e-6  # spreads and lengths below it are taken as this, against division by zero
 
 
 def shortlist_cosines(
@@ -22,14 +22,15 @@ def shortlist_cosines(
 
 
 def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> Float[Tensor, "Q T T"]:
-    """The cosines as they would be if each item were its weighted sum with its n nearest items.
+    """Cosines after each item is replaced by its weighted sum with its n nearest items.
 
     Alpha expansion (``expand``) of the query and of all candidates at once, within the shortlist and
     from cosines alone. An item weighs ``cosine ** alpha``, itself 1, and nothing at or below zero.
 
+    >>> import torch
     >>> expanded_cosines(torch.tensor([[[1.0, 0.6], [0.6, 1.0]]]), n=1, alpha=1.0)
-    tensor([[[1.0000, 1.0000],
-             [1.0000, 1.0000]]])
+    tensor([[[1.0000, 0.9692],
+             [0.9692, 1.0000]]])
     """
     nearest = cosines.topk(min(n + 1, cosines.shape[1]), dim=2)
     kept = nearest.values.clamp(min=0).pow(alpha)
@@ -40,10 +41,10 @@ def expanded_cosines(cosines: Float[Tensor, "Q T T"], n: int, alpha: float) -> F
 
 
 def mutual_cosines(cosines: Float[Tensor, "Q T T"], n: int, smooth: int) -> Float[Tensor, "Q T T"]:
-    """How alike the mutual neighbors of two items are, in [0, 1].
+    """Similarity of the mutual neighbors of each two items, in [0, 1].
 
     Each item is described by its weights ``exp(cosine)`` over those of its n nearest items that have it
-    among theirs, mean over its ``smooth`` nearest, itself included; the answer is the cosine of two
+    among theirs, averaged over its ``smooth`` nearest, itself included; the result is the cosine of two
     descriptions. The k-reciprocal encoding of Zhong et al. (CVPR 2017) without its expansion of
     neighborhoods, and with a cosine, which is a matrix product, for Jaccard's minimum and maximum.
     """
@@ -58,10 +59,10 @@ def mutual_cosines(cosines: Float[Tensor, "Q T T"], n: int, smooth: int) -> Floa
 
 
 def standardized_columns(cosines: Float[Tensor, "Q T T"], n: int) -> Float[Tensor, "Q T n"]:
-    """The first n columns, less their mean and over their standard deviation, each shortlist for itself.
+    """The first n columns, standardized over each shortlist to mean 0 and deviation 1.
 
-    So embeddings whose cosines lie all between 0.8 and 1 look like any other. Where there are fewer
-    than n items the last columns are zero: an anchor that is like the average.
+    Embeddings whose cosines all lie between 0.8 and 1 become comparable with others. Where there are
+    fewer than n items the last columns are zero, the mean.
     """
     columns = cosines[:, :, :n]
     deviation, mean = torch.std_mean(columns, dim=(1, 2), correction=0, keepdim=True)

@@ -1,4 +1,4 @@
-"""How well a map agrees with a known answer: a mask of what two images truly share."""
+"""Agreement of a map with a mask of what two images are known to share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ def peak_is_inside(
 ) -> bool:
     """Whether the highest cell is within ``tolerance`` cells of one that the mask touches.
 
-    ``coverage`` is the part of each cell that the mask covers, in [0, 1] (the pointing game of
+    ``coverage`` is the fraction of each cell that the mask covers, in [0, 1] (the pointing game of
     Zhang et al., IJCV 2018, on the grid).
 
+    >>> import torch
     >>> values, coverage = torch.zeros(3, 5), torch.zeros(3, 5)
     >>> values[0, 4], coverage[1, 3] = 1.0, 0.2
     >>> peak_is_inside(values, coverage), peak_is_inside(values, coverage, tolerance=0)
@@ -31,6 +32,7 @@ def positive_density_ratio(values: Float[Tensor, "h w"], coverage: Float[Tensor,
     Infinite where no positive mass lies outside, NaN where there is none at all. Raises ValueError
     where the mask covers nothing or everything.
 
+    >>> import torch
     >>> positive_density_ratio(torch.tensor([[3.0, 1.0, -5.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
     6.0
     """

@@ -1,7 +1,7 @@
 """Retrieval metrics from ranks: which of the ranked items are relevant, best first.
 
-They take ranks and not scores on purpose. A query that is itself in the gallery is no result: leave
-its row out of the ranking, and out of the number of relevant items, before calling these.
+They take ranks, not scores. Where a query is itself in the gallery, leave it out of the ranking and
+of the number of relevant items.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def r_precisions(ranks: Ranks) -> PerQuery:
 
 
 def average_precisions_at_r(ranks: Ranks) -> PerQuery:
-    """Average precision within the first R, R being the number of relevant items; the mean is MAP@R.
+    """Average precision within the first R, the number of relevant items; the mean is MAP@R.
 
     Musgrave, Belongie, Lim, *A metric learning reality check*, ECCV 2020.
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def merge_scales(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) -> Float[Tensor, " D"]:
-    """Generalized mean over scales, as Radenović et al., TPAMI 2019: ``mean(e^p)^(1/p)``.
+    """Generalized mean over scales, ``mean(e^p)^(1/p)``: (D,). Radenović et al., TPAMI 2019.
 
     With a power other than 1 the embeddings must not be negative.
     """
@@ -18,8 +18,10 @@ def merge_scales(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) -> 
 
 
 def scale_factors(embeddings: Float[Tensor, "S D"], power: Float[Tensor, ""]) -> Float[Tensor, "S D"]:
-    """Factors for each scale's shares so that their sum is ``merge_scales``: channel by channel,
-    in proportion to ``e^p``."""
+    """Factors on each scale's shares, by channel, with which they sum to ``merge_scales``.
+
+    A channel is divided over the scales in proportion to ``e^p``.
+    """
     if float(power) == 1:
         return torch.full_like(embeddings, 1 / embeddings.shape[0])
     total = embeddings.pow(power).sum(0)

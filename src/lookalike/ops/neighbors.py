@@ -11,13 +11,13 @@ from torch import Tensor
 
 from lookalike.ops.similarity import cosine_similarity
 
-QUERY_BLOCK, GALLERY_BLOCK = 256, 65_536  # 64 MiB of float32 similarities
+_QUERY_BLOCK, _GALLERY_BLOCK = 256, 65_536  # 64 MiB of float32 similarities
 
 
 def largest_k(values: Float[Tensor, "Q G"], k: int) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
-    """The k largest numbers of each row and where they are, largest first; K = min(k, G).
+    """The k largest values of each row and their columns, largest first; K = min(k, G).
 
-    Unlike ``torch.topk``, equal numbers always come in the order of their columns.
+    Unlike ``torch.topk``, equal values always come in the order of their columns.
 
     >>> largest_k(torch.tensor([[0.5, 0.9, 0.5, 0.5]]), 3)
     (tensor([[0.9000, 0.5000, 0.5000]]), tensor([[1, 0, 2]]))
@@ -39,10 +39,12 @@ def nearest(
     gallery: Float[Tensor, "G D"],
     k: int,
     *,
-    query_block: int = QUERY_BLOCK,
-    gallery_block: int = GALLERY_BLOCK,
+    query_block: int = _QUERY_BLOCK,
+    gallery_block: int = _GALLERY_BLOCK,
 ) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
     """Cosines and rows of the k gallery embeddings closest to each query; K = min(k, G).
+
+    Raises ValueError for k below 1.
 
     >>> nearest(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0], [3.0, 0.0], [4.0, 3.0]]), 2)
     (tensor([[1.0000, 0.8000]]), tensor([[1, 2]]))
@@ -59,7 +61,7 @@ def nearest(
 def _nearest_of_block(
     query: Float[Tensor, "Q D"], gallery: Float[Tensor, "G D"], k: int, gallery_block: int
 ) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
-    """As ``nearest``, for so few queries that their similarities to one gallery block fit."""
+    """As ``nearest``, for one block of queries."""
     best = query.new_empty(len(query), 0)
     best_rows = torch.empty(len(query), 0, dtype=torch.long, device=query.device)
     for start in range(0, len(gallery), gallery_block):

@@ -1,4 +1,4 @@
-"""Poolings beside their shares: what each cell contributed to the pooled vector.
+"""Poolings and their shares: what each cell contributed to the pooled vector.
 
 For every pooling ``X`` the functions ``X_pool`` and ``X_shares`` take the same features, and
 ``X_shares(...).sum(1)`` equals ``X_pool(...)``. Average and max pooling follow Stylianou et al.,
@@ -20,31 +20,39 @@ Power = Float[Tensor, "*powers"]  # one number or one per channel
 
 
 def mean_pool(cells: Cells) -> Pooled:
-    """Average over the cells."""
+    """Mean-pooled features: (B, C).
+
+    >>> mean_pool(torch.tensor([[[1.0, 4.0], [3.0, 0.0]]]))
+    tensor([[2., 2.]])
+    """
     return cells.mean(1)
 
 
 def mean_shares(cells: Cells) -> Cells:
-    """Each cell gives its vector, divided by the number of cells."""
+    """Shares of mean pooling: each cell's vector divided by the number of cells."""
     return cells / cells.shape[1]
 
 
 def max_pool(cells: Cells) -> Pooled:
-    """Maximum over the cells, channel by channel."""
+    """Max-pooled features, channel by channel: (B, C)."""
     return cells.amax(1)
 
 
 def max_shares(cells: Cells) -> Cells:
-    """Each channel goes to the cell of its maximum, in equal parts where several tie."""
+    """Shares of max pooling: each channel goes to the cell of its maximum, in equal parts over ties."""
     at_peak = cells == cells.amax(1, keepdim=True)
     return cells * at_peak / at_peak.sum(1, keepdim=True)
 
 
 def gem_pool(cells: Cells, power: Power, floor: float = 1e-6) -> Pooled:
-    """Generalized mean: ``mean(clamp(x, floor)^p)^(1/p)``; power is one number or one per channel.
+    """GeM-pooled features, ``mean(clamp(x, floor)^p)^(1/p)``: (B, C).
 
-    p = 1 is the mean of the clamped values, p → ∞ the maximum. Computed relative to the maximum,
-    so large powers neither overflow nor underflow.
+    ``power`` is one number or one per channel, above 0: p = 1 gives the mean of the clamped values,
+    p → ∞ the maximum. Computed relative to the maximum, so large powers neither overflow nor
+    underflow. Radenović et al., TPAMI 2019, equation 3.
+
+    >>> gem_pool(torch.tensor([[[1.0], [3.0]]]), torch.tensor([2.0]))
+    tensor([[2.2361]])
     """
     clamped = cells.clamp(min=floor)
     peak = clamped.amax(1, keepdim=True)
@@ -52,24 +60,24 @@ def gem_pool(cells: Cells, power: Power, floor: float = 1e-6) -> Pooled:
 
 
 def gem_shares(cells: Cells, power: Power, floor: float = 1e-6) -> Cells:
-    """Each cell takes the pooled value in proportion to its ``x^p``."""
+    """Shares of GeM pooling: the pooled value divided over the cells in proportion to ``x^p``."""
     clamped = cells.clamp(min=floor)
     weights = (clamped / clamped.amax(1, keepdim=True)).pow(power)
     return gem_pool(cells, power, floor)[:, None] * weights / weights.sum(1, keepdim=True)
 
 
 def average_plus_max_pool(cells: Cells) -> Pooled:
-    """Sum of average and max pooling, as AVSL (CVPR 2022) pools its nodes."""
+    """Sum of mean and max pooling, as AVSL (CVPR 2022) pools its nodes: (B, C)."""
     return mean_pool(cells) + max_pool(cells)
 
 
 def average_plus_max_shares(cells: Cells) -> Cells:
-    """Sum of the shares of average and max pooling; AVSL's activation map divided by N."""
+    """Sum of the shares of mean and max pooling; equals AVSL's activation map divided by N."""
     return mean_shares(cells) + max_shares(cells)
 
 
 def rmac_pool(cells: Cells, grid: tuple[int, int], levels: int = 3) -> Pooled:
-    """R-MAC: the sum over a pyramid of square regions of their L2-normalized max pooling.
+    """R-MAC features: the sum over a pyramid of regions of their L2-normalized max pooling: (B, C).
 
     The whole grid is the first region, and region norms carry a floor of 1e-6, as in the
     published networks of Radenović et al., TPAMI 2019.
@@ -79,7 +87,7 @@ def rmac_pool(cells: Cells, grid: tuple[int, int], levels: int = 3) -> Pooled:
 
 
 def rmac_shares(cells: Cells, grid: tuple[int, int], levels: int = 3) -> Cells:
-    """Shares of R-MAC: in each region those of max pooling, divided by the region's norm."""
+    """Shares of R-MAC pooling: those of max pooling in each region, divided by the region's norm."""
     shares = torch.zeros_like(cells)
     for region in rmac_regions(grid, levels):
         inside = cells[:, region]

@@ -1,10 +1,10 @@
-"""How shares pass through the layers after pooling, exactly.
+"""Exact propagation of shares through the layers after pooling.
 
-A *share* is one row of a (B, M, D) tensor; the rows sum to the vector that the layer receives.
-The first ``M - 1`` rows belong to the cells of the grid, the last one is the residual. Each
-function returns the shares of the layer's output: a layer is taken as the linear map that it was
-for this very input (norms, gates and means frozen at the values that occurred), plus a constant
-that is spread evenly over the cells. Summing the returned shares gives the layer's output.
+Shares are the rows of a (B, M, D) tensor that sum to the vector that a layer receives: the first
+``M - 1`` rows belong to the cells of the grid, the last one is the residual. Each function returns
+the shares of the layer's output. A layer is treated as the linear map that it is for this input
+(norms, gates and means are frozen at their values), plus a constant that is spread evenly over the
+cells. The returned shares sum to the layer's output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ShareRows = Float[Tensor, "B M D"]
 
 
 def with_residual(shares: Float[Tensor, "B N D"], residual: Float[Tensor, "B D"] | None = None) -> ShareRows:
-    """ShareRows from the cells' shares and what no cell accounts for (nothing unless given)."""
+    """Append the residual, zero unless given, to the cells' shares as the last row."""
     if residual is None:
         residual = shares.new_zeros(shares.shape[0], shares.shape[2])
     return torch.cat([shares, residual[:, None]], dim=1)
@@ -34,7 +34,7 @@ def spread(shares: ShareRows, constant: Float[Tensor, "... D"]) -> ShareRows:
 def affine(
     shares: Float[Tensor, "B M C"], weight: Float[Tensor, "D C"], bias: Float[Tensor, " D"] | None = None
 ) -> ShareRows:
-    """Through ``W x + b``."""
+    """Shares of ``W x + b``."""
     mapped = shares @ weight.T
     return mapped if bias is None else spread(mapped, bias)
 
@@ -42,7 +42,7 @@ def affine(
 def scale(
     shares: ShareRows, factor: Float[Tensor, "... D"], shift: Float[Tensor, " D"] | None = None
 ) -> ShareRows:
-    """Through ``factor * x + shift``, channel by channel (BatchNorm in evaluation, layer scale)."""
+    """Shares of ``factor * x + shift``, by channel (BatchNorm in evaluation mode, layer scale)."""
     scaled = shares * factor
     return scaled if shift is None else spread(scaled, shift)
 
@@ -53,7 +53,7 @@ def layer_norm(
     bias: Float[Tensor, " D"] | None = None,
     eps: float = 1e-5,
 ) -> ShareRows:
-    """Through LayerNorm: each share loses its own mean, the deviation that occurred divides all."""
+    """Shares of LayerNorm: each share less its own mean, divided by the deviation of the total."""
     total = shares.sum(1, keepdim=True)
     deviation = (total.var(-1, unbiased=False, keepdim=True) + eps).sqrt()
     centered = (shares - shares.mean(-1, keepdim=True)) / deviation
@@ -63,22 +63,22 @@ def layer_norm(
 
 
 def rms_norm(shares: ShareRows, weight: Float[Tensor, " D"] | None = None, eps: float = 1e-6) -> ShareRows:
-    """Through RMSNorm: the root mean square that occurred divides all."""
+    """Shares of RMSNorm: all divided by the root mean square of the total."""
     mean_square = shares.sum(1, keepdim=True).square().mean(-1, keepdim=True)
     normed = shares / (mean_square + eps).sqrt()
     return normed if weight is None else normed * weight
 
 
 def l2_norm(shares: ShareRows, eps: float = 0.0) -> ShareRows:
-    """Through ``x / (‖x‖ + eps)``; a zero vector stays zero."""
+    """Shares of ``x / (‖x‖ + eps)``; a zero vector stays zero."""
     norm: Tensor = shares.sum(1, keepdim=True).norm(dim=-1, keepdim=True) + eps
     return shares / norm.clamp(min=torch.finfo(shares.dtype).tiny)
 
 
 def gate(shares: ShareRows, activation: Callable[[Tensor], Tensor]) -> ShareRows:
-    """Through an activation f, as the factor ``f(z) / z`` that occurred, 0 where z = 0.
+    """Shares of an activation f of the total z: all multiplied by ``(f(z) - f(0)) / z``, 0 where z = 0.
 
-    ``f(0)`` is a constant and spread evenly: zero for ReLU, GELU, SiLU and tanh.
+    ``f(0)``, zero for ReLU, GELU, SiLU and tanh, is spread evenly over the cells.
     """
     total = shares.sum(1, keepdim=True)
     at_zero = activation(torch.zeros_like(total))

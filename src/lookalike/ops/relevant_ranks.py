@@ -1,4 +1,4 @@
-"""Where in a ranking the relevant items stand, without sorting the whole gallery."""
+"""Ranks of the relevant items, without sorting the whole gallery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def relevant_ranks(similarities: Float[Tensor, "Q G"], relevant: Int[Tensor, "Q 
     """Ranks of the relevant columns of each row, 1 is the best: ascending, float64, infinite for none.
 
     ``relevant`` holds columns of the gallery, -1 where a row has fewer than R. Equal similarities
-    rank in the order of their columns. What must not be found has a similarity of minus infinity.
+    rank in the order of their columns. Give an item that must not be found a similarity of minus infinity.
 
     >>> similarities = torch.tensor([[0.9, 0.1, 0.5, 0.5]])
     >>> relevant_ranks(similarities, torch.tensor([[3, 1, -1]]))
@@ -30,7 +30,7 @@ def relevant_ranks(similarities: Float[Tensor, "Q G"], relevant: Int[Tensor, "Q 
 
 
 def _counts(positions: Int[Tensor, "Q G"], n: int) -> Int[Tensor, "Q n"]:
-    """How often each of 0 to n - 1 is in each row."""
+    """Number of times that each of 0 to n - 1 occurs in each row."""
     counts = positions.new_zeros(len(positions), n)
     return counts.scatter_add(1, positions, positions.new_ones(1).expand_as(positions))
 
@@ -41,7 +41,7 @@ def _has_ties(
     positions: Int[Tensor, "Q G"],
     n_relevant: Int[Tensor, " Q"],
 ) -> Tensor:
-    """Rows (Q,) where a relevant item shares its similarity with any other item, relevant or not."""
+    """Whether a relevant item of a row has the same similarity as any other item: (Q,)."""
     if not values.shape[1]:
         return torch.zeros(len(values), dtype=torch.bool, device=values.device)
     reached = values.gather(1, positions.clamp(max=values.shape[1] - 1))

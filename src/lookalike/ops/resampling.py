@@ -1,7 +1,7 @@
-"""How far a mean over queries can be trusted: bootstrap intervals and paired tests.
+"""Uncertainty of a mean over queries: bootstrap intervals and paired tests.
 
-Both treat the queries as a random sample. They speak of other queries like these, not of other
-classes, and where a few classes give all queries they are too sure.
+Both treat the queries as independent samples. They generalize to other queries of the same classes, not
+to other classes, and are too narrow where a few classes contribute most queries.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def bootstrap_intervals(
 ) -> Float[Tensor, "M 2"]:
     """Low and high end of a percentile bootstrap interval of each column's mean over queries.
 
-    Efron, Tibshirani, *An introduction to the bootstrap*, 1993, chapter 13. One row of values with
-    a difference of two models in it gives the paired interval.
+    Efron, Tibshirani, *An introduction to the bootstrap*, 1993, chapter 13. For a paired interval give the
+    differences of two models. Raises ValueError for no queries and a confidence outside (0, 1).
 
     >>> values = torch.tensor([[0.0], [1.0]]).repeat(50, 1)
     >>> bootstrap_intervals(values, generator=torch.Generator().manual_seed(0)).round(decimals=1)
@@ -36,7 +36,7 @@ def bootstrap_intervals(
     n_queries = len(values)
 
     def counts(n: int) -> Tensor:
-        """How often each query is drawn: (n, Q), rows sum to Q."""
+        """Number of times that each query is drawn: (n, Q), rows sum to Q."""
         drawn = torch.randint(n_queries, (n, n_queries), generator=generator)
         once = torch.ones(1, dtype=torch.float64).expand_as(drawn)
         return torch.zeros(n, n_queries, dtype=torch.float64).scatter_add_(1, drawn, once)
@@ -51,8 +51,8 @@ def sign_flip_p_values(
 ) -> Float[Tensor, " M"]:
     """Two-sided p-value of each column's mean difference between two models on the same queries.
 
-    If neither model were better, each query's difference could as well have the other sign (Fisher's
-    randomization test; Smucker, Allan, Carterette, CIKM 2007). Never below 1 / (n_resamples + 1).
+    Fisher's randomization test: under the null hypothesis the sign of each query's difference is
+    random (Smucker, Allan, Carterette, CIKM 2007). At least 1 / (n_resamples + 1).
 
     >>> sign_flip_p_values(torch.zeros(9, 1), generator=torch.Generator().manual_seed(0))
     tensor([1.], dtype=torch.float64)
@@ -71,7 +71,7 @@ def sign_flip_p_values(
 def _resampled(
     values: Float[Tensor, "Q M"], weights: Callable[[int], Tensor], n_resamples: int
 ) -> Float[Tensor, "S M"]:
-    """Weighted sums over queries, for as many random weights as wanted, some at a time."""
+    """Weighted sums over queries for ``n_resamples`` draws of random weights, computed in blocks."""
     if not len(values) or n_resamples < 1:
         raise ValueError(
             f"resampling needs a query and a resample, got {len(values)} queries and {n_resamples} resamples"

@@ -1,9 +1,9 @@
 """The revisited Oxford and Paris protocol (Radenović et al., CVPR 2018) as functions of positions.
 
-A query's ground truth lists a few images: positives and junk. All metrics follow from where those
-stand in the ranking, so nothing here looks at more than that: ``positions`` are found in whole
-rankings (``positions_in_ranks``) or counted from scores in blocks (``order_keys``, ``count_ahead``),
-cleared of junk (``clear_positions``), and turned into metrics. Positions count from 0.
+A query's ground truth lists a few images: positives and junk. All metrics depend only on the
+positions of those in the ranking: ``positions`` are found in whole rankings (``positions_in_ranks``)
+or counted from scores in blocks (``order_keys``, ``count_ahead``), cleared of junk
+(``clear_positions``), and turned into metrics. Positions count from 0.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-NOWHERE = 2**62  # the position of what is not there; lists of several lengths are padded with it
-ROW_BLOCK = 8192  # rows of ranks looked at together: about what a processor keeps in its cache
+NOWHERE = 2**62  # the position of missing items; lists of different lengths are padded with it
+ROW_BLOCK = 8192  # rows of ranks processed together: about what fits into a processor's cache
 
 
 def positions_in_ranks(ranks: Int[Tensor, "G Q"], listed: Int[Tensor, "Q L"]) -> Int[Tensor, "Q L"]:
-    """Where each listed image stands in its query's column of ranks; padding (-1) is NOWHERE.
+    """Position of each listed image in its query's column of ranks, from 0; padding (-1) is NOWHERE.
 
-    Raises ValueError where a column does not hold every image 0 .. G-1 exactly once. That is seen
-    from three sums over it: up to three wrong entries never pass, more could by a chance of 2^-64.
+    Raises ValueError where a column does not hold every image 0 .. G-1 exactly once. This is
+    checked by three sums over the column: up to three wrong entries are always found, more with
+    probability 1 - 2^-64.
 
     >>> positions_in_ranks(torch.tensor([[2], [0], [1]]), torch.tensor([[0, 2, -1]])).tolist()
     [[1, 0, 4611686018427387904]]
@@ -49,7 +50,7 @@ def positions_in_ranks(ranks: Int[Tensor, "G Q"], listed: Int[Tensor, "Q L"]) ->
 
 
 def order_keys(scores: Float[Tensor, "Q L"], rows: Int[Tensor, "#Q L"]) -> Int[Tensor, "Q L"]:
-    """Integers in the order of a stable descending sort: the larger key stands further ahead.
+    """Integer keys in the order of a stable descending sort: a larger key ranks ahead.
 
     Higher float32 scores first, equal ones by lower row; rows are below 2^31.
     """
@@ -59,7 +60,7 @@ def order_keys(scores: Float[Tensor, "Q L"], rows: Int[Tensor, "#Q L"]) -> Int[T
 
 
 def count_ahead(keys: Int[Tensor, "Q L"], scores: Float[Tensor, "Q B"], first_row: int) -> Int[Tensor, "Q L"]:
-    """How many of a block of gallery items stand ahead of each key; keys ascend within a query.
+    """Number of gallery items of a block that rank ahead of each key; keys ascend within a query.
 
     The block is the gallery's rows from ``first_row`` on. Summed over the blocks of a gallery, this
     is the position of the item that the key belongs to, in O(B log L) and without sorting the block.
@@ -75,7 +76,7 @@ def count_ahead(keys: Int[Tensor, "Q L"], scores: Float[Tensor, "Q B"], first_ro
 def clear_positions(
     positions: Int[Tensor, "Q L"], is_positive: Bool[Tensor, "Q L"], is_junk: Bool[Tensor, "Q L"]
 ) -> Int[Tensor, "Q L"]:
-    """Positions of the positives once junk is taken out of the ranking, best first, then NOWHERE.
+    """Positions of the positives after junk is removed from the ranking, best first, padded with NOWHERE.
 
     >>> positive, junk = torch.tensor([[True, False, True]]), torch.tensor([[False, True, False]])
     >>> clear_positions(torch.tensor([[5, 2, 0]]), positive, junk)[:, :2]
@@ -111,7 +112,7 @@ def precision_within(positions: Int[Tensor, "Q P"], k: int) -> Float[Tensor, " Q
     of three positives, found at once, has precision 1 within 10.
     """
     if k < 1:
-        raise ValueError(f"precision is taken within k >= 1 results, got k = {k}")
+        raise ValueError(f"precision_within needs k >= 1, got k = {k}")
     there = positions < NOWHERE
     last = torch.where(there, positions + 1, 0).amax(1) if positions.shape[1] else there.sum(1)
     within = last.clamp(max=k)

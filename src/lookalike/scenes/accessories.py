@@ -6,8 +6,8 @@ import numpy as np
 
 from lookalike.scenes.camera import Camera, Patch
 from lookalike.scenes.furniture import Item, fabric, linen, wood
-from lookalike.scenes.palettes import Color, mix, rgb, shade
-from lookalike.scenes.solids import Point, box, disc, gradient_quad, leaf, turned
+from lookalike.scenes.palettes import Rgb, mix, rgb, shade
+from lookalike.scenes.solids import Point, box, disc_patches, gradient_quad, leaf, turned
 
 
 def plant(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
@@ -56,7 +56,7 @@ def curtain(camera: Camera, rng: np.random.Generator, x: tuple[float, float], ce
     edges = x[0] + (x[1] - x[0]) * steps
     wave = 0.5 + 0.5 * np.sin(2 * np.pi * folds * steps + rng.uniform(0, 6))
     sway = 0.02 * np.sin(2 * np.pi * folds * steps + 1)
-    faces: list[tuple[list[Point], Color]] = []
+    faces: list[tuple[list[Point], Rgb]] = []
     for i in range(len(steps) - 1):
         z0, z1 = -0.1 - 0.06 * wave[i], -0.1 - 0.06 * wave[i + 1]
         ring: list[Point] = [
@@ -80,7 +80,7 @@ def coffee_table(camera: Camera, rng: np.random.Generator, x: float, z: float) -
             camera, (x, 0, z), [(0, radius * 0.5), (0.03, 0.04), (height - 0.04, 0.04)], shade(color, 0.7)
         )
         patches += turned(camera, (x, height - 0.04, z), [(0, radius), (0.04, radius)], color)
-        patches += disc(camera, (x, height, z), radius, shade(color, 1.15))
+        patches += disc_patches(camera, (x, height, z), radius, shade(color, 1.15))
         return Item(patches, 2 * radius)
     half = rng.uniform(0.4, 0.6)
     patches = []
@@ -100,8 +100,8 @@ def rug(camera: Camera, rng: np.random.Generator, x: float) -> list[Patch]:
     half, near, far = rng.uniform(0.8, 1.5), -rng.uniform(1.6, 2.2), -rng.uniform(0.4, 0.8)
     if rng.random() < 0.3:
         middle = (near + far) / 2
-        outer = disc(camera, (x, 0.005, middle), half * 0.9, edge)
-        return outer + disc(camera, (x, 0.006, middle), half * 0.75, ground)
+        outer = disc_patches(camera, (x, 0.005, middle), half * 0.9, edge)
+        return outer + disc_patches(camera, (x, 0.006, middle), half * 0.75, ground)
     patches = gradient_quad(
         camera, _level(x - half, x + half, near, far), shade(edge, 1.05), shade(edge, 0.85)
     )
@@ -171,7 +171,7 @@ def wall_thing(camera: Camera, rng: np.random.Generator, x: float, y: float) -> 
     return Item(patches, 2 * half)
 
 
-def _wall_disc(camera: Camera, x: float, y: float, radius: float, color: Color) -> list[Patch]:
+def _wall_disc(camera: Camera, x: float, y: float, radius: float, color: Rgb) -> list[Patch]:
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     ring = np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle), np.full(32, -0.015)], axis=1)
     return camera.patches([(ring, color)])

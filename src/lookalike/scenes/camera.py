@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from lookalike.scenes.palettes import Color
+from lookalike.scenes.palettes import Rgb
 
 Array = NDArray[np.float64]
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 NEAR = 0.2  # meters; what is closer to the camera is cut off
 
 
@@ -25,7 +25,7 @@ class Patch:
     """A polygon of one color in the picture; later patches cover earlier ones."""
 
     points: Array  # (n, 2) pixels of the supersampled picture
-    color: Color
+    color: Rgb
 
     def outline(self, scale: float = 1.0) -> list[tuple[float, float]]:
         """Corners as PIL's drawing wants them: pixel centers at whole numbers."""
@@ -81,7 +81,7 @@ class Camera:
         clipped: Array = seen[:, :2] / seen[:, 2:]
         return clipped
 
-    def patches(self, faces: Iterable[tuple[ArrayLike, Color]]) -> list[Patch]:
+    def patches(self, faces: Iterable[tuple[ArrayLike, Rgb]]) -> list[Patch]:
         """World polygons with their colors as patches; what lies behind the camera is left out."""
         projected = ((self.polygon(corners), color) for corners, color in faces)
         return [Patch(points, color) for points, color in projected if points is not None]
@@ -92,7 +92,7 @@ class Camera:
         return float(wall[0] / wall[2]), float(wall[1] / wall[2])
 
     def warp(
-        self, texture: Image.Image, origin: ArrayLike, across: ArrayLike, down: ArrayLike, box: Box
+        self, texture: Image.Image, origin: ArrayLike, across: ArrayLike, down: ArrayLike, box: PixelBox
     ) -> Image.Image:
         """A flat texture in perspective, for the part ``box`` of the picture.
 
@@ -112,7 +112,7 @@ class Camera:
         return seen
 
 
-def bounding_box(points: Array, size: tuple[int, int]) -> Box:
+def bounding_box(points: Array, size: tuple[int, int]) -> PixelBox:
     """Smallest box of whole pixels around the points, inside a picture of size (H, W)."""
     left, top = np.floor(points.min(axis=0)).astype(int) - 1
     right, bottom = np.ceil(points.max(axis=0)).astype(int) + 1

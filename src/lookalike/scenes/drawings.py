@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lookalike.scenes.noise import FloatArray, smooth_noise, square_grid
-from lookalike.scenes.palettes import Color, mix, palette, ramp, shade, shuffled
+from lookalike.scenes.noise import smooth_noise, square_grid
+from lookalike.scenes.palettes import Rgb, color_ramp, mix, random_palette, shade, shuffled
+from lookalike.types import FloatArray
 
 
 def flow_strokes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Brush strokes that follow a random wind: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     field = smooth_noise(rng, (64, 64), cells=(3, 3)) * rng.uniform(4, 9) + rng.uniform(0, 6)
     count = int(rng.integers(260, 420))
     paths = _drift(rng.random((count, 2), dtype=np.float32) * 1.2 - 0.1, field, steps=14)  # (steps, count, 2)
@@ -41,7 +42,7 @@ def _drift(start: FloatArray, angles: FloatArray, *, steps: int) -> FloatArray:
 
 def discs(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Rings within rings of many sizes, over a ground of two colors: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
     corner = rng.uniform(-0.2, 1.2, 2) * n
@@ -62,7 +63,7 @@ def discs(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 def ring_grid(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """A grid of squares, each with uneven rings of its own colors: (n, n, 3)."""
     rows, columns = int(rng.integers(2, 5)), int(rng.integers(2, 5))
-    colors = palette(rng) + palette(rng)[1:3]
+    colors = random_palette(rng) + random_palette(rng)[1:3]
     image = Image.new("RGB", (n, n))
     draw = ImageDraw.Draw(image)
     for row in range(rows):
@@ -82,11 +83,11 @@ def ring_grid(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def spirograph(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Two or three curves of a wheel rolling in a wheel, on a soft ground: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     dark = rng.random() < 0.6
     ground = [colors[0], shade(colors[1], 0.6)] if dark else [colors[4], colors[3]]
     x, y = square_grid(n)
-    image = Image.fromarray(ramp(ground, np.hypot(x, y) * 0.75))
+    image = Image.fromarray(color_ramp(ground, np.hypot(x, y) * 0.75))
     draw = ImageDraw.Draw(image)
     inks = shuffled(rng, colors[2:] if dark else colors[:3])
     for curve in range(int(rng.integers(2, 4))):
@@ -105,7 +106,7 @@ def spirograph(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def mandala(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Petals and rings around a center, like a kaleidoscope: (n, n, 3)."""
-    colors = shuffled(rng, palette(rng))
+    colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     fold = int(rng.choice([5, 6, 8, 10, 12]))
@@ -125,7 +126,7 @@ def mandala(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def bouquet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Flowers of layered petals in a vase before a plain ground: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     ground = shuffled(rng, [colors[0], colors[3], colors[4], colors[1]])
     image = Image.new("RGB", (n, n), ground[0])
     draw = ImageDraw.Draw(image)
@@ -155,7 +156,7 @@ def _flower(
     rng: np.random.Generator,
     center: tuple[float, float],
     radius: float,
-    colors: list[Color],
+    colors: list[Rgb],
 ) -> None:
     petals, turn = int(rng.integers(5, 9)), rng.uniform(0, 1)
     for layer, size in enumerate((1.0, 0.62)):
@@ -173,9 +174,9 @@ def _flower(
 
 def town(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Rows of houses with roofs and windows, one row before the other: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     _, y = square_grid(n)
-    image = Image.fromarray(ramp([colors[int(rng.integers(1, 4))], colors[4]], y * 0.5 + 0.5))
+    image = Image.fromarray(color_ramp([colors[int(rng.integers(1, 4))], colors[4]], y * 0.5 + 0.5))
     draw = ImageDraw.Draw(image)
     rows = int(rng.integers(2, 4))
     lit = mix(colors[4], (255, 225, 140), 0.6)
@@ -193,8 +194,8 @@ def _house(
     draw: ImageDraw.ImageDraw,
     rng: np.random.Generator,
     box: tuple[float, float, float, float],
-    color: Color,
-    lit: Color,
+    color: Rgb,
+    lit: Rgb,
 ) -> None:
     left, top, right, bottom = box
     width = right - left

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.scenes.noise import lookup, smooth_noise, square_grid
-from lookalike.scenes.palettes import Color, mix, palette, ramp, shade, shuffled
+from lookalike.scenes.palettes import Rgb, color_ramp, mix, random_palette, shade, shuffled
 
 
 def landscape(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Ridges one behind the other under a sky with a sun or moon: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     x, y = square_grid(n)
     sky = [colors[int(rng.integers(1, 4))], colors[3], colors[4]]
-    picture = ramp(sky, y * 0.5 + 0.6)
+    picture = color_ramp(sky, y * 0.5 + 0.6)
     sun_x, sun_y, radius = rng.uniform(-0.6, 0.6), rng.uniform(-0.7, -0.1), rng.uniform(0.13, 0.32)
     distance = np.hypot(x - sun_x, y - sun_y)
     glow = np.exp(-((distance / (radius * 2.2)) ** 2))[..., None] * 0.5
@@ -35,7 +35,7 @@ def landscape(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Noise bent by noise bent by noise, like ink in water: (n, n, 3)."""
-    colors = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
+    colors = random_palette(rng) if rng.random() < 0.5 else shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     cells = int(rng.integers(2, 4))
     first, second, base = (smooth_noise(rng, (n, n), cells=(cells, cells), octaves=3) for _ in range(3))
@@ -44,12 +44,12 @@ def marble(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     bent_y = y + strength * (lookup(second, bent_x, y) - 0.5)
     value = lookup(base, bent_x, bent_y)
     bands = rng.choice([1.0, 2.0, 4.0])
-    return ramp(colors, 1.0 - np.abs((value * bands * 1.3 + rng.random()) % 2.0 - 1.0))
+    return color_ramp(colors, 1.0 - np.abs((value * bands * 1.3 + rng.random()) % 2.0 - 1.0))
 
 
 def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Circular waves from a few sources that add up: (n, n, 3)."""
-    colors = shuffled(rng, palette(rng))
+    colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     sources = rng.uniform(-1.2, 1.2, (int(rng.integers(2, 5)), 2))
     frequency = rng.uniform(8, 20)
@@ -59,12 +59,12 @@ def interference(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     position = total / len(sources) * 0.5 + 0.5
     if rng.random() < 0.4:
         position = np.floor(position * 5) / 4
-    return ramp(colors, position.astype(np.float32))
+    return color_ramp(colors, position.astype(np.float32))
 
 
 def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Plane waves at equal angles, five- to nine-fold and never repeating: (n, n, 3)."""
-    colors = palette(rng) if rng.random() < 0.4 else shuffled(rng, palette(rng))
+    colors = random_palette(rng) if rng.random() < 0.4 else shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     x, y = x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.4, 0.4)
     fold = int(rng.choice([5, 7, 9]))
@@ -73,12 +73,12 @@ def quasicrystal(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     total = np.zeros_like(x)
     for angle in angles:
         total += np.cos((x * np.cos(angle) + y * np.sin(angle)) * frequency)
-    return ramp(colors, 1.0 - np.abs((total / fold * 2.2 + 1.0) % 2.0 - 1.0))
+    return color_ramp(colors, 1.0 - np.abs((total / fold * 2.2 + 1.0) % 2.0 - 1.0))
 
 
 def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Labyrinths and spots as on an animal's coat, over two soft grounds: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     k = int(rng.integers(9, 18))
     stretch = int(rng.choice([1, 1, 2]))
     fine = smooth_noise(rng, (n, n), cells=(k, k // stretch))
@@ -86,8 +86,8 @@ def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     value = fine - 0.7 * coarse
     level = float(np.quantile(value[::4, ::4], rng.uniform(0.35, 0.65)))
     ground = smooth_noise(rng, (n, n), cells=(2, 2))
-    light = ramp([colors[4], colors[3]], ground)
-    dark = ramp([colors[1], colors[2]] if rng.random() < 0.6 else [colors[0], colors[1]], ground)
+    light = color_ramp([colors[4], colors[3]], ground)
+    dark = color_ramp([colors[1], colors[2]] if rng.random() < 0.6 else [colors[0], colors[1]], ground)
     picture = np.where((value > level)[..., None], light, dark)
     picture[np.abs(value - level) < 0.025] = shade(colors[0], 0.7)
     core = value > level + 0.22
@@ -97,7 +97,7 @@ def spots(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def color_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Two to four blurred blocks of color that float on a ground: (n, n, 3)."""
-    colors = shuffled(rng, palette(rng))
+    colors = shuffled(rng, random_palette(rng))
     x, y = square_grid(n)
     cloth = smooth_noise(rng, (n, n), cells=(8, 8), octaves=3)[..., None]
     picture = np.broadcast_to(np.array(colors[0], dtype=np.float32), (n, n, 3)).copy()
@@ -115,7 +115,7 @@ def color_field(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Bands of uneven width, straight, waved or fanned out from a point: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     x, y = square_grid(n)
     angle = rng.uniform(0, np.pi)
     along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
@@ -134,7 +134,7 @@ def stripes(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     return np.asarray(table[band])
 
 
-def _bands(rng: np.random.Generator, colors: list[Color], count: int) -> list[Color]:
+def _bands(rng: np.random.Generator, colors: list[Rgb], count: int) -> list[Rgb]:
     """Colors for neighboring bands, no two alike in a row."""
     steps = rng.integers(1, 5, count).cumsum() % 5
     return [colors[i] for i in steps]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.scenes.noise import FloatArray, square_grid
-from lookalike.scenes.palettes import palette, ramp, shuffled
+from lookalike.scenes.noise import square_grid
+from lookalike.scenes.palettes import color_ramp, random_palette, shuffled
+from lookalike.types import FloatArray
 
 ComplexArray = NDArray[np.complex64]
 
@@ -69,7 +70,7 @@ def newton(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
             effort += np.abs(step) > 0.02
     z = np.nan_to_num(z)
     basin = np.round(np.angle(z) * power / (2 * np.pi)).astype(np.int32) % power
-    colors = np.array(shuffled(rng, palette(rng))[:power] + palette(rng)[:1], dtype=np.float32)
+    colors = np.array(shuffled(rng, random_palette(rng))[:power] + random_palette(rng)[:1], dtype=np.float32)
     light = 1.1 - 0.85 * (effort / 16.0)
     return np.asarray(np.clip(colors[basin] * light[..., None], 0, 255), dtype=np.uint8)
 
@@ -93,13 +94,13 @@ def _escape_time(z: ComplexArray, constants: ComplexArray, *, steps: int) -> Flo
 
 def _colored(rng: np.random.Generator, count: FloatArray) -> NDArray[np.uint8]:
     """Escape counts as rank, folded a few times through a palette; what never escapes is flat."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     inside = count >= count.max()
     order = np.log1p(np.maximum(count, 0.0))
     low, high = np.quantile(order[~inside], (0.01, 0.99)) if not inside.all() else (0.0, 1.0)
     position = np.clip((order - low) / max(float(high - low), 1e-6), 0, 1)
     folds = rng.choice([1.0, 1.5, 2.5])
     wave = 1.0 - np.abs((position * folds + rng.random()) % 2.0 - 1.0)
-    picture = ramp(colors if rng.random() < 0.5 else shuffled(rng, colors), wave.astype(np.float32))
+    picture = color_ramp(colors if rng.random() < 0.5 else shuffled(rng, colors), wave.astype(np.float32))
     picture[inside] = colors[int(rng.choice([0, 0, 4, 1]))]
     return picture

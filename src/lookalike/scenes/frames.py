@@ -10,7 +10,7 @@ from PIL import Image
 
 from lookalike.scenes.camera import Array, Camera, Patch
 from lookalike.scenes.furniture import linen, wood
-from lookalike.scenes.palettes import Color, rgb, shade
+from lookalike.scenes.palettes import Rgb, rgb, shade
 
 _PADDING = 4  # texture pixels repeated beyond the canvas, so that its edge can be interpolated
 
@@ -49,7 +49,7 @@ class Hanging:
         return max(apart_x, apart_y) < gap
 
 
-def framed(hanging: Hanging, rng: np.random.Generator) -> Hanging:
+def with_frame(hanging: Hanging, rng: np.random.Generator) -> Hanging:
     """The hanging with a frame: with or without a mount, or hardly any (a bare canvas)."""
     unit = min(hanging.width, hanging.height)
     bare, has_mount = rng.random() < 0.2, rng.random() < 0.5
@@ -77,7 +77,7 @@ def frame(camera: Camera, rng: np.random.Generator, hanging: Hanging) -> list[Pa
     return patches
 
 
-def _frame_color(rng: np.random.Generator) -> Color:
+def _frame_color(rng: np.random.Generator) -> Rgb:
     kind = int(rng.integers(1, 5))
     if kind == 1:
         return (38, 35, 34)
@@ -87,7 +87,7 @@ def _frame_color(rng: np.random.Generator) -> Color:
 
 
 def _molding(
-    camera: Camera, hanging: Hanging, outer: float, inner: float, color: Color, tones: tuple[float, ...]
+    camera: Camera, hanging: Hanging, outer: float, inner: float, color: Rgb, tones: tuple[float, ...]
 ) -> list[Patch]:
     """Four mitred sides between two margins; tones of the top, bottom, left and right side."""
     out, inn = hanging.rectangle(outer), hanging.rectangle(inner)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lookalike.scenes.camera import Camera, Patch
-from lookalike.scenes.palettes import Color, mix, rgb, shade
+from lookalike.scenes.palettes import Rgb, mix, rgb, shade
 from lookalike.scenes.solids import Point, box, cushion, gradient_quad, turned
 
 
@@ -24,12 +24,12 @@ class Item:
     lamps: list[Point] = field(default_factory=list)  # where light comes from, meters
 
 
-def wood(rng: np.random.Generator) -> Color:
+def wood(rng: np.random.Generator) -> Rgb:
     """A wood tone, from ash to wenge."""
     return rgb(rng.uniform(0.045, 0.1), rng.uniform(0.3, 0.65), rng.choice([0.28, 0.45, 0.6, 0.78]))
 
 
-def fabric(rng: np.random.Generator) -> Color:
+def fabric(rng: np.random.Generator) -> Rgb:
     """A cloth color: mostly muted, sometimes strong."""
     strong = rng.random() < 0.35
     return rgb(
@@ -37,7 +37,7 @@ def fabric(rng: np.random.Generator) -> Color:
     )
 
 
-def linen(rng: np.random.Generator) -> Color:
+def linen(rng: np.random.Generator) -> Rgb:
     """Near white."""
     return rgb(rng.uniform(0, 0.2), rng.uniform(0.0, 0.08), rng.uniform(0.86, 0.97))
 
@@ -73,7 +73,7 @@ def bed(camera: Camera, rng: np.random.Generator, x: float) -> Item:
 
 
 def _headboard(
-    camera: Camera, rng: np.random.Generator, x: float, half: float, height: float, frame: Color
+    camera: Camera, rng: np.random.Generator, x: float, half: float, height: float, frame: Rgb
 ) -> list[Patch]:
     style = int(rng.integers(3))
     color = frame if style == 0 else fabric(rng)
@@ -101,7 +101,7 @@ def _headboard(
 
 
 def _pillows(
-    camera: Camera, rng: np.random.Generator, x: float, half: float, top: float, colors: list[Color]
+    camera: Camera, rng: np.random.Generator, x: float, half: float, top: float, colors: list[Rgb]
 ) -> list[Patch]:
     patches: list[Patch] = []
     for side in (-1, 1):
@@ -186,8 +186,8 @@ def _front(
     body: tuple[float, float, float, float, float],
     column: tuple[int, int],
     row: tuple[int, int],
-    color: Color,
-    knob: Color,
+    color: Rgb,
+    knob: Rgb,
 ) -> list[Patch]:
     """One drawer or door of a sideboard with its knob."""
     x, half, foot, height, depth = body
@@ -267,7 +267,7 @@ def chair(camera: Camera, rng: np.random.Generator, x: float, z: float) -> Item:
     return Item(patches, 0.5)
 
 
-def table_lamp(camera: Camera, foot: Point, shade_color: Color, stand: Color, style: int) -> Item:
+def table_lamp(camera: Camera, foot: Point, shade_color: Rgb, stand: Rgb, style: int) -> Item:
     """A lamp for a table: a slim or a round stand and a light shade, switched on."""
     x, y, z = foot
     if style == 0:
@@ -311,7 +311,7 @@ def _ornament(camera: Camera, rng: np.random.Generator, foot: Point) -> Item:
     return Item([], 0.0)
 
 
-def _line(camera: Camera, x: tuple[float, float], y: float, z: float, color: Color) -> list[Patch]:
+def _line(camera: Camera, x: tuple[float, float], y: float, z: float, color: Rgb) -> list[Patch]:
     """A thin level line on a front."""
     ring = [(x[0], y, z), (x[1], y, z), (x[1], y + 0.012, z), (x[0], y + 0.012, z)]
     return camera.patches([(ring, color)])

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from lookalike.scenes import accessories, furniture
 from lookalike.scenes.camera import Camera, Patch, area
-from lookalike.scenes.frames import Hanging, frame, framed
+from lookalike.scenes.frames import Hanging, frame, with_frame
 from lookalike.scenes.paintings import painting_format
 from lookalike.scenes.solids import Point
 
@@ -103,7 +103,7 @@ def _propose(plan: Plan, rng: np.random.Generator, painting_id: int, share: floa
     surface = 0.01 * share * height * width / area(camera.project(probe.rectangle()))  # square meters
     ratio = painting_format(painting_id)
     wide, tall = (surface * ratio) ** 0.5, (surface / ratio) ** 0.5
-    return framed(replace(probe, width=wide, height=tall, tilt=rng.normal(0, 0.012)), rng)
+    return with_frame(replace(probe, width=wide, height=tall, tilt=rng.normal(0, 0.012)), rng)
 
 
 def _fits(plan: Plan, hanging: Hanging) -> bool:

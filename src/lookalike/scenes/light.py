@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from lookalike.scenes.camera import Camera, Patch
-from lookalike.scenes.noise import FloatArray, upsample
+from lookalike.scenes.noise import upsample
 from lookalike.scenes.solids import Point
+from lookalike.types import FloatArray
 
 
 def cast_shadow(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-FloatArray = NDArray[np.float32]
+from lookalike.types import FloatArray
 
 
 def upsample(lattice: FloatArray, size: tuple[int, int]) -> FloatArray:

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 from numpy.typing import NDArray
 
-Color = tuple[int, int, int]  # RGB, 0..255
+Rgb = tuple[int, int, int]  # RGB, 0..255
 
 # Offsets of hue, in turns, of the five colors of a palette.
 _SCHEMES = (
@@ -21,7 +21,7 @@ _SCHEMES = (
 )
 
 
-def rgb(hue: float, saturation: float, value: float) -> Color:
+def rgb(hue: float, saturation: float, value: float) -> Rgb:
     """A color from hue (turns, wraps), saturation and value in [0, 1]."""
     red, green, blue = colorsys.hsv_to_rgb(
         hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0)
@@ -29,19 +29,19 @@ def rgb(hue: float, saturation: float, value: float) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def shade(color: Color, factor: float) -> Color:
+def shade(color: Rgb, factor: float) -> Rgb:
     """The color made darker (factor below 1) or lighter, clipped to 0..255."""
     red, green, blue = (min(255, max(0, round(channel * factor))) for channel in color)
     return red, green, blue
 
 
-def mix(first: Color, second: Color, weight: float) -> Color:
+def mix(first: Rgb, second: Rgb, weight: float) -> Rgb:
     """The first color at weight 0, the second at weight 1."""
     red, green, blue = (round(a + (b - a) * weight) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
-def palette(rng: np.random.Generator) -> list[Color]:
+def random_palette(rng: np.random.Generator) -> list[Rgb]:
     """Five colors from dark to light with one strong accent; the order of hues is random."""
     hue = rng.random()
     offsets = rng.permutation(_SCHEMES[rng.integers(len(_SCHEMES))])
@@ -51,12 +51,12 @@ def palette(rng: np.random.Generator) -> list[Color]:
     return [rgb(hue + o, s, v) for o, s, v in zip(offsets, saturations, values, strict=True)]
 
 
-def shuffled(rng: np.random.Generator, colors: list[Color]) -> list[Color]:
+def shuffled(rng: np.random.Generator, colors: list[Rgb]) -> list[Rgb]:
     """The same colors in random order."""
     return [colors[i] for i in rng.permutation(len(colors))]
 
 
-def ramp(colors: list[Color], position: NDArray[np.floating]) -> NDArray[np.uint8]:
+def color_ramp(colors: list[Rgb], position: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The colors as a continuous scale: position (H, W) in [0, 1], clipped -> (H, W, 3)."""
     stops = np.linspace(0.0, 1.0, len(colors))
     table = np.stack([np.interp(np.linspace(0.0, 1.0, 512), stops, c) for c in np.array(colors).T], axis=1)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookalike.scenes import surfaces
-from lookalike.scenes.camera import Box, Camera, Patch, bounding_box
+from lookalike.scenes.camera import Camera, Patch, PixelBox, bounding_box
 from lookalike.scenes.frames import Hanging, canvas_texture, glare, hang
 from lookalike.scenes.layout import Plan, plan_room
 from lookalike.scenes.light import cast_shadow, develop, light_map
 from lookalike.scenes.paintings import paint
-from lookalike.scenes.palettes import Color, mix, shade
+from lookalike.scenes.palettes import Rgb, mix, shade
 
 _SUPERSAMPLING = 2
 _LARGEST_TEXTURE = 2**22  # pixels of a wall; reached by pictures many times as long as wide
@@ -157,7 +157,7 @@ def _cover(
     points = camera.polygon(corners)
     if points is None:
         return
-    box: Box = bounding_box(points, camera.size)
+    box: PixelBox = bounding_box(points, camera.size)
     if box[0] >= box[2] or box[1] >= box[3]:
         return
     shape = Image.new("L", (box[2] - box[0], box[3] - box[1]))
@@ -168,7 +168,7 @@ def _cover(
     image.paste(seen, box, mask=shape)
 
 
-def _trim(plan: Plan, rng: np.random.Generator, ceiling: Color) -> list[Patch]:
+def _trim(plan: Plan, rng: np.random.Generator, ceiling: Rgb) -> list[Patch]:
     """Skirting board, and in some rooms a cornice."""
     left, right = plan.walls
     color = shade(ceiling, rng.uniform(0.75, 1.0)) if rng.random() < 0.7 else (70, 52, 40)

@@ -7,14 +7,14 @@ from itertools import pairwise
 import numpy as np
 
 from lookalike.scenes.camera import Array, Camera, Patch
-from lookalike.scenes.palettes import Color, mix, shade
+from lookalike.scenes.palettes import Rgb, mix, shade
 
 Span = tuple[float, float]  # from, to, in meters
 Point = tuple[float, float, float]  # x, y, z in meters
 
 
 def gradient_quad(
-    camera: Camera, corners: tuple[Point, Point, Point, Point], low: Color, high: Color, *, strips: int = 6
+    camera: Camera, corners: tuple[Point, Point, Point, Point], low: Rgb, high: Rgb, *, strips: int = 6
 ) -> list[Patch]:
     """A four-cornered face, its color running from the side 0-1 (low) to the side 3-2 (high)."""
     a, b, c, d = (np.array(corner) for corner in corners)
@@ -26,7 +26,7 @@ def gradient_quad(
     return camera.patches(faces)
 
 
-def box(camera: Camera, x: Span, y: Span, z: Span, color: Color, *, strips: int = 8) -> list[Patch]:
+def box(camera: Camera, x: Span, y: Span, z: Span, color: Rgb, *, strips: int = 8) -> list[Patch]:
     """An upright box: the faces that the camera sees, lit from above and in front."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     eye_x, eye_y, _ = camera.position
@@ -50,7 +50,7 @@ def cushion(
     camera: Camera,
     center: Point,
     half: tuple[float, float],
-    color: Color,
+    color: Rgb,
     *,
     exponent: float = 3.0,
     tilt: float = 0.0,
@@ -72,7 +72,7 @@ def cushion(
 
 
 def turned(
-    camera: Camera, foot: Point, profile: list[tuple[float, float]], color: Color, *, strips: int = 9
+    camera: Camera, foot: Point, profile: list[tuple[float, float]], color: Rgb, *, strips: int = 9
 ) -> list[Patch]:
     """A body of revolution: profile of (height above foot, radius) from bottom to top, in meters."""
     sideways = _sideways(camera, foot)
@@ -88,18 +88,20 @@ def turned(
         faces.append((np.concatenate([left, right[::-1]]), shade(color, tone)))
     patches = camera.patches(faces)
     if camera.position[1] > axis[-1, 1]:
-        patches += disc(camera, (foot[0], float(axis[-1, 1]), foot[2]), float(radii[-1]), shade(color, 0.45))
+        patches += disc_patches(
+            camera, (foot[0], float(axis[-1, 1]), foot[2]), float(radii[-1]), shade(color, 0.45)
+        )
     return patches
 
 
-def disc(camera: Camera, center: Point, radius: float, color: Color) -> list[Patch]:
+def disc_patches(camera: Camera, center: Point, radius: float, color: Rgb) -> list[Patch]:
     """A level disc."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ring = np.array(center) + radius * np.stack([np.cos(angle), np.zeros(24), np.sin(angle)], axis=1)
     return camera.patches([(ring, color)])
 
 
-def leaf(camera: Camera, base: Point, reach: Point, width: float, color: Color) -> list[Patch]:
+def leaf(camera: Camera, base: Point, reach: Point, width: float, color: Rgb) -> list[Patch]:
     """A leaf that rises from base, bends under its weight and ends at base + reach; two tones."""
     t = np.linspace(0, 1, 8)[:, None]
     bend = np.array([0.0, 0.25 * float(np.hypot(reach[0], reach[2])), 0.0])

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookalike.scenes.furniture import fabric, wood
-from lookalike.scenes.noise import FloatArray, smooth_noise
-from lookalike.scenes.palettes import Color, mix, rgb, shade
+from lookalike.scenes.noise import smooth_noise
+from lookalike.scenes.palettes import Rgb, mix, rgb, shade
+from lookalike.types import FloatArray
 
 Size = tuple[float, float]  # (height, width) in meters
 
@@ -47,7 +48,7 @@ def floor(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
     return _rough(rng, _blank(size, scale, shade(fabric(rng), 0.9)), strength=0.22, octaves=5)
 
 
-def wall_color(rng: np.random.Generator) -> Color:
+def wall_color(rng: np.random.Generator) -> Rgb:
     """Paint for a wall: mostly pale, sometimes deep."""
     if rng.random() < 0.65:
         return rgb(rng.random(), rng.uniform(0.02, 0.22), rng.uniform(0.75, 0.95))
@@ -58,7 +59,7 @@ def _pixels(size: Size, scale: float) -> tuple[int, int]:
     return max(8, round(size[0] * scale)), max(8, round(size[1] * scale))
 
 
-def _blank(size: Size, scale: float, color: Color) -> Image.Image:
+def _blank(size: Size, scale: float, color: Rgb) -> Image.Image:
     height, width = _pixels(size, scale)
     return Image.new("RGB", (width, height), color)
 
@@ -71,7 +72,7 @@ def _rough(rng: np.random.Generator, image: Image.Image, *, strength: float, oct
     return Image.fromarray(np.clip(np.asarray(image) * factor[..., None], 0, 255).astype(np.uint8))
 
 
-def _striped(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
+def _striped(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> Image.Image:
     image = _blank(size, scale, color)
     draw = ImageDraw.Draw(image)
     other = mix(shade(color, rng.choice([0.82, 1.15])), fabric(rng), rng.uniform(0, 0.35))
@@ -81,7 +82,7 @@ def _striped(rng: np.random.Generator, size: Size, scale: float, color: Color) -
     return image
 
 
-def _papered(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
+def _papered(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> Image.Image:
     """Wallpaper: one small motif repeated, every other row shifted by half."""
     side = max(6, round(rng.uniform(0.1, 0.22) * scale))
     tile = Image.new("RGB", (side, 2 * side), color)
@@ -103,7 +104,7 @@ def _papered(rng: np.random.Generator, size: Size, scale: float, color: Color) -
     return Image.fromarray(np.ascontiguousarray(np.tile(pixels, repeats)[:height, :width]))
 
 
-def _wainscot(rng: np.random.Generator, size: Size, scale: float, color: Color) -> Image.Image:
+def _wainscot(rng: np.random.Generator, size: Size, scale: float, color: Rgb) -> Image.Image:
     """Paint above, panels below."""
     image = _blank(size, scale, color)
     draw = ImageDraw.Draw(image)
@@ -137,7 +138,7 @@ def _bricks(rng: np.random.Generator, size: Size, scale: float) -> Image.Image:
 
 
 def _planks(
-    rng: np.random.Generator, size: Size, scale: float, color: Color, *, width: float, upright: bool = False
+    rng: np.random.Generator, size: Size, scale: float, color: Rgb, *, width: float, upright: bool = False
 ) -> Image.Image:
     """Boards side by side, level or upright, each of its own tone."""
     image = _blank(size, scale, shade(color, 0.6))

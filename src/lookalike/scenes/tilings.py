@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lookalike.scenes.noise import FloatArray, square_grid
-from lookalike.scenes.palettes import Color, mix, palette, shade, shuffled
+from lookalike.scenes.noise import square_grid
+from lookalike.scenes.palettes import Rgb, mix, random_palette, shade, shuffled
+from lookalike.types import FloatArray
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+_Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Tiles with two quarter rings each, turned at random, that join into winding bands: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     k = int(rng.integers(4, 8))
     width = rng.uniform(0.11, 0.19)
     x, y = square_grid(n)
@@ -36,7 +37,7 @@ def truchet(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
 
 def quarter_circles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """A grid of squares with quarter, half and full discs in flat colors: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
     k = int(rng.integers(3, 6))
@@ -48,7 +49,7 @@ def quarter_circles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _tile(draw: ImageDraw.ImageDraw, rng: np.random.Generator, box: Box, colors: list[Color]) -> None:
+def _tile(draw: ImageDraw.ImageDraw, rng: np.random.Generator, box: _Box, colors: list[Rgb]) -> None:
     left, top, right, bottom = box
     side = right - left
     draw.rectangle(box, fill=colors[0])
@@ -69,13 +70,13 @@ def _tile(draw: ImageDraw.ImageDraw, rng: np.random.Generator, box: Box, colors:
         draw.polygon([(corner_x, corner_y), (opposite[0], corner_y), (corner_x, opposite[1])], fill=colors[1])
 
 
-def _inset(box: Box, margin: float) -> Box:
+def _inset(box: _Box, margin: float) -> _Box:
     return box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin
 
 
 def stained_glass(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Cells around random points, glowing glass between dark leads: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     count = int(rng.integers(14, 42))
     seeds = rng.uniform(-1.1, 1.1, (count, 2)).astype(np.float32)
     if rng.random() < 0.4:  # rings of cells around a center: a rose window
@@ -112,7 +113,7 @@ def _two_nearest(
 
 def subdivision(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """A canvas split again and again into rectangles with heavy lines, few of them colored: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[4])
     draw = ImageDraw.Draw(image)
     line = max(2, round(n * rng.uniform(0.012, 0.03)))
@@ -125,7 +126,7 @@ def subdivision(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _split(rng: np.random.Generator, box: Box, depth: int) -> list[Box]:
+def _split(rng: np.random.Generator, box: _Box, depth: int) -> list[_Box]:
     left, top, right, bottom = box
     if depth == 0 or (depth < 3 and rng.random() < 0.25):
         return [box]
@@ -141,7 +142,7 @@ def _split(rng: np.random.Generator, box: Box, depth: int) -> list[Box]:
 
 def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """A jittered mesh of triangles colored along a random direction: (n, n, 3)."""
-    colors = palette(rng) if rng.random() < 0.5 else shuffled(rng, palette(rng))
+    colors = random_palette(rng) if rng.random() < 0.5 else shuffled(rng, random_palette(rng))
     k = int(rng.integers(4, 8))
     rows, columns = np.mgrid[0 : k + 1, 0 : k + 1].astype(np.float64)
     points = np.stack([columns, rows], axis=-1) / k
@@ -161,7 +162,7 @@ def triangles(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _between(colors: list[Color], position: float) -> Color:
+def _between(colors: list[Rgb], position: float) -> Rgb:
     """The color at a position in [0, 1] of a scale; folded back beyond its ends."""
     position = (1.0 - abs((position % 2.0) - 1.0)) * (len(colors) - 1)
     index = min(int(position), len(colors) - 2)
@@ -170,7 +171,7 @@ def _between(colors: list[Color], position: float) -> Color:
 
 def hexagons(rng: np.random.Generator, n: int) -> NDArray[np.uint8]:
     """Cubes seen from a corner, three tones each, some in other colors: (n, n, 3)."""
-    colors = palette(rng)
+    colors = random_palette(rng)
     image = Image.new("RGB", (n, n), colors[0])
     draw = ImageDraw.Draw(image)
     radius = n / rng.integers(5, 9)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, Gates, GraphSettings, NodeGraph
-from lookalike.models.backbones import LevelChoice
-from lookalike.models.backbones.levels import N_LEVELS
+from lookalike.models.backbones import N_LEVELS, LevelChoice
+from lookalike.models.borrowed import Borrowed
 from lookalike.models.saving import LoadedModel, save_folder
 from lookalike.ops.avsl import (
     Nodes,
@@ -26,7 +26,7 @@ from lookalike.ops.avsl import (
     hard_triplets,
     level_distances,
     listed_pairs,
-    map_correlation,
+    map_cosines,
     margin_loss,
     proxy_anchor_loss,
 )
@@ -103,12 +103,12 @@ class TrainableAvsl(Trainable):
         self.backbone = network.backbone
         self.projections = network.projections
         self.preprocessing, self.name, self.shortlist = preprocessing, name, shortlist
-        self._network = (network,)  # in a tuple, so that its gates are parameters of the objective only
+        self._network = Borrowed(network)  # its gates are parameters of the objective only
 
     @property
     def network(self) -> AvslNetwork:
         """The whole model, including the gates."""
-        return self._network[0]
+        return self._network.module
 
     @classmethod
     def of(
@@ -141,7 +141,7 @@ class TrainableAvsl(Trainable):
         if not self.training:
             return outputs
         with torch.no_grad():
-            return *outputs, *(map_correlation(low, high)[None] for low, high in pairwise(maps))
+            return *outputs, *(map_cosines(low, high)[None] for low, high in pairwise(maps))
 
     @torch.no_grad()
     def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:

@@ -4,15 +4,10 @@ from torch.testing import assert_close
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.images import Preprocessing
+from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.backbones.timm_heads import timm_head
 from lookalike.models.network import assemble
-from lookalike.models.poolings import (
-    AttentionPooling,
-    AveragePlusMaxPooling,
-    ClsPooling,
-    MaxPooling,
-    MeanPooling,
-)
+from lookalike.models.poolings import AveragePlusMaxPooling, MaxPooling, MeanPooling
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3}
 SMALL = {"embed_dim": 96, "depth": 2}

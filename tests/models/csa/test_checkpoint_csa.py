@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from lookalike.errors import CheckpointError
-from lookalike.models.csa.checkpoint import BUNDLED, bundled_scorer, load_scorer, save_scorer
+from lookalike.models.csa.checkpoint import CSA_MINI, bundled_scorer, load_scorer, save_scorer
 from lookalike.models.csa.network import ContextNetwork, ContextSizes
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer
 
@@ -96,5 +96,5 @@ def test_a_checkpoint_that_runs_code_is_refused_and_nothing_runs(tmp_path):
 
 
 def test_the_bundled_network_is_small_and_loads_once():
-    assert BUNDLED.stat().st_size <= 8 * 2**20
+    assert CSA_MINI.stat().st_size <= 8 * 2**20
     assert isinstance(bundled_scorer(), ExpandedScorer) and bundled_scorer() is bundled_scorer()

@@ -10,11 +10,11 @@ from lookalike.ops.avsl import (
     Nodes,
     all_pairs,
     distance_map,
+    distance_shares,
     final_distances,
     level_distances,
     listed_pairs,
     nearest_nodes,
-    node_shares,
     strongest_parents,
 )
 
@@ -124,7 +124,7 @@ def test_nearest_of_a_small_gallery_are_all_of_it(graph):
 @pytest.mark.parametrize("power", [2.0, 1.0, 3.0])
 def test_shares_of_all_nodes_sum_to_the_distance(power):
     query, match, graph = make_nodes(1), make_nodes(1, seed=1), make_graph(power=power)
-    shares = node_shares(query, match, graph)
+    shares = distance_shares(query, match, graph)
     assert_close(shares.distance, final_distances(query, match, graph)[0, 0])
     assert_close(sum(w.sum() for w in shares.weights), torch.tensor(float(D)), rtol=1e-4, atol=0)
 
@@ -138,7 +138,7 @@ def test_a_planted_difference_is_found_at_its_node_and_parent():
     links[0, torch.arange(D) != 11] = 1.0
     nothing, closed = torch.zeros(D), torch.full((D,), -9.0)
     graph = Graph((links, torch.eye(D)), (nothing,) * 3, (nothing, closed, closed))
-    shares = node_shares(query, match, graph)
+    shares = distance_shares(query, match, graph)
     assert [int(shares.of_level(level).argmax()) for level in range(1)] == [5]
     assert shares.of_level(0)[5] > 0.9 * shares.distance * 0.5
     assert float(shares.of_level(2).sum()) < 1e-6
@@ -149,7 +149,7 @@ def test_a_planted_difference_is_found_at_its_node_and_parent():
 
 @pytest.mark.parametrize("level", range(LEVELS))
 def test_what_parents_let_through_is_all_there_is(level, graph):
-    shares = node_shares(make_nodes(1), make_nodes(1, seed=1), graph)
+    shares = distance_shares(make_nodes(1), make_nodes(1, seed=1), graph)
     parents = strongest_parents(shares, graph, level=level, node=3, k=D)
     if level == LEVELS - 1:
         assert len(parents.nodes) == 0

@@ -9,12 +9,12 @@ from lookalike.ops.avsl import (
     activation_maps,
     all_pairs,
     certainty,
+    distance_shares,
     final_distances,
     level_distances,
-    map_correlation,
+    map_cosines,
     moving_average,
     node_embedding,
-    node_shares,
     proxy_anchor_loss,
     sparse_links,
 )
@@ -82,7 +82,7 @@ def test_links_and_their_moving_average_over_two_steps(golden):
         links = []
         for part in ("train0", "train1"):
             maps = maps_of(golden, part)
-            links.append(map_correlation(maps[low], maps[low + 1]))
+            links.append(map_cosines(maps[low], maps[low + 1]))
             close(links[-1], golden[f"{part}/link_{key}"])
         close(links[0], golden[f"train0/buffer_{key}"])  # the first step takes them as they are
         close(moving_average(links[0], links[1], 0.5), golden[f"train1/buffer_{key}"])
@@ -110,7 +110,7 @@ def test_the_four_distances_and_losses_of_a_training_step(golden, part):
     lambda nodes, graph: all_pairs(nodes, graph=graph, tile=4),
     lambda nodes, graph: all_pairs(nodes, nodes, graph=graph, tile=5),
     lambda nodes, graph: torch.stack([
-        torch.stack([node_shares(nodes.rows(slice(i, i + 1)), nodes.rows(slice(j, j + 1)), graph).distance
+        torch.stack([distance_shares(nodes.rows(slice(i, i + 1)), nodes.rows(slice(j, j + 1)), graph).distance
                      for j in range(9)]) for i in range(9)]),
 ], ids=["formula", "half of the tiles", "all tiles", "sum of shares"])  # fmt: skip
 def test_the_evaluation_distance(golden, compute):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.ops.avsl import activation_maps, certainty, map_correlation, node_embedding, sparse_links
+from lookalike.ops.avsl import activation_maps, certainty, map_cosines, node_embedding, sparse_links
 from lookalike.ops.pooling import average_plus_max_shares
 
 
@@ -36,7 +36,7 @@ def test_links_find_the_planted_parent():
     low[0, 2, 2:, :2] = 1.0  # covers (1, 0)
     high[0, 0, 1, 0] = 2.0
     high[0, 1, 0, 1] = 9.0
-    assert_close(map_correlation(low, high), torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+    assert_close(map_cosines(low, high), torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
 
 
 def test_sparse_links_by_hand():

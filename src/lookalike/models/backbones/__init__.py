@@ -10,9 +10,10 @@ from lookalike.models.backbones.backbone import (
     resize_backbone,
 )
 from lookalike.models.backbones.hybrid import vit_mobile_s16
-from lookalike.models.backbones.levels import LevelChoice, level_maps, level_widths
+from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
 
 __all__ = [
+    "N_LEVELS",
     "Backbone",
     "LevelChoice",
     "create_backbone",

@@ -21,9 +21,10 @@ from lookalike.errors import (
     first_line,
 )
 from lookalike.images import Preprocessing
+from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
 from lookalike.models.backbones.timm_heads import last_block_rest, timm_head
-from lookalike.models.poolings import ClsPooling
+from lookalike.models.poolings import FeaturePooling
 from lookalike.types import Features, Trace
 
 
@@ -78,7 +79,7 @@ class Backbone(nn.Module):
                 pool(self._pool_tokens(features))
         return Trace(features, tuple(calls), inputs[0] if inputs else None)
 
-    def own_pooling(self) -> tuple[nn.Module, nn.Sequential]:
+    def own_pooling(self) -> tuple[FeaturePooling, nn.Sequential]:
         """The model's own pooling and the layers after it, checked against the model itself."""
         return timm_head(self.model)
 

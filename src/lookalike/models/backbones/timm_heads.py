@@ -12,17 +12,12 @@ from timm import layers as timm_layers
 from torch import nn
 
 from lookalike.errors import UnsupportedMethodError
+from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.heads import ACTIVATIONS, Elementwise, Gated, PlainBatchNorm, Pointwise, Residual, Scale
-from lookalike.models.poolings import (
-    AttentionPooling,
-    AveragePlusMaxPooling,
-    ClsPooling,
-    MaxPooling,
-    MeanPooling,
-)
+from lookalike.models.poolings import AveragePlusMaxPooling, FeaturePooling, MaxPooling, MeanPooling
 
 
-def timm_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
+def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
     """The pooling that a timm model ends with, and the layers between it and the classifier."""
     if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)
@@ -94,7 +89,7 @@ def plain(module: nn.Module) -> nn.Module:
     raise _unknown(f"the layer {type(module).__name__}")
 
 
-def _token_head(model: Any) -> tuple[nn.Module, nn.Sequential]:
+def _token_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
     rest = nn.Sequential(plain(model.fc_norm))
     if getattr(model, "attn_pool", None) is not None:
         return _attention_pooling(model), rest
@@ -123,7 +118,7 @@ def _attention_pooling(model: Any) -> AttentionPooling:
     return AttentionPooling(pool, bool(getattr(model, "pool_include_prefix", True)), nn.Sequential(*layers))
 
 
-def _grid_pooling(pool: Any) -> nn.Module:
+def _grid_pooling(pool: Any) -> FeaturePooling:
     name = pool if isinstance(pool, str) else getattr(pool, "pool_type", None)
     match str(name).removeprefix("fast"):
         case "avg" | "":

@@ -19,15 +19,14 @@ from torch import Tensor, nn
 from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, Gates
-from lookalike.models.backbones import create_backbone, level_widths, load_weights
+from lookalike.models.backbones import N_LEVELS, create_backbone, level_widths, load_weights
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
-from lookalike.models.heads import affine
+from lookalike.models.heads import affine_layer
 from lookalike.models.saving import LoadedModel
 
 NAME = "AVSL of Zhang et al., CVPR 2022"
 EXPECTED = "files of trunk, embedder and collector with model.conv1.weight, conv1x1_0.weight, link_0to1, ..."
 
-N_LEVELS = 3
 _PARTS = ("trunk", "embedder", "collector")
 _FILES = ("models_trunk", "models_embedder", "collectors_collector")
 _WITNESSES = ("model.layer4.0.conv1.weight", "conv1x1_0.weight", "prob_coef_0")  # of each part
@@ -93,7 +92,7 @@ def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _projections(path: Path, embedder: Mapping[str, Tensor], channels: tuple[int, ...]) -> list[nn.Linear]:
     width = len(_expected(path, embedder, "conv1x1_0.bias"))
     return [
-        affine(
+        affine_layer(
             _expected(path, embedder, f"conv1x1_{i}.weight", (width, c, 1, 1)).flatten(1),
             _expected(path, embedder, f"conv1x1_{i}.bias", (width,)),
         )

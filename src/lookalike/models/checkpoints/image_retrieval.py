@@ -22,16 +22,16 @@ from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
 from lookalike.models.backbones import Backbone, create_backbone, load_weights
 from lookalike.models.checkpoints.files import Contents
-from lookalike.models.heads import L2Norm, affine
+from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 NAME = "retrieval networks of Radenović et al., TPAMI 2019"
 EXPECTED = "a mapping with meta and state_dict, features.0.weight, pool.p, whiten.weight, ..."
 
-INPUT_SIZE = (1024, 1024)
+_INPUT_SIZE = (1024, 1024)
 SCALES = (1.0, 2**-0.5, 0.5)  # of the published evaluation
 NORM_EPS = 1e-6
 _POOLINGS = {"gem": "gem", "mac": "max", "spoc": "mean", "rmac": "rmac"}
@@ -65,7 +65,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     spec, weights = _pooling(contents)
     network = assemble(backbone, spec, _head(contents), preprocessing, weights)
     if "Lw" in contents.meta:
-        logger.info("%s: the whitening in meta['Lw'], learned after training, is not applied", contents.path)
+        _logger.info("%s: the whitening in meta['Lw'], learned after training, is not applied", contents.path)
     return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
 
 
@@ -183,19 +183,19 @@ def _head(contents: Contents) -> nn.Sequential:
     if _is_regional(contents):
         layers.append(L2Norm(NORM_EPS))  # the sum over regions is normalized as well
     if "whiten.weight" in contents.tensors:
-        whitening = affine(contents.tensors["whiten.weight"], contents.tensors.get("whiten.bias"))
+        whitening = affine_layer(contents.tensors["whiten.weight"], contents.tensors.get("whiten.bias"))
         layers += [whitening, L2Norm(NORM_EPS)]
     return nn.Sequential(*layers)
 
 
 def _preprocessing(contents: Contents) -> Preprocessing:
-    standard = Preprocessing("fit", INPUT_SIZE, interpolation="lanczos")
+    standard = Preprocessing("fit", _INPUT_SIZE, interpolation="lanczos")
     try:
         mean, std = (
             tuple(float(value) for value in contents.meta.get(key, getattr(standard, key)))
             for key in ("mean", "std")
         )
-        return Preprocessing("fit", INPUT_SIZE, interpolation="lanczos", mean=mean, std=std)  # type: ignore[arg-type]
+        return Preprocessing("fit", _INPUT_SIZE, interpolation="lanczos", mean=mean, std=std)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{contents.path}: meta gives no usable mean and std: {error}") from error
 

@@ -16,14 +16,14 @@ from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
 from lookalike.models.backbones import create_backbone, load_weights
 from lookalike.models.checkpoints.files import Contents
-from lookalike.models.heads import affine
+from lookalike.models.heads import affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
 
 NAME = "ResNetV2 of Black et al., WACV 2022"
 EXPECTED = "root.conv.weight, body.block1.unit01.conv1.weight, ..."
 
-INPUT_SIZE = (256, 256)  # of the published networks; a convolutional network's file does not say it
+_INPUT_SIZE = (256, 256)  # of the published networks; a convolutional network's file does not say it
 STD_CONV_EPS = 1e-10
 _STEM_WIDTH, _STAGE_WIDTHS = 64, (256, 512, 1024, 2048)  # at width factor 1
 _ARCHITECTURES = {  # blocks a stage: timm's name, and its width factor
@@ -51,7 +51,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     architecture, options = _architecture(contents, weights)
     backbone = create_backbone(architecture, std_conv_eps=STD_CONV_EPS, **options)
     load_weights(backbone, weights)
-    preprocessing = Preprocessing("squash", INPUT_SIZE, interpolation="bilinear")
+    preprocessing = Preprocessing("squash", _INPUT_SIZE, interpolation="bilinear")
     network = assemble(backbone, {"name": "mean"}, _head(contents), preprocessing)
     return LoadedModel(network, preprocessing, contents.path.stem)
 
@@ -105,4 +105,4 @@ def _head(contents: Contents) -> nn.Sequential:
         raise CheckpointError(
             f"{contents.path}: head.conv.weight is {tuple(weight.shape)} instead of (D, C, 1, 1)"
         )
-    return nn.Sequential(affine(weight.flatten(1), bias))
+    return nn.Sequential(affine_layer(weight.flatten(1), bias))

@@ -29,14 +29,14 @@ from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
 from lookalike.models.backbones import create_backbone, load_weights
 from lookalike.models.checkpoints.files import Contents
-from lookalike.models.heads import affine
+from lookalike.models.heads import affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
 
 NAME = "vision transformers of Black et al., WACV 2022, and of the original authors"
 EXPECTED = "transformer.embeddings.patch_embeddings.weight, or embedding/kernel, ..."
 
-HEAD_WIDTH = 64  # dimensions of one attention head, where the file does not say it
+_HEAD_WIDTH = 64  # dimensions of one attention head, where the file does not say it
 _CLASSIFIERS = (1000, 21841, 21843)  # outputs of ImageNet classifiers: no embedding, left out
 
 # Layer names, lower case, "/" read as ".", in the order: torch as published, JAX.
@@ -212,12 +212,12 @@ def _n_heads(contents: Contents, width: int) -> int:
     for name, tensor in contents.tensors.items():
         if name.endswith("query/kernel") and tensor.ndim == 3:
             return int(tensor.shape[1])
-    if width % HEAD_WIDTH:
+    if width % _HEAD_WIDTH:
         raise CheckpointError(
-            f"{contents.path} has tokens of width {width}, no multiple of the {HEAD_WIDTH} dimensions that "
+            f"{contents.path} has tokens of width {width}, no multiple of the {_HEAD_WIDTH} dimensions that "
             "each attention head of this layout has"
         )
-    return width // HEAD_WIDTH
+    return width // _HEAD_WIDTH
 
 
 def _is_square(n: int) -> bool:
@@ -266,7 +266,7 @@ def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
     is_identity = weight.shape[0] == weight.shape[1] and torch.equal(weight, torch.eye(weight.shape[0]))
     if is_identity and (bias is None or not bias.any()):
         return nn.Sequential()
-    return nn.Sequential(affine(weight, bias))
+    return nn.Sequential(affine_layer(weight, bias))
 
 
 def _for_timm(tensors: Mapping[str, Tensor], sizes: _Sizes, *, with_cls: bool) -> dict[str, Tensor]:

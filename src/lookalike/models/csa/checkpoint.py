@@ -24,7 +24,7 @@ from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.csa.network import ContextNetwork, ContextSizes, usual_heads
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 
-BUNDLED = Path(__file__).parents[1] / "bundled" / "csa-mini" / "model.safetensors"
+CSA_MINI = Path(__file__).parents[1] / "bundled" / "csa-mini" / "model.safetensors"
 _DIRECT, _GATE, _METADATA = "direct", "gate.weight", "lookalike"
 _EXPECTED = "topk_proj, feature_align.layers.0 and blocks.N.{norm1,attn,norm2,mlp}"
 
@@ -67,7 +67,7 @@ def load_scorer(path: Path, *, heads: int | None = None) -> ShortlistScorer:
 @cache
 def bundled_scorer() -> ShortlistScorer:
     """The scorer that comes with the package, ``csa-mini``; one for all callers, on the CPU."""
-    return load_scorer(BUNDLED)
+    return load_scorer(CSA_MINI)
 
 
 def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> None:

@@ -1,9 +1,8 @@
-"""Where an inferred distance comes from: each node's share of it, its paths, and its cells.
+"""Attribution of an inferred distance to nodes, to paths between them, and to cells.
 
-The inference is linear in the differences once the gates are known, so it can be read backwards:
-the distance is ``sum over levels and nodes of weight * difference``, exactly. A node's weight is
-what reaches it from the top: all of it at the highest level, and below that what the nodes above
-did not believe themselves, handed down by the links.
+For given gates the inference is linear in the differences, so the distance is exactly the
+``sum over levels and nodes of weight * difference``. A node of the highest level has weight 1 times
+its gate; below that, the weight that the gates of the nodes above leave over is handed down by the links.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from lookalike.ops.avsl.graph import Graph, Nodes
 
 
 @dataclass(frozen=True)
-class NodeShares:
+class DistanceShares:
     """One pair's distance as a sum over the nodes of L levels, low to high."""
 
-    weights: tuple[Tensor, ...]  # each (D,), 0 or more; how much a node's own difference counts
+    weights: tuple[Tensor, ...]  # each (D,), 0 or more; weight of a node's own difference
     differences: tuple[Tensor, ...]  # each (D,): |a - b|^p
     handed_down: tuple[Tensor, ...]  # each (D,): weight given to the level below; zeros at the lowest
     units: tuple[tuple[Tensor, Tensor], ...]  # p-normalized nodes of both images, each (D,)
 
     def of_level(self, level: int) -> Float[Tensor, " D"]:
-        """Each node's share of the distance."""
+        """Share of each node of a level in the distance: (D,)."""
         return self.weights[level] * self.differences[level]
 
     @property
@@ -39,13 +38,13 @@ class NodeShares:
 
 @dataclass(frozen=True)
 class Parents:
-    """Which higher nodes made a lower node count."""
+    """The higher nodes through which a lower node contributes."""
 
     nodes: Int[Tensor, " K"]  # of the level above, the largest amount first
-    amounts: Float[Tensor, " K"]  # of the lower node's share of the distance that each let through
+    amounts: Float[Tensor, " K"]  # of the lower node's share of the distance that passes through each
 
 
-def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
+def distance_shares(query: Nodes, match: Nodes, graph: Graph) -> DistanceShares:
     """The shares of all nodes in the distance of one pair (both ``Nodes`` hold one image)."""
     units = [(a[0], b[0]) for a, b in zip(query.units(graph.power), match.units(graph.power), strict=True)]
     arriving = torch.ones_like(units[-1][0])
@@ -60,7 +59,7 @@ def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
         handed_down.append(arriving * (1 - gate))
         if level:
             arriving = graph.links[level - 1] @ handed_down[-1]
-    return NodeShares(
+    return DistanceShares(
         tuple(reversed(weights)),
         tuple(differences(a, b, graph.power) for a, b in units),
         tuple(reversed(handed_down)),
@@ -68,8 +67,8 @@ def node_shares(query: Nodes, match: Nodes, graph: Graph) -> NodeShares:
     )
 
 
-def strongest_parents(shares: NodeShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:
-    """The k nodes above that let most of a lower node's share through; none for the highest level.
+def strongest_parents(shares: DistanceShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:
+    """The k nodes above through which most of a lower node's share passes; none for the highest level.
 
     The amounts over all nodes above sum to the node's share of the distance.
     """
@@ -88,11 +87,11 @@ def distance_map(
     weights: Float[Tensor, " D"],
     power: float = 2.0,
 ) -> Float[Tensor, " N"]:
-    """Share of each cell of one image in a level's part of the distance; signed.
+    """Share of each cell of one image in a level's part of the distance: (N,), signed.
 
-    ``cells`` sum to the image's p-normalized nodes. As ``|d|^p = d * sign(d) |d|^(p-1)`` and
-    ``d = a - b`` is the sum over cells of what each gives to ``a``, less its N-th of ``b``, the map
-    sums to ``sum of weights * |a - b|^p``. Negative cells bring the images nearer to each other.
+    ``cells`` sum to the image's p-normalized nodes ``a``, and each takes 1/N of ``b``. As
+    ``|d|^p = d * sign(d) |d|^(p-1)`` with ``d = a - b``, the map sums to
+    ``sum of weights * |a - b|^p``. Negative cells make the images more similar.
     """
     deviation = cells - other / len(cells)  # (N, D)
     total = deviation.sum(0)

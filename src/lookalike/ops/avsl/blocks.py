@@ -1,7 +1,7 @@
-"""Inferred distances of many images in bounded memory: tiles of pairs that stay in the cache.
+"""Inferred distances of many images in bounded memory, in tiles of pairs that fit into the cache.
 
-A tile takes three buffers of ``tile² * D`` numbers whatever the number of images; what is left is
-two products with the links, which no rewriting avoids where each pair has gates of its own.
+A tile takes three buffers of ``tile² * D`` numbers, whatever the number of images. The cost is that
+of the two products with the links, which are different for each pair because of its gates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TILE = 32  # images a side: tile² x 512 numbers are 2 MiB
 def all_pairs(
     query: Nodes, gallery: Nodes | None = None, *, graph: Graph, tile: int = TILE
 ) -> Float[Tensor, "Q G"]:
-    """``final_distances`` without gradients; of the queries among themselves where no gallery is given.
+    """``final_distances`` without gradients: (Q, G); without a gallery, of the queries among themselves.
 
     Among themselves each pair is computed once. Memory beside the inputs is that of the result.
     """
@@ -60,7 +60,7 @@ def nearest_nodes(
 def listed_pairs(
     query: Nodes, gallery: Nodes, rows: Int[Tensor, "Q K"], *, graph: Graph
 ) -> Float[Tensor, "Q K"]:
-    """The distance of each query to its own K rows of the gallery, as after a search by embedding."""
+    """Distance of each query to its own K rows of the gallery, as after a search by embedding."""
     tiles = _Tiles(query, gallery, graph, 1)
     of_queries = [tiles(slice(i, i + 1), of_query) for i, of_query in enumerate(rows)]
     return torch.cat(of_queries) if of_queries else query.embeddings[0].new_empty(0, rows.shape[1])
@@ -71,7 +71,7 @@ def _row(tiles: _Tiles, row: int, n_columns: int) -> Iterator[Tensor]:
 
 
 class _Tiles:
-    """Distances between some rows of the queries and some of the gallery, in buffers used again."""
+    """Distances between rows of the queries and rows of the gallery, in reused buffers."""
 
     def __init__(self, query: Nodes, gallery: Nodes, graph: Graph, size: int) -> None:
         self.graph, self.size = graph, size
@@ -83,7 +83,7 @@ class _Tiles:
         self._buffers = [self._a[0].new_empty(0) for _ in range(3)]
 
     def between(self, row: int, column: int) -> Float[Tensor, "q g"]:
-        """The distances of the tile that begins there."""
+        """The distances of the tile that begins at this row and column."""
         return self(slice(row, row + self.size), slice(column, column + self.size))
 
     def __call__(self, rows: slice, columns: slice | Int[Tensor, " K"]) -> Float[Tensor, "q g"]:

@@ -1,6 +1,6 @@
 """Distances between images by their nodes: at each level, and inferred through the graph.
 
-Written as in the paper and differentiable, for training and as the reference; ``blocks`` computes
+These follow the paper and are differentiable, for training and as the reference; ``blocks`` computes
 the same for many images in bounded memory.
 """
 
@@ -28,7 +28,7 @@ def level_distances(
 def final_distances(query: Nodes, gallery: Nodes, graph: Graph) -> Float[Tensor, "Q G"]:
     """The distance that the graph infers from the lowest to the highest level, 0 or more.
 
-    The differences are detached, as published: this distance teaches the gates and nothing else.
+    The differences are detached, as published: this distance trains the gates only.
     """
     inferred: Tensor | None = None
     units = zip(query.units(graph.power), gallery.units(graph.power), strict=True)

@@ -31,7 +31,7 @@ class Nodes:
 
     @classmethod
     def joined(cls, parts: Sequence[Nodes]) -> Nodes:
-        """All images of several, one after the other."""
+        """The images of several ``Nodes``, one after the other."""
         return cls(
             tuple(torch.cat(level) for level in zip(*(part.embeddings for part in parts), strict=True)),
             tuple(torch.cat(level) for level in zip(*(part.certainties for part in parts), strict=True)),
@@ -40,11 +40,11 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Graph:
-    """How differences at L levels become one distance.
+    """Parameters that turn differences at L levels into one distance.
 
-    A node of level l believes its own difference with probability
-    ``sigmoid(sharpness * (certainty_a * certainty_b * coefficient + bias))`` and else what the
-    nodes below say, weighted by ``links`` (section 3.3).
+    A node of level l takes its own difference with probability
+    ``sigmoid(sharpness * (certainty_a * certainty_b * coefficient + bias))`` and otherwise that of
+    the nodes below, weighted by ``links`` (section 3.3).
     """
 
     links: tuple[Tensor, ...]  # L - 1 matrices (D_low, D_high), none negative, columns sum to 1
@@ -56,15 +56,15 @@ class Graph:
     def gates(
         self, level: int, a: Float[Tensor, "... D"], b: Float[Tensor, "... D"]
     ) -> Float[Tensor, "... D"]:
-        """The probability that nodes of a level are believed, from certainties of both images."""
+        """Probability with which each node of a level takes its own difference, from both certainties."""
         trust = a * b * self.coefficients[level] + self.biases[level]
         return torch.sigmoid(self.sharpness * trust)
 
 
 def sparse_links(correlation: Float[Tensor, "D E"], top_k: int) -> Float[Tensor, "D E"]:
-    """The strongest ``top_k`` lower nodes of each higher one, scaled so that each column sums to 1.
+    """Links to the ``top_k`` most correlated lower nodes of each higher one; columns sum to 1.
 
-    Negative correlations count as none; what ties with the last is kept too, as published.
+    Negative correlations count as zero; ties with the weakest are kept too, as published.
     """
     positive = correlation.relu()
     top_k = min(top_k, positive.shape[0])
@@ -76,5 +76,5 @@ def sparse_links(correlation: Float[Tensor, "D E"], top_k: int) -> Float[Tensor,
 def moving_average(
     buffer: Float[Tensor, "D E"], new: Float[Tensor, "D E"], momentum: float
 ) -> Float[Tensor, "D E"]:
-    """``momentum`` of the old links and the rest of the new ones."""
+    """``momentum * buffer + (1 - momentum) * new``."""
     return momentum * buffer + (1 - momentum) * new

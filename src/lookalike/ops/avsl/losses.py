@@ -1,4 +1,4 @@
-"""Losses on distances, as AVSL is trained with: Proxy-Anchor and the margin loss."""
+"""Losses on distances with which AVSL is trained: Proxy-Anchor and the margin loss."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def hard_triplets(
     cutoff: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "T 3"]:
-    """For each image with another of its class: itself, one of those at random, and the nearest
-    other-class image that is not nearer than ``cutoff``.
+    """Indices of anchor, positive and negative: (T, 3). The positive is a random image of the anchor's
+    class, the negative the nearest image of another class that is at least ``cutoff`` away.
 
     Where some are nearer the first of them is taken; the cutoff is at most the largest distance
-    within a class. Images without another of their class, or of another class, have no triplet.
+    within a class. Images that lack a positive or a negative have no triplet.
     """
     same = labels[:, None] == labels
     limit = min(cutoff, float(distances.detach()[same].max()))

@@ -1,4 +1,4 @@
-"""What one feature level says of an image: D nodes, where each looks, and how sure it is."""
+"""Nodes of one feature level: their embeddings, activation maps and certainties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Maps = Float[Tensor, "B D h w"]
 def node_embedding(
     features: Float[Tensor, "B C h w"], weight: Float[Tensor, "D C"], bias: Float[Tensor, " D"]
 ) -> Float[Tensor, "B D"]:
-    """Average plus max pooling, then a 1 × 1 convolution: the nodes of a level (section 3.2)."""
+    """Nodes of a level: mean plus max pooling, then a 1 × 1 convolution (section 3.2)."""
     pooled = features.mean((2, 3)) + features.amax((2, 3))  # (B, C)
     return F.linear(pooled, weight, bias)
 
@@ -21,7 +21,7 @@ def node_embedding(
 def activation_maps(
     features: Float[Tensor, "B C h w"], weight: Float[Tensor, "D C"], bias: Float[Tensor, " D"]
 ) -> Maps:
-    """Where each node looks: maps whose mean over the cells is the node's embedding.
+    """Activation maps of the nodes, whose mean over the cells is the node's embedding.
 
     Max pooling is made linear by giving the maximum, times the number of cells, to its cell,
     equally over ties (the published code gives all to the first of them).
@@ -35,17 +35,17 @@ def activation_maps(
 
 
 def certainty(maps: Maps) -> Float[Tensor, "B D"]:
-    """How unevenly a node looks: standard deviation of its map scaled to sum to one; 0 or more.
+    """Certainty of each node: standard deviation of its map scaled to sum to one; 0 or more.
 
-    Each row of the map is counted from its own minimum, as in the published code: the minimum is
-    taken over the width alone. A map of one cell is certain of nothing.
+    As in the published code the minimum that is subtracted first is taken over the width alone, row
+    by row. A map of one cell has certainty 0.
     """
     raised = (maps - maps.amin(3, keepdim=True)).flatten(2)  # (B, D, N), none below zero
     spread = raised.std(2, correction=min(1, raised.shape[2] - 1))
     return spread / raised.sum(2).clamp(min=1e-12)
 
 
-def map_correlation(low: Float[Tensor, "B D h w"], high: Float[Tensor, "B E i j"]) -> Float[Tensor, "D E"]:
+def map_cosines(low: Float[Tensor, "B D h w"], high: Float[Tensor, "B E i j"]) -> Float[Tensor, "D E"]:
     """Cosine between the maps of lower and higher nodes, averaged over images; in [-1, 1].
 
     The lower maps are averaged down to the grid of the higher ones.

@@ -1,4 +1,4 @@
-"""Re-ranking as mathematics: new scores for a shortlist from the embeddings alone.
+"""Re-ranking methods: new scores for a shortlist from the embeddings alone.
 
 The graph methods take one query with its K candidates, so memory is bounded by K x K.
 """

@@ -1,4 +1,4 @@
-"""Diffusion: similarity flows from the query along a graph of neighbors, to what lies behind them.
+"""Diffusion of similarity from the query along a graph of neighbors.
 
 Iscen, Tolias, Avrithis, Furon, Chum, *Efficient diffusion on region manifolds*, CVPR 2017, after
 Donoser and Bischof, *Diffusion processes for retrieval revisited*, CVPR 2013; truncated to the
@@ -15,7 +15,7 @@ from lookalike.ops.neighbors import largest_k
 
 
 def diffuse(graph: Float[Tensor, "K K"], seeds: Float[Tensor, " K"], *, alpha: float) -> Float[Tensor, " K"]:
-    """The state where flow along the graph and the query's own similarities balance.
+    """Stationary scores of diffusion from the query's seeds along the graph: (K,).
 
     Solves ``(I - alpha S) f = (1 - alpha) y`` (equation 5), with 0 <= alpha < 1. The eigenvalues of S
     are at most one, so the system is positive definite and Cholesky's factorization is exact.
@@ -51,9 +51,9 @@ def query_seeds(cosines: Float[Tensor, " K"], *, n: int, power: float) -> Float[
 def diffusion_removals(
     graph: Float[Tensor, "K K"], seeds: Float[Tensor, " K"], *, alpha: float
 ) -> Float[Tensor, "K K"]:
-    """What candidate i (row) owes to candidate j (column): all flow that passes through j.
+    """Influence of candidate j (column) on the score of candidate i (row): the flow through j.
 
-    It is ``f_i`` less what it would be were j taken out of the graph, degrees kept: with the inverse
+    It is ``f_i`` less its value with j removed from the graph, degrees kept: with the inverse
     R of the system, ``R_ij f_j / R_jj`` by the formula for the inverse of a bordered matrix.
     """
     inverse = torch.linalg.inv(_system(graph, alpha))

@@ -9,17 +9,17 @@ from torch.nn import functional as F
 
 from lookalike.ops.neighbors import nearest
 
-BLOCK = 256  # items augmented at once: their neighbors' vectors are the memory that is needed
+BLOCK = 256  # items augmented at once; bounds the memory for their neighbors' vectors
 
 
 def expand(
     vectors: Float[Tensor, "B D"], neighbors: Float[Tensor, "B n D"], alpha: float
 ) -> Float[Tensor, "B D"]:
-    """Unit sum of each vector, with weight 1, and its neighbors, with weight ``cosine ** alpha``.
+    """Normalized sum of each vector, weight 1, and its neighbors, weight ``cosine ** alpha``: (B, D).
 
     Alpha query expansion, Radenović, Tolias, Chum, *Fine-tuning CNN image retrieval with no human
     annotation*, TPAMI 2019, section 3.4; alpha 0 is average query expansion. All are unit vectors;
-    a neighbor with a cosine of zero or less lends nothing.
+    a neighbor with a cosine of zero or less has weight 0.
 
     >>> expand(torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8]]]), alpha=1.0)
     tensor([[0.9430, 0.3328]])
@@ -30,7 +30,7 @@ def expand(
 def expand_without_each(
     vector: Float[Tensor, " D"], neighbors: Float[Tensor, "n D"], alpha: float
 ) -> Float[Tensor, "n D"]:
-    """The expanded vector as it would be without neighbor i: row i."""
+    """The expanded vector without neighbor i, in row i."""
     parts = _parts(vector[None], neighbors[None], alpha)[0]
     return F.normalize(parts.sum(0) - parts[1:], dim=1)
 
@@ -58,7 +58,7 @@ def other_neighbors(
     n = min(n, len(gallery) - 1)
     found = nearest(gallery[rows], gallery, n + 1)[1]  # (R, n + 1)
     itself = found == rows[:, None]
-    itself[:, -1] |= ~itself.any(1)  # crowded out by more than n duplicates: drop the last instead
+    itself[:, -1] |= ~itself.any(1)  # more than n duplicates rank before it: drop the last instead
     return found[~itself].reshape(len(rows), n)
 
 

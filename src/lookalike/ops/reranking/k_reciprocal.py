@@ -1,4 +1,4 @@
-"""k-reciprocal encoding: items are alike that have the same mutual neighbors.
+"""k-reciprocal encoding: similarity of items by their mutual neighbors.
 
 Zhong, Zheng, Cao, Li, *Re-ranking person re-identification with k-reciprocal encoding*, CVPR
 2017. Node 0 is the query, nodes 1 to K its shortlist, in any order.
@@ -16,9 +16,13 @@ from lookalike.ops.neighbors import largest_k
 def k_reciprocal_scores(
     query: Float[Tensor, " D"], candidates: Float[Tensor, "K D"], *, k1: int, k2: int, mix: float
 ) -> Float[Tensor, " K"]:
-    """One minus the published distance: ``(1 - mix) * Jaccard similarity + mix * (1 - distance)``.
+    """One minus the published distance: ``(1 - mix) * Jaccard similarity + mix * (1 - distance)``: (K,).
 
-    ``mix`` is the paper's lambda (equation 12). All vectors are unit vectors.
+    ``mix`` in [0, 1] is the paper's lambda (equation 12). All vectors are unit vectors.
+
+    >>> query, candidates = torch.tensor([1.0, 0.0]), torch.tensor([[0.8, 0.6], [0.0, 1.0]])
+    >>> k_reciprocal_scores(query, candidates, k1=1, k2=1, mix=0.3).argsort(descending=True)
+    tensor([0, 1])
     """
     distances = node_distances(query, candidates)
     encoding = k_reciprocal_encoding(distances, k1=k1, k2=k2)
@@ -30,7 +34,7 @@ def k_reciprocal_scores(
 def node_distances(query: Float[Tensor, " D"], candidates: Float[Tensor, "K D"]) -> Float[Tensor, "N N"]:
     """Squared Euclidean distances of all nodes, each row divided by its largest, in [0, 1].
 
-    The division is the authors' code's: it makes the mix one of two numbers in [0, 1].
+    Dividing follows the authors' code; both terms of the mix are then in [0, 1].
     """
     nodes = torch.cat([query[None], candidates])  # (N, D)
     distances = (2 - 2 * nodes @ nodes.T).clamp(min=0).fill_diagonal_(0)
@@ -62,9 +66,9 @@ def k_reciprocal_encoding(distances: Float[Tensor, "N N"], *, k1: int, k2: int) 
 
 
 def k_reciprocal_removals(encoding: Float[Tensor, "N N"], node: int) -> Float[Tensor, " N"]:
-    """How much each node raises the Jaccard similarity of the query with one node; signed.
+    """Influence of each node on the Jaccard similarity of the query with one node: (N,), signed.
 
-    The similarity less what it would be without the term of node j: positive where both have j
+    The similarity less its value without the term of node j: positive where both have j
     among their neighbors, negative where only one has.
     """
     low, high = (f(encoding[0], encoding[node]) for f in (torch.minimum, torch.maximum))
@@ -78,7 +82,7 @@ def _self_first_ranks(distances: Float[Tensor, "N N"], k: int) -> Int[Tensor, "N
 
 
 def _mutual(ranks: Int[Tensor, "N k"], n_nodes: int) -> tuple[Int[Tensor, "N k"], Bool[Tensor, "N k"]]:
-    """The neighbors, and which of them have the node among theirs."""
+    """The neighbors, and whether each has the node among its own neighbors."""
     is_near = _as_sets(ranks, torch.ones_like(ranks, dtype=torch.bool), n_nodes)
     return ranks, is_near.T.gather(1, ranks)
 
