@@ -1,15 +1,15 @@
-"""Which architectures explain themselves? Grid, pooling, completeness and time of each.
+"""Methods that explain 26 architectures: grid, pooling, completeness and time of each.
 
     uv run python benchmarks/architectures.py > docs/architectures.md
 
-Weights are random: what is tested is whether shares sum to the embedding that timm itself gives.
+Weights are random: the test is whether shares sum to the embedding that timm computes.
 """
 
 from __future__ import annotations
 
 import warnings
 
-from environment import describe_run
+from environment import describe_run, parser_of
 
 from lookalike.errors import LookalikeError
 from lookalike.explainers.capabilities import Survey, survey
@@ -60,6 +60,7 @@ def row(architecture: str, result: Survey, pooling: str) -> str:
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     warnings.simplefilter("ignore")  # timm's notes on resampling positions
     print("# Architectures and the methods that explain them\n")
     print(
@@ -68,12 +69,14 @@ def main() -> None:
     print(
         "of shares and residual misses timm's own embedding, relative to its length, in fp32. *Residual* is"
     )
-    print("the part of a pair's similarity that no uri accounts for: zero but for CLS tokens. *Time* is one")
+    print(
+        "the part of a pair's similarity that no cell accounts for: zero except for CLS tokens. *Time* is one"
+    )
     print("pair by `shares`.\n")
     print(
-        "A uri of a convolutional grid is drawn on its own cell. Where stride-2 layers pad on both sides\n"
-        "(ResNet, MobileNetV3), what it sees lies up to half a cell further up and left, as in the\n"
-        "published codes; layers that pad as TensorFlow does, ConvNeXt and transformers see it.\n"
+        "A cell of a convolutional grid is drawn on its own area. Where stride-2 layers pad on both sides\n"
+        "(ResNet, MobileNetV3), the area it sees lies up to half a cell further up and left, as in the\n"
+        "published codes. Layers that pad as TensorFlow does, ConvNeXt and transformers see the area drawn.\n"
     )
     print(f"{describe_run()}\n")
     print("| architecture | input | pooling | grid | completeness error | residual | time | methods |")

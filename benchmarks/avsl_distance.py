@@ -1,12 +1,12 @@
-"""How fast, and in how much memory, are all pairs compared by AVSL's inferred distance?
+"""Speed and memory of AVSL's inferred distance between all pairs.
 
     uv run python benchmarks/avsl_distance.py
     uv run python benchmarks/avsl_distance.py --threads 1 --direct-rows 300     # on a busy machine
 
-Three levels of 512 nodes, 128 links a node, made-up numbers: the cost does not depend on them. The
+Three levels of 512 nodes, 128 links a node, random numbers: the cost does not depend on them. The
 direct side is the formula written with broadcasting, in blocks of query rows; with --direct-rows it
 computes only the first of them, and its time is scaled to all. Each side runs in a process of its
-own, so that the largest resident memory is its own; CPU seconds are what a busy machine can't distort.
+own, so that its peak memory is its own; CPU seconds are not distorted by a busy machine.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import time
 from collections.abc import Callable
 
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of
 
 from lookalike.ops.avsl import Graph, Nodes, all_pairs, nearest_nodes, sparse_links
 
 WIDTH, LEVELS, LINKS = 512, 3, 128
 DIRECT_BLOCK = 30  # query rows a block; the published evaluation cuts 2,933 images into 101 blocks
-COMPARED = 60  # rows whose distances are held against each other
+COMPARED = 60  # rows whose distances are compared
 
 
-def made_up(n: int) -> tuple[Nodes, Graph]:
+def random_nodes(n: int) -> tuple[Nodes, Graph]:
     generator = torch.Generator().manual_seed(0)
 
     def numbers(*shape: int) -> torch.Tensor:
@@ -45,7 +45,7 @@ def made_up(n: int) -> tuple[Nodes, Graph]:
 
 @torch.inference_mode()
 def direct(query: Nodes, gallery: Nodes, graph: Graph) -> torch.Tensor:
-    """The formula, one broadcast after the other, in blocks of query rows."""
+    """Distances (Q, G) by the formula, written with broadcasting, in blocks of query rows."""
     blocks = []
     for start in range(0, len(query), DIRECT_BLOCK):
         some, inferred = query.rows(slice(start, start + DIRECT_BLOCK)), torch.empty(0)
@@ -64,11 +64,11 @@ def direct(query: Nodes, gallery: Nodes, graph: Graph) -> torch.Tensor:
     return torch.cat(blocks)
 
 
-def measured(run: Callable[[], torch.Tensor]) -> dict[str, float]:
-    """Seconds, CPU seconds and mebibytes that a run adds to what its inputs take."""
+def measured(work: Callable[[], torch.Tensor]) -> dict[str, float]:
+    """Seconds, CPU seconds, and mebibytes beyond those of the inputs, of one call."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, cpu = time.perf_counter(), time.process_time()
-    run()
+    work()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "cpu": cpu_seconds, "mib": (peak - before) / 1024, "peak": peak / 1024}
@@ -76,7 +76,7 @@ def measured(run: Callable[[], torch.Tensor]) -> dict[str, float]:
 
 def side(name: str, n: int, rows: int) -> dict[str, float]:
     """One measurement, in this process."""
-    nodes, graph = made_up(n)
+    nodes, graph = random_nodes(n)
     first = nodes.rows(slice(0, rows))
     all_pairs(nodes.rows(slice(0, 32)), graph=graph)  # warm up
     match name:
@@ -91,8 +91,8 @@ def side(name: str, n: int, rows: int) -> dict[str, float]:
             return {"difference": float((ours - theirs).abs().max()), "largest": float(theirs.max())}
 
 
-def apart(name: str, n: int, threads: int, rows: int = COMPARED) -> dict[str, float]:
-    """The same in a process of its own."""
+def in_own_process(name: str, n: int, threads: int, rows: int = COMPARED) -> dict[str, float]:
+    """One measurement, in a process of its own."""
     command = [sys.executable, __file__, "--side", name, "--images", str(n), "--rows", str(rows),
                "--threads", str(threads)]  # fmt: skip
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -104,7 +104,7 @@ def report(n: int, direct_rows: int, threads: int, sop: int) -> None:
     torch.set_num_threads(threads)
     print(describe_run())
     rows = direct_rows or n
-    found = apart("direct", n, threads, rows)
+    found = in_own_process("direct", n, threads, rows)
     scale = n / rows
     print(f"\nAll pairs of {n:,} images, {LEVELS} levels of {WIDTH} nodes, {LINKS} links a node\n")
     print("| | seconds | CPU seconds | memory beside the inputs |\n|---|---|---|---|")
@@ -114,9 +114,9 @@ def report(n: int, direct_rows: int, threads: int, sop: int) -> None:
         f"| {found['cpu'] * scale:.0f} | {found['mib']:.0f} MiB |",
         flush=True,
     )
-    ours = apart("ours", n, threads)
+    ours = in_own_process("ours", n, threads)
     print(f"| ours | {ours['seconds']:.0f} | {ours['cpu']:.0f} | {ours['mib']:.0f} MiB |", flush=True)
-    difference = apart("difference", n, threads)
+    difference = in_own_process("difference", n, threads)
     print(
         f"\nRatio of seconds {found['seconds'] * scale / ours['seconds']:.1f}, of CPU seconds "
         f"{found['cpu'] * scale / ours['cpu']:.1f}; largest difference {difference['difference']:.1e} at "
@@ -125,10 +125,10 @@ def report(n: int, direct_rows: int, threads: int, sop: int) -> None:
     )
     print("\n| images | CPU seconds | memory beside the inputs |\n|---|---|---|")
     for smaller in (n // 8, n // 4, n // 2):
-        found = apart("ours", smaller, threads)
+        found = in_own_process("ours", smaller, threads)
         print(f"| {smaller:,} | {found['cpu']:.1f} | {found['mib']:.0f} MiB |", flush=True)
     if sop:
-        found = apart("nearest", sop, threads, rows=16)
+        found = in_own_process("nearest", sop, threads, rows=16)
         print(
             f"\nThe 10 nearest of {sop:,} images without the whole matrix: {found['cpu'] / 16:.2f} "
             f"CPU seconds a query, {found['peak'] / 1024:.1f} GiB resident in all, images included"
@@ -136,9 +136,7 @@ def report(n: int, direct_rows: int, threads: int, sop: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=2933)
     parser.add_argument("--direct-rows", type=int, default=0, help="query rows of the direct side; 0: all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -1,4 +1,4 @@
-"""csa-mini on sets and embeddings that it never saw, beside the other re-rankers.
+"""Comparison of csa-mini with the other re-rankers, on sets and embeddings that it never saw.
 
     uv run python benchmarks/csa.py [--images 480] [--without shares] [--cache FOLDER] [--json FILE]
 
@@ -12,7 +12,6 @@ set and embedding that a method made worse by more than the interval.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from environment import describe_run
+from environment import add_shared, describe_run, parser_of
 from rerank import SETS, Task, half_interval, load_task, precisions
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -36,7 +35,7 @@ UNSEEN = ("imagenet-gem-256", "inat-birds", "osnet")
 
 @dataclass(frozen=True)
 class Result:
-    """What one method did to one set in one embedding."""
+    """Effect of one method on one set in one embedding."""
 
     set: str
     embedding: str
@@ -78,7 +77,7 @@ def mobilenet(file: Path, side: int, pooling: str) -> Embedder:
 def embedded(
     embedder: Callable[[], Any], name: str, task: Task, folder: Path | None
 ) -> tuple[Tensor, Tensor]:
-    """Embeddings of queries and gallery, kept in a folder if there is one."""
+    """Embeddings of queries and gallery, cached in a folder if one is given."""
     file = (
         None
         if folder is None
@@ -115,7 +114,7 @@ def results(
 
 
 def print_rows(found: list[Result]) -> None:
-    """The rows of one set in one embedding."""
+    """Print the rows of one set in one embedding."""
     for i, r in enumerate(found):
         start = (
             f"| {r.set} | {r.embedding} | {r.map_before:.1%} / {r.recall_before:.1%}" if not i else "| | | "
@@ -142,12 +141,9 @@ def print_means(found: list[Result], embeddings: tuple[str, ...], title: str) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    shared = Path(__file__).parents[2] / "shared"
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=480, help="about as many of each set")
-    parser.add_argument("--shared", type=Path, default=shared)
+    add_shared(parser)
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings")
     parser.add_argument("--without", action="append", default=[], help="a method to leave out")
     parser.add_argument("--embedding", action="append", help="one instead of all; may be given several times")

@@ -1,4 +1,4 @@
-"""The metrics of benchmarks/csa.py as one table, a row for each set and embedding.
+"""Metrics of benchmarks/csa.py as one table, a row for each set and embedding.
 
 uv run python benchmarks/csa_table.py [recipes/csa-mini/metrics.json]
 """
@@ -6,15 +6,18 @@ uv run python benchmarks/csa_table.py [recipes/csa-mini/metrics.json]
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+
+from environment import parser_of
 
 METRICS = Path(__file__).parents[1] / "recipes/csa-mini/metrics.json"
 METHODS = ("csa", "k-reciprocal", "dba+aqe", "dba", "diffusion", "aqe", "shares")
 
 
 def main() -> None:
-    results = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else METRICS).read_text())
+    parser = parser_of(__doc__)
+    parser.add_argument("file", type=Path, nargs="?", default=METRICS)
+    results = json.loads(parser.parse_args().file.read_text())
     found = {(r["set"], r["embedding"], r["method"]): r for r in results}
     print(f"| set | embedding | mAP | {' | '.join(METHODS)} | Recall@1 with csa |")
     print("|" + "---|" * (len(METHODS) + 4))

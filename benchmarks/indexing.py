@@ -1,26 +1,24 @@
-"""How fast is indexing? Against the bare model on tensors in memory, and against a plain loop.
+"""Speed of indexing, against the bare model on tensors in memory and against a plain loop.
 
     uv run python benchmarks/indexing.py [--images 128] [--rounds 3] [--workers N] [--shared ../shared]
 
 Data: ../shared/data/photos where it is there, and generated JPEGs of 2 megapixels. Indexing is
 ``Gallery.add`` into a new gallery on disk, everything included; the plain loop opens, resizes, normalizes
-and embeds one picture at a time with Pillow and torch. All sides run in this process, alternately. What
-bounds indexing follows from the two costs that it can't avoid, decoding and the model, on these cores.
+and embeds one picture at a time with Pillow and torch. All sides run in this process, alternately. The
+bound on indexing follows from its two unavoidable costs, decoding and the model, on these cores.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import add_shared, describe_run, parser_of, seconds
 from PIL import Image
 
 from lookalike import Embedder, Gallery, scenes
@@ -70,12 +68,6 @@ def decode(files: list[Path], embedder: Embedder) -> None:
         decode_file(str(file), embedder.preprocessing)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def compare(files: list[Path], embedder: Embedder, rounds: int, workers: int | None) -> dict:
     pixels = [embedder.read(file).pixels for file in files]
     batches = [embedder._to_tensor(np.stack(pixels[i : i + BATCH])) for i in range(0, len(pixels), BATCH)]
@@ -105,13 +97,13 @@ def compare(files: list[Path], embedder: Embedder, rounds: int, workers: int | N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding processes; default: as Gallery.add"
     )
-    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
+    add_shared(parser)
     options = parser.parse_args()
     embedder = Embedder.load("mini")
     results: dict = {

@@ -1,33 +1,30 @@
-"""Museum paintings found by photographs of them: whole, by a box, and with each re-ranker.
+"""Museum paintings searched by photographs of them: whole, by a box, and with each re-ranker.
 
     uv run python benchmarks/paintings.py [--model mini --model FOLDER] [--shared ../shared]
 
-287 pictures; 30 plain photographs (qsd1) and 30 on a wall (qsd2), these also asked by the box of their
-mask. Printed: Recall@1 and Recall@5 in per cent, the share of queries with a right picture there.
+287 pictures; queries are 30 plain photographs (qsd1) and 30 on a wall (qsd2), the latter also by the box
+of their mask. Prints Recall@1 and Recall@5 in percent: queries with a relevant picture among the first.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
-from environment import describe_run
+from environment import add_shared, box_of_mask, describe_run, parser_of
 from PIL import Image
 
 from lookalike import Gallery
-from lookalike.gallery.regions import Box
 
 K = 5
 RERANKERS = (None, "aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares", "csa")
 
 
-def box_of_mask(path: Path) -> Box:
-    """Left, top, right, bottom of what the mask shows."""
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file as a boolean array (H, W)."""
     with Image.open(path) as mask:
-        y, x = np.nonzero(np.array(mask.convert("L")) > 127)
-    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+        return np.array(mask.convert("L")) > 127
 
 
 def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
@@ -37,7 +34,7 @@ def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
     for name, by_box in (("qsd1", False), ("qsd2", False), ("qsd2", True)):
         right = []
         for query in sorted(q for q in relevant if q.startswith(name)):
-            box = box_of_mask(folder / "masks" / f"{Path(query).stem}.png") if by_box else None
+            box = box_of_mask(read_mask(folder / "masks" / f"{Path(query).stem}.png")) if by_box else None
             hits = gallery.search(folder / "queries" / query, k=K, box=box, rerank=rerank)
             right.append([hit.path.name in relevant[query] for hit in hits])
         found = np.array(right)
@@ -46,11 +43,9 @@ def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--model", action="append", help="may be given several times; default mini")
-    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
+    add_shared(parser)
     options = parser.parse_args()
     folder = options.shared / "data" / "paintings"
     print(describe_run())

@@ -1,4 +1,4 @@
-"""How fast are maps? Ours against the published double loop, and rollout with and without N x N products.
+"""Speed of maps against the published double loop, and of rollout with and without N x N products.
 
     uv run python benchmarks/pair_maps.py
 
@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of
 
 from lookalike.ops.attribution import pair_maps, similarity_maps
 from lookalike.ops.rollout import attention_rollout, roll_out
 
 
 def double_loop(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """WACV 2019, mean pooling: the sum over channels for every pair of uris, summed either way."""
+    """Maps of WACV 2019 for mean pooling: products of all pairs of cells, summed over either image."""
     norm = np.linalg.norm(a.mean(0)) * np.linalg.norm(b.mean(0)) * len(a) * len(b)
     products = np.zeros((len(a), len(b)))
     for i in range(len(a)):
@@ -33,18 +33,18 @@ def medians(first: Callable[[], object], second: Callable[[], object], repeats: 
     """Median seconds of two functions, measured alternately, each over at least 10 ms of calls."""
     counts = [calls_in_10_ms(function) for function in (first, second)]
     times = [
-        [seconds(function, count) for function, count in zip((first, second), counts, strict=True)]
+        [mean_seconds(function, count) for function, count in zip((first, second), counts, strict=True)]
         for _ in range(repeats)
     ]
     return tuple(np.median(times, axis=0))  # type: ignore[return-value]
 
 
 def calls_in_10_ms(function: Callable[[], object]) -> int:
-    """How many calls take about 10 ms, at least one; warms up as well."""
-    return max(1, round(0.01 / min(seconds(function, 1) for _ in range(3))))
+    """Number of calls that take about 10 ms, at least one. The calls also warm up."""
+    return max(1, round(0.01 / min(mean_seconds(function, 1) for _ in range(3))))
 
 
-def seconds(function: Callable[[], object], count: int) -> float:
+def mean_seconds(function: Callable[[], object], count: int) -> float:
     """Mean time of a call."""
     start = time.perf_counter()
     for _ in range(count):
@@ -58,13 +58,13 @@ def report_pairs(rng: np.random.Generator) -> None:
         a, b = rng.random((2, h * w, channels), dtype=np.float32)
         tensors = torch.from_numpy(a), torch.from_numpy(b)
         slow, fast = medians(lambda: double_loop(a, b), lambda: pair_maps(*tensors), repeats)  # noqa: B023
-        apart = max(
+        difference = max(
             float(np.abs(theirs - mine.numpy()).max() / np.abs(theirs).max())
             for theirs, mine in zip(double_loop(a, b), pair_maps(*tensors), strict=True)
         )
         print(
             f"| {h} x {w} x {channels} | {slow * 1e3:.1f} ms | {fast * 1e3:.3f} ms | {slow / fast:.0f} x "
-            f"| {apart:.0e} |"
+            f"| {difference:.0e} |"
         )
 
 
@@ -96,11 +96,14 @@ def report_rollout(rng: np.random.Generator) -> None:
             lambda: roll_out(values, attentions),  # noqa: B023
             repeats,
         )
-        apart = float((attention_rollout(attentions) @ values - roll_out(values, attentions)).abs().max())
-        print(f"| {n} | {slow * 1e3:.1f} ms | {fast * 1e3:.1f} ms | {slow / fast:.1f} x | {apart:.0e} |")
+        difference = float(
+            (attention_rollout(attentions) @ values - roll_out(values, attentions)).abs().max()
+        )
+        print(f"| {n} | {slow * 1e3:.1f} ms | {fast * 1e3:.1f} ms | {slow / fast:.1f} x | {difference:.0e} |")
 
 
 def main() -> None:
+    parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     print(describe_run())

@@ -1,27 +1,21 @@
-"""Does asking about a part help? Generated rooms that share a painting; for photographs see paintings.py.
+"""Search by a region against search by the whole, on generated rooms that share a painting.
 
     uv run python benchmarks/regions.py [--model mini]
 
-20 rooms, two for each of 10 paintings; each is asked for the other one, whole and by the box of the
-painting that both show. Printed: mean reciprocal rank.
+20 rooms, two for each of 10 paintings; each is the query for the other one, whole and by the box of the
+painting that both show. Prints the mean reciprocal rank. For photographs see paintings.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
-from environment import describe_run
+from environment import box_of_mask, describe_run, parser_of
 
 from lookalike import Gallery, scenes
 from lookalike.gallery.query import image_query
-from lookalike.gallery.regions import Box, Region
-
-
-def box_of(mask: np.ndarray) -> Box:
-    y, x = np.nonzero(mask)
-    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+from lookalike.gallery.regions import Region
 
 
 def rooms(model: str, seeds: range = range(4)) -> dict:
@@ -31,7 +25,8 @@ def rooms(model: str, seeds: range = range(4)) -> dict:
         made = scenes.gallery_of_rooms(seed, n_paintings=10, rooms_per_painting=2)
         units = embedder.embed([room.image for room in made.rooms])
         for i, room in enumerate(made.rooms):
-            asked = image_query(room.image, embedder, Region.of(box_of(room.masks[made.labels[i]]), None))
+            region = Region.of(box_of_mask(room.masks[made.labels[i]]), None)
+            asked = image_query(room.image, embedder, region)
             (right,) = made.matches(i)
             for name, unit in (("whole", units[i]), ("box", asked.unit)):
                 cosines = units @ unit
@@ -44,7 +39,7 @@ def rooms(model: str, seeds: range = range(4)) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="mini")
     options = parser.parse_args()
     results = {"run": describe_run(), "model": options.model, **rooms(options.model)}

@@ -1,4 +1,4 @@
-"""What each re-ranker does to real rankings: mAP and Recall@1 before and after.
+"""Effect of each re-ranker on real rankings: mAP and Recall@1 before and after.
 
     uv run python benchmarks/rerank.py [--model mini] [--images 600] [--tuning]
     uv run python benchmarks/rerank.py --speed [--queries 70]     # of csa, see csa_speed.py
@@ -6,15 +6,14 @@
 Class folders (birds_cropped/test, grocery/test) and butterflies: in each class every third picture is
 a query and the others are the gallery; relevant is the same class. Paintings: photographs of paintings
 against reproductions, relevant as listed. Queries are never in the gallery. mAP is the mean over queries
-of average precision over the whole gallery; the shortlist is the whole gallery, but for ``shares``, which
-looks at the first 20. Intervals: 95 %, bootstrap over queries of the change in AP. The defaults of the
+of average precision over the whole gallery; the shortlist is the whole gallery, except for ``shares``,
+which looks at the first 20. Intervals: 95 %, bootstrap over queries of the change in AP. The defaults of the
 methods were chosen on the sets of --tuning (mini, 500 images of each; grids of a few dozen settings) by
 mean gain in mAP among settings that cost at most 1.5 points of mean Recall@1, never on these sets.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 import csa_speed
 import numpy as np
 import torch
-from environment import describe_run
+from environment import SHARED, describe_run, parser_of
 
 from lookalike.images import list_images
 from lookalike.models.embedder import Embedder
@@ -58,7 +57,7 @@ def load_task(data: Path, name: str, n_images: int) -> Task:
 
 
 def thinned(files: list[Path], labels: list[str], n_images: int) -> dict[str, list[Path]]:
-    """Classes with about n_images together: whole classes, spread evenly over the sorted names."""
+    """Classes that together have about n_images: whole classes, spread evenly over the sorted names."""
     classes: dict[str, list[Path]] = {}
     for file, label in sorted(zip(files, labels, strict=True)):
         classes.setdefault(label, []).append(file)
@@ -125,12 +124,10 @@ def results(embedder: Embedder, task: Task, methods: list[str]) -> Iterator[str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--images", type=int, default=600, help="about as many of each set")
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=SHARED / "data")
     parser.add_argument("--set", action="append", help="may be given several times; default all four")
     parser.add_argument("--tuning", action="store_true", help="the sets on which defaults were chosen")
     parser.add_argument("--method", action="append", help="may be given several times; default all")

@@ -1,17 +1,16 @@
-"""How fast the revisited protocol is judged, and what a million distractors cost.
+"""Speed of the revisited protocol's metrics, and cost of a million distractors.
 
     uv run python benchmarks/revisited.py
 
 Three parts: 70 queries x 1,000,000 ranks at three difficulties, against the same metrics computed
 by walking down the ranks in a Python loop and by NumPy's membership tests (``isin`` on every column
 and difficulty, with a loop over positives and junk, as evaluation scripts usually do); a gallery of
-4,993 images with a million distractors streamed from disk; what sorting the same scores would take.
+4,993 images with a million distractors streamed from disk; the memory that all scores would take.
 Loops are measured on few queries and multiplied.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of
 from numpy.typing import NDArray
 
 from lookalike.datasets.revisited import RevisitedTruth
@@ -37,7 +36,7 @@ N_QUERIES, N_IMAGES = 70, 4_993
 Rows = NDArray[np.int64]
 
 
-def made_truth(rng: np.random.Generator) -> RevisitedTruth:
+def random_truth(rng: np.random.Generator) -> RevisitedTruth:
     """As many listed images as revisited Oxford has on average: 44 easy, 34 hard, 63 junk."""
     listed = [rng.permutation(N_IMAGES)[:141] for _ in range(N_QUERIES)]
     easy, hard, junk = (
@@ -60,25 +59,25 @@ def walked(column: Rows, positive: Rows, junk: Rows) -> list[float]:
     """One query by the definition: one ranked image after the other."""
     positives, ignored = set(positive.tolist()), set(junk.tolist())
     hits: list[int] = []
-    uri, area = 0, 0.0
+    rank, area = 0, 0.0
     for image in column.tolist():
         if image in ignored:
             continue
         if image in positives:
-            before = 1.0 if uri == 0 else len(hits) / uri
-            hits.append(uri + 1)
-            area += (before + len(hits) / (uri + 1)) / 2 / len(positives)
-        uri += 1
+            before = 1.0 if rank == 0 else len(hits) / rank
+            hits.append(rank + 1)
+            area += (before + len(hits) / (rank + 1)) / 2 / len(positives)
+        rank += 1
     return [area] + [sum(hit <= min(k, hits[-1]) for hit in hits) / min(k, hits[-1]) for k in KS]
 
 
 def by_membership(column: Rows, positive: Rows, junk: Rows) -> list[float]:
     """One query with whole-column membership tests, then a loop over positives."""
-    uris = np.arange(len(column))[np.isin(column, positive)]
+    found_at = np.arange(len(column))[np.isin(column, positive)]
     ignored = np.arange(len(column))[np.isin(column, junk)]
     area, cleared = 0.0, []
-    for found, uri in enumerate(uris):
-        rank = int(uri - (ignored < uri).sum())
+    for found, position in enumerate(found_at):
+        rank = int(position - (ignored < position).sum())
         before = 1.0 if rank == 0 else found / rank
         area += (before + (found + 1) / (rank + 1)) / 2 / len(positive)
         cleared.append(rank + 1)
@@ -165,7 +164,7 @@ def streaming(truth: RevisitedTruth, n_distractors: int, width: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = parser_of(__doc__)
     parser.add_argument("--ranked", type=int, default=1_000_000)
     parser.add_argument("--distractors", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
@@ -175,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe_run())
-    truth = made_truth(np.random.default_rng(0))
+    truth = random_truth(np.random.default_rng(0))
     streaming(truth, arguments.distractors, arguments.width)  # first: memory peaks never fall
     evaluation(truth, arguments.ranked, arguments.walked, arguments.repeats)
 

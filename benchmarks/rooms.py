@@ -1,16 +1,15 @@
-"""Do the maps find what two pictures truly share? Measured on generated rooms with exact masks.
+"""Agreement of maps with what two pictures truly share, on generated rooms with exact masks.
 
     uv run python benchmarks/rooms.py [--pairs 100] [--model mini --model FOLDER] [--rooms 150]
 
 Each pair of rooms shares one painting and nothing else. Reported: how often the query map's highest
 cell lies within one cell of the shared painting, and the positive mass per pixel inside the painting
-over that outside. ``--rooms N`` measures each model also after it has set aside what N other rooms with
+over that outside. ``--rooms N`` measures each model also after setting aside what N other rooms with
 other paintings have in common (Embedder.setting_aside, no labels).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of
 
 from lookalike import scenes
 from lookalike.explainers import make_explainer
@@ -78,9 +77,7 @@ def variants(names: list[str], n_rooms: int) -> Iterator[Embedder]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--model", action="append", help="may be given several times; default mini")
     parser.add_argument("--method", action="append", help="may be given several times; default shares")

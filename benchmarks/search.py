@@ -1,4 +1,4 @@
-"""How fast is a search? Against bare torch, LanceDB's own scan and FAISS; exact and approximate.
+"""Speed of exact and approximate search, against bare torch, LanceDB's own scan and FAISS.
 
     uv run python benchmarks/search.py [--rows 100000] [--width 512] [--threads 1] [--rounds 50]
     uv run python benchmarks/search.py --approximate --rows 1000000 --width 256
@@ -10,7 +10,6 @@ median of each round's ratios. Approximate: recall@100 against exact cosines, la
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import tempfile
@@ -20,19 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of, seconds
 from synthetic import clustered_units, filled, gallery_on
 
 from lookalike import Embedder, Gallery
 from lookalike.store import LanceStore
 
 N_QUERIES = 50
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def alternately(sides: dict[str, Callable[[np.ndarray], object]], queries: np.ndarray, rounds: int) -> dict:
@@ -98,7 +91,7 @@ def approximate(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=50)

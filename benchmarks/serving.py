@@ -1,7 +1,7 @@
-"""`lookalike serve` under many clients: what they get, how long it takes, and how much it manages.
+"""Load test of `lookalike serve`: statuses, latencies and throughput with many clients.
 
-A real server process on the loopback, its gallery as it is, and so many clients that each asks again
-as soon as it has its answer: 30 % thumbnails, 20 % searches by id, 15 % by upload, 10 % by a box, 15 %
+A real server process on the loopback interface and clients that each send the next request as soon as
+they have an answer: 30 % thumbnails, 20 % searches by id, 15 % by upload, 10 % by a box, 15 %
 explanations, 10 % cells. Every answer's status is counted; latencies are of whole answers, seen by the
 client. Clients and server share the processors.
 
@@ -10,7 +10,6 @@ client. Clients and server share the processors.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from environment import describe_run
+from environment import describe_run, parser_of
 
 KINDS = {
     "thumbnail": 30,
@@ -32,12 +31,12 @@ KINDS = {
     "search by upload": 15,
     "search by box": 10,
     "why": 15,
-    "uris": 10,
+    "cells": 10,
 }
 
 
 class Client:
-    """One client: asks for what it draws, one request at a time, until the time is over."""
+    """A client that sends random requests, one at a time, until the time is over."""
 
     def __init__(self, address: str, pictures: list[str], upload: bytes, seed: int) -> None:
         self._http = httpx.Client(base_url=address, timeout=120)
@@ -73,8 +72,8 @@ class Client:
                 f"{path}/search", json={**search, "box": [5, 5, 50, 50]}
             ),
             "why": lambda: self._http.get(f"{path}/explanation", params={"query": here, "match": there}),
-            "uris": lambda: self._http.get(
-                f"{path}/uris", params={"here": here, "there": there, "x": 30, "y": 30}
+            "cells": lambda: self._http.get(
+                f"{path}/cells", params={"here": here, "there": there, "x": 30, "y": 30}
             ),
         }
         return asks[kind]()
@@ -97,7 +96,7 @@ def start_server(gallery: str) -> tuple[subprocess.Popen[str], str]:
 
 
 def memory_mb(pid: int) -> int:
-    """Resident memory of a process; 0 where /proc does not say."""
+    """Resident memory of a process in MB; 0 without /proc."""
     status = Path(f"/proc/{pid}/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
@@ -113,9 +112,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("-g", "--gallery", required=True)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=16)

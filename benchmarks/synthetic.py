@@ -1,4 +1,4 @@
-"""Galleries of random vectors, for benchmarks of searching: no picture is read or embedded."""
+"""Galleries of random vectors for benchmarks of search. No picture is read or embedded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 100_000
 def clustered_units(
     n: int, width: int, *, seed: int = 0, clusters: int = 1_000, spread: float = 0.7
 ) -> np.ndarray:
-    """Unit vectors (n, width) around shared centers, as embeddings of pictures lie; float32.
+    """Unit vectors (n, width) around shared centers, as embeddings of pictures do; float32.
 
     The centers depend on the width only, so that queries of another seed lie among the vectors.
     """
@@ -36,26 +36,26 @@ def clustered_units(
 
 
 def entries(units: np.ndarray) -> Iterator[list[Entry]]:
-    """The vectors as records of pictures that don't exist, batch by batch."""
+    """Vectors as records of imaginary pictures, in batches."""
     for start in range(0, len(units), BATCH):
         yield [Entry(_record(start + i), unit) for i, unit in enumerate(units[start : start + BATCH])]
 
 
 def filled(store: VectorStore, units: np.ndarray) -> VectorStore:
-    """The store, with all vectors in it."""
+    """The store, with all vectors added."""
     for batch in entries(units):
         store.add(batch)
     return store
 
 
 def gallery_on(store: VectorStore, embedder: Embedder, **options: Any) -> Gallery:
-    """A gallery that searches a store; its embedder may be of another width, then ask with vectors."""
+    """A gallery on a store. With an embedder of another width, search it with vectors only."""
     manifest = replace(manifest_of(embedder, embedder, keep_shares=False), width=store.width)
     return Gallery(store, embedder, manifest, **options)
 
 
 def gallery_in_memory(embedder: Embedder, rows: int) -> Gallery:
-    """A gallery of so many random vectors, in which the embedder's own pictures can be searched."""
+    """A gallery of random vectors that can be searched with images."""
     width = manifest_of(embedder, embedder, keep_shares=False).width
     return gallery_on(filled(MemoryStore(width), clustered_units(rows, width)), embedder)
 

@@ -1,22 +1,21 @@
-"""What does "why" cost? A search that gives the query's map for every hit, against one that gives none.
+"""Cost of explanations: a search with the query's map for every hit, against one without.
 
     uv run python benchmarks/why.py [--model mini] [--rows 10000] [--hits 100] [--rounds 100] [--threads 1]
 
-The query is a picture that is read and embedded anew in every search; the gallery holds random unit
-vectors. Both kinds of search run in this process, alternately. Reported are the medians and the median
-of the differences, and how far the maps are from summing to the cosines.
+The query is a picture that is read and embedded in every search; the gallery holds random unit vectors.
+Both kinds of search run in this process, alternately. Prints medians, the median of the differences, and
+the largest difference between a map's sum and its cosine.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import time
 
 import numpy as np
 import torch
-from environment import describe_run
+from environment import describe_run, parser_of
 from synthetic import gallery_in_memory
 
 from lookalike import Embedder, Gallery, scenes
@@ -43,7 +42,7 @@ def largest_gap(gallery: Gallery, query: bytes, hits: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--hits", type=int, default=100)

@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs: uv run python docs/make_pictures.py [--model mini]"""
+"""Render the picture of an explanation for the README: uv run python docs/make_pictures.py [--model mini]"""
 
 from __future__ import annotations
 

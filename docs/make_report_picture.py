@@ -1,4 +1,4 @@
-"""Make a picture of a report page: uv run python docs/make_report_picture.py REPORT.html PICTURE.jpg"""
+"""Screenshot of an HTML report: uv run python docs/make_report_picture.py REPORT.html PICTURE.jpg"""
 
 from __future__ import annotations
 

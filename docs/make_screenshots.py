@@ -1,6 +1,6 @@
-"""Take the pictures of the web app: uv run python docs/make_screenshots.py
+"""Screenshots of the web app: uv run python docs/make_screenshots.py
 
-They show the gallery of ``lookalike demo``, with the query and the box that it asks by. Needs Chromium.
+They show the gallery of ``lookalike demo``, searched with the demo's query and box. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lookalike.web import create_app
 
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = Path("/usr/bin/chromium")
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-PATIENCE = 120_000  # ms
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+TIMEOUT = 120_000  # ms
 
 
 @contextmanager
 def served(gallery: Path) -> Iterator[str]:
-    """The address of a server of the gallery."""
+    """Serve the gallery; yields the address."""
     config = uvicorn.Config(create_app({"rooms": Gallery.open(gallery)}), port=0, log_level="warning")
     server, listening = uvicorn.Server(config), config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -40,9 +40,9 @@ def served(gallery: Path) -> Iterator[str]:
 
 
 def searched(browser: Browser, address: str, query: Path, *, scheme: str, size: dict[str, int]) -> Page:
-    """A page with the hits of the query, all their pictures there."""
+    """A page with the hits of the query, loaded completely."""
     page = browser.new_page(viewport=size, color_scheme=scheme)
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT)
     page.goto(address)
     page.set_input_files("#file", query)
     settle(page)
@@ -50,7 +50,7 @@ def searched(browser: Browser, address: str, query: Path, *, scheme: str, size: 
 
 
 def settle(page: Page) -> None:
-    """Wait for hits, for the pictures in sight, and for maps that are on their way."""
+    """Wait for hits, visible pictures and requested maps."""
     page.wait_for_selector("#grid:not([aria-busy]) .hit")
     page.wait_for_selector(".why[aria-busy]", state="detached")
     page.locator(".hit .frame.loaded").nth(5).wait_for(state="attached")
@@ -66,12 +66,12 @@ def show_maps(page: Page, count: int) -> None:
     for i in range(count):
         page.locator(".hit .why").nth(i).click()
     settle(page)
-    page.locator(".hit").first.hover()  # the query then shows its own map
+    page.locator(".hit").first.hover()  # the query then shows its map for this hit
     page.wait_for_timeout(300)
 
 
 def drag_box(page: Page, box: tuple[int, int, int, int]) -> None:
-    """Draw a box, in pixels of the query, on the query as it is shown."""
+    """Drag a box, given in pixels of the query, over the query on the page."""
     area = page.locator("#query-frame").bounding_box()
     assert area is not None
     scale = page.locator("#query-image").evaluate("image => image.clientWidth / image.naturalWidth")
@@ -94,7 +94,7 @@ def compare(page: Page, hit: int) -> None:
 
 def take(browser: Browser, address: str, demo: DemoResult) -> None:
     query = demo.gallery.parent / "rooms" / demo.query
-    page = searched(browser, address, query, scheme="light", size=DESK)
+    page = searched(browser, address, query, scheme="light", size=DESKTOP)
     show_maps(page, 5)
     shoot(page, "search")
     compare(page, 0)
@@ -104,7 +104,7 @@ def take(browser: Browser, address: str, demo: DemoResult) -> None:
     show_maps(page, 3)
     shoot(page, "region")
 
-    page = searched(browser, address, query, scheme="dark", size=DESK)
+    page = searched(browser, address, query, scheme="dark", size=DESKTOP)
     with page.expect_response(lambda answer: answer.url.endswith("/search")):
         page.select_option("#rerank", "k-reciprocal")
     settle(page)

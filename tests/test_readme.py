@@ -87,7 +87,7 @@ def test_links_of_the_readme_lead_somewhere():
 def test_models_of_the_readme_are_those_of_the_command():
     from lookalike.models.loading import RECOMMENDED
 
-    section = README.split("## Models")[1].split("## Metrics")[0]
+    section = README.split("## Models")[1].split("## Where to read on")[0]
     assert re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE) == list(RECOMMENDED)
 
 

@@ -1,11 +1,11 @@
-"""What training brings on classes that were never seen: birds, from the ImageNet MobileNetV2.
+"""Gain by training on classes that were never seen: birds, from the ImageNet MobileNetV2.
 
     uv run python recipes/birds/train.py --shared ../shared --out runs/birds
     uv run python recipes/birds/train.py --out runs/birds --only proxy-anchor --seeds 0
 
 Trains on 50 classes, evaluates on 50 others, with the same settings for every objective and the
-untouched network beside them. No metric of the test classes decides anything in a training. A run
-that was interrupted goes on; the table is written after each.
+untouched network beside them. No metric of the test classes influences a training. A run that was
+interrupted continues; the table is written after each.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SETTINGS = TrainSettings(
     loss_rate=1e-2,
     schedule="cosine",
     warm_up_epochs=1,
-    # on two cores: these see the most cells and learn the least from birds
+    # to save time: these compute on the most cells and change the least
     frozen=("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3"),
     precision="bf16",
     input_size=(160, 160),
@@ -85,7 +85,7 @@ def avsl(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Obje
 
 
 def avsl_last(start: LoadedModel, n_classes: int, seed: int) -> tuple[Trainable, Objective]:
-    """Levels that each rank birds: the last two stages and the last convolution."""
+    """AVSL on levels that each rank birds: the last two stages and the last convolution."""
     settings = AvslSettings(levels="last")
     model = TrainableAvsl.of(start, settings, dims=DIMS, seed=seed)
     return model, AvslObjective(model.network.gates, settings, n_classes=n_classes, seed=seed)
@@ -111,7 +111,7 @@ def metrics(model: Trainable, test: LabeledImages, settings: TrainSettings) -> d
 def run(
     name: str, seed: int, shared: Path, out: Path, settings: TrainSettings, data: tuple[LabeledImages, ...]
 ) -> None:
-    """One training and its metrics, unless they are there already."""
+    """Train once and write metrics.json, unless it exists."""
     folder = out / f"{name}-{seed}"
     if (folder / "metrics.json").exists():
         return
@@ -143,7 +143,7 @@ def run(
 
 
 def baseline(shared: Path, out: Path, settings: TrainSettings, test: LabeledImages) -> None:
-    """The untouched network at the size of the trainings and at its own."""
+    """Metrics of the untouched network at the input size of the trainings and at its own."""
     for size in sorted({settings.input_size, (224, 224)}):
         file = out / f"frozen-{size[0]}.json"
         if not file.exists():
@@ -165,7 +165,7 @@ def report(name: str) -> ProgressCallback:
 
 
 def table(out: Path) -> str:
-    """Markdown: a row for each frozen size and each run, and the mean of a method's seeds."""
+    """Markdown table with a row for each frozen size and each run, and the mean of each method's seeds."""
     lines = ["| | Recall@1 | Recall@2 | Recall@4 | Recall@8 | MAP@R |", "|---|---|---|---|---|---|"]
     for file in sorted(out.glob("frozen-*.json")):
         found = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""Embeddings of the training pictures, several of each, as files for ``lookalike train-reranker``.
+"""Embeddings of the training pictures in several models, as files for ``lookalike train-reranker``.
 
     uv run python recipes/csa-mini/features.py --shared ../shared --out runs/csa-mini/features
 
@@ -29,8 +29,8 @@ WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"
 SETS = ("grocery/train", "birds_cropped/train", "caltech101", "clothing")
 LARGE, SMALL, BATCH = 192, 128, 32
 ROOMS, ROOMS_OF_EACH, ROOM_SIZE = 60, 10, (180, 240)
-ROOM_SEED = 7_000  # of galleries that no test draws
-FEWEST = 4  # a class of fewer pictures teaches nothing about a ranking
+ROOM_SEED = 7_000  # not used by any test
+FEWEST = 4  # smaller classes are left out
 
 Items = list[tuple[Image.Image, str]]
 
@@ -82,7 +82,7 @@ class Views(nn.Module):
         }
 
     def maps(self, images: list[Image.Image], side: int) -> tuple[list[Tensor], Tensor]:
-        """Maps after each of the seven stages, and the last one, of pictures squashed to side x side."""
+        """Maps after each of the seven stages, and the last map, of pictures squashed to side x side."""
         squashed = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images]
         x = torch.stack([to_tensor(image) for image in squashed]) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16):

@@ -2,8 +2,8 @@
 
     uv run python recipes/csa-mini/train.py --shared ../shared --out runs/csa-mini
 
-About 25 minutes for the embeddings and as long for the training, on one core of two busy ones. Killed, it
-goes on where it was. OUT/model.safetensors is src/lookalike/models/bundled/csa-mini/model.safetensors.
+About 25 minutes for the embeddings and as long for the training, on one core of a busy machine. A killed
+run continues where it was. OUT/model.safetensors is src/lookalike/models/bundled/csa-mini/model.safetensors.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     for name, value in SETTINGS.items():
         command += ["--set", f"{name}={value}"]
     subprocess.run(command, check=True)
-    chooser, trained = Path(__file__).with_name("choose_gate.py"), training / "model.safetensors"
+    chooser, trained = Path(__file__).parents[2] / "benchmarks/csa_gate.py", training / "model.safetensors"
     options = ["--out", arguments.out / "model.safetensors", "--shared", arguments.shared]
     subprocess.run([sys.executable, chooser, trained, *options], check=True)
 

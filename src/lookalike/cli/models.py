@@ -21,11 +21,11 @@ models = typer.Typer(
 @models.callback()
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        list_models()
+        list_command()
 
 
 @models.command("list")
-def list_models(
+def list_command(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
     as_json: AsJson = False,
 ) -> None:

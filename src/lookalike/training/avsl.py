@@ -70,11 +70,10 @@ class AvslSettings:
             raise ValueError(f"base is {' or '.join(get_args(BaseLoss))}, got {self.base!r}")
         if len(self.level_weights) != N_LEVELS or min(self.level_weights) < 0:
             raise ValueError(f"level_weights are {N_LEVELS} numbers of 0 or more, got {self.level_weights}")
-        self.graph  # noqa: B018  refuses what a graph can't be
+        self.checked_graph()
 
-    @property
-    def graph(self) -> GraphSettings:
-        """The settings of the graph, which are saved with the model."""
+    def checked_graph(self) -> GraphSettings:
+        """The settings of the graph, which are saved with the model; raises ValueError for invalid ones."""
         return GraphSettings(self.top_k, self.sharpness, self.power, self.momentum, self.levels)
 
     @classmethod
@@ -121,13 +120,13 @@ class TrainableAvsl(Trainable):
         """
         if isinstance(start.network.graph, NodeGraph):
             network = AvslNetwork.of(start.network)
-            if network.gates.settings != settings.graph:
+            if network.gates.settings != settings.checked_graph():
                 raise ValueError(
                     f"{start.name} is an AVSL model with {network.gates.settings}; it can't be continued "
-                    f"with {settings.graph}; give the same settings"
+                    f"with {settings.checked_graph()}; give the same settings"
                 )
         else:
-            network = AvslNetwork.new(start.network.backbone, dims, settings.graph, seed=seed)
+            network = AvslNetwork.new(start.network.backbone, dims, settings.checked_graph(), seed=seed)
         return cls(network, start.preprocessing, start.name)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -58,7 +58,7 @@ def matches(contents: Contents) -> bool:
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
     """Build the network on timm's ResNet. Raises CheckpointError for unexpected names and sizes."""
-    _refuse_strangers(contents)
+    _refuse_unknown_tensors(contents)
     backbone = _backbone(contents)
     _check_sizes(contents, backbone)
     preprocessing = _preprocessing(contents)
@@ -69,7 +69,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
 
 
-def _refuse_strangers(contents: Contents) -> None:
+def _refuse_unknown_tensors(contents: Contents) -> None:
     for name, tensor in contents.tensors.items():
         if not name.startswith("features.") and name not in _OTHERS:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""How the student does on classes that it has not seen: the metrics by which the recipe was chosen."""
+"""Metrics on classes that are held out of the training, by which a recipe is watched."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Validation:
-    """Pictures of held-out classes, and what the teacher says of them."""
+    """Pictures of held-out classes with the teacher's embeddings."""
 
-    pictures: Tensor  # uint8 (B, 3, h, w) at the student's input size
+    pictures: Tensor  # uint8 (B, 3, H, W) at the student's input size
     labels: Tensor  # (B,)
     target: Tensor  # (B, D)
 
     @torch.inference_mode()
     def check(self, student: nn.Module) -> dict[str, float]:
+        """Recall@1 of the student, and its mean cosine with the teacher."""
         student.eval()
         pooled = torch.cat([student(batch.float() / 255).mean((2, 3)) for batch in self.pictures.split(64)])
         return {
@@ -28,7 +29,7 @@ class Validation:
 
 
 def recall_at_1(pooled: Tensor, labels: Tensor) -> float:
-    """Share of pictures whose nearest other picture has the same class."""
+    """Fraction of pictures whose nearest other picture has the same class."""
     unit = F.normalize(pooled, dim=1)
     similarity = (unit @ unit.T).fill_diagonal_(-2)
     return float((labels[similarity.argmax(1)] == labels).float().mean())

@@ -1,4 +1,4 @@
-"""What the student learns to say: the teacher's maps, projected to the width of the embedding."""
+"""The teacher, and what the student learns of it: maps projected to the width of the embedding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Maps:
 
 
 class Teacher(nn.Module):
-    """The ImageNet MobileNetV2 with the maps of two middle stages; pictures are RGB in [0, 1]."""
+    """The ImageNet MobileNetV2 with the maps of its stages. Pictures are RGB in [0, 1]."""
 
     def __init__(self, shared: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def maps(self, pictures: Tensor) -> Maps:
-        """What each stage says, and the last map."""
+        """Maps of every stage, and the last map, computed in bfloat16 and returned in float32."""
         with torch.autocast("cpu", torch.bfloat16):
             x = self.network.bn1(self.network.conv_stem(self.normalized(pictures)))
             stages = []
@@ -45,12 +45,13 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def pooled(self, pictures: Tensor) -> Tensor:
-        """The reference embedding before L2, in float32: (B, 1280)."""
-        return self.network.forward_features(self.normalized(pictures)).mean((2, 3))
+        """Embedding before L2 normalization, in float32: (B, 1280)."""
+        features: Tensor = self.network.forward_features(self.normalized(pictures))
+        return features.mean((2, 3))
 
     @staticmethod
     def normalized(pictures: Tensor) -> Tensor:
-        """RGB in [0, 1] as the network wants it."""
+        """Pictures as the network takes them, channels last."""
         return (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -58,7 +59,8 @@ class Projection(nn.Module):
     """Principal components of the teacher's pooled features, partly whitened, as one affine layer.
 
     Components are divided by (standard deviation) ** whitening: 0 keeps the teacher's cosine of
-    centered features, 1 makes all components equally loud.
+    centered features, 1 gives all components the same variance. The mean square norm of a projected
+    feature is 1.
     """
 
     weight: Tensor  # (D, C)
@@ -70,49 +72,39 @@ class Projection(nn.Module):
         _, singular, components = torch.linalg.svd(pooled.double() - mean, full_matrices=False)
         deviation = singular[:dims] / len(pooled) ** 0.5
         weight = components[:dims] / deviation[:, None] ** whitening
-        weight = (
-            weight / (deviation ** (1 - whitening)).square().sum().sqrt()
-        )  # pooled target: mean square norm 1
+        weight = weight / (deviation ** (1 - whitening)).square().sum().sqrt()
         self.register_buffer("weight", weight.float())
         self.register_buffer("bias", -(weight @ mean).float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C) to (B, D), or (B, C, h, w) to (B, D, h, w)."""
+        """Project (B, C) to (B, D), or (B, C, h, w) to (B, D, h, w)."""
         if features.ndim == 2:
             return nn.functional.linear(features, self.weight, self.bias)
         return nn.functional.conv2d(features, self.weight[:, :, None, None], self.bias)
 
 
-class Interfaces(nn.Module):
-    """The teacher's stages in the student's widths: principal components, of similar loudness.
+class StageComponents(nn.Module):
+    """Principal components of one of the teacher's stages, at similar scales."""
 
-    They are what the student's stages learn to say, and, at first, what they are given to hear. The
-    first stage is left out: the student may say there what it likes.
-    """
+    weight: Tensor  # (width, C, 1, 1)
+    bias: Tensor  # (width,)
 
-    def __init__(self, teacher: Teacher, widths: Sequence[int], batches: Iterable[Tensor]) -> None:
+    def __init__(self, teacher: Teacher, stage: int, width: int, batches: Iterable[Tensor]) -> None:
+        """``batches`` are the pictures over which means and covariances are taken."""
         super().__init__()
-        moments: list[tuple[Tensor, Tensor]] = []
-        n = 0
+        self.stage = stage
+        moments = []
         for pictures in batches:
-            cells = [stage.double().movedim(1, -1).flatten(0, 2) for stage in teacher.maps(pictures).stages]
-            new = [(p.mean(0), p.T @ p / len(p)) for p in cells]
-            moments = [(a + c, b + d) for (a, b), (c, d) in zip(moments, new, strict=True)] if n else new
-            n += 1
-        self.first = 1
-        for index, width in enumerate(widths):
-            mean, square = moments[index][0] / n, moments[index][1] / n
-            values, vectors = torch.linalg.eigh(square - mean.outer(mean))  # rising
-            values, vectors = values[-width:].clamp_min(1e-6), vectors[:, -width:]
-            weight = vectors.T / values[:, None] ** 0.25
-            weight = weight / (values**0.5).mean().sqrt()  # mean square 1 over all channels
-            self.register_buffer(f"weight_{index}", weight.float()[:, :, None, None])
-            self.register_buffer(f"bias_{index}", -(weight @ mean).float())
+            cells = teacher.maps(pictures).stages[stage].double().movedim(1, -1).flatten(0, 2)
+            moments.append((cells.mean(0), cells.T @ cells / len(cells)))
+        mean, square = (torch.stack(each).mean(0) for each in zip(*moments, strict=True))
+        values, vectors = torch.linalg.eigh(square - mean.outer(mean))  # rising
+        values, vectors = values[-width:].clamp_min(1e-6), vectors[:, -width:]
+        weight = vectors.T / values[:, None] ** 0.25
+        weight = weight / (values**0.5).mean().sqrt()  # mean square 1 over all channels
+        self.register_buffer("weight", weight.float()[:, :, None, None])
+        self.register_buffer("bias", -(weight @ mean).float())
 
-    def forward(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """(B, C, h, w) of each stage to (B, width, h, w)."""
-        return tuple(
-            nn.functional.conv2d(stage, getattr(self, f"weight_{i}"), getattr(self, f"bias_{i}"))
-            for i, stage in enumerate(stages)
-            if i >= self.first
-        )
+    def forward(self, stages: Sequence[Tensor]) -> Tensor:
+        """Components (B, width, h, w) of the stage, given the maps of all stages."""
+        return nn.functional.conv2d(stages[self.stage], self.weight, self.bias)

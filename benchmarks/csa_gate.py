@@ -1,22 +1,19 @@
-"""How much of the gate a trained csa-mini keeps, chosen on embeddings that its training did not have.
+"""Choice of the factor on a trained csa-mini's gate, on embeddings that its training did not have.
 
-    uv run python recipes/csa-mini/choose_gate.py runs/csa-mini/training/model.safetensors --out FILE
+    uv run python benchmarks/csa_gate.py runs/csa-mini/training/model.safetensors --out FILE
 
 Sets of training pictures (benchmarks/rerank.py, --tuning) in embeddings that neither the training nor
-benchmarks/csa.py has: the ImageNet MobileNetV2 at 96 pixels and iNaturalist's at 128, both by maximum. Writes
-the network with the factor of the largest mean gain in mAP among 0, 1/4, 1/2 and 1.
+benchmarks/csa.py uses: the ImageNet MobileNetV2 at 96 pixels and iNaturalist's at 128, both with max
+pooling. Writes the network with the factor of the largest mean gain in mAP among 0, 1/4, 1/2 and 1.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from csa import mobilenet
+from environment import add_shared, parser_of
 from rerank import TUNING, load_task, precisions
 
 from lookalike.models.csa.checkpoint import load_scorer, save_scorer
@@ -30,10 +27,10 @@ EMBEDDINGS = (("imagenet1001", 96), ("inat_bird965", 128))
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    add_shared(parser)
     parser.add_argument("--images", type=int, default=240)
     arguments = parser.parse_args()
     scorer = load_scorer(arguments.model)

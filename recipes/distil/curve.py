@@ -1,11 +1,10 @@
-"""The training as an SVG, from the logs of a run.
+"""Training curve as an SVG, from the logs of a run.
 
-    uv run python recipes/mini/curve.py runs/mini/blocks/log.jsonl runs/mini/log.jsonl recipes/mini/curve.svg
+    uv run python -m recipes.distil.curve runs/mini/blocks/log.jsonl runs/mini/log.jsonl curve.svg
 
-Left, the blocks: the part of the variance of the teacher's answer that is missed on the held-out
-classes, by the student's blocks up to this one. Right, the whole: how far the student is from the teacher
-on the augmented pictures (1 - cosine), Recall@1 of the averaged student on the held-out classes, and its
-cosine with the teacher there.
+Left, the blocks: fraction of the variance of the teacher's outputs that the student's blocks up to this one
+miss on the held-out classes. Right, the second part: distance from the teacher on augmented pictures
+(1 - cosine), and on the held-out classes Recall@1 of the averaged student and its cosine with the teacher.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ Row = dict[str, float]
 
 
 def read_log(path: Path, key: str) -> list[Row]:
-    """Rows by step or block; of one that a resumed run repeated, the later row."""
+    """Rows by step or block. Where a resumed run repeated one, the later row counts."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return list({row[key]: row for row in rows}.values())
 
 
 def svg(blocks: Sequence[Row], steps: Sequence[Row]) -> str:
-    """Two panels, each on an axis from 0 to 1."""
+    """SVG of two panels, each with an axis from 0 to 1."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
@@ -73,10 +72,10 @@ def _curves(rows: Sequence[Row]) -> list[str]:
     last, left, right = rows[-1]["step"], MIDDLE + GAP, WIDTH - RIGHT
     x: Callable[[float], float] = lambda step: left + (right - left) * step / last  # noqa: E731
     parts = [_text(x(last * quarter / 4), _y(0) + 18, f"{last * quarter / 4:.0f}") for quarter in range(5)]
-    for cell, (key, label, color) in enumerate(LINES):
+    for i, (key, label, color) in enumerate(LINES):
         points = " ".join(f"{x(row['step']):.1f},{_y(row[key]):.1f}" for row in rows if key in row)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * cell}" fill="{color}">{label}</text>')
+        parts.append(f'<text x="{WIDTH - 300}" y="{_y(0.55) + 18 * i}" fill="{color}">{label}</text>')
     return parts
 
 
@@ -88,7 +87,7 @@ def _y(value: float) -> float:
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(value, 0.0), 1.0))
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,3 +97,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     blocks, steps = read_log(arguments.blocks, "block"), read_log(arguments.log, "step")
     arguments.picture.write_text(svg(blocks, sorted(steps, key=lambda row: row["step"])))
+
+
+if __name__ == "__main__":
+    main()

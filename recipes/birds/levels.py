@@ -1,9 +1,9 @@
-"""Where an AVSL model's metrics come from: each level alone, all joined, and through the graph.
+"""Metrics of an AVSL model by each level alone, by all levels joined, and through the graph.
 
-    uv run python recipes/birds/parts.py runs/birds/avsl-0 runs/birds/avsl-last-0 --shared ../shared
+    uv run python recipes/birds/levels.py runs/birds/avsl-0 runs/birds/avsl-last-0 --shared ../shared
 
-For each folder that ``train.py`` left: Recall@1 and MAP@R on the test classes, every image among all
-others, and how much the certainties vary over images.
+For each folder that ``train.py`` left: Recall@1 and MAP@R on the test classes, every image against all
+others, and the variation of the certainties over images.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def metrics(similarity: Tensor, codes: Tensor) -> str:
 
 
 def same_class(codes: Tensor) -> Tensor:
-    """Columns of the others of each row's class, -1 where there are fewer than R: (G, R)."""
+    """Columns of the other images of each row's class, padded with -1: (G, R)."""
     same = (codes[:, None] == codes).fill_diagonal_(False)
     columns = torch.arange(len(codes)).expand(len(codes), -1).masked_fill(~same, -1)
     return columns.sort(dim=1, descending=True).values[:, : int(same.sum(1).max())]
 
 
-def parts(folder: Path, test: LabeledImages) -> list[str]:
-    """Rows of a table in Markdown."""
+def table_rows(folder: Path, test: LabeledImages) -> list[str]:
+    """Rows of a Markdown table for one model."""
     model = AvslModel(Embedder.load(folder, device="cpu", precision="fp32"))
     nodes = model.nodes(test.paths)
     codes = torch.tensor(test.codes)
@@ -55,7 +55,7 @@ def parts(folder: Path, test: LabeledImages) -> list[str]:
 
 
 def spread(nodes: Nodes) -> str:
-    """How much a node's certainty varies over images, at each level."""
+    """Mean certainty and its standard deviation over images, at each level."""
     return ", ".join(f"{float(c.mean()):.3f} ± {float(c.std(0).mean()):.3f}" for c in nodes.certainties)
 
 
@@ -67,9 +67,9 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     arguments = parser.parse_args()
     test = read_dataset(arguments.shared / "data/birds_cropped", "test")
-    print("| part | Recall@1 | MAP@R |\n|---|---|---|")
+    print("| similarity | Recall@1 | MAP@R |\n|---|---|---|")
     for folder in arguments.folders:
-        print("\n".join(parts(folder, test)), flush=True)
+        print("\n".join(table_rows(folder, test)), flush=True)
 
 
 if __name__ == "__main__":

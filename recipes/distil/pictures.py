@@ -1,4 +1,4 @@
-"""The training pictures in memory: real photographs and generated scenes, as uint8 tensors (3, H, W)."""
+"""Training pictures in memory: photographs and generated scenes as uint8 tensors (3, H, W)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class LabeledFiles:
 
 
 def shared_default() -> Path:
-    """Where the data and the teacher lie unless the command says otherwise."""
+    """Default folder of data and teacher weights."""
     return Path(os.environ.get("LOOKALIKE_SHARED", "../shared"))
 
 
 def class_folder(root: Path) -> LabeledFiles:
-    """All pictures of ROOT/CLASS/, in sorted order."""
+    """All pictures of ROOT/CLASS/, in sorted order. Raises FileNotFoundError if there is no ROOT."""
     if not root.is_dir():
         raise FileNotFoundError(f"expected class folders in {root}; pass --shared or set LOOKALIKE_SHARED")
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -1,4 +1,4 @@
-"""Strong augmentation: what teacher and student both look at. Every choice comes from one generator."""
+"""Strong augmentation of the pictures that teacher and student see; one generator draws every choice."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIZE = 224  # pixels; the teacher's input
-
-
 SMALLEST_AREA = 0.2  # of the picture, for a random crop
 WHOLE, MOSAIC = 0.35, 0.12  # probability of the whole picture squashed, of four pictures in one
 WARP, COLOR, GRAY, NOISE = 0.2, 0.5, 0.03, 0.05
@@ -47,17 +45,17 @@ def _composed(pictures: Sequence[Tensor], generator: torch.Generator) -> Tensor:
 
 
 def _crop(pictures: Sequence[Tensor], size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A random part of a random picture, perhaps mirrored: uint8 (3, *size)."""
+    """A random crop of a random picture, perhaps mirrored: uint8 (3, *size)."""
     picture = pictures[_integer(generator, len(pictures))]
     height, width = picture.shape[1:]
     if _uniform(generator) >= WHOLE:
         area = math.exp(_uniform(generator, math.log(SMALLEST_AREA), 0.0))
         ratio = math.exp(_uniform(generator, -0.4, 0.4))
-        part_height = min(height, max(16, round(height * math.sqrt(area / ratio))))
-        part_width = min(width, max(16, round(width * math.sqrt(area * ratio))))
-        top = _integer(generator, height - part_height + 1)
-        left = _integer(generator, width - part_width + 1)
-        picture = picture[:, top : top + part_height, left : left + part_width]
+        crop_height = min(height, max(16, round(height * math.sqrt(area / ratio))))
+        crop_width = min(width, max(16, round(width * math.sqrt(area * ratio))))
+        top = _integer(generator, height - crop_height + 1)
+        left = _integer(generator, width - crop_width + 1)
+        picture = picture[:, top : top + crop_height, left : left + crop_width]
     if _uniform(generator) < 0.5:
         picture = picture.flip(2)
     return F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
@@ -68,7 +66,7 @@ def _chosen(n: int, probability: float, generator: torch.Generator) -> Tensor:
 
 
 def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Some pictures seen aslant: a random homography, with mirrored borders."""
+    """Warp some of the pictures by a random homography, with mirrored borders."""
     chosen = _chosen(len(batch), WARP, generator)
     n = len(chosen)
     if not n:
@@ -81,12 +79,15 @@ def _warped(batch: Tensor, generator: torch.Generator) -> Tensor:
     homography[:, 1, 0] = angle.sin() * scale + 0.2 * (torch.rand(n, generator=generator) - 0.5)
     homography[:, 2, :2] = 0.4 * (torch.rand(n, 2, generator=generator) - 0.5)
     homography[:, 2, 2] = 1
-    batch[chosen] = _seen_through(batch[chosen], homography)
+    batch[chosen] = _warp_by(batch[chosen], homography)
     return batch
 
 
 def recolored(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation, tint, gray and noise; the color change is one 3 x 3 matrix."""
+    """Pictures with changed brightness, contrast, saturation and tint, some gray or noisy.
+
+    The color change is one 3 x 3 matrix a picture.
+    """
     n = len(batch)
     matrix = torch.eye(3).repeat(n, 1, 1)
     offset = torch.zeros(n, 3)
@@ -108,7 +109,7 @@ def recolored(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _mixed(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """CutMix and MixUp of pictures only: the teacher says what the mixture is."""
+    """CutMix and MixUp of pictures; no labels are mixed, since the teacher sees the mixture."""
     other = batch[torch.randperm(len(batch), generator=generator)]
     mixed = batch.clone()
     for i in _chosen(len(batch), MIX, generator).tolist():
@@ -122,13 +123,13 @@ def _mixed(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def framed(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture hung in a frame on a wall, somewhere and aslant: (n, 3, H, W), RGB in [0, 1]."""
+    """Each picture in a frame on a wall, at a random position and angle: (n, 3, H, W), RGB in [0, 1]."""
     n, _, height, width = pictures.shape
     walls = _walls(n, (height, width), generator)
     for wall, picture in zip(walls, pictures, strict=True):
-        share = _uniform(generator, 0.3, 0.85)  # of the wall's sides
-        h = int(height * share * math.exp(_uniform(generator, -0.15, 0.15)))
-        w = int(width * share * math.exp(_uniform(generator, -0.15, 0.15)))
+        fraction = _uniform(generator, 0.3, 0.85)  # of the wall's sides
+        h = int(height * fraction * math.exp(_uniform(generator, -0.15, 0.15)))
+        w = int(width * fraction * math.exp(_uniform(generator, -0.15, 0.15)))
         h, w = min(h, height - 2), min(w, width - 2)
         border = int(_uniform(generator, 0.0, 0.12) * min(h, w))
         top, left = _integer(generator, height - h + 1), _integer(generator, width - w + 1)
@@ -143,7 +144,7 @@ def framed(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _walls(n: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Plain colors with a gradient and some grain: (n, 3, *size)."""
+    """Walls in plain colors with a gradient and some grain: (n, 3, *size)."""
     gray = torch.rand(n, 1, 1, 1, generator=generator)
     color = (gray + 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) - 0.5)).clamp(0, 1)
     corners = 0.35 * (torch.rand(n, 1, 2, 2, generator=generator) - 0.5)
@@ -155,16 +156,16 @@ def _walls(n: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
 
 
 def _slanted(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Seen a little from the side."""
+    """Pictures warped as if seen a little from the side."""
     n = len(batch)
     homography = torch.eye(3).repeat(n, 1, 1)
     homography[:, :2, :2] += 0.16 * (torch.rand(n, 2, 2, generator=generator) - 0.5)
     homography[:, 2, :2] = 0.3 * (torch.rand(n, 2, generator=generator) - 0.5)
-    return _seen_through(batch, homography)
+    return _warp_by(batch, homography)
 
 
-def _seen_through(batch: Tensor, homography: Tensor) -> Tensor:
-    """Pictures (n, 3, H, W) through homographies (n, 3, 3) of coordinates in [-1, 1], borders mirrored."""
+def _warp_by(batch: Tensor, homography: Tensor) -> Tensor:
+    """Warp pictures (n, 3, H, W) by homographies (n, 3, 3) of coordinates in [-1, 1], borders mirrored."""
     height, width = batch.shape[2:]
     y, x = torch.meshgrid(
         *((torch.arange(side) + 0.5) * (2 / side) - 1 for side in (height, width)), indexing="ij"
