@@ -11,7 +11,7 @@ from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.poolings import GemPooling, LocalHeadPooling, MaxPooling, RegionalPooling
-from lookalike.models.saving import CONFIG, WEIGHTS, load_folder
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, load_folder
 from made_heads import HEADS, linear
 
 SIZE = (64, 96)
@@ -75,7 +75,7 @@ def test_half_precision_is_half_the_size_and_embeds_nearly_alike(tiny_backbone, 
     saved = embedder_of(tiny_backbone("test_resnet"))
     saved.save(tmp_path / "full")
     saved.save(tmp_path / "half", half=True)
-    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("half", "full")]
+    sizes = [(tmp_path / name / WEIGHTS_FILE).stat().st_size for name in ("half", "full")]
     assert sizes[0] < 0.6 * sizes[1]
     loaded = Embedder.load(tmp_path / "half", precision="fp32", device="cpu")
     assert (loaded.embed(pictures) * saved.embed(pictures)).sum(1).min() > 0.9999
@@ -87,7 +87,7 @@ def test_large_statistics_survive_half_precision(tiny_backbone, tmp_path):
     name, variance = next(iter(variances.items()))
     variance.fill_(1e6)  # beyond fp16
     saved.save(tmp_path, half=True)
-    assert load_file(tmp_path / WEIGHTS)[f"backbone.{name}"].max() == 1e6
+    assert load_file(tmp_path / WEIGHTS_FILE)[f"backbone.{name}"].max() == 1e6
 
 
 def test_weights_that_half_precision_can_not_hold_are_refused(tiny_backbone, tmp_path):
@@ -177,9 +177,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_config_is_refused_in_one_sentence(name, good, tmp_path):
     change, message = HOSTILE[name]
-    config = json.loads((good / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps(change(config)))
-    (tmp_path / WEIGHTS).write_bytes((good / WEIGHTS).read_bytes())
+    config = json.loads((good / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(change(config)))
+    (tmp_path / WEIGHTS_FILE).write_bytes((good / WEIGHTS_FILE).read_bytes())
     with pytest.raises(CheckpointError) as caught:
         load_folder(tmp_path)
     assert message in str(caught.value)
@@ -188,14 +188,14 @@ def test_a_hostile_config_is_refused_in_one_sentence(name, good, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\ufeff{}", "null"])
 def test_broken_json_is_refused(text, good, tmp_path):
-    (tmp_path / CONFIG).write_text(text, encoding="utf-8")
-    (tmp_path / WEIGHTS).write_bytes((good / WEIGHTS).read_bytes())
+    (tmp_path / CONFIG_FILE).write_text(text, encoding="utf-8")
+    (tmp_path / WEIGHTS_FILE).write_bytes((good / WEIGHTS_FILE).read_bytes())
     with pytest.raises(CheckpointError, match="no saved embedder"):
         load_folder(tmp_path)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
-    (tmp_path / CONFIG).write_bytes(b"\xff\xfe\x00\xff")
+    (tmp_path / CONFIG_FILE).write_bytes(b"\xff\xfe\x00\xff")
     with pytest.raises(CheckpointError, match="no saved embedder"):
         load_folder(tmp_path)
 
@@ -207,15 +207,15 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [None, b"", b"\x00" * 100, b"\xff" * 8 + b"{}"])
 def test_missing_or_broken_weights_are_refused(content, good, tmp_path):
-    (tmp_path / CONFIG).write_bytes((good / CONFIG).read_bytes())
+    (tmp_path / CONFIG_FILE).write_bytes((good / CONFIG_FILE).read_bytes())
     if content is not None:
-        (tmp_path / WEIGHTS).write_bytes(content)
+        (tmp_path / WEIGHTS_FILE).write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_folder(tmp_path)
 
 
 def test_truncated_weights_are_refused(good, tmp_path):
-    (tmp_path / CONFIG).write_bytes((good / CONFIG).read_bytes())
-    (tmp_path / WEIGHTS).write_bytes((good / WEIGHTS).read_bytes()[:-100])
+    (tmp_path / CONFIG_FILE).write_bytes((good / CONFIG_FILE).read_bytes())
+    (tmp_path / WEIGHTS_FILE).write_bytes((good / WEIGHTS_FILE).read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"no safetensors file"):
         load_folder(tmp_path)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from lookalike.models.embedder import Embedder
-from lookalike.models.saving import CONFIG, WEIGHTS
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE
 
 _SIZE = 4  # embedders that are kept; a large one takes some 2 GiB
 
@@ -34,6 +34,6 @@ def load_cached(model: str | Path = "mini") -> Embedder:
 
 def _key(model: str | Path) -> _Key:
     path = Path(model)
-    files = [path / CONFIG, path / WEIGHTS] if path.is_dir() else [path]
+    files = [path / CONFIG_FILE, path / WEIGHTS_FILE] if path.is_dir() else [path]
     stats = [(file, file.stat()) for file in files if file.is_file()]
     return str(model), tuple((str(f.resolve()), s.st_mtime_ns, s.st_size) for f, s in stats)

@@ -24,7 +24,7 @@ from lookalike.models.backbones import (
     resize_backbone,
 )
 from lookalike.models.network import EmbeddingNetwork, assemble
-from lookalike.models.saving import CONFIG, WEIGHTS, LoadedModel, load_folder, load_safetensors
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder, load_safetensors
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
@@ -47,7 +47,7 @@ RECOMMENDED: Mapping[str, str] = {
 
 def bundled_names() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(config.parent.name for config in _BUNDLED.glob(f"*/{CONFIG}"))
+    return sorted(config.parent.name for config in _BUNDLED.glob(f"*/{CONFIG_FILE}"))
 
 
 def list_models(filter: str = "") -> list[str]:
@@ -177,10 +177,10 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
 def _saved_on_hub(repository: str) -> Path | None:
     """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
     try:
-        config = Path(hf_hub_download(repository, CONFIG))
+        config = Path(hf_hub_download(repository, CONFIG_FILE))
         if '"format"' not in config.read_text(encoding="utf-8"):
             return None  # one of timm's own repositories
-        hf_hub_download(repository, WEIGHTS)
+        hf_hub_download(repository, WEIGHTS_FILE)
     except EntryNotFoundError:
         return None
     except (OSError, HfHubHTTPError, HFValidationError) as error:

@@ -21,7 +21,7 @@ from lookalike.models.backbones import create_backbone, load_weights, resize_bac
 from lookalike.models.heads import build_head, describe_head
 from lookalike.models.network import EmbeddingNetwork, assemble
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 # What json, torch and our own builders raise for damaged or hostile files.
 _BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
@@ -46,19 +46,19 @@ class LoadedModel:
 def load_folder(folder: Path) -> LoadedModel:
     """Read what ``save_folder`` wrote. Raises CheckpointError, naming what is wrong and where."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         if config["format"] != 1:
             raise CheckpointError(
-                f"{folder / CONFIG} has format {config['format']!r}; this version reads format 1, "
+                f"{folder / CONFIG_FILE} has format {config['format']!r}; this version reads format 1, "
                 "update lookalike"
             )
-        return _build(config, load_safetensors(folder / WEIGHTS))
+        return _build(config, load_safetensors(folder / WEIGHTS_FILE))
     except CheckpointError:
         raise
     except (*_BROKEN, LookalikeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
         raise CheckpointError(
-            f"{folder} is no saved embedder: {reason}; it should hold {CONFIG} and {WEIGHTS} as "
+            f"{folder} is no saved embedder: {reason}; it should hold {CONFIG_FILE} and {WEIGHTS_FILE} as "
             "Embedder.save writes them"
         ) from error
 
@@ -78,8 +78,8 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
         ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS)
-        (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
+        save_file(tensors, folder / WEIGHTS_FILE)
+        (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
