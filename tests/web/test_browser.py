@@ -127,7 +127,7 @@ def test_a_box_on_the_query_changes_the_hits(searched):
         searched.mouse.up()
 
     wait_for_new_hits(searched, drag)
-    assert searched.locator("#heading").text_content() == "Matches of this part"
+    assert searched.locator("#heading").text_content() == "Matches of this region"
     by_part = searched.locator(".hit .facts b").all_text_contents()
     assert by_part != before
     wait_for_new_hits(searched, lambda: searched.keyboard.press("Escape"))
@@ -210,7 +210,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_fold
     search_with(page, room_folder)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.locator("#rerank").is_visible()
-    page.get_by_text("How to search").tap()
+    page.get_by_text("Search options").tap()
     assert page.locator("#rerank").is_visible()
     page.locator(".hit").first.get_by_text("Compare").tap()
     wait_until_painted(page, "#right canvas")

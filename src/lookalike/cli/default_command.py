@@ -1,4 +1,4 @@
-"""A group of commands one of which is meant where none is named."""
+"""A command group with a default command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 
 class DefaultCommandGroup(TyperGroup):
-    """Arguments that begin with no command's name go to the command that was added first.
+    """A command group: arguments that do not start with a command's name go to the first command.
 
     ``lookalike evaluate DATA`` is ``lookalike evaluate retrieval DATA``, while ``evaluate revisited``
     stays a command of its own. A folder with the name of a command is written ``./name``.

@@ -20,8 +20,8 @@ commands = typer.Typer()
 
 @commands.command()
 def explain(
-    query: Annotated[Path, typer.Argument(help="The image in question.")],
-    match: Annotated[Path, typer.Argument(help="The image it is said to match.")],
+    query: Annotated[Path, typer.Argument(help="The query image.")],
+    match: Annotated[Path, typer.Argument(help="The image to compare it with.")],
     model: Model = "mini",
     method: Annotated[
         str, typer.Option(help="shares, rollout, rollout-conserving, gradcam, occlusion or avsl.")
@@ -53,7 +53,7 @@ def explain(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Say how similar two images are, and which cells make it.
+    """Explain how similar two images are, cell by cell.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
@@ -90,14 +90,14 @@ def demo(
         "lookalike-demo"
     ),
     model: Model = "mini",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other rooms.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the rooms.")] = 0,
     serve: Annotated[bool, typer.Option("--serve", help="Then open the gallery in the browser.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0 takes any free one.")] = 8000,
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole tool in one command, offline.
+    """Run the whole pipeline on generated rooms, offline.
 
-    Makes a gallery of drawn rooms, searches it, re-ranks, and says why.
+    Generates rooms, indexes them, searches, re-ranks and explains the result.
 
     Example: lookalike demo --serve
     """

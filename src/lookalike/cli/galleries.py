@@ -27,29 +27,37 @@ GalleryUri = Annotated[
 @commands.command()
 def index(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of images, searched to the bottom.")
+        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of images, searched recursively.")
     ],
     uri: GalleryUri,
     model: Annotated[
-        str | None, typer.Option(help="Of a new gallery: mini, any timm name, a saved folder.")
+        str | None, typer.Option(help="For a new gallery: mini, any timm name, a saved folder.")
     ] = None,
     labels_from_folders: Annotated[
-        bool, typer.Option("--labels-from-folders", help="label = the folder that a file lies in.")
+        bool,
+        typer.Option("--labels-from-folders", help="Use the folder of each file as metadata field label."),
     ] = False,
     metadata: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV or Parquet with a column path and others.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV or Parquet table with a column path; the others become metadata."
+        ),
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out what matches; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Skip files and folders that match; may be repeated."),
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget files that vanished from DIR.")] = False,
     keep_shares: Annotated[
-        bool, typer.Option("--keep-shares", help="Of a new gallery: store maps too (up to 2 N D bytes each).")
+        bool,
+        typer.Option(
+            "--keep-shares", help="For a new gallery: store shares as well (up to 2 N D bytes each)."
+        ),
     ] = False,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode images.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a gallery of a folder, or bring it up to date.
+    """Index a folder of images into a gallery, or update it.
 
     Only what is new is embedded. Files that can't be read are listed; they don't change the exit code.
 
@@ -86,18 +94,19 @@ def search(
         list[str], typer.Argument(metavar="IMAGE...", help="One image, several as one query, or an id.")
     ],
     uri: GalleryUri,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     box: Annotated[
-        str | None, typer.Option(metavar="L,T,R,B", help="Ask about this part of the image, in its pixels.")
+        str | None, typer.Option(metavar="L,T,R,B", help="Search by this box of the image, in pixels.")
     ] = None,
     polygon: Annotated[
-        str | None, typer.Option(metavar="X,Y,X,Y,...", help="Ask about the inside of these corners.")
+        str | None,
+        typer.Option(metavar="X,Y,X,Y,...", help="Search by the inside of this polygon, in pixels."),
     ] = None,
     rerank: Annotated[
         str | None,
-        typer.Option(help="aqe, dba, k-reciprocal, diffusion, csa, shares, avsl, or several by +."),
+        typer.Option(help="aqe, dba, k-reciprocal, diffusion, csa, shares, avsl, or several joined by +."),
     ] = None,
-    shortlist: Annotated[int, typer.Option(min=1, help="How many hits are re-ranked.")] = 200,
+    shortlist: Annotated[int, typer.Option(min=1, help="Number of hits that are re-ranked.")] = 200,
     where: Annotated[
         str | None, typer.Option(metavar="FILTER", help="Such as \"label == 'cat' and year >= 2019\".")
     ] = None,
@@ -176,7 +185,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
 
 @upkeep.command()
 def describe(uri: GalleryUri, as_json: AsJson = False) -> None:
-    """Say what a gallery holds and which model made it.
+    """Describe a gallery: its images, model and metadata.
 
     Example: lookalike gallery describe -g photos.gallery
     """
@@ -192,14 +201,14 @@ def describe(uri: GalleryUri, as_json: AsJson = False) -> None:
 def remove(
     uri: GalleryUri,
     what: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID|FILE|FOLDER]...", help="What to forget.")
+        list[str] | None, typer.Argument(metavar="[ID|FILE|FOLDER]...", help="Images to remove.")
     ] = None,
     vanished: Annotated[
-        bool, typer.Option("--vanished", help="Forget all files that are no longer there.")
+        bool, typer.Option("--vanished", help="Remove all files that no longer exist.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget pictures by id, file or folder; the files stay.
+    """Remove images by id, file or folder; the files stay.
 
     Example: lookalike gallery remove -g photos.gallery photos/private
     """
@@ -236,12 +245,12 @@ def calibrate(
         str | None, typer.Option(help="Metadata field that matching pictures share, such as label.")
     ] = None,
     prior: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How likely a query has a match, before one looks.")
+        float, typer.Option(min=0.0, max=1.0, help="Prior probability that a query has a match.")
     ] = 0.5,
-    count: Annotated[int, typer.Option(min=5, help="How many pictures to learn from.")] = 200,
+    count: Annotated[int, typer.Option(min=5, help="Number of images to learn from.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Learn which similarity means a match.
+    """Learn the probability of a match from the similarity.
 
     From labeled pairs or a field; without either from altered copies of the gallery's pictures.
 

@@ -13,7 +13,7 @@ from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, par
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 models = typer.Typer(
-    help="List models, show what they support, make your own.",
+    help="List models, show what they support, and make your own.",
     invoke_without_command=True,
 )
 
@@ -29,7 +29,7 @@ def list_command(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the bundled models, the recommended, and timm's.
+    """List the bundled and recommended models, and those of timm.
 
     Example: lookalike models list dinov3
     """
@@ -58,15 +58,15 @@ def list_command(
 
 @models.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(help="A model as in --model of other commands.")],
+    model: Annotated[str, typer.Argument(help="A model, as for --model of other commands.")],
     pooling: Pooling = None,
     input_size: InputSize = None,
     random_weights: Annotated[
-        bool, typer.Option(help="Don't fetch a timm model's weights; enough to see what it supports.")
+        bool, typer.Option(help="Do not download a timm model's weights; enough to see what it supports.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's grid, its pooling, and what explains it.
+    """Show a model's grid, pooling and supported methods.
 
     Example: lookalike models show resnet50 --random-weights
     """
@@ -92,7 +92,7 @@ def show_model(
 
 @models.command("make")
 def make_model(
-    model: Annotated[str, typer.Argument(help="A model as in --model of other commands.")],
+    model: Annotated[str, typer.Argument(help="A model, as for --model of other commands.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write, for --model of other commands.")],
     weights: Annotated[
         Path | None, typer.Option(help="A safetensors file for the timm name, instead of timm's weights.")
@@ -101,18 +101,21 @@ def make_model(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of timm.create_model.")
     ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Random weights, for trying a timm name out.")
+        bool, typer.Option("--random-weights", help="Use random weights, to try out a timm name.")
     ] = False,
     pooling: Pooling = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     squash: Annotated[
-        bool, typer.Option("--squash", help="Squash images to the input instead of cutting the center.")
+        bool,
+        typer.Option("--squash", help="Squash images to the input size instead of center-cropping them."),
     ] = False,
     set_aside: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Set aside what the images there have in common.")
+        Path | None, typer.Option(metavar="DIR", help="Set aside what the images in DIR have in common.")
     ] = None,
-    whiten_on: Annotated[Path | None, typer.Option(metavar="DIR", help="Whiten by the images there.")] = None,
+    whiten_on: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Learn a PCA whitening on the images in DIR.")
+    ] = None,
 ) -> None:
     """Make an embedder of your own and save it.
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and how their texts are read."""
+"""Options shared by several commands, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Normalization = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|sop|MEAN/STD",
-        help="For checkpoints that don't say theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
+        help="For checkpoints without one of their own, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
     ),
 ]
 

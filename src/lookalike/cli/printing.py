@@ -1,4 +1,4 @@
-"""What commands share in printing: errors in one sentence, tables, JSON, progress."""
+"""Printing shared by commands: errors in one sentence, tables, JSON, progress."""
 
 from __future__ import annotations
 

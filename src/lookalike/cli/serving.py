@@ -1,4 +1,4 @@
-"""The command that serves galleries in the browser and over HTTP."""
+"""The command ``serve``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 def serve(
     uris: Annotated[
         list[str],
-        typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of a gallery; may be given again."),
+        typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of a gallery; may be repeated."),
     ],
-    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; by default this machine only.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
     token: Annotated[
-        str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="Ask for this token in every request.")
+        str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="Require this token in every request.")
     ] = None,
     add_from: Annotated[
         Path | None,
@@ -34,11 +34,11 @@ def serve(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Allow adding pictures: those below DIR, and uploads, which are stored in DIR/uploads.",
+            help="Allow adding images from below DIR, and uploads, which are stored in DIR/uploads.",
         ),
     ] = None,
 ) -> None:
-    """Open galleries in the browser.
+    """Serve galleries over HTTP and in the browser.
 
     Search, search by a region, compare, and see why.
 

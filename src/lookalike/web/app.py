@@ -1,4 +1,4 @@
-"""The app: guards, routes, the page, and every refusal as one sentence of JSON."""
+"""The FastAPI application: middleware, routes, the page, and errors as one sentence of JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from lookalike import __version__
 from lookalike.errors import GalleryError, LookalikeError
 from lookalike.gallery import Gallery
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.routes import AppState, router
@@ -84,7 +84,7 @@ def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path 
         raise ValueError(f"a gallery's name has letters, digits, - _ and .; got {wrong or 'no gallery'}")
     uploads, lock = Uploads(limits), threading.Lock()
     services = {name: GalleryService(name, gallery, uploads, lock) for name, gallery in galleries.items()}
-    thumbnails: LeastRecent[tuple[str, str, int], bytes] = LeastRecent(
+    thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _THUMBNAILS_HELD, max_size=_THUMBNAIL_BYTES, size=len
     )
     return AppState(services, uploads, Jobs(add_from, limits, lock), limits, thumbnails)

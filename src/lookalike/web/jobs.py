@@ -1,4 +1,4 @@
-"""Adding pictures in the background, one job after the other, so that searching goes on."""
+"""Background jobs that add images, one at a time, while searches continue."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from lookalike import images
 from lookalike.errors import LookalikeError
 from lookalike.gallery import AddReport, Gallery
 from lookalike.types import Progress
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import JobOut, UnreadableOut
 from lookalike.web.uploads import Form
 
 _JOBS_HELD = 100
-_UPLOADS = "uploads"  # subfolder for pictures that clients send
+_UPLOADS = "uploads"  # subfolder for uploaded images
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
 
 _logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """The server ends, so the job does."""
+    """Raised inside a job when the server shuts down."""
 
 
 @final
 class Jobs:
-    """Jobs by id. ``folder`` is what pictures may be added from; None: nothing may be added."""
+    """Jobs by id. Images may be added from below ``folder``; with None, nothing may be added."""
 
     def __init__(self, folder: Path | None, limits: WebLimits, lock: threading.Lock) -> None:
         self.folder = None if folder is None else folder.resolve()
         self._limits, self._lock = limits, lock
-        self._jobs: LeastRecent[str, JobOut] = LeastRecent(_JOBS_HELD)
+        self._jobs: LRUCache[str, JobOut] = LRUCache(_JOBS_HELD)
         self._thread = ThreadPoolExecutor(1, "adding")
         self._is_stopping = threading.Event()
 
     def get(self, id: str) -> JobOut | None:
-        """How far a job has come."""
+        """The state of a job; None for an unknown id."""
         return self._jobs.get(id)
 
     def add_folder(self, gallery: Gallery, folder: str) -> JobOut:
-        """Add a folder below the permitted one; 403 for any other."""
+        """Start adding a folder below the permitted one; 403 for any other."""
         top = self._permitted()
         try:
             wanted = (top / folder).resolve()
@@ -62,9 +62,9 @@ class Jobs:
         return self._start(gallery, wanted)
 
     def add_upload(self, gallery: Gallery, form: Form) -> JobOut:
-        """Check a picture that was sent, store it under its hash and add it."""
+        """Check an uploaded image, store it under its hash and start adding it."""
         top = self._permitted()
-        images.load(form.data, limits=self._limits.images, name=form.name)  # refuses what is no picture
+        images.load(form.data, limits=self._limits.images, name=form.name)  # raises if it is not an image
         suffix = next((s for start, s in _SUFFIXES.items() if form.data.startswith(start)), ".tif")
         file = top / _UPLOADS / f"{hashlib.sha256(form.data).hexdigest()}{suffix}"
         file.parent.mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ class Jobs:
         return self._start(gallery, file)
 
     def close(self) -> None:
-        """Stop the running job at its next picture; the gallery keeps what was committed."""
+        """Stop the running job before its next image; what was committed stays in the gallery."""
         self._is_stopping.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
@@ -109,7 +109,7 @@ class Jobs:
         if gallery.uri is None:
             with self._lock:
                 return gallery.add(what, progress=note)
-        with self._lock:  # a model of its own, so that searches need not wait for this one
+        with self._lock:  # the job gets its own copy, so searches do not wait for it
             embedder = copy.deepcopy(gallery.embedder)
         return Gallery.open(gallery.uri, embedder).add(what, progress=note)
 

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: read what is asked, ask the service, answer a schema."""
+"""The routes of the HTTP API: parse the request, call the service, return a schema."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lookalike import __version__, render
 from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import colors, jpeg, picture_response, png_response
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
     AddRequest,
-    Box,
+    BoxPixels,
     BoxText,
     CellMatchOut,
     ExplanationOut,
     GalleryOut,
     Health,
     JobOut,
-    Palette,
+    PaletteOut,
     PictureId,
     PicturesOut,
     Refusal,
@@ -42,36 +42,36 @@ from lookalike.web.uploads import Uploads, read_form
 
 @dataclass(frozen=True)
 class AppState:
-    """What one app serves; routes find it at ``app.state.lookalike``."""
+    """Everything that one application serves, at ``app.state.lookalike``."""
 
     services: Mapping[str, GalleryService]
     uploads: Uploads
     jobs: Jobs
     limits: WebLimits
-    thumbnails: LeastRecent[tuple[str, str, int], bytes]
+    thumbnails: LRUCache[tuple[str, str, int], bytes]
 
     @property
     def has_graph(self) -> bool:
-        """Whether a gallery's model has a graph of nodes to re-rank by."""
+        """Whether some gallery's model has an AVSL graph to re-rank by."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
 
 def app_state(request: Request) -> AppState:
-    """What the app of a request serves."""
+    """The state of the application that a request belongs to."""
     found: AppState = request.app.state.lookalike
     return found
 
 
 def service_of(gallery: str, request: Request) -> GalleryService:
-    """The gallery of that name; 404 where there is none."""
+    """The gallery service of that name; 404 for an unknown name."""
     services = app_state(request).services
     if gallery not in services:
         raise HTTPException(404, f"there is no gallery of this name; there are {', '.join(services)}")
     return services[gallery]
 
 
-def box_of(box: BoxText | None = None) -> Box | None:
-    """Four numbers from ``left,top,right,bottom``."""
+def box_of(box: BoxText | None = None) -> BoxPixels | None:
+    """Parse a box ``left,top,right,bottom``; 422 for anything else."""
     if box is None:
         return None
     try:
@@ -81,10 +81,10 @@ def box_of(box: BoxText | None = None) -> Box | None:
     return left, top, right, bottom
 
 
-State = Annotated[AppState, Depends(app_state)]
-Service = Annotated[GalleryService, Depends(service_of)]
-ABox = Annotated[Box | None, Depends(box_of)]
-AMethod = Literal["shares", "avsl"]  # those whose maps sum to the similarity, whatever the network
+StateDep = Annotated[AppState, Depends(app_state)]
+ServiceDep = Annotated[GalleryService, Depends(service_of)]
+BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
+ExplanationMethod = Literal["shares", "avsl"]  # methods whose maps sum to the similarity
 Side = Annotated[int, Query(ge=16, le=2048, description="Pixels of the longer side, at most.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False)]
 _FILE = {"type": "string", "format": "binary"}
@@ -101,140 +101,142 @@ router = APIRouter(
 
 
 @router.get("/health")
-def health(here: State) -> Health:
-    """Whether the server runs, what it has and what it takes."""
+def health(state: StateDep) -> Health:
+    """Report that the server runs, its galleries, re-rankers and limits."""
     return Health(
         version=__version__,
-        galleries=list(here.services),
-        rerankers=[name for name in RERANKERS if name != AvslReranking.name or here.has_graph],
-        max_upload_bytes=here.limits.max_upload_bytes,
-        may_add=here.jobs.folder is not None,
+        galleries=list(state.services),
+        rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
+        max_upload_bytes=state.limits.max_upload_bytes,
+        may_add=state.jobs.folder is not None,
     )
 
 
 @router.get("/palette")
-def get_palette() -> Palette:
-    """The colors of all maps."""
+def get_palette() -> PaletteOut:
+    """The color table of all maps."""
     return colors()
 
 
 @router.get("/galleries")
-def galleries(here: State) -> list[GalleryOut]:
-    """All galleries of the server."""
-    return [_described(service) for service in here.services.values()]
+def galleries(state: StateDep) -> list[GalleryOut]:
+    """List the galleries of the server."""
+    return [_described(service) for service in state.services.values()]
 
 
 @router.get("/galleries/{gallery}")
-def describe(service: Service) -> GalleryOut:
-    """What a gallery holds."""
+def describe(service: ServiceDep) -> GalleryOut:
+    """Describe a gallery."""
     return _described(service)
 
 
 @router.get("/galleries/{gallery}/pictures")
 def pictures(
-    service: Service, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 60
+    service: ServiceDep,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 60,
 ) -> PicturesOut:
-    """The gallery's pictures, some at a time."""
+    """List the pictures of a gallery, page by page."""
     records = service.gallery.records()
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def picture(service: Service, here: State, id: PictureId, side: Side = 1600) -> Response:
-    """A picture of the gallery, or an uploaded one, upright and as JPEG; small ones are thumbnails."""
+def picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
+    """A picture of the gallery or an upload as an upright JPEG of at most ``side`` pixels."""
     make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
-    return picture_response(here.thumbnails.get_or_make((service.name, id, side), make))
+    return picture_response(state.thumbnails.get_or_make((service.name, id, side), make))
 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
-async def upload_query(request: Request, here: State) -> UploadOut:
-    """Hand in a picture to search with; it is held in memory and never written to disk."""
-    form = await read_form(request, here.limits)
-    id, upload = await asyncio.to_thread(here.uploads.keep, form)
+async def upload_query(request: Request, state: StateDep) -> UploadOut:
+    """Upload a picture to search with; it is held in memory and never written to disk."""
+    form = await read_form(request, state.limits)
+    id, upload = await asyncio.to_thread(state.uploads.keep, form)
     return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: Service, wanted: SearchRequest) -> SearchOut:
-    """The most similar pictures, each with the map on the query that says why."""
+def search(service: ServiceDep, wanted: SearchRequest) -> SearchOut:
+    """Search for the most similar pictures; each hit has its attribution map on the query."""
     return service.search(wanted)
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
-async def search_by_upload(request: Request, service: Service, here: State) -> SearchOut:
-    """Search with the picture in field ``file``; field ``settings`` may hold settings as JSON."""
-    form = await read_form(request, here.limits)
+async def search_by_upload(request: Request, service: ServiceDep, state: StateDep) -> SearchOut:
+    """Search with the picture in the form field ``file``; ``settings`` may hold settings as JSON."""
+    form = await read_form(request, state.limits)
     settings = _settings(form.settings)
-    id, _ = await asyncio.to_thread(here.uploads.keep, form)
+    id, _ = await asyncio.to_thread(state.uploads.keep, form)
     return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
 
 
 @router.get("/galleries/{gallery}/explanation")
 def explanation(
-    service: Service, query: PictureId, match: PictureId, box: ABox, method: AMethod = "shares"
+    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: ExplanationMethod = "shares"
 ) -> ExplanationOut:
-    """Why two pictures match, as maps of numbers; with a box, a part of the first and the second."""
+    """Explain the similarity of two pictures, or of a box in the first and the second, as maps of numbers."""
     found = service.explanation(query, match, box, method)
     return ExplanationOut.of(found, explanation_limit([found], palette("lookalike")))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
 def query_overlay(
-    service: Service,
+    service: ServiceDep,
     query: PictureId,
     match: PictureId,
-    box: ABox,
+    box: BoxDep,
     side: Side = 1024,
-    method: AMethod = "shares",
+    method: ExplanationMethod = "shares",
 ) -> Response:
-    """The query under its map."""
+    """The query with its map drawn over it."""
     return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
 def match_overlay(
-    service: Service,
+    service: ServiceDep,
     query: PictureId,
     match: PictureId,
-    box: ABox,
+    box: BoxDep,
     side: Side = 1024,
-    method: AMethod = "shares",
+    method: ExplanationMethod = "shares",
 ) -> Response:
-    """The match under its map."""
+    """The match with its map drawn over it."""
     return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/cells")
-def cells(service: Service, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
-    """Where the cell at pixel (x, y) of one picture finds its counterpart in another."""
+def cells(service: ServiceDep, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
+    """Compare the cell at pixel (x, y) of one picture with all cells of another."""
     return service.cells(here, there, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: Service, wanted: SearchRequest) -> Response:
-    """A search as one HTML file."""
+def report(service: ServiceDep, wanted: SearchRequest) -> Response:
+    """A search as one self-contained HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
     return Response(service.report(wanted), media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
-def add_folder(service: Service, here: State, wanted: AddRequest) -> JobOut:
-    """Add a folder in the background, if the server was started with permission."""
-    return here.jobs.add_folder(service.gallery, wanted.folder)
+def add_folder(service: ServiceDep, state: StateDep, wanted: AddRequest) -> JobOut:
+    """Start adding a folder; requires a server started with --add-from."""
+    return state.jobs.add_folder(service.gallery, wanted.folder)
 
 
 @router.post("/galleries/{gallery}/jobs/upload", status_code=202, openapi_extra=_FORM)
-async def add_upload(request: Request, service: Service, here: State) -> JobOut:
-    """Add one picture that is sent, if the server was started with permission."""
-    form = await read_form(request, here.limits)
-    return await asyncio.to_thread(here.jobs.add_upload, service.gallery, form)
+async def add_upload(request: Request, service: ServiceDep, state: StateDep) -> JobOut:
+    """Upload a picture and start adding it; requires a server started with --add-from."""
+    form = await read_form(request, state.limits)
+    return await asyncio.to_thread(state.jobs.add_upload, service.gallery, form)
 
 
 @router.get("/jobs/{id}")
-def job(here: State, id: str) -> JobOut:
-    """How far a job has come."""
-    found = here.jobs.get(id)
+def job(state: StateDep, id: str) -> JobOut:
+    """The progress and result of a job."""
+    found = state.jobs.get(id)
     if found is None:
         raise HTTPException(404, "there is no such job")
     return found

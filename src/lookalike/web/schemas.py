@@ -1,4 +1,4 @@
-"""What the HTTP API takes and gives, as OpenAPI shows it."""
+"""Request and response schemas of the HTTP API."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 BoxText = Annotated[str, StringConstraints(pattern=r"^-?[\d.]{1,12}(,-?[\d.]{1,12}){3}$")]
 Grid = list[list[float]]
-Box = tuple[float, float, float, float]
+BoxPixels = tuple[float, float, float, float]
 
 _EXAMPLE_ID = "3f2a9c0b7d1e4f5a6b7c"
 
 
 class Refusal(BaseModel):
-    """Why a request was refused: one sentence."""
+    """The reason why a request was refused, in one sentence."""
 
     detail: str
 
 
 class Health(BaseModel):
-    """That the server runs, and what it takes."""
+    """The state of the server and the limits that it enforces."""
 
     status: Literal["ok"] = "ok"
     version: str
@@ -35,7 +35,7 @@ class Health(BaseModel):
 
 
 class GalleryOut(BaseModel):
-    """What a gallery holds."""
+    """The description of a gallery."""
 
     name: str
     n_images: int
@@ -47,7 +47,7 @@ class GalleryOut(BaseModel):
 
 
 class PictureOut(BaseModel):
-    """A picture of the gallery, or an uploaded one."""
+    """A picture of a gallery."""
 
     id: PictureId
     name: str
@@ -55,21 +55,21 @@ class PictureOut(BaseModel):
 
 
 class UploadOut(PictureOut):
-    """An uploaded picture, held in memory under a random id until newer ones push it out."""
+    """An uploaded picture, held in memory under a random id until newer uploads evict it."""
 
     height: int
     width: int
 
 
 class PicturesOut(BaseModel):
-    """Some of a gallery's pictures."""
+    """One page of a gallery's pictures."""
 
     total: int
     pictures: list[PictureOut]
 
 
 class SearchSettings(BaseModel):
-    """How to search."""
+    """The settings of a search."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -78,7 +78,9 @@ class SearchSettings(BaseModel):
     )
 
     k: int = Field(default=20, ge=1, le=200)
-    box: Box | None = Field(default=None, description="Left, top, right, bottom in pixels of the query.")
+    box: BoxPixels | None = Field(
+        default=None, description="Left, top, right, bottom in pixels of the query."
+    )
     polygon: list[tuple[float, float]] | None = Field(default=None, min_length=3, max_length=1000)
     rerank: str | None = Field(
         default=None, max_length=80, description="A re-ranker, or several joined by +."
@@ -91,7 +93,7 @@ class SearchSettings(BaseModel):
 
 
 class SearchRequest(SearchSettings):
-    """A search by a picture that the server has: an upload's id or a record's."""
+    """A search with a picture on the server, by the id of an upload or of a record."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": _EXAMPLE_ID, "k": 12}]})
 
@@ -99,19 +101,19 @@ class SearchRequest(SearchSettings):
 
 
 class GeometryOut(BaseModel):
-    """Where a map lies on its picture."""
+    """The position of a map on its picture."""
 
     original_size: tuple[int, int] = Field(description="Height, width in pixels.")
     crop: tuple[float, float, float, float] = Field(description="Top, left, height, width in pixels.")
 
     @classmethod
     def of(cls, geometry: Geometry) -> GeometryOut:
-        """The part of a geometry that drawing needs."""
+        """The fields of a geometry that drawing needs."""
         return cls(original_size=geometry.original_size, crop=geometry.crop)
 
 
 class HitOut(BaseModel):
-    """A picture that a search found."""
+    """A picture found by a search."""
 
     rank: int = Field(description="1 is the best.")
     id: RecordId
@@ -127,7 +129,7 @@ class HitOut(BaseModel):
 
 
 class SearchOut(BaseModel):
-    """The answer of a search."""
+    """The result of a search."""
 
     query: UploadOut
     query_geometry: GeometryOut
@@ -137,7 +139,7 @@ class SearchOut(BaseModel):
 
 
 class ExplanationOut(BaseModel):
-    """Why a picture matches: signed maps that sum to the similarity less their residual."""
+    """Signed maps of a pair, each of which sums to the similarity minus its residual."""
 
     similarity: float
     method: str
@@ -152,7 +154,7 @@ class ExplanationOut(BaseModel):
 
     @classmethod
     def of(cls, explanation: Explanation, limit: float) -> ExplanationOut:
-        """An additive explanation as numbers."""
+        """The schema of an additive explanation."""
         return cls(
             similarity=explanation.similarity,
             method=explanation.method,
@@ -168,26 +170,26 @@ class ExplanationOut(BaseModel):
 
 
 class CellMatchOut(BaseModel):
-    """Where a cell of one picture finds its counterpart in another."""
+    """One cell of a picture compared with all cells of another."""
 
     cell: tuple[int, int] = Field(description="Row, column of the cell on its own grid.")
-    cell_box: Box = Field(description="The same as left, top, right, bottom in pixels.")
+    cell_box: BoxPixels = Field(description="The same as left, top, right, bottom in pixels.")
     best_cell: tuple[int, int] = Field(description="Row, column of the most alike cell.")
-    best_box: Box
+    best_box: BoxPixels
     cosines: Grid = Field(description="How alike each cell of the other picture is, [-1, 1].")
     shares: Grid = Field(description="What each pair of cells gives to the similarity; signed.")
     contribution: float = Field(description="What the cell gives altogether: the sum of the shares.")
     geometry: GeometryOut = Field(description="Where both maps lie on the other picture.")
 
 
-class Palette(BaseModel):
-    """Colors of maps from the lowest value, -limit, to the highest, limit."""
+class PaletteOut(BaseModel):
+    """Colors of maps, from the value -limit to the value limit."""
 
     rgba: list[tuple[int, int, int, int]]
 
 
 class AddRequest(BaseModel):
-    """A folder to add."""
+    """A request to add a folder."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"folder": "2024/rooms"}]})
 
@@ -197,14 +199,14 @@ class AddRequest(BaseModel):
 
 
 class UnreadableOut(BaseModel):
-    """A file that could not be added."""
+    """A file that could not be read, and the reason."""
 
     name: str
     reason: str
 
 
 class JobOut(BaseModel):
-    """How far adding has come, and what became of it."""
+    """The progress and the result of adding images."""
 
     id: str
     state: Literal["waiting", "running", "done", "failed", "stopped"]
@@ -219,5 +221,5 @@ class JobOut(BaseModel):
 
 
 def as_grid(values: FloatArray) -> Grid:
-    """A map (h, w) as rows of numbers, to seven digits."""
+    """A map (h, w) as rows of numbers with seven significant digits."""
     return [[float(f"{value:.7g}") for value in row] for row in values.tolist()]

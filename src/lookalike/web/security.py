@@ -1,4 +1,4 @@
-"""What stands before every route: the token, the size of bodies, and headers for browsers."""
+"""Middleware for access tokens, body size limits and security headers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OPEN_FOLDER = "/static/"
 
 @final
 class SecurityMiddleware:
-    """Refuses wrong tokens with 401 and bodies announced as too long with 413."""
+    """Rejects missing or wrong tokens with 401 and bodies announced as too long with 413."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, max_body_bytes: int) -> None:
         self._app, self._token, self._max_body_bytes = app, token, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the refusal, or hand on."""
+        """Reject the request or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

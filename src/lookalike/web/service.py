@@ -1,4 +1,4 @@
-"""One served gallery: searches, explanations and pictures, with the model behind one lock."""
+"""Searches, explanations and pictures of one served gallery; one lock guards the model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
 from lookalike.types import Explanation, Picture
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
-    Box,
+    BoxPixels,
     CellMatchOut,
     GeometryOut,
     HitOut,
@@ -44,16 +44,16 @@ _DRAWN_SIDE = 1600  # pixels, at most, of pictures that explanations are drawn o
 
 @final
 class GalleryService:
-    """Answers questions about one gallery; every method may be called from any thread."""
+    """Operations on one gallery for the routes; methods may be called from any thread."""
 
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
-        self._queries: LeastRecent[tuple[str, Region | None], Query] = LeastRecent(_QUERIES_HELD)
+        self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_QUERIES_HELD)
 
     # --- searching ----------------------------------------------------------------------------
 
     def search(self, settings: SearchRequest) -> SearchOut:
-        """The answer of a search, each hit with its map on the query."""
+        """Search, and return the hits with their maps on the query."""
         start = time.perf_counter()
         result = self.result(settings)
         geometry = result.query.shares.geometry
@@ -68,7 +68,7 @@ class GalleryService:
         )
 
     def result(self, settings: SearchRequest) -> SearchResult:
-        """The hits themselves; what does not fit the gallery or the query is a 422."""
+        """Search, and return the hits; 422 for settings that do not fit the gallery or the query."""
         region = _region(settings.box, settings.polygon)
         options = settings.model_dump(exclude={"query", "box", "polygon"})
         query = self.query(settings.query, region)
@@ -78,9 +78,9 @@ class GalleryService:
     # --- explaining ---------------------------------------------------------------------------
 
     def explanation(
-        self, query: str, match: str, box: Box | None, method: str = SharesExplainer.name
+        self, query: str, match: str, box: BoxPixels | None, method: str = SharesExplainer.name
     ) -> Explanation:
-        """Why two pictures match, or a part of the first and the second."""
+        """Explain the similarity of two pictures, or of a box in the first and the second."""
         if method != SharesExplainer.name and box is not None:
             raise HTTPException(422, f"method {method} explains whole pictures; ask without a box")
         a, b = self.query(query, _region(box, None)), self.query(match)
@@ -97,12 +97,12 @@ class GalleryService:
             )
 
     def why(self, hit: Hit) -> Explanation:
-        """Why a search found a hit, whatever part of the query it asked about."""
+        """Explain a hit, for whatever region of the query was searched."""
         with self._lock:
             return hit.why()
 
     def report(self, settings: SearchRequest) -> str:
-        """A search as one HTML file; 422 where there is nothing to report."""
+        """A search as one HTML file; 422 if there is nothing to report."""
         result = self.result(settings)
         asked = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
         words = ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture"
@@ -115,7 +115,7 @@ class GalleryService:
             raise HTTPException(422, str(error)) from error
 
     def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
-        """The counterpart that the cell of one picture at a pixel has in another."""
+        """Compare the cell at a pixel of one picture with all cells of another."""
         queries = self.query(here), self.query(there)
         with self._lock:
             a, b = (query.shares for query in queries)
@@ -139,14 +139,14 @@ class GalleryService:
         )
 
     def query(self, id: str, region: Region | None = None) -> Query:
-        """A picture, or a region of it, as a query; remembered, so that it is read and seen once."""
+        """A picture or a region of it as a query, cached so that it is decoded and embedded once."""
         return self._queries.get_or_make((id, region), lambda: self._make_query(id, region))
 
     def _make_query(self, id: str, region: Region | None) -> Query:
         embedder = self.gallery.embedder
         if len(id) == _RECORD_DIGITS and region is None:
             record = self.record(id)
-            self._existing_file(record)  # 404 where it is gone
+            self._existing_file(record)  # 404 if it is gone
             query = record_query(record, self.gallery.embedding(id), embedder)
         else:
             source, name = self.source(id), self.title(id)
@@ -158,7 +158,7 @@ class GalleryService:
     # --- pictures -----------------------------------------------------------------------------
 
     def source(self, id: str) -> bytes:
-        """The bytes of an uploaded picture or of a record's file; 404 where there are none."""
+        """The bytes of an upload or of a record's file; 404 if there are none."""
         if len(id) != _RECORD_DIGITS:
             upload = self._uploads.get(id)
             if upload is None:
@@ -173,32 +173,32 @@ class GalleryService:
         return file
 
     def title(self, id: str) -> str:
-        """What people call the picture."""
+        """The file name of a picture, for captions."""
         upload = self._uploads.get(id) if len(id) != _RECORD_DIGITS else None
         return upload.name if upload else Path(self.record(id).path).name
 
     def record(self, id: str) -> Record:
-        """The record with an id; 404 where there is none."""
+        """The record with an id; 404 for an unknown id."""
         found = self.gallery.records([id])
         if not found:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
     def picture_of_side(self, id: str, side: int) -> Picture:
-        """A picture whose longer side has at most so many pixels."""
+        """A picture scaled down to at most ``side`` pixels on its longer side."""
         picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 
 
-def _region(box: Box | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
+def _region(box: BoxPixels | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
     with _unprocessable():
         return Region.of(box, polygon)
 
 
 @contextmanager
 def _unprocessable() -> Iterator[None]:
-    """Arguments that do not fit the gallery or the query are a 422."""
+    """Turn a ValueError into a 422."""
     try:
         yield
     except ValueError as error:
@@ -206,7 +206,7 @@ def _unprocessable() -> Iterator[None]:
 
 
 def picture_out(record: Record) -> PictureOut:
-    """A record as the API shows it: its name without the server's folders."""
+    """The schema of a record: the file name without the server's folders."""
     return PictureOut(id=record.id, name=Path(record.path).name, metadata=dict(record.metadata))
 
 

@@ -1,4 +1,4 @@
-"""RuntimeOptions the app: the galleries opened, a server on one address, a graceful end."""
+"""Running the application: open the galleries, listen on one address, shut down gracefully."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.app import create_app
 
-_GRACE = 10  # seconds that running requests have at the end
+_GRACE = 10  # seconds that running requests have to finish
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,7 +26,7 @@ def serve(
     add_from: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve galleries until interrupted; ``announce`` hears the address of the page.
+    """Serve galleries until interrupted; ``announce`` is called with the URL of the page.
 
     Raises LookalikeError for a gallery that can't be opened, two of one name, and a port in use.
     """
@@ -38,7 +38,7 @@ def serve(
         galleries,
         token=token,
         add_from=add_from,
-        allowed_hosts=_LOCAL_HOSTS if local else ("*",),  # against pages that rebind a name to this machine
+        allowed_hosts=_LOCAL_HOSTS if local else ("*",),  # against DNS rebinding
     )
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=_GRACE, server_header=False
@@ -46,7 +46,7 @@ def serve(
     server = uvicorn.Server(config)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)  # closed again where it fails
+        listening = socket.create_server((host, port), family=family)  # closed again on failure
     except OSError as error:
         raise LookalikeError(
             f"{host}:{port} can't be listened on; it may be in use, choose another --port"

@@ -1,4 +1,4 @@
-"""Uploads: read in pieces, refused at the limit, held in memory and never on disk."""
+"""Uploads: read in chunks, refused at the limit, held in memory and never written to disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from lookalike import images
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.limits import WebLimits
 
 _OVERHEAD = 64 * 2**10  # bytes of a form around its file
@@ -22,9 +22,9 @@ _NAME_LENGTH = 120
 
 @dataclass(frozen=True)
 class Upload:
-    """One picture that a client sent."""
+    """One uploaded picture."""
 
-    name: str  # as the client calls it, without folders; for captions only
+    name: str  # given by the client, without folders; for captions only
     data: bytes
     size: tuple[int, int]  # (H, W) pixels, upright
 
@@ -40,16 +40,16 @@ class Form:
 
 @final
 class Uploads:
-    """Uploaded queries by random id; the oldest are forgotten."""
+    """Uploaded queries by random id; the oldest are evicted."""
 
     def __init__(self, limits: WebLimits) -> None:
         self._limits = limits
-        self._held: LeastRecent[str, Upload] = LeastRecent(
+        self._held: LRUCache[str, Upload] = LRUCache(
             limits.max_queries, max_size=limits.max_query_bytes, size=lambda upload: len(upload.data)
         )
 
     def keep(self, form: Form) -> tuple[str, Upload]:
-        """Check that the file is a picture within the limits and hold it: its id and itself.
+        """Check that the file is an image within the limits, store it, and return its id and the upload.
 
         Raises UnreadableImageError.
         """
@@ -60,17 +60,17 @@ class Uploads:
         return id, upload
 
     def get(self, id: str) -> Upload | None:
-        """The upload; None where it is unknown or forgotten."""
+        """The upload with an id; None if it is unknown or was evicted."""
         return self._held.get(id)
 
 
 async def read_form(request: Request, limits: WebLimits) -> Form:
-    """The form of a request with the field ``file``: 413 beyond the limit, 422 for no such form."""
+    """Read the form of a request with the field ``file``; 413 beyond the limit, 422 without it."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "send the picture as multipart/form-data in the field 'file'")
     pieces = _limited(request, limits.max_upload_bytes + _OVERHEAD)
     parser = MultiPartParser(request.headers, pieces, max_files=1, max_fields=1, max_part_size=_OVERHEAD)
-    # beyond its spool Starlette would write to the disk
+    # Starlette would spool larger files to disk
     parser.spool_max_size = limits.max_upload_bytes + _OVERHEAD
     try:
         form = await parser.parse()
@@ -90,12 +90,12 @@ async def read_form(request: Request, limits: WebLimits) -> Form:
 
 
 def too_large(limit: int) -> HTTPException:
-    """The refusal of a body beyond the limit."""
+    """The error for a body beyond the limit."""
     return HTTPException(413, f"an upload may have {limit / 2**20:.0f} MiB; send a smaller picture")
 
 
 class _TooLargeError(MultiPartException):
-    """Of a kind that makes the parser close what it has opened."""
+    """Raised inside the parser, so that it closes its files."""
 
     def __init__(self) -> None:
         super().__init__("too large")

@@ -1,4 +1,4 @@
-// The page: what is asked, what was found, and who shows it.
+// The page: its state, its searches, and the views that show them.
 
 import { getJson, post, Refused, upload } from "./api.js";
 import { CompareView } from "./compare.js";
@@ -105,7 +105,7 @@ async function search() {
   running = new AbortController();
   const { signal } = running;
   const { gallery } = state, request = asked();
-  setBar(state.box ? "Matches of this part" : "Matches", "searching…");
+  setBar(state.box ? "Matches of this region" : "Matches", "searching…");
   at("more").hidden = true;
   at("grid").setAttribute("aria-busy", "true");
   if (!at("grid").querySelector(".hit")) at("grid").replaceChildren(...skeletons(8));
@@ -117,7 +117,7 @@ async function search() {
 }
 
 function explanationPath(gallery, { query, box, rerank }, hit) {
-  const method = rerank === "avsl" ? "avsl" : "shares"; // what made the order says why
+  const method = rerank === "avsl" ? "avsl" : "shares"; // the method that made the order explains it
   const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }) });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
@@ -134,12 +134,12 @@ function show(found) {
     onHover: (hit) => (hit ? panel.showMap(hit.query_map, found.query_geometry, found.limit) : panel.clearMap()),
   };
   at("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
-  setBar(state.box ? "Matches of this part" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
+  setBar(state.box ? "Matches of this region" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
   for (const id of ["legend", "all-heat", "report"]) at(id).hidden = !hits.length;
   showLimit(found.limit);
   at("all-heat").setAttribute("aria-pressed", "false");
   at("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
-  if (!hits.length) say("No good match. Lower the least similarity, or loosen the filter.");
+  if (!hits.length) say("No good match. Lower the minimum similarity or relax the filter.");
 }
 
 function showLimit(limit) {
@@ -163,7 +163,7 @@ async function exportReport() {
   at("report").textContent = "Export report";
 }
 
-// --- what is said -----------------------------------------------------------------------------
+// --- messages ---------------------------------------------------------------------------------
 
 function setBar(heading, count) {
   at("heading").textContent = heading;
@@ -177,7 +177,7 @@ function say(text, isError = false) {
   at("message").classList.toggle("error", isError);
 }
 
-// What fails empties the grid, unless what is shown still holds.
+// A failure empties the grid, unless the current results are still valid.
 async function attempt(work, { keeps = false } = {}) {
   try {
     await work();

@@ -3,7 +3,7 @@
 import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
-const BINS = 28; // cells asked about along each side, finer than common grids
+const BINS = 28; // positions sampled along each side, finer than common grids
 const at = (id) => document.getElementById(id);
 
 export class CompareView {
@@ -57,12 +57,12 @@ export class CompareView {
     this.sides[1].draw(perPercent(found.match_map), found.match_geometry, found.limit);
     this.sides.forEach((side) => side.mark(null));
     at("compare-note").textContent =
-      `Orange brings the two together, blue pulls them apart. The maps sum to the similarity` +
+      `Orange increases the similarity, blue decreases it. The maps sum to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual of ${found.residual.toFixed(3)}.`) +
       ` Colors end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a cell to see its counterpart.`;
   }
 
-  // What the other picture has for the cell of a side.
+  // The counterparts, in the other picture, of a cell of one side.
   async pointAt(index, x, y) {
     if (!this.found) return;
     const key = `${index},${Math.floor(x * BINS)},${Math.floor(y * BINS)}`;
@@ -98,7 +98,7 @@ export class CompareView {
     there.draw(cells.cosines, cells.geometry, 1);
     there.mark(cells.best_box, this.sizes[1 - index]);
     at("compare-note").textContent =
-      `This cell gives ${cells.contribution.toFixed(4)} to the similarity. ` +
+      `This cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
       `Its closest counterpart has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}; colors run from −1 to 1.`;
   }
 }

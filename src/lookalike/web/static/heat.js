@@ -56,7 +56,7 @@ export function clearMap(canvas) {
   canvas.width = canvas.height = 1;
 }
 
-// Values per cell say more or less according to the size of a cell; per 1 % of the view they compare.
+// Values per cell depend on the size of the cells; values per 1 % of the view are comparable.
 export const perPercent = (map) => {
   const factor = (map.length * map[0].length) / 100;
   return map.map((row) => row.map((value) => value * factor));
@@ -71,7 +71,7 @@ export function drawLegend(canvas) {
   }
 }
 
-// A frame takes the shape of its picture, so that what lies over it fits.
+// A frame takes the aspect ratio of its picture, so that overlays fit.
 export function fitFrame(frame, image) {
   const fit = () => frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   image.addEventListener("load", fit);

@@ -1,4 +1,4 @@
-// The query: dropped, picked or taken from the gallery; a box dragged on it asks about a part.
+// The query: dropped, chosen or taken from the gallery; a box dragged on it selects a region.
 
 import { showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
@@ -98,7 +98,7 @@ export class QueryPanel {
     frame.addEventListener("pointercancel", () => finish(false));
   }
 
-  // A cell on the picture as fractions of its width and height.
+  // A point on the picture as fractions of its width and height.
   #place(event) {
     const area = at("query-frame").getBoundingClientRect();
     const inside = (value) => Math.max(0, Math.min(1, value));
@@ -114,7 +114,7 @@ export class QueryPanel {
     this.box = box;
     const shown = at("query-box");
     shown.hidden = at("clear-box").hidden = !box;
-    at("query-hint").textContent = box ? "Searching by this part." : "Drag on the picture to search by a part of it.";
+    at("query-hint").textContent = box ? "Searching by this region." : "Drag on the picture to search by a region.";
     if (!box) return;
     const percent = (value) => `${value * 100}%`;
     Object.assign(shown.style, {

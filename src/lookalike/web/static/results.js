@@ -105,7 +105,7 @@ async function toggle(card, search, hit, frame) {
     search.drawn.delete(canvas);
     return clearMap(canvas);
   }
-  why.setAttribute("aria-busy", "true"); // disabled it would lose the focus
+  why.setAttribute("aria-busy", "true"); // if it were disabled it would lose the focus
   try {
     const found = await getJson(search.explanationPath(hit));
     search.drawn.set(canvas, () => drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit));
@@ -130,7 +130,7 @@ export function skeletons(count) {
   return Array.from({ length: count }, () => element("article", "card skeleton"));
 }
 
-// Arrow keys walk over the cards, by columns as they are on the screen.
+// Arrow keys move between cards, row by row as they appear on the screen.
 export function walkWithArrows(grid) {
   grid.addEventListener("keydown", (event) => {
     const cards = [...grid.querySelectorAll(".card")], at = cards.indexOf(event.target);
