@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from lookalike.types import FloatArray
@@ -22,9 +23,9 @@ class Copy:
     mtime_ns: int  # modification time, nanoseconds since 1970
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
-    """One picture of a gallery, without its embedding."""
+    """One image of a gallery, without its embedding."""
 
     id: str  # the first 20 hexadecimal digits of the hash
     path: str  # absolute; the first file that had this content
@@ -38,6 +39,13 @@ class Record:
     def files(self) -> tuple[Copy, ...]:
         """Every file with this content, the first one included."""
         return (Copy(self.path, self.mtime_ns), *self.copies)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.path, self.mtime_ns))
+
+    def __repr__(self) -> str:
+        copies = f", {len(self.copies)} copies" if self.copies else ""
+        return f"Record({self.id!r}, {Path(self.path).name!r}, {self.size} bytes{copies})"
 
 
 @dataclass(frozen=True)
