@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def at_least_one(value: int, name: str) -> int:
-    """Return the integer. Raises ValueError for anything but an integer of 1 or more."""
+    """Return the number. Raises ValueError unless it is a whole number of 1 or more."""
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of 1 or more, got {value!r}")
+        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
     return value
 
 
