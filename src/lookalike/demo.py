@@ -1,4 +1,4 @@
-"""The first look: a gallery of generated rooms, three searches for one painting, and why."""
+"""The demo: a gallery of generated rooms, three searches for one painting, and their explanation."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from lookalike.store.manifest import has_manifest
 from lookalike.types import Explanation, ProgressCallback, tracked
 
 _SIZE = (360, 480)  # (H, W) pixels of a room
-_QUERY = 0  # index of the room that is asked about
+_QUERY = 0  # index of the query room
 _SHOWN = 4  # matches in the report: the best and three runners-up
 _RERANK = "aqe"
 
 
 @dataclass(frozen=True)
 class DemoSearch:
-    """How one way of asking finds the rooms that show a room's painting."""
+    """Result of one kind of query for the rooms that show a room's painting."""
 
-    asked: str  # what is asked about, in words
-    best_match: str  # file name, of the demo's query
+    asked: str  # description of the query
+    best_match: str  # file name, for the demo's query room
     similarity: float  # cosine of the query and its best match
-    is_true_match: bool  # whether both rooms show one painting
-    true_ranks: tuple[int, ...]  # where the rooms with the query's painting come, 1 is the best
-    recall_at_1: float  # share of all rooms, each asked in turn, whose best match shows its painting
+    is_true_match: bool  # whether both rooms show the same painting
+    true_ranks: tuple[int, ...]  # ranks of the rooms with the query's painting, from 1
+    recall_at_1: float  # fraction of all rooms, each as a query, whose best match shows its painting
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found and where it wrote it."""
+    """Results of the demo, and the files that it wrote."""
 
     report: Path
     picture: Path
@@ -51,10 +51,10 @@ class DemoResult:
     n_rooms: int
     query: str  # file name
     box: tuple[int, int, int, int]  # of its painting: left, top, right, bottom in pixels
-    searches: tuple[DemoSearch, ...]  # by the whole room, by its painting, and that re-ranked
+    searches: tuple[DemoSearch, ...]  # by the whole room, by its painting, and by its painting re-ranked
     chance: float  # recall_at_1 of a random order
-    peak_in_shared_painting: bool | None  # of the whole room's map; None where its best match is no true one
-    density_ratio: float | None  # positive mass per pixel inside the painting over that outside
+    peak_in_shared_painting: bool | None  # of the whole room's map; None if its best match is not a true one
+    density_ratio: float | None  # positive attribution per pixel inside the painting over that outside
     seconds: float
 
 
@@ -67,11 +67,11 @@ def run_demo(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> DemoResult:
-    """Make rooms, index them, search by one of them, by its painting, re-rank, and say why.
+    """Generate and index rooms, search by a room and by its painting, re-rank, and explain the best match.
 
     Writes ``rooms/*.jpg``, the model, ``rooms.gallery``, ``why.png`` (the whole room and its best match)
-    and ``report.html`` (the search by the painting) into the folder, in place of those of an earlier
-    demo. Raises LookalikeError where the folder can't be written.
+    and ``report.html`` (the search by the painting) into the folder, replacing those of an earlier demo.
+    Raises LookalikeError if the folder can't be written.
     """
     start = time.perf_counter()
     rooms = scenes.gallery_of_rooms(
@@ -79,13 +79,13 @@ def run_demo(
     )
     try:
         gallery = _indexed(folder, rooms, Embedder.load(model))
-        asked = _Asked(gallery, folder, rooms, progress)
-        best = asked.whole[_QUERY][0].why()
-        peak, ratio = _against_the_mask(best, rooms, asked.whole[_QUERY][0])
-        searches = asked.searches()
+        found = _Searches(gallery, folder, rooms, progress)
+        best = found.whole[_QUERY][0].why()
+        peak, ratio = _mask_metrics(best, rooms, found.whole[_QUERY][0])
+        searches = found.summaries()
         report, picture = folder / "report.html", folder / "why.png"
         render.side_by_side(best).save(picture)
-        report.write_text(_report(asked, searches, model), encoding="utf-8")
+        report.write_text(_report(found, searches, model), encoding="utf-8")
     except OSError as error:
         raise LookalikeError(f"the demo can't write to {folder}: {error}; choose another folder") from error
     return DemoResult(
@@ -94,7 +94,7 @@ def run_demo(
         gallery=_gallery_folder(folder),
         n_rooms=len(rooms.rooms),
         query=_name(_QUERY),
-        box=asked.box,
+        box=found.box,
         searches=searches,
         chance=(rooms_per_painting - 1) / (len(rooms.rooms) - 1),
         peak_in_shared_painting=peak,
@@ -107,10 +107,10 @@ def run_demo(
 
 
 def _indexed(folder: Path, rooms: RoomGallery, embedder: Embedder) -> Gallery:
-    """A new gallery of the rooms, by a model that lies beside it, so that other commands open it."""
+    """A new gallery of the rooms, with its model saved beside it, so that other commands can open it."""
     uri, model = _gallery_folder(folder), (folder / "rooms.model").absolute()
     if has_manifest(uri) and read_manifest(uri).model == str(model):
-        shutil.rmtree(uri)  # an earlier demo's; any other is left alone and an error
+        shutil.rmtree(uri)  # of an earlier demo; creating over any other gallery is an error
     (folder / "rooms").mkdir(parents=True, exist_ok=True)
     files = [folder / "rooms" / _name(i) for i in range(len(rooms.rooms))]
     for room, file in zip(rooms.rooms, files, strict=True):
@@ -133,8 +133,8 @@ def _name(index: int) -> str:
 # --- the searches -----------------------------------------------------------------------------
 
 
-class _Asked:
-    """The hits of every room: by the whole of it, and by its painting, re-ranked."""
+class _Searches:
+    """The hits of every room as a query: by the whole room, and by its painting, re-ranked."""
 
     def __init__(
         self, gallery: Gallery, folder: Path, rooms: RoomGallery, progress: ProgressCallback | None
@@ -144,23 +144,23 @@ class _Asked:
         self.whole: list[Sequence[Hit]] = []
         self.part: list[Sequence[Hit]] = []
         self.box = _box(rooms, _QUERY)
-        for i in tracked(range(n), "asking each room", n, progress):
+        for i in tracked(range(n), "searching by each room", n, progress):
             file = folder / "rooms" / _name(i)
             self.whole.append(gallery.search(file, k=n, leave_self_out=True))
             self.part.append(
                 gallery.search(file, k=n, leave_self_out=True, box=_box(rooms, i), rerank=_RERANK)
             )
 
-    def searches(self) -> tuple[DemoSearch, ...]:
-        """The three ways of asking, from the least to the most."""
+    def summaries(self) -> tuple[DemoSearch, ...]:
+        """The three kinds of query, from the simplest to the most specific."""
         before = [sorted(hits, key=lambda hit: hit.rank_before or 0) for hits in self.part]
         return (
-            self._search("the whole room", self.whole),
-            self._search("its painting, in a box", before),
-            self._search(f"re-ranked by {_RERANK}", self.part),
+            self._summary("the whole room", self.whole),
+            self._summary("its painting, in a box", before),
+            self._summary(f"re-ranked by {_RERANK}", self.part),
         )
 
-    def _search(self, asked: str, found: Sequence[Sequence[Hit]]) -> DemoSearch:
+    def _summary(self, asked: str, found: Sequence[Sequence[Hit]]) -> DemoSearch:
         true = [self.rooms.matches(i) for i in range(len(found))]
         best = found[_QUERY][0]
         return DemoSearch(
@@ -176,21 +176,21 @@ class _Asked:
 
 
 def index_of(hit: Hit) -> int:
-    """Which room of the demo a hit is."""
+    """Return the index of the demo's room that a hit shows."""
     return int(hit.path.stem.removeprefix("room-"))
 
 
 def _box(rooms: RoomGallery, index: int) -> tuple[int, int, int, int]:
-    """Around a room's own painting: left, top, right, bottom in pixels."""
+    """The box around a room's own painting: left, top, right, bottom in pixels."""
     mask = rooms.rooms[index].masks[rooms.labels[index]]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _against_the_mask(
+def _mask_metrics(
     explanation: Explanation, rooms: RoomGallery, match: Hit
 ) -> tuple[bool | None, float | None]:
-    """Whether the query's map peaks in the painting that it shares with the match, and how densely."""
+    """Whether the query's map peaks in the shared painting, and its density ratio; None without one."""
     if index_of(match) not in rooms.matches(_QUERY):
         return None, None
     mask = rooms.rooms[_QUERY].masks[rooms.labels[_QUERY]]
@@ -199,16 +199,16 @@ def _against_the_mask(
     return peak_is_inside(values, coverage), positive_density_ratio(values, coverage)
 
 
-def _report(asked: _Asked, searches: Sequence[DemoSearch], model: str) -> str:
-    n = len(asked.rooms.rooms)
+def _report(found: _Searches, searches: Sequence[DemoSearch], model: str) -> str:
+    n = len(found.rooms.rooms)
     facts = {
-        "query": f"{_name(_QUERY)}, which shows painting {asked.rooms.labels[_QUERY]}",
-        "box": ",".join(str(side) for side in asked.box),
+        "query": f"{_name(_QUERY)}, which shows painting {found.rooms.labels[_QUERY]}",
+        "box": ",".join(str(side) for side in found.box),
         "re-ranked by": _RERANK,
         "rooms.model": model,
         **{
-            f"best match right: {search.asked}": f"{round(search.recall_at_1 * n)} of {n} rooms"
+            f"correct best match, {search.asked}": f"{round(search.recall_at_1 * n)} of {n} rooms"
             for search in searches
         },
     }
-    return search_report(asked.part[_QUERY][:_SHOWN], asked.gallery, parameters=facts)
+    return search_report(found.part[_QUERY][:_SHOWN], found.gallery, parameters=facts)

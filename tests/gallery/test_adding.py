@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lookalike.errors import GalleryError, ModelMismatchError, UnreadableImageError
-from lookalike.gallery import Gallery, both, folder_labels, table_metadata
+from lookalike.gallery import Gallery, folder_labels, merged_metadata, table_metadata
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def _written(path, text):
 
 def test_metadata_of_what_is_known_is_brought_up_to_date(gallery, photos):
     gallery.add(photos, metadata={"label": "old", "kept": True})
-    both_say = both(folder_labels(photos), lambda _path: {"more": 1})
-    assert gallery.add(photos, metadata=both_say).known == 5
+    merged = merged_metadata(folder_labels(photos), lambda _path: {"more": 1})
+    assert gallery.add(photos, metadata=merged).known == 5
     (record,) = (r for r in gallery.records() if r.path.endswith("two.jpg"))
     assert record.metadata == {"label": "a", "kept": True, "more": 1}
 

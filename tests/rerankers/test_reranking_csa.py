@@ -140,7 +140,7 @@ def test_vectors_that_are_no_numbers_are_refused(noise):
 def test_wrong_options_are_refused(checkpoint):
     for options, message in [
         ({"precision": "int4"}, "fp32, bf16, got 'int4'"),
-        ({"checkpoint": str(checkpoint), "heads": 0}, "heads is a whole number"),
+        ({"checkpoint": str(checkpoint), "heads": 0}, "heads must be a whole number"),
         ({"n_explained": 0}, "n_explained"),
         ({"n": 3}, "no option 'n'"),
     ]:

@@ -156,7 +156,7 @@ def test_an_index_finds_the_same_and_what_is_added_later(store, width, tmp_path)
 
 
 def test_a_vector_of_another_width_is_refused(store):
-    with pytest.raises(ValueError, match="7 numbers"):
+    with pytest.raises(ValueError, match="width 7"):
         store.add([replace(entry(1), embedding=np.ones(3, np.float32))])
 
 

@@ -19,7 +19,7 @@ from lookalike.datasets.arrays import read_arrays, read_labels, read_vectors
 from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError
 
-LABELS = "labels"
+_LABELS = "labels"
 _CACHED = "topk"  # part of the names of the authors' cached lists, which lie beside the descriptors
 
 
@@ -134,10 +134,10 @@ def _matrix(values: Any, path: Path) -> Tensor:
 
 def _file_set(path: Path) -> Descriptors:
     arrays = {name: torch.as_tensor(array) for name, array in read_arrays(path).items()}
-    labels = arrays.pop(LABELS, None)
+    labels = arrays.pop(_LABELS, None)
     if labels is None or labels.ndim != 1 or labels.is_floating_point():
         raise DatasetError(
-            f"{path} should hold whole numbers (items,) as {LABELS} beside its matrices; "
+            f"{path} should hold whole numbers (items,) as {_LABELS} beside its matrices; "
             "or give the labels as a file"
         )
     return Descriptors(path.stem, labels.long(), {name: array.float() for name, array in arrays.items()})

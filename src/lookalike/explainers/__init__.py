@@ -1,4 +1,4 @@
-"""Two images in, the reason for their similarity out; one final class per method."""
+"""Explanation methods for the similarity of two images; one final class per method."""
 
 from __future__ import annotations
 
@@ -49,26 +49,30 @@ def explain(
     method: str = "shares",
     **options: Any,
 ) -> Explanation:
-    """Why two images are similar to a model, by a method of ``EXPLAINERS``.
+    """Explain a model's similarity of two images by a method of ``EXPLAINERS``.
 
-    ``model`` is a name as in ``Embedder.load``, an ONNX file, or a loaded embedder; ``options``
-    go to the method. Raises UnreadableImageError, UnknownModelError, CheckpointError,
-    UnsupportedMethodError.
+    Images are paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays. ``model`` is a name as in
+    ``Embedder.load``, an ONNX file, or a loaded embedder; ``options`` are passed to the method. Returns
+    maps of both images on the feature grid, (h, w) float32, signed. Raises UnreadableImageError,
+    UnknownModelError, CheckpointError, and UnsupportedMethodError if the method does not fit the model.
     """
     return make_explainer(opened(model), method, **options)(query, match)
 
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:
-    """The explainer of that name, ready for any number of pairs."""
+    """Return the explainer for a method; it can be called with any number of pairs.
+
+    Raises UnsupportedMethodError for an unknown method or option and for a model that does not fit.
+    """
     if method not in EXPLAINERS:
-        raise UnsupportedMethodError(f"the method is one of {', '.join(EXPLAINERS)}; got {method!r}")
+        raise UnsupportedMethodError(f"method must be one of {', '.join(EXPLAINERS)}; got {method!r}")
     if unknown := sorted(set(options) - set(inspect.signature(EXPLAINERS[method]).parameters)):
         raise UnsupportedMethodError(f"method {method!r} has no option {', '.join(unknown)}; leave it out")
     if method == Occlusion.name:
         return Occlusion(model, **options)
     if not isinstance(model, Embedder):
         raise UnsupportedMethodError(
-            f"method {method!r} looks inside the model and {model.name} can only be asked for embeddings; "
+            f"method {method!r} needs the layers of a model and {model.name} only returns embeddings; "
             "use method 'occlusion'"
         )
     explainer: Explainer = EXPLAINERS[method](model, **options)

@@ -1,8 +1,8 @@
-"""Why an AVSL model finds two images similar: levels, nodes and cells of its distance.
+"""Explanation of an AVSL model's distance by the levels, nodes and cells that contribute to it.
 
-Zhang et al., *Attributable Visual Similarity Learning*, CVPR 2022. Read backwards (``ops.avsl``)
-the inferred distance is an exact sum over nodes, directly and by way of the nodes above, and each
-node's part an exact sum over cells.
+Zhang et al., *Attributable Visual Similarity Learning*, CVPR 2022. Traced back through the graph
+(``ops.avsl``), the inferred distance is an exact sum over nodes, each counted directly and through
+the nodes above it, and each node's term is an exact sum over cells.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from lookalike.types import GraphExplanation, ImageMap, LevelReason, NodePath, N
 
 @final
 class Avsl:
-    """Method ``avsl``: what the nodes that count have in common, on the finest level's grid.
+    """Method ``avsl``: attribution of what both images have in common, on the finest level's grid.
 
-    ``n_nodes`` of each level are listed for either side. Raises UnsupportedMethodError for a model
-    without a graph of nodes.
+    ``n_nodes`` per level are listed as ``together`` and as ``apart``. Raises UnsupportedMethodError for
+    a model without a graph of nodes or with a power other than 2, ValueError for ``n_nodes`` below 1.
     """
 
     name = "avsl"
@@ -35,16 +35,16 @@ class Avsl:
 
     def __init__(self, embedder: Embedder, *, n_nodes: int = 5) -> None:
         if n_nodes < 1:
-            raise ValueError(f"n_nodes is 1 or more, got {n_nodes}")
+            raise ValueError(f"n_nodes must be 1 or more, got {n_nodes}")
         self.model, self.n_nodes = AvslModel(embedder), n_nodes
         if self.model.graph.power != 2:
             raise UnsupportedMethodError(
-                f"what nodes have in common is known for p = 2, and this model has p = "
+                "method 'avsl' is defined for p = 2, and this model has p = "
                 f"{self.model.graph.power:g}; use method 'shares'"
             )
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> GraphExplanation:
-        """Explain two images by one forward pass each."""
+        """Return the explanation of two images, from one forward pass each."""
         readings = read_whole(query, self.model.embedder), read_whole(match, self.model.embedder)
         a, b = (self.model.shares(reading) for reading in readings)
         pair = _Pair(readings, (a, b), self.model.graph_on_cpu)
@@ -61,7 +61,7 @@ class Avsl:
 
 
 class _Pair:
-    """Two images' nodes and what each gives to their distance, in float64."""
+    """The nodes of two images and their contributions to the distance, in float64."""
 
     def __init__(
         self, readings: Sequence[Reading], sides: tuple[NodeShares, NodeShares], graph: ops.Graph
@@ -78,7 +78,7 @@ class _Pair:
         self.distance = float(self._nodes.distance)
 
     def common_maps(self, side: int) -> list[Tensor]:
-        """Of one image, each level's shares of what both have in common: (N,) each."""
+        """One image's attribution of what both have in common, (N,) for each level."""
         weights = self._nodes.weights
         return [
             self._cells(side, level) @ (weights[level] * self._nodes.units[level][1 - side])
@@ -86,7 +86,7 @@ class _Pair:
         ]
 
     def level(self, level: int, n_nodes: int) -> LevelReason:
-        """One level's part of the distance, with its first nodes on either side."""
+        """One level's contribution to the distance, with its top nodes of either kind."""
         shares = self._nodes.of_level(level)
         a, b = self._nodes.units[level]
         common = self._nodes.weights[level] * a * b
@@ -123,7 +123,7 @@ class _Pair:
         return image_map(self._readings[side], values, self._sides[side].grids[level])
 
     def _cells(self, side: int, level: int) -> Tensor:
-        """What each cell gives to the unit nodes: (N, D)."""
+        """Each cell's contribution to the unit nodes: (N, D)."""
         shares = self._sides[side].shares[level]
         norm: Tensor = shares.sum(0).norm()
         return shares / norm.clamp(min=1e-12)
@@ -136,7 +136,7 @@ def _exact(image: NodeShares) -> ops.Nodes:
 
 
 def _summed(reading: Reading, maps: list[Tensor], grids: tuple[tuple[int, int], ...]) -> ImageMap:
-    """The sum of maps of several grids on the finest, the first; each keeps its sum."""
+    """The sum of maps of several grids, resampled to the first and finest; totals are preserved."""
     target = grids[0]
     on_target = [regrid(m[:, None], grid, target)[:, 0] for m, grid in zip(maps, grids, strict=True)]
     return image_map(reading, torch.stack(on_target).sum(0), target)

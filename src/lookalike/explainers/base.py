@@ -1,4 +1,4 @@
-"""What every explainer is: a model in hand, two images in, an Explanation out."""
+"""Protocol of the explainers, and the conversions that they share."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from lookalike.types import Explanation, FloatArray, ImageMap, Reading
 
 
 class Explainer(Protocol):
-    """Explains the similarity of two images with one method."""
+    """One explanation method, bound to a model."""
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Maps of both images. Raises UnsupportedMethodError where the method does not fit."""
+        """Return maps of both images. Raises UnsupportedMethodError if the method does not fit."""
         ...
 
 
 def read_whole(source: ImageSource | Reading, embedder: Embedder) -> Reading:
-    """The image decoded once at its full size, to be drawn on, and prepared for the model."""
+    """Decode an image at full size and prepare it for the model; a Reading is returned as it is."""
     return source if isinstance(source, Reading) else embedder.read(images.load(source))
 
 
 def image_map(reading: Reading, values: Tensor, grid: tuple[int, int]) -> ImageMap:
-    """(N,) row-major values as the map of an image."""
+    """Return row-major values (N,) as the map of an image, on a grid (h, w) with N = h * w."""
     return ImageMap(reading.picture, reading.geometry, to_array(values, grid))
 
 
 def to_array(values: Tensor, grid: tuple[int, int]) -> FloatArray:
-    """(N,) row-major values as an (h, w) float32 array."""
+    """Return row-major values (N,) as an (h, w) float32 array."""
     return np.asarray(values.detach().to("cpu", torch.float32).reshape(grid).numpy(), dtype=np.float32)

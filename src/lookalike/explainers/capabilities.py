@@ -1,4 +1,4 @@
-"""What a model supports: its grid, its pooling, and which methods explain it."""
+"""Survey of a model: its grid, its pooling, and the explanation methods that fit it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from lookalike.models.embedder import Embedder
 
 @dataclass(frozen=True)
 class MethodAnswer:
-    """What one method says of a pair of generated pictures."""
+    """Outcome of one method on a pair of generated images."""
 
     seconds: float
-    refusal: str | None  # the reason, where the method does not fit the model
+    refusal: str | None  # the reason, if the method does not fit the model
     residual: float | None  # of the query map; None for heat maps and refusals
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A model at a glance."""
+    """Sizes and supported methods of a model."""
 
     model: str
     input_size: tuple[int, int]  # (H, W)
-    grid: tuple[int, int] | None  # (h, w); None where the shares are refused
+    grid: tuple[int, int] | None  # (h, w); None if the model has no shares
     pooling: str
     width: int  # D
     n_parameters: int
@@ -39,7 +39,7 @@ class Survey:
 
 
 def survey(embedder: Embedder) -> Survey:
-    """Try every method on two generated pictures; takes a few forward passes."""
+    """Run every method on two generated images; takes a few forward passes."""
     query, match = _pictures()
     grid, error = _grid_and_error(embedder, query)
     return Survey(
@@ -55,7 +55,7 @@ def survey(embedder: Embedder) -> Survey:
 
 
 def _methods(embedder: Embedder) -> list[str]:
-    """Those that ask something of the model; a graph of nodes is only asked of a model that has one."""
+    """All methods; ``avsl`` only for a model with a graph of nodes."""
     return [name for name in EXPLAINERS if name != Avsl.name or embedder.network.graph is not None]
 
 
@@ -67,7 +67,7 @@ def _grid_and_error(embedder: Embedder, image: Image.Image) -> tuple[tuple[int, 
     tensor, _ = embedder.tensor(image)
     with torch.inference_mode():
         embedding = embedder.network(tensor)[0].float().cpu()
-    if len(embedder.scales) > 1:  # shares of several scales are those of the merged embedding
+    if len(embedder.scales) > 1:  # the network's own embedding is of one scale only
         return shares.grid, None
     return shares.grid, float((shares.total - embedding).norm() / embedding.norm())
 
@@ -84,7 +84,7 @@ def _answer(embedder: Embedder, method: str, query: Image.Image, match: Image.Im
 
 
 def _pictures() -> tuple[Image.Image, Image.Image]:
-    """Two pictures of colored noise, neither square nor of one size."""
+    """Two images of colored noise, of different sizes and not square."""
     rng = np.random.default_rng(0)
     return tuple(  # type: ignore[return-value]
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)

@@ -1,7 +1,7 @@
 """Grad-CAM on the cosine of a pair.
 
-Selvaraju et al., *Grad-CAM*, ICCV 2017, with the similarity instead of a class score. The
-sign is kept: what pulls the images apart is negative.
+Selvaraju et al., *Grad-CAM*, ICCV 2017, with the similarity instead of a class score and without
+the ReLU: cells that lower the similarity are negative.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class GradCam:
         self.embedder = embedder
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Explain two images; raises UnsupportedMethodError where cells carry no gradient."""
+        """Return the explanation of two images.
+
+        Raises UnsupportedMethodError if the embedding does not depend on the cells.
+        """
         readings = read_whole(query, self.embedder), read_whole(match, self.embedder)
         query_features, match_features = (self._features(reading) for reading in readings)
         query_unit, match_unit = self._unit(query_features), self._unit(match_features)

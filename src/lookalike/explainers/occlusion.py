@@ -1,7 +1,7 @@
 """Occlusion: how much the cosine drops when a window of one image is covered.
 
-Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014. Nothing of
-the model is used but its answers, so it explains any embedding.
+Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014. Only the
+model's embeddings are used, so it explains any model.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from lookalike import images
 from lookalike.models.embedder import ImageSource
 from lookalike.types import Explanation, FloatArray, Geometry, ImageMap, Picture, Reading
 
-_LARGEST_SIDE = 640  # pixels; larger pictures are scaled down before they are covered again and again
+_LARGEST_SIDE = 640  # pixels; larger images are reduced before windows are covered
 
 
 class EmbedsImages(Protocol):
-    """Anything that embeds RGB pictures."""
+    """A model that embeds RGB images."""
 
     name: str
 
     def embed(self, sources: Sequence[Image.Image]) -> Tensor:
-        """(B, D) embeddings, of any length."""
+        """Return embeddings (B, D) of B images; they need not have unit length."""
         ...
 
 
 @final
 class Occlusion:
-    """Method ``occlusion``: a heat map in units of similarity lost, on a grid over the whole image.
+    """Method ``occlusion``: a heat map of the drop in similarity, on a grid over the whole image.
 
-    ``model`` is an embedder, or a function from a list of RGB pictures to an array (B, D).
-    ``cells`` counts the windows along the shorter side; a window is ``window`` cells wide.
+    ``model`` is an embedder, or a function from a list of RGB images to an array (B, D) of floats.
+    ``cells`` is the number of windows along the shorter side; a window is ``window`` cells wide.
+    Raises ValueError for options that are not positive.
     """
 
     name = "occlusion"
@@ -60,7 +61,10 @@ class Occlusion:
         self.cells, self.window, self.batch_size = cells, window, batch_size
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Explain two images by about ``2 * cells ** 2`` forward passes."""
+        """Return the explanation of two images, from about ``2 * cells ** 2`` forward passes.
+
+        Raises ValueError if the model does not return one embedding per image.
+        """
         pictures = [_whole_picture(source) for source in (query, match)]
         small = [_scaled_down(picture.image) for picture in pictures]
         query_unit, match_unit = self._embed(small)
@@ -82,13 +86,13 @@ class Occlusion:
         embeddings = torch.as_tensor(np.asarray(embed(list(pictures))), dtype=torch.float64)
         if embeddings.ndim != 2 or len(embeddings) != len(pictures):
             raise ValueError(
-                f"the model should return ({len(pictures)}, D) embeddings for {len(pictures)} pictures; "
+                f"the model should return ({len(pictures)}, D) embeddings for {len(pictures)} images; "
                 f"it returned shape {tuple(embeddings.shape)}"
             )
         return F.normalize(embeddings, dim=1)
 
     def _drops(self, image: Image.Image, unit: Tensor, other: Tensor) -> FloatArray:
-        """Similarity lost when the window around each cell is covered: (h, w)."""
+        """Drop in similarity when the window around each cell is covered: (h, w)."""
         grid = _grid(image, self.cells)
         windows = self._covered(image, grid)
         similarities = []
@@ -119,7 +123,7 @@ def _scaled_down(image: Image.Image) -> Image.Image:
 
 
 def _grid(image: Image.Image, cells: int) -> tuple[int, int]:
-    """(h, w) with square-like cells, ``cells`` along the shorter side and at most 4 times as many."""
+    """Grid (h, w) of nearly square cells, ``cells`` along the shorter side and up to 4 times as many."""
     short = min(image.size)
     h, w = (min(round(cells * side / short), 4 * cells) for side in (image.height, image.width))
     return min(h, image.height), min(w, image.width)
@@ -130,6 +134,6 @@ def _whole_picture(source: ImageSource | Reading) -> Picture:
 
 
 def _geometry(picture: Picture, small: Image.Image) -> Geometry:
-    """A grid that spans the whole picture."""
+    """Geometry of a grid that spans the whole image."""
     height, width = picture.original_size
     return Geometry(picture.original_size, (small.height, small.width), (0.0, 0.0, height, width))

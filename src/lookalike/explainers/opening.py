@@ -1,4 +1,4 @@
-"""The model of an explanation: a name, a file, or one that is loaded."""
+"""Loading the model of an explanation from a name or a file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from lookalike.models.onnx import OnnxEmbedder
 
 
 def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
-    """An embedder by name, loaded once per process, or an ONNX file as a black box.
+    """Load an embedder by name, cached per process, or an ONNX file as a black box.
 
-    ``changes`` as in ``Embedder.load``; with any of them the model is loaded anew.
+    ``changes`` are options of ``Embedder.load``; with any of them the cache is not used. Raises
+    UnknownModelError, CheckpointError, and UnsupportedMethodError for a change that ONNX excludes.
     """
     if not str(model).endswith(".onnx"):
         is_changed = any(value is not None for value in changes.values())
@@ -29,19 +30,19 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
 
 
 def opened(model: str | Path | Embedder | EmbedsImages) -> Embedder | EmbedsImages:
-    """The model itself, loaded where it is a name or a file."""
+    """Return the model, loaded if it is a name or a file."""
     return load_any(model) if isinstance(model, str | Path) else model
 
 
 def opened_with_shares(model: str | Path | Embedder | EmbedsImages, purpose: str) -> Embedder:
-    """The model, which must be one whose shares can be computed.
+    """Return the model, loaded if needed, for a purpose that requires shares.
 
-    Raises UnsupportedMethodError for a black box; ``purpose`` names in the message what needs shares.
+    Raises UnsupportedMethodError, with ``purpose`` in the message, for a black box such as ONNX.
     """
     embedder = opened(model)
     if not isinstance(embedder, Embedder):
         raise UnsupportedMethodError(
-            f"{purpose} needs a model that can be looked into; {embedder.name} can only be asked for "
-            "embeddings, so leave it out"
+            f"{purpose} needs the layers of a model and {embedder.name} only returns embeddings; "
+            "leave it out or use another model"
         )
     return embedder

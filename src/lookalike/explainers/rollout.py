@@ -1,4 +1,4 @@
-"""Attention rollout applied to a pair: where in the input the matching tokens took theirs from.
+"""Attention rollout of a pair: maps of matching tokens, traced back through attention to the input.
 
 Black, Stylianou, Pless, Souvenir, *Visualizing Paired Image Similarity in Transformer Networks*,
 WACV 2022.
@@ -24,9 +24,9 @@ from lookalike.types import Explanation, ImageMap, Reading, Trace
 
 @dataclass(frozen=True)
 class _Tokens:
-    """One image's tokens and their attention, ready to be compared."""
+    """One image's token shares and attention."""
 
-    shares: Tensor  # (P + N, D) float64: what each token gives to the embedding; row 0 holds the residual
+    shares: Tensor  # (P + N, D) float64: each token's share of the embedding; row 0 holds the residual
     attention: tuple[Tensor, ...]  # per layer (A, P + N, P + N) float64
     grid: tuple[int, int]
     reading: Reading
@@ -47,10 +47,10 @@ class _Tokens:
 
 @final
 class Rollout:
-    """Method ``rollout``: the published map ``R @ map``. A heat map: it does not sum to the cosine.
+    """Method ``rollout``: the published map ``R @ map``, a heat map that does not sum to the cosine.
 
-    For CLS pooling the shares are those of the tokens that enter the last layer, so attention is
-    rolled over the layers before it.
+    With CLS pooling the shares belong to the tokens that enter the last layer, so attention is rolled
+    out over the layers before it.
     """
 
     name = "rollout"
@@ -69,8 +69,11 @@ class Rollout:
 
 @final
 class ConservingRollout:
-    """Method ``rollout-conserving``: ``Rᵀ @ map``, which hands each token's share on to the tokens
-    it came from and keeps the sum; what ends on prefix tokens is the residual."""
+    """Method ``rollout-conserving``: ``Rᵀ @ map``, an attribution that sums to the cosine.
+
+    Each token's share is distributed over the tokens that it attends to, so the sum is preserved; the
+    residual is what ends on prefix tokens.
+    """
 
     name = "rollout-conserving"
     promise = "sums to the similarity"
@@ -110,8 +113,8 @@ def _explained(
 def _tokens(embedder: Embedder, reading: Reading) -> _Tokens:
     if embedder.scales != (1.0,):
         raise UnsupportedMethodError(
-            f"rollout follows one forward pass, {embedder.name} embeds at {len(embedder.scales)} scales; "
-            "use method 'shares'"
+            f"rollout needs a single forward pass and {embedder.name} embeds at {len(embedder.scales)} "
+            "scales; use method 'shares'"
         )
     image, _ = embedder.tensor(reading)
     trace = embedder.network.backbone.trace(image)
@@ -126,7 +129,7 @@ def _tokens(embedder: Embedder, reading: Reading) -> _Tokens:
 
 
 def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:
-    """Attention of every layer over all tokens, for the layers that the shares have not passed."""
+    """Attention (A, P + N, P + N) of every layer below the tokens that the shares belong to."""
     features = trace.features
     n_tokens = features.prefix.shape[1] + features.cells.shape[1]
     calls = [c for c in trace.attention if c.query.shape[2] == c.key.shape[2] == n_tokens]

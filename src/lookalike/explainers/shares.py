@@ -1,4 +1,4 @@
-"""The default explanation: each cell's share of the cosine, exact for every additive pooling.
+"""The default explanation: each cell's contribution to the cosine, exact for every additive pooling.
 
 Generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
 average and max pooling to any pooling and head (see ``ops.propagation``).
@@ -31,7 +31,7 @@ from lookalike.types import (
 
 @final
 class SharesExplainer:
-    """Method ``shares``: the maps sum to the cosine, less the residual of what no cell accounts for."""
+    """Method ``shares``: attribution maps that sum to the cosine, less the stated residual."""
 
     name = "shares"
     promise = "sums to the similarity"
@@ -40,7 +40,7 @@ class SharesExplainer:
         self.embedder = embedder
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Explain two images by two forward passes and one product."""
+        """Return the explanation of two images, from one forward pass each."""
         a, b = read_whole(query, self.embedder), read_whole(match, self.embedder)
         return explain_shares(
             a.picture,
@@ -60,10 +60,10 @@ def explain_shares(
     model: str,
     match_unit: Tensor | None = None,
 ) -> Explanation:
-    """The explanation of two images whose shares are known.
+    """Return the explanation of two images from their shares.
 
-    ``match_unit`` (D,) is the match's unit embedding as a gallery stores it, where the similarity is
-    the one with that; what rounding makes different on the match's side is its residual.
+    ``match_unit`` (D,) is the match's unit embedding as a gallery stores it; the similarity is then the
+    cosine with it, and its rounding error goes into the match's residual.
     """
     query_unit = unit(query_shares)
     match_unit = unit(match_shares) if match_unit is None else match_unit.double()
@@ -84,7 +84,10 @@ def difference(
     *,
     model: str | Path | Embedder = "mini",
 ) -> Difference:
-    """Why the query is closer to ``preferred`` than to ``other``: positive cells speak for it.
+    """Explain why the query is closer to one image than to another, as a signed map on the query.
+
+    The map (h, w) sums to the difference of the two cosines, less its residual; positive cells favor
+    ``preferred``.
 
     ``model`` is a name as in ``Embedder.load`` or a loaded embedder. Raises UnreadableImageError,
     UnknownModelError, CheckpointError, and UnsupportedMethodError for a model without shares.
@@ -110,12 +113,11 @@ def place_matches(
     *,
     model: str | Path | Embedder = "mini",
 ) -> CellSimilarity:
-    """Which cell of the query goes with which cell of the match, and how much each pair contributes.
+    """Match the cells of two images, with each pair's contribution to the similarity.
 
-    ``model`` and errors are those of ``difference``.
-
-    Two cells match where each is the other's most similar by cosine of their shares: by share of
-    the similarity the cells with the largest features would win everywhere.
+    Two cells match if each is the other's most similar by the cosine of their shares. (Ranked by
+    contribution instead, the cells with the largest features would match everything.) The values
+    (Nq, Nm) float32 sum to the cosine, less residuals. ``model`` and errors are those of ``difference``.
     """
     embedder = opened_with_shares(model, "matching cells")
     readings = read_whole(query, embedder), read_whole(match, embedder)
@@ -138,7 +140,7 @@ def place_matches(
 
 
 def unit(shares: Shares) -> Tensor:
-    """The unit embedding that the shares sum to: (D,) float64."""
+    """Return the normalized sum of the shares, (D,) float64."""
     return torch.nn.functional.normalize(shares.total.double(), dim=0)
 
 

@@ -1,11 +1,17 @@
-"""Index photographs, search them, and have every hit say why."""
+"""Image galleries on disk: indexing, similarity search, and an explanation for every hit."""
 
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
-from lookalike.gallery.labels import both, combined_metadata, folder_labels, labeled_pairs, table_metadata
+from lookalike.gallery.labels import (
+    combined_metadata,
+    folder_labels,
+    labeled_pairs,
+    merged_metadata,
+    table_metadata,
+)
 from lookalike.gallery.results import Hit, SearchResult
 
 __all__ = [
@@ -16,10 +22,10 @@ __all__ = [
     "Hit",
     "LabeledPair",
     "SearchResult",
-    "both",
     "combined_metadata",
     "folder_labels",
     "labeled_pairs",
+    "merged_metadata",
     "parse_filter",
     "table_metadata",
 ]

@@ -1,4 +1,4 @@
-"""From files to rows: look, hash, decode, embed, commit; each step once for each content."""
+"""Adding files to a gallery: stat, hash, decode, embed and commit, once for each distinct content."""
 
 from __future__ import annotations
 
@@ -23,42 +23,48 @@ from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.types import Progress, ProgressCallback
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-_BATCH = 32  # pictures that the model sees at once
-_COMMIT_ROWS = 128  # a killed process loses at most these
+_BATCH = 32  # images in one forward pass
+_COMMIT_ROWS = 128  # the most that a killed process loses
 _COMMIT_SECONDS = 10.0
-_FEW = 24  # files that are decoded here: starting a process takes longer
-_MANY_COMMITS = 32  # after these the pieces of the table are joined: each commit looks into all of them
+_FEW = 24  # up to this many files are decoded in this process: starting another takes longer
+_MANY_COMMITS = 32  # between compactions of the table: each commit reads all of its fragments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AddReport:
-    """What became of the files that were to be added."""
+    """Counts and lists of files by the outcome of ``Gallery.add``."""
 
-    added: int  # contents that are new in the gallery
-    known: int  # files whose content the gallery had already
-    unreadable: tuple[tuple[str, str], ...]  # path and reason; none of these is fatal
-    vanished: tuple[str, ...]  # files of the gallery that are no longer in the folder
-    pruned: int = 0  # records that were removed because all their files vanished
+    added: int  # images new to the gallery, counted by content
+    known: int  # files whose content was in the gallery already
+    unreadable: tuple[tuple[str, str], ...]  # path and reason
+    vanished: tuple[str, ...]  # files of the gallery that no longer exist in the folder
+    pruned: int = 0  # records removed because none of their files is left
+
+    def __repr__(self) -> str:
+        return (
+            f"AddReport({self.added} added, {self.known} known, {len(self.unreadable)} unreadable, "
+            f"{len(self.vanished)} vanished, {self.pruned} pruned)"
+        )
 
 
 @dataclass(frozen=True)
 class AddSettings:
-    """How files are added."""
+    """Options of ``add_files``."""
 
     metadata: Metadata | None = None  # of every file, or a function of its path
     keep_shares: bool = False
-    workers: int | None = None  # decoding processes; None: as many as fit the machine
-    progress: ProgressCallback | None = None  # told after each file
+    workers: int | None = None  # decoding processes; None: by the number of files and CPUs
+    progress: ProgressCallback | None = None  # called after each file
 
 
 def add_files(
     paths: Sequence[str], store: VectorStore, embedder: Embedder, settings: AddSettings
 ) -> AddReport:
-    """Add files by absolute path; see ``Gallery.add``. ``vanished`` is left to the caller."""
+    """Add files by absolute path; see ``Gallery.add``. The report's ``vanished`` is left empty."""
     run = _Run(store, embedder, settings)
-    ahead = run.look(paths)
-    with Decoders(_n_workers(settings.workers, len(ahead)), embedder.preprocessing) as decoders:
-        for path, decoded in _decoded(ahead, decoders, run):
+    to_read = run.files_to_read(paths)
+    with Decoders(_n_workers(settings.workers, len(to_read)), embedder.preprocessing) as decoders:
+        for path, decoded in _decoded(to_read, decoders, run):
             run.take(path, decoded)
     return run.finish()
 
@@ -73,7 +79,7 @@ def _n_workers(wanted: int | None, n_files: int) -> int:
 def _decoded(
     paths: Iterable[str], decoders: Decoders, run: _Run
 ) -> Iterator[tuple[str, DecodedFile | UnreadableImageError]]:
-    """Files in order, decoded ahead by a bounded number; those that are known by hash only hashed."""
+    """Yield decoded files, read ahead by a bounded number; files of known content are only hashed."""
     waiting: deque[tuple[str, Future[DecodedFile]]] = deque()
     ahead = _BATCH + 4 * decoders.workers if decoders.workers else 1
     remaining = iter(paths)
@@ -83,7 +89,7 @@ def _decoded(
             path = next(remaining, None)
             if path is None:
                 exhausted = True
-            elif run.may_know(path):
+            elif run.has_size_of(path):
                 waiting.append((path, decoders.hash(path)))
             else:
                 waiting.append((path, decoders.decode(path)))
@@ -95,19 +101,19 @@ def _decoded(
         except UnreadableImageError as error:
             yield path, error
             continue
-        if found.pixels is None and not run.knows(found):
+        if found.pixels is None and not run.has_content(found):
             waiting.append((path, decoders.decode(path)))
         else:
             yield path, found
 
 
-def listed(source: str | Path | Iterable[str | Path]) -> list[Path]:
-    """One file or many as a list."""
+def path_list(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return one path or several as a list."""
     return [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
 
 
 def utf8_paths(files: Iterable[Path]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Absolute paths without repetition, and those that no table can hold."""
+    """Return distinct absolute paths, and (path, reason) for names that a table can't store."""
     paths: dict[str, None] = {}
     impossible: list[tuple[str, str]] = []
     for file in files:
@@ -123,7 +129,7 @@ def utf8_paths(files: Iterable[Path]) -> tuple[list[str], list[tuple[str, str]]]
 
 @final
 class _Run:
-    """One run of adding: what is known, what waits for the model, what waits for the commit."""
+    """State of one ``add_files`` call: known content, images to embed, entries and edits to commit."""
 
     def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
         self._store, self._embedder, self._settings = store, embedder, settings
@@ -137,20 +143,20 @@ class _Run:
         self._to_embed: list[DecodedFile] = []
         self._entries: list[Entry] = []
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
-        self._added = self._known = self._commits = self._done = self._total = self._looked = 0
+        self._added = self._known = self._commits = self._done = self._total = self._unchanged = 0
         self._unreadable: list[tuple[str, str]] = []
         self._start = self._last_commit = time.monotonic()
 
-    # --- what is known ------------------------------------------------------------------------
+    # --- known content ------------------------------------------------------------------------
 
-    def look(self, paths: Sequence[str]) -> list[str]:
-        """The files that have to be read: those that are not as they were, by size and time."""
-        ahead = [path for path in paths if not self._is_unchanged(path)]
-        self._total, self._done = len(paths), len(paths) - len(ahead)
-        self._known = self._looked = self._done
+    def files_to_read(self, paths: Sequence[str]) -> list[str]:
+        """The paths that are new, or whose size or modification time has changed."""
+        to_read = [path for path in paths if not self._is_unchanged(path)]
+        self._total, self._done = len(paths), len(paths) - len(to_read)
+        self._known = self._unchanged = self._done
         self._start = time.monotonic()
         self._report()
-        return ahead
+        return to_read
 
     def _is_unchanged(self, path: str) -> bool:
         if path not in self._files:
@@ -162,28 +168,28 @@ class _Run:
             return False
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
             return False
-        self._describe(id, path)
+        self._add_metadata(id, path)
         return True
 
-    def may_know(self, path: str) -> bool:
-        """Whether a content of this size is known; only then is it worth hashing before decoding."""
+    def has_size_of(self, path: str) -> bool:
+        """Whether a known content has the file's size; only then is it hashed before it is decoded."""
         try:
             return Path(path).stat().st_size in self._sizes
         except (OSError, ValueError):
             return False
 
-    def knows(self, found: DecodedFile) -> bool:
-        """Whether the gallery has, or is about to have, this content."""
+    def has_content(self, found: DecodedFile) -> bool:
+        """Whether this content is in the gallery or in the current batch."""
         return record_id(found.hash) in self._ids
 
     # --- one file -----------------------------------------------------------------------------
 
     def take(self, path: str, found: DecodedFile | UnreadableImageError) -> None:
-        """What to do with a file that was read, or could not be."""
+        """Queue a file's content for embedding, add it to a known record, or report it as unreadable."""
         self._done += 1
         if isinstance(found, UnreadableImageError):
             self._unreadable.append((path, str(found).removeprefix(f"{path}: ")))
-        elif self.knows(found):
+        elif self.has_content(found):
             self._known += 1
             self._take_known(found)
         else:
@@ -202,17 +208,17 @@ class _Run:
         self._forget_old_content(found)
         id = record_id(found.hash)
         self._edits[id].found[found.path] = found.mtime_ns
-        self._describe(id, found.path)
+        self._add_metadata(id, found.path)
 
     def _forget_old_content(self, found: DecodedFile) -> None:
-        """A file that was written anew no longer holds what it held."""
+        """Remove the path of a changed file from the record of its former content."""
         id = record_id(found.hash)
         old_id = self._files.get(found.path, (id,))[0]
         if old_id != id:
             self._edits[old_id].gone.add(found.path)
         self._files[found.path] = (id, found.size, found.mtime_ns)
 
-    def _describe(self, id: str, path: str) -> None:
+    def _add_metadata(self, id: str, path: str) -> None:
         if values := self._metadata(path):
             self._edits[id].metadata[path] = values
 
@@ -261,7 +267,7 @@ class _Run:
         self._last_commit = time.monotonic()
 
     def finish(self) -> AddReport:
-        """Embed and commit what is left, and say what happened."""
+        """Embed and commit the remaining files and return the report."""
         self._embed()
         self._commit()
         if self._commits > _MANY_COMMITS:
@@ -271,7 +277,7 @@ class _Run:
     def _report(self) -> None:
         if self._settings.progress is None:
             return
-        read = self._done - self._looked
+        read = self._done - self._unchanged
         rate = read / max(time.monotonic() - self._start, 1e-6)
         remaining = (self._total - self._done) / rate if read else None
         self._settings.progress(Progress("indexing", self._done, self._total, rate, remaining))

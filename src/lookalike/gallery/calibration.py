@@ -1,4 +1,4 @@
-"""Is this a match at all? From cosines of pairs that match and pairs that don't to a probability."""
+"""Match probabilities: a logistic curve fitted to the cosines of matching and other pairs."""
 
 from __future__ import annotations
 
@@ -21,61 +21,65 @@ from lookalike.ops.calibration import fit_logistic
 from lookalike.store import Snapshot
 
 LabeledPair = tuple[ImageSource, ImageSource, bool]
-_LARGEST_SIDE = 640  # pixels at which pictures are altered
+_LARGEST_SIDE = 640  # pixels; larger images are reduced before they are altered
 _MIN_PAIRS = 5
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A curve from cosines to the probability that a hit is a match."""
+    """A logistic curve from the cosine of a hit to the probability that it is a match."""
 
-    slope: float
-    intercept: float  # with pairs of both kinds equally likely
-    prior: float  # how likely a query has a match here, before one looks
+    slope: float  # positive
+    intercept: float  # for matching and other pairs in equal numbers
+    prior: float  # assumed rate of queries with a match in the gallery, (0, 1)
     source: str  # where the pairs came from, in words
     n_positive: int
     n_negative: int
 
     def probability(self, similarity: float) -> float:
-        """Probability in [0, 1] that a hit with this cosine is a match."""
+        """Return the probability in [0, 1] that a hit with this cosine is a match."""
         logit = self.slope * similarity + self.intercept + _logit(self.prior)
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
 
     @property
     def threshold(self) -> float:
-        """The cosine with probability 0.5; a best hit below it is no good match."""
+        """The cosine at which the probability is 0.5."""
         return -(self.intercept + _logit(self.prior)) / self.slope
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Return the curve as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """What `to_dict` wrote."""
+        """Return the curve that ``to_dict`` wrote."""
         return cls(**values)
 
 
 def fit_calibration(positives: Tensor, negatives: Tensor, *, prior: float, source: str) -> Calibration:
-    """The curve for cosines of matching and of other pairs. Raises GalleryError where it can't be one."""
+    """Fit the curve to cosines of matching pairs (P,) and of other pairs (N,).
+
+    Raises GalleryError for fewer than 5 pairs of a kind and for a curve that does not rise, ValueError
+    for a prior outside (0, 1).
+    """
     if min(len(positives), len(negatives)) < _MIN_PAIRS:
         raise GalleryError(
-            f"calibrating needs {_MIN_PAIRS} pairs of each kind, got {len(positives)} that match and "
-            f"{len(negatives)} that don't; give more"
+            f"calibration needs {_MIN_PAIRS} pairs or more of each kind, got {len(positives)} that match "
+            f"and {len(negatives)} that don't; provide more"
         )
     if not 0 < prior < 1:
-        raise ValueError(f"the prior is a probability between 0 and 1, got {prior}")
+        raise ValueError(f"prior must be a probability between 0 and 1, got {prior}")
     slope, intercept = fit_logistic(positives.double(), negatives.double()).tolist()
     if slope <= 0:
         raise GalleryError(
-            "pairs that match are no more similar than others here, so no probability can be given; "
+            "pairs that match are no more similar than the others, so no probability can be fitted; "
             "check the labels or use another model"
         )
     return Calibration(slope, intercept, prior, source, len(positives), len(negatives))
 
 
 def pair_cosines(pairs: Sequence[LabeledPair], embedder: Embedder) -> tuple[Tensor, Tensor]:
-    """Cosines of labeled pairs of images: those that match, and the others."""
+    """Return the cosines of the matching pairs (P,) and of the other pairs (N,), float32."""
     if not pairs:
         return torch.empty(0), torch.empty(0)
     first = embedder.embed([pair[0] for pair in pairs])
@@ -86,10 +90,14 @@ def pair_cosines(pairs: Sequence[LabeledPair], embedder: Embedder) -> tuple[Tens
 
 
 def label_cosines(snapshot: Snapshot, field: str, *, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """For random pictures: cosines of the nearest with the same value of a field, and with another."""
+    """Return cosines of random images with the nearest of the same and of another value of a field.
+
+    ``count`` images at most; two float32 tensors (P,), (N,). Raises GalleryError if the field has only
+    one value, or no value that two images share.
+    """
     labels = np.array([str(record.metadata.get(field, "")) for record in snapshot.records])
     known = np.flatnonzero(labels != "")
-    vectors = torch.from_numpy(snapshot.embeddings[known])  # (G, D) of labeled pictures only
+    vectors = torch.from_numpy(snapshot.embeddings[known])  # (G, D) of labeled images only
     _, codes = np.unique(labels[known], return_inverse=True)
     rows = np.random.default_rng(seed).permutation(len(known))[:count]
     cosines = vectors[rows] @ vectors.T  # (B, G)
@@ -97,7 +105,7 @@ def label_cosines(snapshot: Snapshot, field: str, *, count: int, seed: int) -> t
     is_self = torch.from_numpy(rows[:, None] == np.arange(len(known))[None])
     if not len(known) or is_same.all() or not (is_same & ~is_self).any():
         raise GalleryError(
-            f"calibrating by {field!r} needs two values of it or more, one of them on several pictures; "
+            f"calibration by {field!r} needs two values or more, one of them on several images; "
             "name another field, or none"
         )
     return _best(cosines, is_same & ~is_self), _best(cosines, ~is_same)
@@ -106,7 +114,11 @@ def label_cosines(snapshot: Snapshot, field: str, *, count: int, seed: int) -> t
 def altered_cosines(
     snapshot: Snapshot, embedder: Embedder, *, count: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Cosines of altered copies of some pictures with their originals, and with the nearest other."""
+    """Return cosines of altered copies with their originals (P,) and with the nearest other image (P,).
+
+    Of ``count`` random images at most. Raises GalleryError if no image can be read or there is no
+    other image.
+    """
     rng = np.random.default_rng(seed)
     n_records = len(snapshot.records)
     altered: list[Image.Image] = []
@@ -115,11 +127,11 @@ def altered_cosines(
         try:
             picture = images.load(existing_file(snapshot.records[row]))
         except UnreadableImageError:
-            continue  # the file is gone; there are others
+            continue  # a deleted file costs one sample
         altered.append(alter(picture.image, rng))
         rows.append(row)
     if not rows or n_records < 2:
-        raise GalleryError("calibrating needs two pictures whose files are still there; index some first")
+        raise GalleryError("calibration needs two images whose files still exist; index some first")
     queries, originals = embedder.embed(altered), torch.tensor(rows)
     cosines = queries @ torch.from_numpy(snapshot.embeddings).T  # (B, G)
     is_own = originals[:, None] == torch.arange(n_records)[None]
@@ -127,7 +139,7 @@ def altered_cosines(
 
 
 def alter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture as somebody else might have it: cut, turned a little, other light, compressed."""
+    """Return a near-duplicate: cropped, rotated up to 2 degrees, color-jittered, JPEG-compressed."""
     image = image.copy()
     image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
     width, height = image.size

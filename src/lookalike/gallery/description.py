@@ -1,4 +1,4 @@
-"""What a gallery is, for people and for JSON."""
+"""Summary of a gallery: its size, model and settings."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ from lookalike.store import Manifest, VectorStore
 from lookalike.store.hnsw import accelerated_version
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GalleryDescription:
-    """What a gallery is."""
+    """Size, model and settings of a gallery."""
 
-    uri: str
-    n_images: int  # contents
-    n_files: int  # files, copies included
+    uri: str  # "memory" for one that is not saved
+    n_images: int  # distinct contents
+    n_files: int  # including copies
     model: str
-    fingerprint: str
-    width: int  # D
-    precision: str  # that the model runs in
+    fingerprint: str  # SHA-256 of the model's weights and settings
+    width: int  # D, of the embeddings
+    precision: str  # of the model's forward pass: fp32, bf16
     preprocessing: dict[str, Any]
-    version: str  # of lookalike, when the gallery was made
+    version: str  # of lookalike when the gallery was created
     created: str  # date and time, UTC
     keep_shares: bool
     table_version: int
     accelerator: str  # "none", "fresh" or "stale"
     calibration: dict[str, Any] | None
-    metadata_fields: dict[str, int]  # field -> pictures that have it
+    metadata_fields: dict[str, int]  # field -> number of images that have it
+
+    def __hash__(self) -> int:
+        return hash((self.uri, self.fingerprint, self.table_version, self.n_images))
+
+    def __repr__(self) -> str:
+        return f"GalleryDescription({self.uri!r}, {self.n_images} images, model {self.model!r})"
 
 
-def describe(
+def gallery_description(
     store: VectorStore, manifest: Manifest, uri: str | None, folder: Path | None
 ) -> GalleryDescription:
-    """The description of the gallery at a URI; ``folder`` where that is a local one."""
+    """Return the summary of a gallery; ``folder`` is its local folder, or None."""
     n_images, n_files, fields = 0, 0, dict[str, int]()
     for record in store.records():
         n_images += 1

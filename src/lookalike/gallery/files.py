@@ -1,4 +1,4 @@
-"""Pure steps on records: which files a content lies in, and what is known of them."""
+"""Edits of records: the files that hold a content, and their metadata."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lookalike.store import Copy, Record, VectorStore
 
 
 def absolute(path: str | Path) -> str:
-    """The path as a gallery keeps it: absolute, without dots, links as they are."""
+    """Return the path as a gallery stores it: absolute, without ``..``, symbolic links unresolved."""
     return os.path.normpath(Path(path).absolute())
 
 
 @dataclass
 class Edit:
-    """What a run learns of one record; collected file by file, applied at the next commit."""
+    """Changes to one record, collected file by file and applied at the next commit."""
 
     found: dict[str, int] = field(default_factory=dict)  # path with this content -> its mtime_ns
     gone: set[str] = field(default_factory=set)  # paths that no longer have this content
-    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> what is said of it
+    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> its metadata
 
 
 def edited(record: Record, edit: Edit) -> Record | None:
-    """The record after an edit; None where no file with this content is left."""
+    """Return the record after an edit; None if no file with its content is left."""
     for path, mtime_ns in edit.found.items():
         record = _with_file(record, path, mtime_ns)
     left = without_files(record, edit.gone)
@@ -38,7 +38,7 @@ def edited(record: Record, edit: Edit) -> Record | None:
 
 
 def without_files(record: Record, paths: Collection[str]) -> Record | None:
-    """The record without these files; the first one that stays leads. None where none stays."""
+    """Return the record without these paths, led by the first that is left; None if none is."""
     left = [file for file in record.files if file.path not in paths]
     if not left:
         return None
@@ -46,7 +46,7 @@ def without_files(record: Record, paths: Collection[str]) -> Record | None:
 
 
 def apply_edits(store: VectorStore, edits: Mapping[str, Edit]) -> int:
-    """Change records by id; those that lose their last file are removed. How many were removed."""
+    """Apply edits by record id; remove records without a file and return how many those were."""
     records = store.records(list(edits)) if edits else []
     after = [edited(record, edits[record.id]) for record in records]
     changed = [new for old, new in zip(records, after, strict=True) if new is not None and new != old]
@@ -64,7 +64,7 @@ def _with_file(record: Record, path: str, mtime_ns: int) -> Record:
 
 
 def _with_metadata(record: Record, path: str, values: Mapping[str, Any]) -> Record:
-    """What is said of the first file replaces what was known; of a copy it only adds."""
+    """The record with a file's metadata: the first file's values replace, a copy's only fill gaps."""
     is_first = path == record.path
     return replace(
         record, metadata={**record.metadata, **values} if is_first else {**values, **record.metadata}

@@ -1,9 +1,9 @@
 """Filters on metadata: a dictionary of equalities, or an expression such as ``year >= 2019``.
 
-An expression has field names, texts, numbers, True, False, None, lists; the comparisons
-``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` looks into a text or
-a list. A field that a picture lacks is None. What can't be compared (a text with a number, anything
-with None) is in no order: ``<`` and the like are false. Nothing is ever evaluated as Python.
+An expression has field names, strings, numbers, True, False, None and lists; the comparisons
+``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a
+string or a list. A field that an image lacks is None. Values that have no order (a string and a number,
+anything and None) make ``<`` and the like false. The expression is parsed, never evaluated as Python.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def parse_filter(where: Where) -> Predicate:
-    """A function that says whether metadata passes. Raises FilterError.
+    """Return a function from metadata to whether it passes the filter. Raises FilterError.
 
-    In a dictionary every field must equal its value, or be one of the values of a list.
+    With a dictionary, every field must equal its value, or be one of the values of a list.
 
     >>> parse_filter("label == 'cat' and year >= 2019")({"label": "cat", "year": 2020})
     True
@@ -46,14 +46,14 @@ def parse_filter(where: Where) -> Predicate:
     if isinstance(where, Mapping):
         return _all_equal(dict(where))
     if not isinstance(where, str):
-        raise FilterError(f"a filter is a text or a dictionary, got {type(where).__name__}")
+        raise FilterError(f"a filter must be a string or a dictionary, got {type(where).__name__}")
     if not where.strip() or len(where) > _LONGEST:
-        raise FilterError(f"a filter has 1 to {_LONGEST} characters, got {len(where)}")
+        raise FilterError(f"a filter must have 1 to {_LONGEST} characters, got {len(where)}")
     try:
         term = _term(ast.parse(where.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise FilterError(
-            f"the filter {where!r} can't be read; write it like label == 'cat' and year >= 2019"
+            f"the filter {where!r} can't be parsed; write it like label == 'cat' and year >= 2019"
         ) from error
     return lambda metadata: bool(term(metadata))
 
@@ -91,7 +91,7 @@ def _term(node: ast.expr) -> _Term:
         case ast.Compare():
             return _comparison(node)
     raise FilterError(
-        f"a filter has fields, values, comparisons, and, or, not; {ast.unparse(node)!r} is none of them"
+        f"a filter may hold fields, values, comparisons, and, or, not; {ast.unparse(node)!r} is none of them"
     )
 
 
@@ -113,4 +113,4 @@ def _holds(compare: Callable[[Any, Any], bool] | None, left: Any, right: Any) ->
     try:
         return bool(compare(left, right))
     except TypeError:
-        return compare is _COMPARISONS[ast.NotIn]  # nothing is in what holds nothing
+        return compare is _COMPARISONS[ast.NotIn]  # "x" not in None holds

@@ -1,4 +1,4 @@
-"""Metadata that people have: the folder that a file lies in, or a table with a column of paths."""
+"""Metadata of images from their folder names or from a table with a column of paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MetadataOf = Callable[[Path], Mapping[str, Any]]
 
 
 def folder_labels(folder: str | Path) -> MetadataOf:
-    """``label``: the name of the folder that a file lies in; none for files at the top."""
+    """Return a function from a path to its ``label``: the parent folder's name, if not ``folder``."""
     top = Path(absolute(folder))
 
     def label_of(path: Path) -> Mapping[str, Any]:
@@ -27,16 +27,16 @@ def folder_labels(folder: str | Path) -> MetadataOf:
 
 
 def table_metadata(file: str | Path, *, column: str = "path", folder: str | Path | None = None) -> MetadataOf:
-    """The columns of a CSV or Parquet file, by the path that one of them holds.
+    """Return a function from a path to its row of a CSV or Parquet file, as a dictionary.
 
-    Relative paths are below ``folder``, or below the folder of the file itself. Empty cells are left
-    out. Raises GalleryError where the file can't be read or has no such column.
+    ``column`` holds the paths; relative ones start at ``folder``, or at the folder of the table.
+    Empty table cells are left out. Raises GalleryError if the file can't be read or lacks the column.
     """
     table = _read(Path(file))
     if column not in table.column_names:
         raise GalleryError(
             f"{file} has no column {column!r} (it has {', '.join(table.column_names)}); "
-            "name the one with paths"
+            "name the column that holds paths"
         )
     base = Path(folder) if folder is not None else Path(file).absolute().parent
     rows: dict[str, dict[str, Any]] = {}
@@ -52,15 +52,15 @@ def table_metadata(file: str | Path, *, column: str = "path", folder: str | Path
 def combined_metadata(
     *, folders: str | Path | None = None, table: str | Path | None = None
 ) -> MetadataOf | None:
-    """Labels from folders, metadata from a table, both, or None."""
+    """Return the metadata function for folder labels, for a table, or for both; None for neither."""
     if table is None:
         return None if folders is None else folder_labels(folders)
     values = table_metadata(table)
-    return values if folders is None else both(folder_labels(folders), values)
+    return values if folders is None else merged_metadata(folder_labels(folders), values)
 
 
-def both(first: MetadataOf, second: MetadataOf) -> MetadataOf:
-    """What two sources say of a file; where they disagree, the second."""
+def merged_metadata(first: MetadataOf, second: MetadataOf) -> MetadataOf:
+    """Return the metadata of both functions; the second takes precedence."""
     return lambda path: {**first(path), **second(path)}
 
 
@@ -76,7 +76,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as a JSON type; dates and times in ISO 8601, which sorts as time does."""
+    """A table cell as a JSON type; dates and times in ISO 8601, which sorts chronologically."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
@@ -89,9 +89,10 @@ def _plain(value: Any) -> Any:
 
 
 def labeled_pairs(file: str | Path) -> list[tuple[Path, Path, bool]]:
-    """Pairs of images that match or don't: columns ``a``, ``b`` (paths) and ``match`` (0/1, yes/no).
+    """Read labeled pairs from a table with columns ``a``, ``b`` (paths) and ``match`` (0/1, yes/no).
 
-    Raises GalleryError for other columns or values.
+    Relative paths start at the folder of the table. Raises GalleryError for missing columns and for
+    other values of ``match``.
     """
     table = _read(Path(file))
     if missing := {"a", "b", "match"} - set(table.column_names):
@@ -108,4 +109,4 @@ def _truth(value: object, file: str | Path) -> bool:
         return True
     if text in ("0", "false", "no"):
         return False
-    raise GalleryError(f"the column match of {file} holds 1 or 0, yes or no; got {value!r}")
+    raise GalleryError(f"the column match of {file} must hold 1 or 0, yes or no; got {value!r}")

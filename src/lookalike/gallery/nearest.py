@@ -1,7 +1,7 @@
-"""The shortlist of a query: exact in memory while that fits, approximate and re-scored beyond.
+"""Nearest-neighbor search: exact while the embeddings fit into memory, else approximate and re-scored.
 
-Approximate candidates come from the accelerator if there is a fresh one, else from the store, which
-may have an index of its own. Where they don't suffice the whole table is scanned, piece by piece.
+Approximate candidates come from the accelerator if it is up to date, else from the store, which may
+have an index of its own. If a filter leaves too few of them, the whole table is scanned in batches.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import Ranking
 
-_LEAST = 64  # candidates that an approximate search is asked for, at least
-_WIDER = 4  # factor on the candidates where a filter left too few
-_MOST = 4096  # candidates; beyond, scanning the table is no slower, and it is exact
+_MIN_CANDIDATES = 64  # of an approximate search
+_WIDENING = 4  # factor on the candidates when a filter left too few
+_MAX_CANDIDATES = 4096  # beyond this, scanning the table is no slower, and it is exact
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """A ranking of one query; row i of its gallery is records[i]."""
+    """The first-stage ranking of one query; row i of its gallery is records[i]."""
 
     ranking: Ranking
     records: Sequence[Record]
-    allowed: Tensor | None  # (G,) bool, rows that may be shown; None: all
+    allowed: Tensor | None  # (G,) bool, rows that pass the filter; None: all
 
 
 @final
 class Searcher:
-    """Finds neighbors in a store; keeps the last version that it saw in memory if it fits."""
+    """Nearest-neighbor search in a store; caches the latest version in memory if it fits."""
 
     def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int) -> None:
         self._store, self._folder, self._budget = store, folder, memory_budget
@@ -48,7 +48,10 @@ class Searcher:
         self._accelerator: tuple[int, Accelerator | None] | None = None
 
     def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
-        """The n records nearest to a unit vector (D,) that pass the filter, without one id."""
+        """Return the n records nearest to a unit vector (D,) float32 that pass the filter.
+
+        ``without`` is an id to leave out. Raises FilterError.
+        """
         version = self._store.version
         accelerator = self._accelerated(version)
         if self._fits(version) and (where is not None or accelerator is None):
@@ -58,34 +61,34 @@ class Searcher:
         def keep(id: str) -> bool:
             return id != without and (passing is None or id in passing)
 
-        if passing is not None and len(passing) <= _MOST:
+        if passing is not None and len(passing) <= _MAX_CANDIDATES:
             ids = [id for id in passing if keep(id)]
         else:
             ids = self._approximate(accelerator, unit, min(n, self._total(version)), keep)
         return self._scored(ids, unit, n)
 
     def is_too_large(self) -> bool:
-        """Whether the embeddings don't fit into the memory budget."""
+        """Whether the embeddings exceed the memory budget."""
         return not self._fits(self._store.version)
 
     def _fits(self, version: int) -> bool:
         return self._total(version) * self._store.width * 4 <= self._budget
 
     def _total(self, version: int) -> int:
-        """Records of a version; counted once."""
+        """The number of records of a version, cached."""
         if self._count is None or self._count[0] != version:
             self._count = (version, len(self._store))
         return self._count[1]
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """All records and embeddings, as of this version or the latest."""
+        """Return all records and embeddings of this version, or of the latest."""
         version = self._store.version if version is None else version
         if self._snapshot is None or self._snapshot.version != version:
             self._snapshot, self._rows = self._store.snapshot(), {}
         return self._snapshot
 
     def forget_accelerator(self) -> None:
-        """Look again whether there is one."""
+        """Drop the cached accelerator, so that a new one is loaded."""
         self._accelerator = None
 
     # --- exact --------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ class Searcher:
             self._rows = {record.id: row for row, record in enumerate(snapshot.records)}
         return self._rows.get(id)
 
-    # --- approximate, then exact on what was found --------------------------------------------
+    # --- approximate, re-scored exactly -------------------------------------------------------
 
     def _accelerated(self, version: int) -> Accelerator | None:
         if self._folder is None:
@@ -131,8 +134,8 @@ class Searcher:
     def _approximate(
         self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[str], bool]
     ) -> list[str]:
-        """Ids of n candidates or more that may be shown; fewer only where the table has no more."""
-        query, n_candidates = unit.numpy(), max(2 * n, _LEAST)
+        """Ids of at least n candidates to keep; fewer only if the table has no more."""
+        query, n_candidates = unit.numpy(), max(2 * n, _MIN_CANDIDATES)
         while True:
             if accelerator is not None:
                 found = accelerator.nearest_ids(query, n_candidates)
@@ -141,12 +144,12 @@ class Searcher:
             ids = [id for id in found if keep(id)]
             if len(ids) >= n:
                 return ids
-            n_candidates *= _WIDER
-            if len(found) < n_candidates // _WIDER or n_candidates > _MOST:
+            n_candidates *= _WIDENING
+            if len(found) < n_candidates // _WIDENING or n_candidates > _MAX_CANDIDATES:
                 return self._scan(unit, n, keep)
 
     def _scan(self, unit: Tensor, n: int, keep: Callable[[str], bool]) -> list[str]:
-        """Ids of the n nearest that may be shown, exactly."""
+        """Ids of the n exact nearest records to keep."""
         best_ids: list[str] = []
         best, query = torch.empty(0), unit.numpy()
         for ids, embeddings in self._store.batches():
@@ -167,7 +170,7 @@ class Searcher:
         return self._ids[2]
 
     def _scored(self, ids: Sequence[str], unit: Tensor, n: int) -> Shortlist:
-        """The n best of some records, by their exact cosines."""
+        """The n best of the given records by exact cosine."""
         records = self._store.records(ids)
         gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
         best = (gallery @ unit).topk(min(n, len(records)))
@@ -176,7 +179,7 @@ class Searcher:
 
 
 def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, float]]:
-    """The first k rows of a ranking that may be shown, and their scores, best first."""
+    """Return the first k (row, score) of a ranking of one query that pass the shortlist's filter."""
     rows = ranking.indices[0].tolist()
     scores = ranking.scores[0].tolist()
     allowed = shortlist.allowed
@@ -185,7 +188,7 @@ def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, f
 
 
 def cosines(shortlist: Shortlist, rows: Sequence[int]) -> list[float]:
-    """Cosines of the query with rows of the shortlist's gallery."""
+    """Return the cosines, [-1, 1], of the query with rows of the shortlist's gallery."""
     ranking = shortlist.ranking
     values = ranking.gallery[torch.tensor(list(rows), dtype=torch.long)] @ ranking.queries[0]
     return [float(value) for value in np.clip(values.numpy(), -1.0, 1.0)]

@@ -1,4 +1,4 @@
-"""Which model a gallery is made with, and whether a model is that one."""
+"""The model of a gallery: loading it, recording it in the manifest, and checking it on opening."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lookalike.store import Manifest
 
 
 def load_embedder(model: str | Path | Embedder, precision: Precision = "fp32") -> Embedder:
-    """An embedder for a gallery, in fp32 unless told otherwise.
+    """Return the embedder for a gallery, in fp32 by default.
 
-    bf16 is faster, but cosines then differ by some hundredths from one machine to another and from
-    what explains them.
+    bf16 is faster, but its cosines differ by some hundredths between machines and from the sums of
+    the shares that explain them.
     """
     if isinstance(model, Embedder):
         return model
@@ -23,7 +23,7 @@ def load_embedder(model: str | Path | Embedder, precision: Precision = "fp32") -
 
 
 def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: bool) -> Manifest:
-    """What a new gallery will remember of its model."""
+    """Return the manifest of a new gallery."""
     name = embedder.name if isinstance(model, Embedder) else str(model)
     if Path(name).exists() and not isinstance(model, Embedder):
         name = str(Path(name).absolute())
@@ -41,7 +41,11 @@ def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: b
 
 
 def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: str | Path) -> Embedder:
-    """The model of a gallery, or the one given instead if it is the same. Raises ModelMismatchError."""
+    """Return a gallery's embedder, loaded from ``model`` if given.
+
+    Raises GalleryError if the recorded model can't be loaded and ModelMismatchError if ``model`` is a
+    different one.
+    """
     try:
         embedder = load_embedder(manifest.model if model is None else model, manifest.precision)
     except UnknownModelError as error:
@@ -49,13 +53,13 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
             raise
         raise GalleryError(
             f"{uri} was made with the model {manifest.model!r}, which can't be loaded: {error}; "
-            "say where it is now"
+            "give its present path as the model"
         ) from error
     found = embedder.fingerprint()
     if found != manifest.fingerprint:
         raise ModelMismatchError(
             f"{uri} was made with the model {manifest.model_name!r} ({manifest.fingerprint[:12]}), "
-            f"not with {embedder.name!r} ({found[:12]}); their embeddings don't compare: "
-            "open it with the first, or index into a new gallery"
+            f"not with {embedder.name!r} ({found[:12]}), and their embeddings are not comparable; "
+            "open it with its own model, or index into a new gallery"
         )
     return embedder

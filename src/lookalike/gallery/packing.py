@@ -1,6 +1,6 @@
-"""Shares as bytes and back, for galleries that keep them: half precision, compressed.
+"""Serialization of shares for galleries that keep them: half precision, compressed.
 
-A picture costs at most 2 N D bytes: 100 cells of 960 numbers are 192 kB before compression.
+An image takes at most 2 N D bytes: 100 cells of width 960 are 192 kB before compression.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lookalike.types import Geometry, Shares
 
 
 def pack_shares(shares: Shares) -> bytes:
-    """Shares as a compressed .npz: float16 values relative to the largest."""
+    """Return shares as a compressed .npz: float16 values divided by the largest magnitude."""
     largest = float(shares.values.abs().max()) or 1.0
     layout = {
         "grid": shares.grid,
@@ -35,7 +35,7 @@ def pack_shares(shares: Shares) -> bytes:
 
 
 def unpack_shares(packed: bytes) -> Shares:
-    """What `pack_shares` packed, to half precision."""
+    """Return the shares that ``pack_shares`` packed, float32 with half precision."""
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         layout = json.loads(arrays["layout"].tobytes())
         values = torch.from_numpy(arrays["values"].astype(np.float32)) * layout["largest"]

@@ -1,4 +1,4 @@
-"""What a search asks for: a unit vector, and the image, region or record that it comes from."""
+"""Queries of a gallery search: a unit vector, and the image, region or record that it comes from."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from torch.nn import functional as F
 from lookalike import images
 from lookalike.errors import UnsupportedMethodError
 from lookalike.gallery.regions import Region, region_shares
+from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.store import Record, record_id
+from lookalike.store import Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
 QuerySource = ImageSource | Sequence[ImageSource]  # arrays of one axis are vectors (D,)
 
-_DRAWN_SIZE = (750, 750)  # pixels that a JPEG keeps at least where it is decoded to be drawn on
+_DRAWN_SIZE = (750, 750)  # (height, width) in pixels that a reduced JPEG keeps at least, to be drawn on
 
 
 @final
 class Query:
-    """A unit vector, and the image that it comes from if it comes from one.
+    """A query's unit vector, and the image that it comes from, if any.
 
-    The image is decoded once, and where the model's embedding is a sum of shares one forward pass
-    gives both.
+    The image is decoded once. If the model's embedding is a sum of shares, one forward pass computes
+    both.
     """
 
     def __init__(
@@ -47,23 +48,26 @@ class Query:
     ) -> None:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
-        self.id = id  # that its own content has in a gallery; None where there is no content to hash
+        self.id = id  # record id of the same content; None for an image in memory and for a vector
         self._embedder = embedder
         self._reading, self._file = reading, file
         self._shares = shares
 
     @property
     def reading(self) -> Reading:
-        """The image, decoded once. Raises ValueError for several images and for a vector."""
+        """The query image, decoded once. Raises ValueError for several images and for a vector."""
         if self._reading is None:
             if self._file is None or self._embedder is None:
-                raise ValueError("only the similarity with one image can be explained; ask with one image")
+                raise ValueError("only the similarity with one image can be explained; query with one image")
             self._reading = read_to_draw(self._file, self._embedder)
         return self._reading
 
     @property
     def shares(self) -> Shares:
-        """The query's shares; those of a region are weighted. Raises as ``reading``."""
+        """The query's shares; those of a region are weighted.
+
+        Raises ValueError as ``reading`` does, and UnsupportedMethodError for a model without shares.
+        """
         if self._shares is None:
             reading = self.reading
             assert self._embedder is not None
@@ -71,21 +75,46 @@ class Query:
         return self._shares
 
     def reduce_picture(self, side: int) -> None:
-        """Keep a picture of at most ``side`` pixels to draw on; the network's pixels stay as they are."""
+        """Reduce the picture that maps are drawn on to ``side`` pixels; the model's input is unchanged."""
         reading = self.reading
         small = reading.picture.image.copy()
         small.thumbnail((side, side), reducing_gap=2.0)
         self._reading = replace(reading, picture=replace(reading.picture, image=small))
 
     def check_explainable(self) -> None:
-        """Raise ValueError for a query that is no image, UnsupportedMethodError without shares."""
+        """Raise ValueError for a query that is not one image, UnsupportedMethodError without shares."""
         self.shares  # noqa: B018
+
+
+def make_query(
+    source: QuerySource | Query, region: Region | None, store: VectorStore, embedder: Embedder
+) -> Query:
+    """Return the query for an image, several images, a record's id or a vector (D,); see ``Gallery.search``.
+
+    Raises UnreadableImageError, and ValueError for a vector of another width and for a region of
+    anything but one image.
+    """
+    if isinstance(source, Query):
+        if region is not None:
+            raise ValueError("this query has a region already; leave box and polygon out")
+        return source
+    if isinstance(source, str) and (record := _record(source, store)):
+        if region is None:
+            return record_query(record, store.embeddings([record.id])[0], embedder)
+        source = existing_file(record)
+    if not is_vector(source) and is_one_image(source):
+        return image_query(source, embedder, region)  # type: ignore[arg-type]
+    if region is not None:
+        raise ValueError("a region is a part of one image; query with one image")
+    if is_vector(source):
+        return vector_query(source, store.width)
+    return images_query(list(source), embedder)  # type: ignore[arg-type]
 
 
 def image_query(
     source: ImageSource, embedder: Embedder, region: Region | None = None, *, name: str | None = None
 ) -> Query:
-    """A whole image or a region of one, as a query; ``name`` replaces the file's.
+    """Return the query for an image or a region of it; ``name`` replaces the file's name.
 
     Raises UnreadableImageError, and ValueError for a region that is empty or outside the image.
     """
@@ -97,39 +126,42 @@ def image_query(
         return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
     picture, id = _load(source, name, at_least=_DRAWN_SIZE)
     reading = embedder.read(picture)
-    unit, whole_shares = _seen(reading, embedder)
+    unit, whole_shares = _embedding_and_shares(reading, embedder)
     return Query(unit, embedder=embedder, reading=reading, shares=whole_shares, id=id)
 
 
 def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
-    """Several images as one query: the direction of the mean of their unit embeddings."""
+    """Return the query for several images: the normalized mean of their unit embeddings."""
     if len(sources) == 1:
         return image_query(sources[0], embedder)
     return Query(F.normalize(embedder.embed(sources).mean(0), dim=0))
 
 
 def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Query:
-    """A record of the gallery, by its stored embedding; its file is read only to explain."""
+    """Return the query for a record: its stored embedding (D,); its file is read only to explain."""
     return Query(torch.from_numpy(embedding), embedder=embedder, file=existing_file(record), id=record.id)
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
-    """A vector (D,) of the gallery's width, scaled to unit length. Raises ValueError for any other."""
+    """Return the query for a vector (D,), normalized.
+
+    Raises ValueError for another width, for values that are not finite, and for zero.
+    """
     values = torch.from_numpy(np.asarray(vector, dtype=np.float32).copy())
     if values.shape != (width,):
-        raise ValueError(f"a query vector has shape ({width},) in this gallery, got {tuple(values.shape)}")
+        raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
     if not (values.isfinite().all() and values.any()):
-        raise ValueError("a query vector is finite and not zero")
+        raise ValueError("a query vector must be finite and not zero; check where it comes from")
     return Query(F.normalize(values, dim=0))
 
 
 def read_to_draw(source: ImageSource, embedder: Embedder) -> Reading:
-    """An image decoded once, at a scale that is fit to draw on, and prepared for the model."""
+    """Decode an image at a scale large enough to draw on, and prepare it for the model."""
     return embedder.read(images.load(source, at_least=_DRAWN_SIZE))
 
 
 def existing_file(record: Record) -> Path:
-    """The first file of a record that is still there; its first if none is."""
+    """Return the first file of a record that exists; its first file if none does."""
     paths = [Path(file.path) for file in record.files]
     return next((path for path in paths if path.exists()), paths[0])
 
@@ -139,10 +171,17 @@ def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
     return isinstance(source, np.ndarray | Tensor) and source.ndim == 1
 
 
+def _record(id: str, store: VectorStore) -> Record | None:
+    """The record with this id, unless a file has that name."""
+    if Path(id).exists():
+        return None
+    return next(iter(store.records([id])), None)
+
+
 def _load(
     source: ImageSource, name: str | None, *, at_least: tuple[int, int] | None
 ) -> tuple[Picture, str | None]:
-    """The picture, and the id that its content has in every gallery (None for pictures in memory)."""
+    """The picture, and the record id of its content (None for images in memory)."""
     if isinstance(source, str | Path):
         path, data = Path(source), images.file_bytes(source)
         picture = replace(images.load(data, at_least=at_least, name=str(path)), name=name or path.name)
@@ -155,12 +194,12 @@ def _content_id(data: bytes) -> str:
     return record_id(hashlib.sha256(data).hexdigest())
 
 
-def _seen(reading: Reading, embedder: Embedder) -> tuple[Tensor, Shares | None]:
-    """The unit embedding, and the shares where the same forward pass gives both."""
+def _embedding_and_shares(reading: Reading, embedder: Embedder) -> tuple[Tensor, Shares | None]:
+    """The unit embedding (D,), and the shares if the same forward pass computes both."""
     if embedder.precision == "fp32":
         try:
             shares = embedder.shares(reading)
             return F.normalize(shares.total, dim=0), shares
         except UnsupportedMethodError:
-            pass  # the model embeds and does not explain
+            pass  # a model without shares
     return embedder.embed_pixels([reading.pixels])[0], None

@@ -1,9 +1,9 @@
-"""A region of an image as shares: seen in its surroundings and seen alone, in equal parts.
+"""Shares of an image region: the sum of two unit vectors, of the region in context and of its crop.
 
-In its surroundings: the shares of the whole image that lie inside (Stylianou, Souvenir, Pless,
-WACV 2019); that finds scenes that hold the same thing. Alone: the part cut out, at the model's full
-resolution; that finds pictures of the thing itself. On generated rooms and on photographs of framed
-paintings the sum of both unit vectors is never far behind the better one (benchmarks/regions.py).
+In context: the whole image's shares inside the region (Stylianou, Souvenir, Pless, "Visualizing Deep
+Similarity Networks", WACV 2019), which retrieve scenes that contain the same object. The crop, at the
+model's full resolution, retrieves images of the object itself. On generated rooms and on photographs
+of framed paintings the sum is never far behind the better one of the two (benchmarks/regions.py).
 """
 
 from __future__ import annotations
@@ -29,46 +29,47 @@ _PixelBox = tuple[int, int, int, int]  # left, top, right, bottom, inside the im
 
 @dataclass(frozen=True)
 class Region:
-    """A part of an image: a box or the inside of a polygon, in pixels of the original."""
+    """A region of an image: a box or the inside of a polygon, in pixels of the original."""
 
     box: Box | None
     polygon: tuple[tuple[float, float], ...] | None  # (x, y) of its corners
 
     @classmethod
     def of(cls, box: Box | None, polygon: Polygon | None) -> Region | None:
-        """The region that is named; None without one. Raises ValueError where both are given."""
+        """Return the region for a box or a polygon; None for neither. Raises ValueError for both."""
         if box is not None and polygon is not None:
-            raise ValueError("a region is a box or a polygon; got both, leave one out")
+            raise ValueError("a region is a box or a polygon, got both; leave one out")
         if box is None and polygon is None:
             return None
         return cls(box, None if polygon is None else tuple((float(x), float(y)) for x, y in polygon))
 
     def mask(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """The pixels inside a polygon, (H, W) bool; None for a box."""
+        """Return the pixels inside the polygon, (H, W) bool for a size (height, width); None for a box."""
         return None if self.polygon is None else _polygon_mask(self.polygon, size)
 
 
 def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Shares:
-    """The shares of a part of an image, on the grid of the part; two forward passes.
+    """Return the shares of a region, on the grid of its crop, from two forward passes.
 
-    Raises ValueError for a region that is empty or lies outside the image, and
-    UnsupportedMethodError for a model without shares.
+    Values (N, D) float32 and residual (D,) sum to the sum of both unit vectors, before normalization.
+    Raises ValueError for a region that is empty or outside the image, and UnsupportedMethodError for
+    a model without shares.
     """
     size = reading.picture.original_size
     mask = region.mask(size)
     pixels = _bounds(mask) if mask is not None else _pixel_box(region.box, size)
     whole = embedder.shares(reading)
-    alone = embedder.shares(_cut_out(reading.picture, pixels))
-    alone = replace(alone, geometry=_moved(alone.geometry, pixels, size))
+    crop = embedder.shares(_cropped(reading.picture, pixels))
+    crop = replace(crop, geometry=_moved(crop.geometry, pixels, size))
     if mask is not None:
-        alone = _inside(alone, mask)
-    values = _unit_sum(_spread(whole, alone, mask)) + _unit_sum(alone.values, alone.residual)
-    residual = alone.residual / _length(alone.values.sum(0) + alone.residual)
-    return Shares(values, residual, alone.grid, alone.geometry)
+        crop = _inside(crop, mask)
+    values = _unit_sum(_resampled(whole, crop, mask)) + _unit_sum(crop.values, crop.residual)
+    residual = crop.residual / _length(crop.values.sum(0) + crop.residual)
+    return Shares(values, residual, crop.grid, crop.geometry)
 
 
-def _cut_out(picture: Picture, pixels: _PixelBox) -> Picture:
-    """The part of a picture; one decoded at reduced scale is cut at that scale."""
+def _cropped(picture: Picture, pixels: _PixelBox) -> Picture:
+    """The crop of a picture; one decoded at reduced scale is cropped at that scale."""
     height, width = picture.original_size
     left, top, right, bottom = pixels
     x, y = picture.image.width / width, picture.image.height / height
@@ -76,34 +77,34 @@ def _cut_out(picture: Picture, pixels: _PixelBox) -> Picture:
     return Picture(picture.image.crop(box), (bottom - top, right - left), picture.name)
 
 
-def _spread(whole: Shares, part: Shares, mask: NDArray[np.bool_] | None) -> Tensor:
-    """The whole image's shares on the finer grid of a part: each cell's by the area that they share."""
-    weights = cell_coverage(part.geometry, part.grid, whole.geometry, whole.grid)
+def _resampled(whole: Shares, crop: Shares, mask: NDArray[np.bool_] | None) -> Tensor:
+    """The whole image's shares on the finer grid of a crop, weighted by the overlap of the cells."""
+    weights = cell_coverage(crop.geometry, crop.grid, whole.geometry, whole.grid)
     if mask is not None:
-        weights = weights * mask_coverage(part.geometry, torch.from_numpy(mask), part.grid).reshape(-1, 1)
-    return weights @ whole.values  # (N of the part, D)
+        weights = weights * mask_coverage(crop.geometry, torch.from_numpy(mask), crop.grid).reshape(-1, 1)
+    return weights @ whole.values  # (N of the crop, D)
 
 
 def _inside(shares: Shares, mask: NDArray[np.bool_]) -> Shares:
-    """Only what lies inside the mask; what no cell accounts for is left out."""
+    """Shares weighted by each cell's coverage by the mask; the residual is dropped."""
     weights = mask_coverage(shares.geometry, torch.from_numpy(mask), shares.grid).reshape(-1, 1)
     return replace(shares, values=shares.values * weights, residual=torch.zeros_like(shares.residual))
 
 
 def _unit_sum(values: Tensor, residual: Tensor | None = None) -> Tensor:
-    """The values scaled so that their sum, with the residual, has length one."""
+    """The values scaled so that their sum, with the residual, has unit length."""
     total = values.sum(0) if residual is None else values.sum(0) + residual
     return values / _length(total)
 
 
 def _length(total: Tensor) -> Tensor:
-    """The length of a vector, never zero."""
+    """The length of a vector, at least the smallest positive float."""
     length: Tensor = total.norm()
     return length.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def _moved(geometry: Geometry, pixels: _PixelBox, original_size: tuple[int, int]) -> Geometry:
-    """Where a cut-out's geometry lies on the image that it was cut from."""
+    """A crop's geometry in coordinates of the image that it was cut from."""
     top, left, height, width = geometry.crop
     return Geometry(original_size, geometry.input_size, (top + pixels[1], left + pixels[0], height, width))
 
@@ -115,7 +116,7 @@ def _pixel_box(box: Box | None, size: tuple[int, int]) -> _PixelBox:
     inside = left < width and top < height and right > 0 and bottom > 0
     if not (left < right and top < bottom and inside and all(math.isfinite(side) for side in box)):
         raise ValueError(
-            f"a box is left, top, right, bottom in pixels, left < right and top < bottom, "
+            "a box is left, top, right, bottom in pixels, left < right and top < bottom, "
             f"inside the {width} x {height} pixels of the image; got {tuple(box)}"
         )
     return (
@@ -128,7 +129,7 @@ def _pixel_box(box: Box | None, size: tuple[int, int]) -> _PixelBox:
 
 def _polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:
     if len(polygon) < 3:
-        raise ValueError(f"a polygon has three corners or more, got {len(polygon)}")
+        raise ValueError(f"a polygon needs three corners or more, got {len(polygon)}")
     canvas = Image.new("1", (size[1], size[0]))
     ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
     mask = np.array(canvas, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Re-ranking a shortlist, and which records moved a hit."""
+"""Re-ranking of a shortlist, and the influence of gallery records on a hit's position."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BY_SHARES, _BY_NODES = "shares", "avsl"
 
 @final
 class Reranking:
-    """One shortlist and what re-orders it."""
+    """A shortlist with the re-ranker that re-orders it."""
 
     def __init__(
         self, rerank: Rerank, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
@@ -30,38 +30,43 @@ class Reranking:
         self._name = rerank if isinstance(rerank, str) else ""
         self._reranker = rerank
         if isinstance(rerank, str):
-            self._reranker = _made(rerank, found, query, embedder, store)
+            self._reranker = _reranker_by_name(rerank, found, query, embedder, store)
 
     def __call__(self) -> Ranking:
-        """The new ranking."""
+        """Return the re-ranked shortlist."""
         assert callable(self._reranker)
         return self._reranker(self._found.ranking)
 
     @property
     def explained_by(self) -> str:
-        """The method that explains the order: that of the last re-ranker where it has one of its own."""
+        """The explanation method that fits: ``avsl`` if that is the last re-ranker, else ``shares``."""
         last = self._name.split("+")[-1].strip()
         return last if last == _BY_NODES else _BY_SHARES
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
-        """The records that moved a row, the largest amount first.
+        """Return the influences of other records on a row's position, largest amount first.
 
-        Raises UnsupportedMethodError for a function that does not tell.
+        Raises UnsupportedMethodError for a re-ranker without ``explain``.
         """
         explain = getattr(self._reranker, "explain", None)
         if explain is None:
-            raise UnsupportedMethodError("this re-ranker does not tell what moved a hit; ask one by name")
+            raise UnsupportedMethodError(
+                "influences need a re-ranker with a method explain, and this one has none; "
+                "choose a re-ranker by name"
+            )
         move = explain(self._found.ranking, 0, row)
         return tuple(Influence(self._found.records[each.item], each.amount) for each in move.influences)
 
 
 def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Shares:
-    """The shares of a record: those kept, or else from its file."""
+    """Return the shares of a record: the stored ones, or else computed from its file."""
     packed = store.shares(record.id)
     return embedder.shares(existing_file(record)) if packed is None else unpack_shares(packed)
 
 
-def _made(name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore) -> Reranker:
+def _reranker_by_name(
+    name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
+) -> Reranker:
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
     if _BY_SHARES in steps:
@@ -70,7 +75,7 @@ def _made(name: str, found: Shortlist, query: Query, embedder: Embedder, store: 
     if _BY_NODES in steps:
         if query.region is not None:
             raise UnsupportedMethodError(
-                "re-ranker avsl compares whole images; ask with one image, no region"
+                "re-ranker avsl compares whole images; query with one image and no region"
             )
         model = AvslModel(embedder)
         options["graph"] = model.graph_on_cpu

@@ -1,4 +1,4 @@
-"""What a search returns: hits that can be explained, and the query that found them."""
+"""Results of a gallery search: the hits, each of which can be explained, and their query."""
 
 from __future__ import annotations
 
@@ -31,54 +31,54 @@ _THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
 
 @dataclass(frozen=True, repr=False)
 class Hit:
-    """A picture of the gallery that a search found; ``why()`` explains its similarity.
+    """An image that a search found; ``why()`` explains its similarity.
 
-    A hit can be pickled; it then keeps its numbers and can no longer explain itself.
+    A hit can be pickled; ``why()`` and ``influences()`` are lost in doing so.
     """
 
     rank: int  # 1 is the best
     similarity: float  # cosine with the query, [-1, 1]
-    score: float  # what the order is by: the cosine, or the re-ranker's score
-    rank_before: int | None  # before re-ranking; None where it was not on the shortlist
-    probability: float | None  # that it is a match; None in a gallery that is not calibrated
-    query_map: FloatArray | None = field(compare=False)  # (h, w) shares on the query; with explain=True
+    score: float  # sort key: the cosine, or the re-ranker's score
+    rank_before: int | None  # before re-ranking; None if it was not on the shortlist
+    probability: float | None  # of being a match, [0, 1]; None if the gallery is not calibrated
+    query_map: FloatArray | None = field(compare=False)  # (h, w) attribution on the query; None unless asked
     record: Record
-    _row: int = field(compare=False)  # of the shortlist's gallery
+    _row: int = field(compare=False)  # in the shortlist's gallery
     _search: Search | None = field(compare=False)
 
     @property
     def id(self) -> str:
-        """Id of the record in its gallery."""
+        """The record's id in its gallery."""
         return self.record.id
 
     @property
     def path(self) -> Path:
-        """The file; of several with this content the first."""
+        """The image file; the first one if several have this content."""
         return Path(self.record.path)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata that the gallery holds for the picture."""
+        """The metadata stored for the image."""
         return self.record.metadata
 
     def why(self, method: str | None = None, **options: Any) -> Explanation:
-        """Maps of query and match, by a method of ``lookalike.explain``.
+        """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.
 
-        That is ``shares`` unless named, and ``avsl`` where the search was re-ranked by it. Raises
-        UnreadableImageError where the file is gone, ValueError where the query was no single image,
-        and GalleryError for a hit that was unpickled.
+        The default is ``shares``, or ``avsl`` if the search was re-ranked by it. Raises
+        UnreadableImageError if the file is gone, ValueError if the query was not one image,
+        UnsupportedMethodError for a method that does not fit, and GalleryError for an unpickled hit.
         """
         return self._searched().why(self._row, method, **options)
 
     def influences(self) -> tuple[Influence[Record], ...]:
-        """The pictures that moved the hit in re-ranking, largest amount first; none without re-ranking.
+        """Return the influences of other images on the hit in re-ranking, largest amount first.
 
-        Raises UnsupportedMethodError for a re-ranker that does not tell.
+        Empty without re-ranking. Raises UnsupportedMethodError for a re-ranker without ``explain``.
         """
         return self._searched().influences(self._row)
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as JSON types."""
+        """Return the hit as JSON types."""
         return {
             "rank": self.rank,
             "path": self.record.path,
@@ -110,7 +110,7 @@ class Hit:
         return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:.4f})"
 
     def _repr_html_(self) -> str:
-        """The photograph with its rank, name and similarity, for notebooks."""
+        """Return the image with its rank, name and similarity, for notebooks."""
         words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:.3f}"
         if self.probability is not None:
             words += f"<br>probability {self.probability:.2f}"
@@ -123,16 +123,16 @@ class Hit:
 
 @final
 class SearchResult(Sequence[Hit]):
-    """The hits of a search, best first, with the query and the ranking that they come from."""
+    """The hits of a search, best first, with the query and the ranking behind them."""
 
     def __init__(self, hits: Sequence[Hit], search: Search, ranking: Ranking) -> None:
         self._hits = tuple(hits)
         self._search = search
-        self.ranking = ranking  # of the one query; before min_similarity and k were applied
+        self.ranking = ranking  # of this one query, before k and the limits were applied
 
     @property
     def query(self) -> Query:
-        """What was asked: its unit embedding, its image, its shares."""
+        """The query: its unit embedding, its image and its shares."""
         return self._search.query
 
     def __len__(self) -> int:
@@ -161,11 +161,14 @@ class SearchResult(Sequence[Hit]):
         return f"SearchResult({len(self)} hits{best})"
 
     def to_dict(self) -> dict[str, Any]:
-        """The model and all hits as JSON types."""
+        """Return the model's name and all hits as JSON types."""
         return {"model": self._search.embedder.name, "hits": [hit.to_dict() for hit in self]}
 
     def to_pandas(self) -> Any:
-        """One row for each hit; metadata fields are columns. Raises LookalikeError without pandas."""
+        """Return a pandas DataFrame with a row for each hit and a column for each metadata field.
+
+        Raises LookalikeError if pandas is not installed.
+        """
         try:
             pandas = importlib.import_module("pandas")
         except ImportError as error:
@@ -177,16 +180,16 @@ class SearchResult(Sequence[Hit]):
         return pandas.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        """The photographs of all hits in rows, for notebooks."""
+        """Return the images of the first 24 hits in rows, for notebooks."""
         cells = "".join(hit._repr_html_() for hit in self[:24])
         return f"<div style='display:flex;flex-wrap:wrap;gap:8px'>{cells}</div>"
 
 
 @final
 class Search:
-    """One query and what it found: all that it takes to explain a row of the shortlist.
+    """A query and its shortlist, with the model and store that explain a row of it.
 
-    The shares that a gallery keeps save a match its forward pass.
+    If the gallery keeps shares, a match is explained without a forward pass.
     """
 
     def __init__(
@@ -201,7 +204,7 @@ class Search:
         self._found, self._store, self._reranking = found, store, reranking
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
-        """The explanation by that method, or by the one that fits the order."""
+        """Return the explanation of a row by ``method``, or by the one that fits the order."""
         method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
@@ -212,11 +215,11 @@ class Search:
                 )
             return self._by_shares(row, query, match)
         if self.query.region is not None:
-            raise UnsupportedMethodError(f"method {method!r} explains whole images; ask without a region")
+            raise UnsupportedMethodError(f"method {method!r} explains whole images; query without a region")
         return make_explainer(self.embedder, method, **options)(query, match)
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
-        """The records that moved a row in re-ranking; none without re-ranking."""
+        """Return the influences on a row in re-ranking; empty without re-ranking."""
         return () if self._reranking is None else self._reranking.influences(row)
 
     @property
@@ -225,14 +228,14 @@ class Search:
         return self._found
 
     def query_maps(self, rows: Sequence[int]) -> FloatArray:
-        """The query's map for each of K rows, from one product: (K, h, w) float32."""
+        """Return the query's attribution map for each of K rows, (K, h, w) float32."""
         shares = self.query.shares
         maps = similarity_maps(shares.values, shares.residual, self._found.ranking.gallery[list(rows)])
         return np.asarray(maps.reshape(len(rows), *shares.grid).numpy(), dtype=np.float32)
 
     @property
     def is_reranked(self) -> bool:
-        """Whether the order is a re-ranker's."""
+        """Whether a re-ranker made the order."""
         return self._reranking is not None
 
     def _by_shares(self, row: int, query: Reading, match: Reading) -> Explanation:
@@ -250,7 +253,7 @@ class Search:
 def present(
     search: Search, ranking: Ranking, k: int, *, curve: Calibration | None, with_maps: bool
 ) -> list[Hit]:
-    """The first k rows of a ranking as hits, with their cosines, probabilities and former ranks."""
+    """Return the first k rows of a ranking as hits, with their cosines, probabilities and former ranks."""
     found = search.found
     shown = hits_of(found, ranking, k)
     rows = [row for row, _ in shown]
@@ -272,4 +275,16 @@ def present(
         for rank, ((row, score), similarity, query_map) in enumerate(
             zip(shown, similarities, maps, strict=True), start=1
         )
+    ]
+
+
+def within_limits(
+    hits: Sequence[Hit], min_similarity: float | None, min_probability: float | None
+) -> list[Hit]:
+    """Return the hits that reach both limits; None is no limit."""
+    return [
+        hit
+        for hit in hits
+        if (min_similarity is None or hit.similarity >= min_similarity)
+        and (min_probability is None or (hit.probability is not None and hit.probability >= min_probability))
     ]

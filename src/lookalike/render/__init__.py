@@ -1,6 +1,6 @@
-"""Pictures of results: explanations, differences and cell matches in, PIL images out.
+"""Rendering of explanations, differences and cell matches as PIL images.
 
-Nothing here reads or writes a file or knows a model. Maps in one picture share one range.
+Nothing here reads or writes files or runs a model. All maps in one image share a color range.
 """
 
 from lookalike.render.comparison import strip

@@ -1,6 +1,6 @@
-"""Color tables for maps: signed values to colors whose opacity grows with the value.
+"""Color tables for maps: signed values to colors whose opacity grows with the magnitude.
 
-Colors are looked up after a map has been enlarged: enlarging colors would invent new ones.
+Colors are looked up after a map is enlarged: interpolated colors would not be in the table.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Palette:
     name: str
     signed: bool  # True: -limit..limit around zero; False: 0..limit, negative values drawn as zero
     table: ByteArray  # (n, 4) RGBA from the lowest value to the highest, evenly spaced
-    gray: float  # in [0, 1]: how much color pictures take from the photo below
+    gray: float  # in [0, 1]: by how much the photo below is desaturated
 
     def range_of(self, limit: float) -> tuple[float, float]:
-        """The values at the two ends of the table for a color limit."""
+        """Return the values at the two ends of the table for a color limit."""
         return (-limit, limit) if self.signed else (0.0, limit)
 
     def colorize(self, values: FloatArray, limit: float) -> ByteArray:
-        """Colors (..., 4) uint8 RGBA of values (...); beyond the limit they stay the end's color.
+        """Return colors (..., 4) uint8 RGBA of values (...) float32, clipped to the limit.
 
         With a limit of 0 every value has the color of zero.
         """
@@ -64,9 +64,9 @@ class Palette:
 
 
 def palette(name: str) -> Palette:
-    """The palette by name: "lookalike" (signed, safe for color-blind readers) or "jet".
+    """Return the palette by name: "lookalike" (signed, color-blind safe) or "jet".
 
-    "jet" is the papers' rendition: rainbow colors at half opacity on the positive part only.
+    "jet" is the style of the papers: rainbow colors at half opacity, of the positive part only.
     Raises ValueError for another name.
     """
     builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
@@ -76,7 +76,7 @@ def palette(name: str) -> Palette:
 
 
 def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB colors (n, 3) in [0, 1] at t (n,) between OKLCH anchors, blended in OKLab."""
+    """Return sRGB colors (n, 3) in [0, 1] at t (n,) in [0, 1] between OKLCH anchors, blended in OKLab."""
     lightness, chroma, hue = np.array(anchors).T
     lab = np.column_stack(
         [lightness, chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))]
@@ -103,18 +103,18 @@ def _jet() -> Palette:
 
 
 def _opacity(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From 0 (the photo as it is) to 0.82, a little quicker than in proportion."""
+    """Opacity from 0 (the photo alone) to 0.82, rising slightly faster than linearly at first."""
     return np.asarray(0.82 * t**0.85)
 
 
 def srgb_from_oklab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB (n, 3) in [0, 1], cut to the gamut, of OKLab colors (n, 3) (Ottosson 2020)."""
+    """Return sRGB (n, 3) in [0, 1], clipped to the gamut, of OKLab colors (n, 3) (Ottosson 2020)."""
     linear = np.clip((lab @ _LMS_FROM_OKLAB.T) ** 3 @ _RGB_FROM_LMS.T, 0.0, 1.0)
     return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 def oklab_from_srgb(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """OKLab (n, 3), lightness first in [0, 1], of sRGB colors (n, 3) in [0, 1]."""
+    """Return OKLab (n, 3), lightness first in [0, 1], of sRGB colors (n, 3) in [0, 1]."""
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     lms = np.cbrt(linear @ np.linalg.inv(_RGB_FROM_LMS).T)
     return np.asarray(lms @ np.linalg.inv(_LMS_FROM_OKLAB).T)

@@ -1,4 +1,4 @@
-"""One query against several matches: every hit with its reason, in one range."""
+"""One query and several matches with their maps, in one color range."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def strip(
     columns: int = 5,
     smooth: bool = True,
 ) -> Image.Image:
-    """The query, and a column for each match: the match under its map, below it the query's: RGB.
+    """Draw the query, and a column for each match with its map and the query's map below it: RGB.
 
-    All maps share one range, so a weak match looks weak; the order is that of the explanations,
-    ``columns`` of them a row. The image is width pixels wide (480 or more). Raises ValueError
-    without explanations, where they differ in query, method or model, for maps that are not finite
-    and for a width that leaves a column less than 40 pixels.
+    All maps share one range, so a weak match looks weak. Matches keep the order of the explanations,
+    ``columns`` per row. The image is ``width`` pixels wide (480 or more). Raises ValueError without
+    explanations, if they differ in query, method or model, for maps that are not finite, and for a
+    width that leaves a column less than 40 pixels.
     """
     _check(explanations, columns)
     sheet, chosen = Sheet(width), palette(colors)
@@ -47,7 +47,7 @@ def strip(
 
 
 class _Tiles:
-    """What all columns have in common: sizes, colors and the range."""
+    """Draws columns with common sizes, colors and range."""
 
     def __init__(
         self, explanations: Sequence[Explanation], sheet: Sheet, colors: Palette, side: int, smooth: bool
@@ -70,7 +70,7 @@ class _Tiles:
         return self._column(f"{rank}.  {explanation.similarity:.3f}", explanation.match.name, images)
 
     def fitted(self, picture: Picture) -> tuple[int, int]:
-        """Size (H, W) of a picture in a column."""
+        """The size (H, W) of a picture in a column."""
         return fitted(picture.original_size, (round(self.side * 1.2), self.side))
 
     def _painted(self, side: ImageMap) -> Image.Image:
@@ -117,5 +117,5 @@ def _check(explanations: Sequence[Explanation], columns: int) -> None:
     ):
         if len(values) > 1:
             raise ValueError(
-                f"maps can share one range only where the {what} is the same; got {sorted(map(str, values))}"
+                f"maps share one range only if the {what} is the same; got {sorted(map(str, values))}"
             )

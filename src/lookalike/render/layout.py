@@ -1,4 +1,4 @@
-"""Pictures beside and below each other on a white page."""
+"""Layout of images in rows, columns and pages on white."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MIN_WIDTH = 480
 
 @dataclass(frozen=True)
 class Sheet:
-    """Measures of a page, all in proportion to its width in pixels."""
+    """Measures of a page in pixels, proportional to its width. Raises ValueError below 480 pixels."""
 
     width: int
 
     def __post_init__(self) -> None:
         if self.width < MIN_WIDTH:
-            raise ValueError(f"a picture needs a width of at least {MIN_WIDTH} pixels, got {self.width}")
+            raise ValueError(f"width must be at least {MIN_WIDTH} pixels, got {self.width}")
 
     @property
     def margin(self) -> int:
@@ -30,7 +30,7 @@ class Sheet:
 
     @property
     def gap(self) -> int:
-        """Space between neighboring pictures."""
+        """Space between neighboring images."""
         return round(self.width / 60)
 
     @property
@@ -61,7 +61,7 @@ class Sheet:
 def justified(
     first: tuple[int, int], second: tuple[int, int], width: int, gap: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Sizes (H, W) at which two images fill the width beside each other, at one height if they can.
+    """Return sizes (H, W) at which two images side by side fill a width, with equal heights if possible.
 
     Neither gets less than a third of the width, so a panorama does not shrink its neighbor to
     nothing, and none is much higher than half the width.
@@ -73,7 +73,7 @@ def justified(
 
 
 def stack(images: Sequence[Image.Image], gap: int = 0, *, align: float = 0.0) -> Image.Image:
-    """Images below each other; align 0 puts narrower ones left, 0.5 in the middle, 1 right."""
+    """Stack images vertically; narrower ones are aligned left (0), centered (0.5) or right (1)."""
     width = max(image.width for image in images)
     page = blank(width, sum(image.height for image in images) + gap * (len(images) - 1))
     top = 0
@@ -84,7 +84,7 @@ def stack(images: Sequence[Image.Image], gap: int = 0, *, align: float = 0.0) ->
 
 
 def row(images: Sequence[Image.Image], gap: int = 0, *, align: float = 0.0) -> Image.Image:
-    """Images beside each other; align 0 puts lower ones at the top, 0.5 in the middle, 1 below."""
+    """Join images horizontally; lower ones are aligned top (0), centered (0.5) or bottom (1)."""
     height = max(image.height for image in images)
     page = blank(sum(image.width for image in images) + gap * (len(images) - 1), height)
     left = 0
@@ -95,14 +95,14 @@ def row(images: Sequence[Image.Image], gap: int = 0, *, align: float = 0.0) -> I
 
 
 def centered(image: Image.Image, width: int, height: int | None = None) -> Image.Image:
-    """The image in the middle of a white area; an area smaller than the image grows to it."""
+    """Center an image on a white area, which is enlarged if the image is larger."""
     page = blank(max(width, image.width), max(height or 0, image.height))
     page.paste(image, ((page.width - image.width) // 2, (page.height - image.height) // 2))
     return page
 
 
 def composed(headline: Image.Image, parts: Sequence[Image.Image], sheet: Sheet) -> Image.Image:
-    """Headline, and the parts below it on one axis, in the middle between the sheet's margins."""
+    """Compose a page of a headline and centered parts below it, within the sheet's margins."""
     content = stack([headline, stack(parts, sheet.gap, align=0.5)], sheet.gap)
     canvas = blank(sheet.width, content.height + 2 * sheet.margin)
     canvas.paste(content, ((sheet.width - content.width) // 2, sheet.margin))
@@ -110,19 +110,19 @@ def composed(headline: Image.Image, parts: Sequence[Image.Image], sheet: Sheet) 
 
 
 def side_title(role: str, name: str, sheet: Sheet, width: int) -> Image.Image:
-    """The role in ink and the file name in gray, shortened to fit the width: RGB."""
+    """Draw the role in black and the file name in gray, shortened to fit the width: RGB."""
     word, pad = text_line(role, sheet.small), round(sheet.small * 0.6)
     room = max(1, width - word.width - pad)
     return row([word, text_line(name, sheet.small, color=MUTED, max_width=room)], pad)
 
 
 def framed(image: Image.Image, color: Color, thickness: int) -> Image.Image:
-    """The image inside a colored border."""
+    """Return the image inside a colored border, ``thickness`` in pixels."""
     canvas = Image.new("RGB", (image.width + 2 * thickness, image.height + 2 * thickness), color)
     canvas.paste(image, (thickness, thickness))
     return canvas
 
 
 def blank(width: int, height: int) -> Image.Image:
-    """A white area."""
+    """Return a white RGB image."""
     return Image.new("RGB", (width, height), PAPER)

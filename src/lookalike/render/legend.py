@@ -1,4 +1,4 @@
-"""The color bar with its numbers: what a color stands for."""
+"""The color bar of a map, with its scale and unit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GROUND = (226, 226, 226)  # stands for the photo under the colors
 
 
 def unit_of(additive: bool) -> str:
-    """The words for a map's unit, after ``per_percent``."""
+    """Return the label of a map's unit, after ``per_percent``."""
     return ADDITIVE_UNIT if additive else HEAT_UNIT
 
 
@@ -34,10 +34,10 @@ def legend(
     geometries: Sequence[Geometry],
     ends: tuple[str, str] = ("apart", "together"),
 ) -> Image.Image:
-    """Color bar, numbers at its ends and middle, title above, and what the two ends mean: RGB.
+    """Draw a color bar with a title, numbers at its ends and middle, and a label for each end: RGB.
 
-    For a palette without negative colors the word of the lower end is left out. Where a network
-    did not see all of an image, a line says what the gray veil is.
+    A palette without negative colors has no label at the lower end. If the model's input does not
+    cover all of an image, a line explains the gray veil.
     """
     words = (ends[0] if colors.signed else "", ends[1])
     reach = math.ceil(max(text_width(word, sheet.small) for word in words))  # keeps the bar in the middle
@@ -56,17 +56,17 @@ def legend(
 
 
 def number(value: float) -> str:
-    """Three significant digits with a sign, plain zero for 0."""
+    """Format three significant digits with a sign; zero is "0"."""
     return "0" if value == 0 else f"{value:+#.3g}".removesuffix(".")
 
 
 def three_digits(value: float) -> str:
-    """Three digits after the point; what rounds to zero has no sign."""
+    """Format three decimals; values that round to zero have no sign."""
     return f"{value:.3f}" if abs(value) >= 5e-4 else "0.000"
 
 
 def color_bar(colors: Palette, width: int, height: int) -> Image.Image:
-    """The palette from its lowest value to its highest, on a gray that stands for the photo: RGB."""
+    """Draw the palette from its lowest value to its highest, on a gray in place of the photo: RGB."""
     low, high = colors.range_of(1.0)
     values = np.tile(np.linspace(low, high, width, dtype=np.float32), (height, 1))
     ground = Image.new("RGBA", (width, height), (*_GROUND, 255))

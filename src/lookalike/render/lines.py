@@ -1,4 +1,4 @@
-"""Which cell matches which: lines between the cells of two photos."""
+"""Lines between matching cells of two photos."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # OKLCH, from the smallest contribution drawn to the largest: violet, magenta, orange, yellow
 _ANCHORS = ((0.55, 0.19, 295.0), (0.63, 0.21, 350.0), (0.76, 0.16, 58.0), (0.90, 0.17, 100.0))
-_FINER = 2  # lines are drawn larger and then reduced, so that they have no stairs
+_FINER = 2  # antialiasing: lines are drawn at this scale and then reduced
 
 
 def match_lines(cell_similarity: CellSimilarity, *, n: int = 12, width: int = 1200) -> Image.Image:
-    """Both photos with numbered lines between the n best matching cells, and a list of them: RGB.
+    """Draw both photos with numbered lines between the n best matching cells, and list them: RGB.
 
-    A line's number is its rank; color and thickness tell its contribution to the similarity, from
-    the smallest drawn to the largest. The list below gives each contribution, and the cosine of
-    the two cells. The image is width pixels wide (480 or more). Raises ValueError for n below 1
-    and a width that is too small.
+    A line's number is its rank; color and thickness show its contribution to the similarity, from
+    the smallest drawn to the largest. The list below gives each contribution and the cosine of the
+    two cells. The image is ``width`` pixels wide (480 or more). Raises ValueError for n below 1 and
+    for a width that is too small.
     """
     if n < 1:
         raise ValueError(f"n, the number of lines to draw, must be at least 1, got {n}")
@@ -60,7 +60,7 @@ def _links(matches: Sequence[CellMatch], sheet: Sheet) -> list[_Link]:
 
 
 def _photos(cell_similarity: CellSimilarity, links: Sequence[_Link], sheet: Sheet) -> Image.Image:
-    """Titles, and below them both photos with the links drawn over them."""
+    """Both photos with titles above and the links drawn over them."""
     gap = 3 * sheet.gap
     query_size, match_size = justified(
         cell_similarity.query.picture.original_size,
@@ -103,7 +103,7 @@ def _photos(cell_similarity: CellSimilarity, links: Sequence[_Link], sheet: Shee
 def _cell(
     cell: tuple[int, int], geometry: Geometry, grid: tuple[int, int], size: tuple[int, int], offset: int
 ) -> _Box:
-    """The cell's box on the scene, cut to its photo of size (H, W) that starts at column offset."""
+    """The cell's box on the scene, clipped to its photo of size (H, W) at a horizontal offset."""
     left, top, right, bottom = canvas_box(geometry.cell_box(*cell, grid), geometry, size)
     x = np.clip([left, right], 0, size[1] - 1) + offset
     y = np.clip([top, bottom], 0, size[0] - 1)
@@ -113,11 +113,11 @@ def _cell(
 def _drawn(
     scene: Image.Image, links: Sequence[_Link], ends: Sequence[tuple[_Box, _Box]], sheet: Sheet
 ) -> Image.Image:
-    """The scene with outlined cells, lines and numbers; the best link lies on top."""
+    """The scene with outlined cells, lines and numbers; the best link is drawn last."""
     layer = Image.new("RGBA", (scene.width * _FINER, scene.height * _FINER))
     draw = ImageDraw.Draw(layer)
     for link, boxes in reversed(list(zip(links, ends, strict=True))):
-        for color, extra in ((INK, 2.0), (link.color, 0.0)):  # a dark edge shows on any photo
+        for color, extra in ((INK, 2.0), (link.color, 0.0)):  # a dark edge is visible on any photo
             thickness = round((link.thickness + extra) * _FINER)
             for left, top, right, bottom in boxes:
                 outer = (left - extra / 2, top - extra / 2, right + extra / 2, bottom + extra / 2)

@@ -1,4 +1,4 @@
-"""One photo under its map: the picture that all pictures are made of."""
+"""A photo under its map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lookalike.render.placement import fitted, place, seen
 from lookalike.render.ranges import checked_map, per_percent, shared_limit
 from lookalike.types import Explanation, ImageMap, Picture
 
-_UNSEEN = (206, 206, 206)  # gray that covers what the network did not see
+_UNSEEN = (206, 206, 206)  # gray veil over what lies outside the model's input
 _UNSEEN_OPACITY = 0.55
 
 
@@ -25,13 +25,12 @@ def overlay(
     smooth: bool = True,
     dim_unseen: bool = True,
 ) -> Image.Image:
-    """The photo with a map (h, w) in colors where its cells lie: RGB, longest side max_side at most.
+    """Draw a map (h, w) over its photo: RGB, longest side at most ``max_side`` pixels.
 
-    Colors are in the map's own unit: ``limit`` is the absolute value at the ends of the colors
-    (the map's largest by default; give the same to pictures that will be compared). Zero leaves
-    the photo as it is. What the network did not see is veiled in gray, or untouched without
-    ``dim_unseen``. Raises ValueError for maps that are not finite or 2-d, a limit that is negative
-    or not finite, and unknown colors.
+    ``limit`` is the absolute value at the ends of the color range, in the map's own unit (by default
+    the map's largest; use one limit for images that will be compared). Zero is transparent. With
+    ``dim_unseen``, what lies outside the model's input is veiled in gray. Raises ValueError for maps
+    that are not finite or 2-d, a limit that is negative or not finite, and unknown colors.
     """
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}")
@@ -57,9 +56,9 @@ def query_overlay(
     max_side: int = 1024,
     smooth: bool = True,
 ) -> Image.Image:
-    """The query under its map, in the range that it shares with the match: RGB.
+    """Draw the query's map over its photo, in the color range that it shares with the match: RGB.
 
-    ``among`` names explanations that are shown beside it and share the range as well.
+    ``among`` are further explanations that share the range.
     """
     limit = explanation_limit([explanation, *among], palette(colors))
     density = per_percent(explanation.query)
@@ -74,14 +73,14 @@ def match_overlay(
     max_side: int = 1024,
     smooth: bool = True,
 ) -> Image.Image:
-    """The match under its map, as ``query_overlay`` shows the query: RGB."""
+    """Draw the match's map over its photo, as ``query_overlay`` does for the query: RGB."""
     limit = explanation_limit([explanation, *among], palette(colors))
     density = per_percent(explanation.match)
     return overlay(density, limit=limit, colors=colors, max_side=max_side, smooth=smooth)
 
 
 def explanation_limit(explanations: Sequence[Explanation], colors: Palette) -> float:
-    """The end of the colors, per 1 % of the area seen, over all maps of the explanations."""
+    """Return the limit of the color range, per 1 % of the area seen, over all maps of the explanations."""
     maps = [per_percent(side).values for each in explanations for side in (each.query, each.match)]
     return shared_limit(maps, signed=colors.signed)
 
@@ -96,10 +95,10 @@ def painted(
     dim_unseen: bool = True,
     gray: float = 0.0,
 ) -> Image.Image:
-    """The whole picture at size (H, W) with the map's colors laid over it: RGB.
+    """Draw a map over the whole picture at size (H, W): RGB.
 
-    ``gray`` in [0, 1] takes that much of the photo's own color away, so that a brown floor and an
-    orange map stay two things. Raises ValueError for a geometry of an image of another size.
+    ``gray`` in [0, 1] desaturates the photo, so that its own colors are not mistaken for the map's.
+    Raises ValueError for a geometry of an image of another size.
     """
     picture, geometry = image_map.picture, image_map.geometry
     if geometry.original_size != picture.original_size:
@@ -119,13 +118,13 @@ def painted(
 
 
 def photo(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """The picture as RGB at size (H, W), reduced in two steps where it is huge."""
+    """Return the picture as RGB at size (H, W), reduced in two steps if it is huge."""
     image = picture.image.convert("RGB")
     return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _checked_limit(limit: float) -> float:
-    """The limit of a color range; ValueError where it is negative or not finite."""
+    """The limit of a color range; raises ValueError if it is negative or not finite."""
     if not np.isfinite(limit) or limit < 0:
         raise ValueError(f"the limit of a color range must be a finite number of 0 or more, got {limit}")
     return float(limit)

@@ -1,4 +1,4 @@
-"""Query and match with their maps: the picture that says why."""
+"""Query and match side by side, with their maps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lookalike.types import Explanation, ImageMap
 def side_by_side(
     explanation: Explanation, *, colors: str = "lookalike", width: int = 1200, smooth: bool = True
 ) -> Image.Image:
-    """Query and match, each as a photo and under its map, with caption and legend: RGB.
+    """Draw query and match, each as a photo and under its map, with caption and legend: RGB.
 
-    The image is width pixels wide (480 or more); its height follows the photos. Both maps are
-    drawn per 1 % of the area that the network saw, so grids of different sizes compare, in one
-    range that the legend prints. Colors are "lookalike" (signed) or "jet" (positive part).
-    Raises ValueError for maps that are not finite, a width that is too small and unknown colors.
+    The image is ``width`` pixels wide (480 or more); its height depends on the photos. Both maps are
+    drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
+    range that the legend shows. Colors are "lookalike" (signed) or "jet" (positive part). Raises
+    ValueError for maps that are not finite, a width that is too small and unknown colors.
     """
     sheet, chosen = Sheet(width), palette(colors)
     limit = explanation_limit([explanation], chosen)
@@ -41,14 +41,14 @@ def side_by_side(
 
 
 def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:
-    """The similarity, and below it method, model and what the maps miss: RGB."""
+    """The similarity, and below it the method, model and residual: RGB."""
     title = text_line(f"similarity {explanation.similarity:.3f}", sheet.large, bold=True)
     facts = " · ".join([f"method {explanation.method}", f"model {explanation.model}", _missing(explanation)])
     return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 
 
 def _missing(explanation: Explanation) -> str:
-    """What the maps leave out, in words: the residual, or that there is none to state."""
+    """The residuals in words, or that a heat map has none."""
     if not explanation.additive:
         return "heat maps: relative weights, no sum"
     query, match = three_digits(explanation.residual), three_digits(explanation.match_residual)
@@ -56,7 +56,7 @@ def _missing(explanation: Explanation) -> str:
 
 
 def _column(role: str, side: ImageMap, under_map: Image.Image, sheet: Sheet) -> Image.Image:
-    """Title, photo, and photo under the map, below each other."""
+    """Title, photo, and photo under the map, stacked."""
     size = (under_map.height, under_map.width)
     title = side_title(role, side.name, sheet, size[1])
     return stack([title, photo(side.picture, size), under_map], sheet.gap // 2)

@@ -1,4 +1,4 @@
-"""Where a feature grid lies on the pixels: maps enlarged onto the original image."""
+"""Interpolation of maps from the feature grid to the pixels of the original image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lookalike.types import FloatArray, Geometry
 def place(
     values: FloatArray, geometry: Geometry, size: tuple[int, int], *, smooth: bool = True
 ) -> FloatArray:
-    """The map (h, w) on the whole original image, drawn at size (H, W): (H, W), zero outside the crop.
+    """Interpolate a map (h, w) to the whole original image at size (H, W): (H, W) float32.
 
-    A cell's value stands at the cell's center; between centers it changes smoothly and never
-    leaves the range of its neighbors, so no sign appears that the map does not have. With
-    ``smooth=False`` each cell is flat. Raises ValueError for maps that are not finite or 2-d and
-    for a crop without area.
+    The result is zero outside the crop. Values are located at cell centers; interpolation between them
+    is smooth and stays in the range of the neighbors, so it adds no sign that the map does not have.
+    With ``smooth=False`` each cell is constant. Raises ValueError for maps that are not finite or 2-d
+    and for a crop without area.
     """
     values = checked_map(values)
     rows, columns = _grid_positions(geometry, size, (values.shape[0], values.shape[1]))
@@ -29,13 +29,13 @@ def place(
 
 
 def seen(geometry: Geometry, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of the original image, drawn at size (H, W), the network saw: (H, W)."""
+    """Return the mask of pixels inside the crop, of the original image at size (H, W): (H, W) bool."""
     rows, columns = _grid_positions(geometry, size, (1, 1))
     return np.outer((rows >= 0) & (rows < 1), (columns >= 0) & (columns < 1))
 
 
 def sees_all(geometry: Geometry) -> bool:
-    """Whether the network saw the whole original image, up to half a pixel at each edge."""
+    """Whether the crop covers the whole original image, up to half a pixel at each edge."""
     top, left, height, width = geometry.crop
     below, right = top + height - geometry.original_size[0], left + width - geometry.original_size[1]
     return max(top, left) < 0.5 and min(below, right) > -0.5
@@ -44,14 +44,14 @@ def sees_all(geometry: Geometry) -> bool:
 def canvas_box(
     box: tuple[float, float, float, float], geometry: Geometry, size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """A box (left, top, right, bottom) of original pixels, on the image drawn at size (H, W)."""
+    """Scale a box (left, top, right, bottom) from original pixels to the image drawn at size (H, W)."""
     y = size[0] / geometry.original_size[0]
     x = size[1] / geometry.original_size[1]
     return box[0] * x, box[1] * y, box[2] * x, box[3] * y
 
 
 def fitted(original: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The largest size (H, W) of the same proportions inside box (H, W); at least one pixel a side."""
+    """Return the largest size (H, W) of the same aspect ratio within a box (H, W), at least 1 x 1."""
     scale = min(box[0] / original[0], box[1] / original[1])
     return max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
 
@@ -59,7 +59,7 @@ def fitted(original: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 def _grid_positions(
     geometry: Geometry, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row (H,) and column (W,) of every pixel center in cells; cell i covers i to i + 1."""
+    """Row (H,) and column (W,) of the pixel centers in units of cells; cell i covers i to i + 1."""
     top, left, height, width = geometry.crop
     if height <= 0 or width <= 0:
         raise ValueError(f"the crop {geometry.crop} (top, left, height, width) has no area to draw a map on")
@@ -92,7 +92,7 @@ def _between(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
 
 
 def _slopes(values: FloatArray) -> FloatArray:
-    """Slope at each value along the first axis, zero at hills, valleys and the two ends."""
+    """Slope at each value along the first axis, zero at local extrema and at both ends."""
     before, after = np.diff(values, axis=0)[:-1], np.diff(values, axis=0)[1:]
     same_direction = np.sign(before) * np.sign(after) > 0
     slopes = np.zeros_like(values)

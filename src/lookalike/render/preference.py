@@ -1,4 +1,4 @@
-"""Why one match stands above another: the signed difference on the query."""
+"""The signed difference between two matches, as a map on the query."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _UNIT = "difference of the contributions per 1 % of the area seen"
 
 
 def preference(difference: Difference, *, width: int = 1200, smooth: bool = True) -> Image.Image:
-    """The query under its signed map, and beside it both candidates with their similarities: RGB.
+    """Draw the query under its signed map, and both candidates with their similarities beside it: RGB.
 
-    Orange cells speak for the preferred match, blue ones for the other; the candidates' frames
-    have the same colors. The image is width pixels wide (480 or more). Raises ValueError for a
-    map that is not finite and a width that is too small.
+    Orange cells favor the preferred match, blue ones the other; the candidates' frames have the same
+    colors. The image is ``width`` pixels wide (480 or more). Raises ValueError for a map that is not
+    finite and for a width that is too small.
     """
     sheet, colors = Sheet(width), palette("lookalike")
     density = per_percent(difference.query)

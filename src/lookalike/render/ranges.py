@@ -1,4 +1,4 @@
-"""What makes maps comparable: one unit (per share of the view) and one range for all of them."""
+"""Common unit (per 1 % of the area seen) and common color range, which make maps comparable."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lookalike.types import FloatArray, ImageMap
 
 
 def shared_range(*maps: FloatArray) -> tuple[float, float]:
-    """One symmetric color range (-limit, limit) for maps that will be compared side by side.
+    """Return one symmetric color range (-limit, limit) for maps that are compared side by side.
 
-    The limit is the largest absolute value of all maps, each (h, w) of any size; it is 0 where
-    all are zero. Raises ValueError without maps, and for a map that is not 2-d, is empty, or
-    holds NaN or infinite values.
+    The limit is the largest absolute value of all maps, each (h, w) float32 of any size; it is 0 if all
+    are zero. Raises ValueError without maps, and for a map that is not 2-d, is empty, or holds NaN or
+    infinite values.
     """
     if not maps:
         raise ValueError("a shared range needs at least one map, got none")
@@ -24,24 +24,23 @@ def shared_range(*maps: FloatArray) -> tuple[float, float]:
 
 
 def shared_limit(maps: Sequence[FloatArray], *, signed: bool) -> float:
-    """The value at the end of the colors that maps share: of the positive part if not signed."""
+    """Return the limit of the color range of several maps; of their positive part if not signed."""
     limit = shared_range(*maps)[1]
     return limit if signed else max(0.0, *(float(values.max()) for values in maps))
 
 
 def per_percent(image_map: ImageMap) -> ImageMap:
-    """The map in its unit per 1 % of the view, whatever the number of its cells.
+    """Return the map per 1 % of the area that the network saw, instead of per cell.
 
-    A value per cell says more or less according to how large the cell is, so maps on a 7x7 and on
-    a 10x14 grid cannot share colors. Per 1 % of the area that the network saw they can: the mean
-    over the map, times 100, is the sum of the original map.
+    Values per cell depend on the size of the cells, so maps on 7x7 and 10x14 grids can't share a color
+    range; values per area can. The mean of the result, times 100, is the sum of the original map.
     """
     values = checked_map(image_map.values)
     return replace(image_map, values=(values * (values.size / 100)).astype(np.float32))
 
 
 def checked_map(values: FloatArray) -> FloatArray:
-    """The map (h, w) as float32; ValueError where it is not 2-d, is empty or is not finite."""
+    """Return the map (h, w) as float32. Raises ValueError if it is not 2-d, is empty or is not finite."""
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"a map needs two axes (h, w) of at least one cell, got shape {values.shape}")

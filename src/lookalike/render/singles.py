@@ -1,4 +1,4 @@
-"""One picture a side at the original size, named as the papers' code names its files."""
+"""Separate overlays of query and match at the original size, with the file names of the papers' code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MAX_BYTES = 100  # of each name, so that two of them stay below the 255 of comm
 def overlays(
     explanation: Explanation, *, colors: str = "lookalike", max_side: int = 4096, smooth: bool = True
 ) -> dict[str, Image.Image]:
-    """Both overlays by file name: "A_simmap_with_B.png" (the query) and "B_simmap_with_A.png".
+    """Draw both overlays; return them by file name, "A_simmap_with_B.png" (the query) and the reverse.
 
-    Each has its original's size, or max_side pixels on the longest side where that is less, and
-    both share one color range. A and B are the pictures' names without folder and ending; what no
-    file name may hold becomes "_". Where A equals B the match's file ends in "_match.png".
+    Each has the size of its original, up to ``max_side`` pixels on the longest side, and both share a
+    color range. A and B are the pictures' names without folder and extension, with "_" for characters
+    that file names can't hold. If A equals B, the match's file ends in "_match.png".
     """
     query, match = _stem(explanation.query.name, "query"), _stem(explanation.match.name, "match")
     match_file = f"{match}_simmap_with_{query}" + ("_match" if query == match else "")
@@ -34,7 +34,7 @@ def overlays(
 
 
 def _stem(name: str, fallback: str) -> str:
-    """The name without folder and ending, fit for a file name of any system."""
+    """The name without folder and extension, valid as a file name on any system."""
     stem = PurePosixPath(name.replace("\\", "/")).stem
     safe = _UNSAFE.sub("_", stem).strip(" .")
     return safe.encode()[:_MAX_BYTES].decode(errors="ignore") or fallback

@@ -1,4 +1,4 @@
-"""Words as pictures, in the font that comes with Pillow."""
+"""Text as images, in the font that comes with Pillow."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("·…±°")
 def text_line(
     text: str, size: float, *, color: Color = INK, max_width: int | None = None, bold: bool = False
 ) -> Image.Image:
-    """One line of text on white: RGB; shortened in the middle where it is wider than max_width.
+    """Draw one line of text on white, shortened in the middle if wider than ``max_width`` pixels: RGB.
 
-    Letters that the font lacks lose their accent or become "?"; no text is an error.
+    Characters that the font lacks lose their accent or become "?"; no text raises an error.
     """
     text = printable(text)
     if max_width is not None:
@@ -44,7 +44,7 @@ def text_line(
 
 
 def disc(text: str, size: float, *, face: Color, ink: Color) -> Image.Image:
-    """A few letters on a colored disc with a smooth edge: RGBA."""
+    """Draw a few characters on a colored disc with a smooth edge: RGBA."""
     side = round(size * 1.7)
     large = Image.new("RGBA", (_FINER * side, _FINER * side), (*face, 0))
     draw = ImageDraw.Draw(large)
@@ -55,17 +55,17 @@ def disc(text: str, size: float, *, face: Color, ink: Color) -> Image.Image:
 
 
 def line_height(size: float) -> int:
-    """Height in pixels of a line of text."""
+    """Return the height of a line of text in pixels."""
     return max(1, round(size * 1.35))
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in pixels of the text in the regular face."""
+    """Return the width of the text in pixels, in the regular face."""
     return float(_font(_FINER * size).getlength(printable(text))) / _FINER
 
 
 def shortened(text: str, size: float, max_width: float) -> str:
-    """The text, its middle replaced by an ellipsis where it is wider than max_width pixels."""
+    """Return the text, its middle replaced by an ellipsis if it is wider than ``max_width`` pixels."""
     if text_width(text, size) <= max_width:
         return text
     for kept in range(min(len(text) - 1, 400), 0, -1):
@@ -76,7 +76,7 @@ def shortened(text: str, size: float, max_width: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in letters that the font has, on one line."""
+    """Return the text on one line, in characters that the font has."""
     plain = unicodedata.normalize("NFKD", text.translate(_LIKE).replace("…", "\0"))
     kept = (letter for letter in plain if not unicodedata.combining(letter))
     return "".join("…" if x == "\0" else x if x in _DRAWABLE else " " if x.isspace() else "?" for x in kept)

@@ -1,4 +1,4 @@
-"""What ``lookalike explain`` writes: pictures, single overlays and maps as numbers."""
+"""Output files of ``lookalike explain``: images, single overlays and maps as arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lookalike import render
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, writing
 from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
@@ -21,13 +21,13 @@ from lookalike.types import Explanation, GraphExplanation
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files to write; None for those that are not wanted."""
+    """Files to write; None for those that are not written."""
 
     picture: Path | None = None  # both images with their maps
-    overlays: Path | None = None  # folder for each side alone
+    overlays: Path | None = None  # folder for an overlay of each image
     lines: Path | None = None  # best matching cells
-    maps: Path | None = None  # .npz of numbers
-    versus: Path | None = None  # another image: the picture then says why the match is nearer than it
+    maps: Path | None = None  # .npz of the maps
+    versus: Path | None = None  # another image: ``picture`` then shows why the match is closer than it
     colors: str = "lookalike"  # or "jet"
 
 
@@ -36,13 +36,13 @@ def write_outputs(
     model: Embedder | EmbedsImages,
     outputs: Outputs,
 ) -> list[Path]:
-    """Write what is wanted and say which files were made.
+    """Write the files that ``outputs`` names and return their paths.
 
-    Raises LookalikeError where a file can't be written and UnsupportedMethodError where the model
-    has no shares for lines or a difference.
+    Raises LookalikeError if a file can't be written, ValueError for unknown colors, and
+    UnsupportedMethodError if the model has no shares for lines or a difference.
     """
     written: list[Path] = []
-    palette(outputs.colors)  # refuses an unknown name whatever is drawn
+    palette(outputs.colors)  # raises for an unknown name even if nothing is drawn
     if outputs.versus is not None and outputs.picture is not None:
         embedder = opened_with_shares(model, "--versus")
         preferred = difference(
@@ -68,11 +68,11 @@ def write_outputs(
 
 
 def save_maps(explanation: Explanation, path: Path) -> None:
-    """Write an .npz: float32 ``query_map`` and ``match_map``, scalars ``similarity`` and ``residual``.
+    """Write an .npz with float32 ``query_map`` and ``match_map`` (h, w), ``similarity`` and ``residual``.
 
-    The residual of a heat map is NaN: it has none.
+    The residual of a heat map is NaN.
     """
-    with path.open("wb") as file:  # a path would get a second .npz where it ends otherwise
+    with path.open("wb") as file:  # given a path, savez would append .npz to another extension
         np.savez(
             file,
             query_map=explanation.query_map,
@@ -83,8 +83,11 @@ def save_maps(explanation: Explanation, path: Path) -> None:
 
 
 def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -> dict[str, Image.Image]:
-    """For each level the node that both images have most in common, and the one that parts them most,
-    by file name: where it looks on either."""
+    """Draw the top node of each level on both images; return the images by file name.
+
+    One node per level is the one that both images have most in common (``together``), one is the one
+    with the largest share of the distance (``apart``).
+    """
     pictures = {}
     for number, level in enumerate(explanation.levels):
         for side, nodes in (("together", level.together), ("apart", level.apart)):
@@ -104,7 +107,7 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
 
 
 def level_lines(explanation: Explanation) -> list[str]:
-    """For a graph of nodes one line a level: its part of the distance, and the nodes that tell most."""
+    """Return text lines with each level's share of the distance and its top nodes; empty without levels."""
     if not isinstance(explanation, GraphExplanation):
         return []
     lines = [f"distance {explanation.distance:.4f}, level by level:"]
@@ -119,10 +122,8 @@ def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] 
     if suffixes is None:
         suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
     if path.suffix.lower() not in suffixes:
-        raise LookalikeError(f"{path} has no known ending; end it in .png, .jpg or .webp (maps: .npz)")
-    try:
+        raise LookalikeError(f"{path} has no known extension; use .png, .jpg or .webp (maps: .npz)")
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path)
-    except OSError as error:
-        raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
     return [path]

@@ -1,6 +1,6 @@
-"""One self-contained HTML file: a query, its matches and why each is one. Opens offline, prints.
+"""Self-contained HTML reports that open offline and print: a query with its matches and their maps.
 
-Other pages are filled in by ``page`` too: the only importer of jinja2.
+``page`` renders the templates of the other reports as well. The only importer of jinja2.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from PIL import Image
 from lookalike import render
 from lookalike.types import Explanation
 
-_PICTURE_SIDE = 560  # pixels of the longer side of pictures in the report
+_PICTURE_SIDE = 560  # pixels of the longer side of images in the report
 
 
 @dataclass(frozen=True)
 class ReportedMatch:
-    """One row of the report."""
+    """One match in the report."""
 
     explanation: Explanation
-    remark: str = ""  # what the reader should know of this match; empty: nothing
+    remark: str = ""  # a note shown beside the match
 
 
 def pair_report(
     matches: Sequence[ReportedMatch], *, title: str, facts: Mapping[str, str], summary: str = ""
 ) -> str:
-    """The report of one query against its matches, best first, as HTML.
+    """Return the HTML report of one query and its matches, best first.
 
-    ``facts`` are listed at the end: model, method, date, parameters. All explanations must be of
-    one query and method, as ``render.strip`` asks; their maps share one color range.
+    ``facts`` are listed at the end: model, method, date, parameters. All explanations must have the
+    same query and method, as for ``render.strip``; their maps share one color range. Raises ValueError
+    without matches.
     """
     if not matches:
         raise ValueError("a report needs at least one match, got none")
@@ -69,21 +70,21 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
 
 
 def thumbnail(image: Image.Image, side: int = _PICTURE_SIDE) -> Image.Image:
-    """The picture with its longer side at most so many pixels."""
+    """Return a copy of the image, reduced to at most ``side`` pixels on its longer side."""
     copy = image.copy()
     copy.thumbnail((side, side), Image.Resampling.LANCZOS)
     return copy
 
 
 def data_uri(image: Image.Image) -> str:
-    """The picture as a string that a page shows without fetching anything."""
+    """Return the image as a data URI (WebP), to be embedded in a page."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, format="WEBP", quality=88)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def page(template: str, **values: object) -> str:
-    """A template of this package filled in; text from outside is escaped, a missing value is an error."""
+    """Render a template of this package. Values are escaped; a missing value is an error."""
     return _environment().get_template(template).render(**values)
 
 

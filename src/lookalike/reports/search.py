@@ -1,4 +1,4 @@
-"""A search for somebody else: one HTML file with the reasons, or a CSV with the numbers."""
+"""Reports of a search: a self-contained HTML file with explanations, or a CSV file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lookalike.reports.page import ReportedMatch, pair_report
 from lookalike.types import Explanation
 
 _COLUMNS = ("rank", "path", "similarity", "probability", "score", "rank_before", "id", "sha256", "metadata")
-_SHORT_HASH = 16  # digits shown beside a picture; the file list has all of them
+_SHORT_HASH = 16  # digits shown beside an image; the table at the end lists full hashes
 
 
 def search_report(
@@ -26,11 +26,11 @@ def search_report(
     gallery_name: str | None = None,
     explain: Callable[[Hit], Explanation] = Hit.why,
 ) -> str:
-    """The hits of one query image with their maps, hashes and what was asked, as HTML.
+    """Return an HTML report of the hits of one query image, with maps, hashes and search parameters.
 
-    ``gallery_name`` stands for the gallery's URI where that is nobody's business, and ``explain``
-    replaces ``Hit.why``. Pictures whose files are gone are named in the summary. Raises GalleryError
-    where none is left.
+    ``gallery_name`` is shown instead of the gallery's URI, for example to keep a path private;
+    ``explain`` replaces ``Hit.why``. Hits whose files can't be read are listed in the summary. Raises
+    GalleryError if no hit can be shown.
     """
     shown: list[ReportedMatch] = []
     gone: list[str] = []
@@ -40,26 +40,29 @@ def search_report(
         except UnreadableImageError:
             gone.append(hit.path.name)
     if not shown:
-        raise GalleryError("there is nothing to report: no hit, or none whose file is still there")
-    summary = f"{len(gallery):,} pictures were searched; the best {len(hits)} are below."
+        raise GalleryError(
+            "a report needs at least one hit whose file can be read; search again with fewer limits, "
+            "or index the moved files"
+        )
+    summary = f"{len(gallery):,} images searched; the best {len(hits)} are shown below."
     if gone:
         summary += f" Not shown, because their files can't be read: {', '.join(gone)}."
     description = gallery.describe()
     facts = {
         **parameters,
-        "gallery": f"{gallery_name or description.uri}, {description.n_images:,} pictures",
+        "gallery": f"{gallery_name or description.uri}, {description.n_images:,} images",
         "model": f"{description.model}, fingerprint {description.fingerprint[:_SHORT_HASH]}",
         "method": shown[0].explanation.method,
         "probabilities": _calibrated(hits, gallery),
-        "made": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",
+        "created": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",
         **{f"SHA-256 of {hit.path.name}": hit.record.hash for hit in hits},
     }
-    title = f"What is similar to {shown[0].explanation.query.name}?"
+    title = f"Images similar to {shown[0].explanation.query.name}"
     return pair_report(shown, title=title, facts=facts, summary=summary)
 
 
 def hits_csv(hits: Sequence[Hit]) -> str:
-    """One line for each hit; metadata as JSON."""
+    """Return CSV text with a header and a row for each hit; metadata as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -73,7 +76,7 @@ def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
     if gallery.calibration is None:
         return "none: the gallery is not calibrated"
     if any(hit.probability is None for hit in hits):
-        return "none: they are calibrated for whole pictures, not for parts"
+        return "none: calibrated for whole images, not for parts of them"
     return f"calibrated on {gallery.calibration.source}"
 
 

@@ -1,4 +1,4 @@
-"""Re-ranking: a new order for an existing ranking; one final class per method."""
+"""Re-ranking methods, which re-order an existing ranking; one final class per method."""
 
 from lookalike.rerankers.arrays import rerank
 from lookalike.rerankers.avsl import AvslReranking

@@ -1,4 +1,4 @@
-"""``rerank``: from arrays of embeddings to a re-ranked list, in one call."""
+"""Ranking and re-ranking of arrays of embeddings in one call."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def rerank(
 ) -> Ranking:
     """Rank the gallery for every query by cosine and re-rank the first ``k``.
 
-    ``queries`` (Q, D) and ``gallery`` (G, D) are real numbers of any length, from the same model; a query
-    that is in the gallery finds itself. ``method`` is one of ``RERANKERS``, or several joined by ``+`` such
-    as ``dba+aqe``; ``options`` are those of the method, such as ``n``, ``alpha`` or ``checkpoint``.
+    ``queries`` (Q, D) and ``gallery`` (G, D) are real vectors from the same model, normalized here; a
+    query that is in the gallery finds itself. ``method`` is one of ``RERANKERS``, or several joined by
+    ``+`` such as ``dba+aqe``; ``options`` are those of the method, such as ``n``, ``alpha`` or
+    ``checkpoint``.
 
     Returns a Ranking with ``indices`` (Q, K) int64 and ``scores`` (Q, K) float32, best first, K = min(k, G).
     Raises UnsupportedMethodError for an unknown method; ValueError for unknown options, for shapes that

@@ -1,4 +1,4 @@
-"""Re-ranking by an AVSL model: embedding first, then the distance that its graph infers."""
+"""Re-ranking by the distance that an AVSL model's graph infers (Zhang et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lookalike.types import Move, Ranking
 class AvslReranking:
     """Method ``avsl``: one minus half the inferred distance, for the first ``n`` of each shortlist.
 
-    The nodes of those n are asked for once and kept. The rest follow in the order of their cosines,
-    lowered where needed so that none comes before the n. No gallery item lifts another here, so a
-    move has no influences: ``explain`` with method ``avsl`` shows nodes and cells instead.
+    The nodes of those n are computed once and cached. The rest follow by cosine, lowered if needed so
+    that none comes before the n. Scores do not depend on other gallery items, so a move has no
+    influences; ``explain`` with method ``avsl`` shows nodes and cells instead.
     """
 
     name = "avsl"
@@ -34,7 +34,7 @@ class AvslReranking:
     ) -> None:
         if not (callable(query_nodes) and callable(gallery_nodes) and isinstance(graph, Graph)):
             raise ValueError(
-                "query_nodes and gallery_nodes are functions that return Nodes, graph is a Graph"
+                "query_nodes and gallery_nodes must be functions that return Nodes, and graph a Graph"
             )
         self._query_nodes, self._gallery_nodes, self.graph = query_nodes, gallery_nodes, graph
         self.n = at_least_one(n, "n")
@@ -42,11 +42,11 @@ class AvslReranking:
         self._of_row: dict[int, Nodes] = {}
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by the inferred distance."""
+        """Return the ranking by the inferred distance."""
         return self._rank(ranking, list(range(len(ranking.queries))))
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Ranks and scores before and after; no influences."""
+        """Return ranks and scores before and after, without influences."""
         single = one_query(before, query_index)
         nothing = torch.empty(0)
         return move_of(self.name, single, self._rank(single, [query_index]), row, nothing, nothing)

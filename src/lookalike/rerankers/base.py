@@ -1,4 +1,4 @@
-"""What every re-ranker is: a Ranking in, a Ranking out, and for one hit the reason of its move."""
+"""Protocol of the re-rankers, and the operations on rankings that they share."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from lookalike.types import Influence, Move, Ranking
 
 
 class Reranker(Protocol):
-    """Gives the items of each query's shortlist a new order; none is added or lost.
+    """Re-orders the items of each query's shortlist; none is added or removed.
 
-    ``name`` is what messages and ``Move.method`` call it. Equal scores keep the order before.
+    Items with equal scores keep their order.
     """
 
     @property
     def name(self) -> str:
-        """A short word, as on the command line."""
+        """The method's name, as on the command line and in ``Move.method``."""
         ...
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The same rows with new scores, best first. Shortlists of other lengths are fine."""
+        """Return the same rows (Q, K) with new scores, best first; K may be any length."""
         ...
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """How one gallery row of one query's shortlist moved, and which rows lifted or sank it.
+        """Return the move of one gallery row in one query's shortlist, with the influences on it.
 
-        ``before`` is the ranking that the re-ranker was given. Raises ValueError for a row that is
-        not in that query's shortlist.
+        ``before`` is the ranking that was re-ranked. Raises ValueError for a row that is not in that
+        query's shortlist.
         """
         ...
 
 
 def reordered(ranking: Ranking, scores: Tensor, queries: Tensor, gallery: Tensor) -> Ranking:
-    """The ranking by new scores (Q, K), in the order of ``ranking.indices``."""
+    """Return the ranking sorted by new scores (Q, K), given in the order of ``ranking.indices``."""
     sorted_scores, order = scores.sort(dim=1, descending=True, stable=True)
     return Ranking(queries, gallery, ranking.indices.gather(1, order), sorted_scores)
 
 
 def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> Ranking:
-    """Reordered by ``score(query (D,), candidates (K, D)) -> (K,)``, one query at a time."""
+    """Return the ranking sorted by ``score(query (D,), candidates (K, D)) -> (K,)`` of each query."""
     scores = torch.empty_like(ranking.scores)
     for i, (query, rows) in enumerate(zip(ranking.queries, ranking.indices, strict=True)):
         scores[i] = score(query, ranking.gallery[rows])
@@ -51,9 +51,9 @@ def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> R
 
 
 def one_query(ranking: Ranking, query_index: int) -> Ranking:
-    """The ranking of one query alone."""
+    """Return the ranking of one query alone. Raises ValueError for an index out of range."""
     if not 0 <= query_index < len(ranking.queries):
-        raise ValueError(f"there are {len(ranking.queries)} queries, so there is none of index {query_index}")
+        raise ValueError(f"query_index must be below the {len(ranking.queries)} queries, got {query_index}")
     part = slice(query_index, query_index + 1)
     return replace(
         ranking,
@@ -64,18 +64,21 @@ def one_query(ranking: Ranking, query_index: int) -> Ranking:
 
 
 def rank_of(ranking: Ranking, row: int) -> int:
-    """Position of a gallery row in the ranking of a single query, 0 the first."""
+    """Return the rank of a gallery row, from 0, in the ranking of a single query.
+
+    Raises ValueError for a row that is not on the shortlist.
+    """
     positions = (ranking.indices[0] == row).nonzero()
     if not len(positions):
         raise ValueError(
             f"row {row} is not among the {ranking.indices.shape[1]} of the shortlist; "
-            "only those are re-ranked, take a larger k"
+            "only those are re-ranked, so use a larger k"
         )
     return int(positions[0, 0])
 
 
 def move_of(method: str, before: Ranking, after: Ranking, row: int, rows: Tensor, amounts: Tensor) -> Move:
-    """The move of a row in the ranking of a single query; influences of exactly zero are left out."""
+    """Return the move of a row in the ranking of a single query, without influences of exactly zero."""
     rank_before, rank_after = rank_of(before, row), rank_of(after, row)
     return Move(
         row=row,
@@ -89,6 +92,6 @@ def move_of(method: str, before: Ranking, after: Ranking, row: int, rows: Tensor
 
 
 def influences_of(rows: list[int], amounts: list[float]) -> tuple[Influence[int], ...]:
-    """Those that are not zero, the largest amounts first."""
+    """Return the influences that are not zero, largest magnitude first."""
     found = [Influence(row, amount) for row, amount in zip(rows, amounts, strict=True) if amount != 0]
     return tuple(sorted(found, key=lambda influence: -abs(influence.amount)))

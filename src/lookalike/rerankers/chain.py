@@ -1,4 +1,4 @@
-"""Several re-rankers, one after the other."""
+"""Several re-rankers applied in sequence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from lookalike.types import Move, Ranking
 
 @final
 class Chain:
-    """Each re-ranker orders what the one before it returned; named like ``dba+aqe``.
+    """Applies re-rankers in sequence; its name is of the form ``dba+aqe``.
 
-    An influence is the sum of its amounts in all steps, each in units of that step's score.
+    The amount of an influence is the sum over all steps, each in units of that step's score. Raises
+    ValueError without steps.
     """
 
     def __init__(self, steps: Sequence[Reranker]) -> None:
         if not steps:
-            raise ValueError("a chain has at least one re-ranker, got none")
+            raise ValueError("a chain needs at least one re-ranker, got none")
         self.steps = tuple(steps)
 
     @property
@@ -29,15 +30,15 @@ class Chain:
         return "+".join(step.name for step in self.steps)
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The last step's ranking."""
+        """Return the ranking of the last step."""
         for step in self.steps:
             ranking = step(ranking)
         return ranking
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """The whole way of a row, and who moved it in any step.
+        """Return the move of a row through all steps, with the influences of every step.
 
-        Runs every query of ``before`` through the steps; with many, hand in a ranking of one.
+        All queries of ``before`` are re-ranked; to save time, pass a ranking of one query.
         """
         moves: list[Move] = []
         amounts: defaultdict[int, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""Re-ranking by diffusion over the shortlist's graph of neighbors."""
+"""Re-ranking by diffusion over the shortlist's graph of mutual neighbors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lookalike.types import Move, Ranking
 
 @final
 class Diffusion:
-    """Method ``diffusion``: similarity flows from the query's n_seeds best along mutual neighbors.
+    """Method ``diffusion``: similarity diffused from the ``n_seeds`` best over mutual neighbors.
 
-    The kernel is ``max(cosine, 0) ** power`` between mutual n-nearest neighbors (Iscen et al., 2017).
-    Items that no flow reaches score zero and keep their order, at the end. An influence is another
-    item of the shortlist; its amount is the flow to the candidate that passes through it, counted
-    from the shortlist's mean.
+    The kernel is ``max(cosine, 0) ** power`` between mutual n-nearest neighbors (Iscen et al., CVPR
+    2017). Items not connected to a seed score zero and keep their order, at the end. The amount of an
+    influence is the flow to the candidate that passes through the other item, relative to the
+    shortlist's mean. Raises ValueError for options out of range.
     """
 
     name = "diffusion"
@@ -29,20 +29,20 @@ class Diffusion:
         self.power = not_negative(power, "power")
         self.alpha = fraction(alpha, "alpha")
         if alpha == 1:
-            raise ValueError("alpha is below 1, got 1: the flow would never come to rest")
+            raise ValueError("alpha must be below 1, got 1; the diffusion would not converge")
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by the diffused state."""
+        """Return the ranking by the diffused similarity."""
         return score_each(ranking, lambda q, c: diffuse(*self._graph(q, c), alpha=self.alpha))
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Through which items the flow reached a row."""
+        """Return the move of a row, with the influences of items that the flow passes through."""
         single = one_query(before, query_index)
         position = rank_of(single, row)
         graph, seeds = self._graph(single.queries[0], single.gallery[single.indices[0]])
         removals = diffusion_removals(graph, seeds, alpha=self.alpha)  # (K, K)
         amounts = removals[position] - removals.mean(0)
-        amounts[position] = 0  # without itself it would not be there at all
+        amounts[position] = 0  # an item has no influence on itself
         return move_of(self.name, single, self(single), row, single.indices[0], amounts)
 
     def _graph(self, query: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:

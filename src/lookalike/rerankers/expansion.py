@@ -1,4 +1,4 @@
-"""Re-ranking by expansion: of the query by its first results, of each candidate by its neighbors."""
+"""Re-ranking by expansion of the query (alpha query expansion) or of the candidates (augmentation)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from lookalike.types import Move, Ranking
 
 @final
 class QueryExpansion:
-    """Method ``aqe``: each query becomes its alpha-weighted sum with its n best results.
+    """Method ``aqe``: each query is replaced by its alpha-weighted sum with its ``n`` best results.
 
-    An influence is one of those n; its amount is the item's cosine with the new query, counted from
-    the shortlist's mean, less what it would be without that one. An item among the n influences
-    itself too.
+    Radenović et al., "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2019. The amount
+    of an influence of one of those n is the candidate's cosine with the new query, relative to the
+    shortlist's mean, less the same without that result. A candidate among the n influences itself too.
+    Raises ValueError for options out of range.
     """
 
     name = "aqe"
@@ -27,13 +28,13 @@ class QueryExpansion:
         self.n, self.alpha = at_least_one(n, "n"), not_negative(alpha, "alpha")
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by cosine with the expanded queries, which take the queries' place."""
+        """Return the ranking by cosine with the expanded queries, which replace ``queries``."""
         neighbors = ranking.gallery[ranking.indices[:, : self.n]]  # (Q, n, D)
         queries = expand(ranking.queries, neighbors, self.alpha)
         return by_cosine(ranking, queries, ranking.gallery)
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Which of the query's best results lifted or sank a row."""
+        """Return the move of a row, with the influences of the query's best results."""
         single = one_query(before, query_index)
         after = self(single)
         rows = single.indices[0, : self.n]
@@ -46,10 +47,11 @@ class QueryExpansion:
 
 @final
 class DatabaseAugmentation:
-    """Method ``dba``: each candidate becomes its alpha-weighted sum with its n nearest items.
+    """Method ``dba``: each candidate is replaced by its alpha-weighted sum with its ``n`` nearest items.
 
-    Neighbors are sought in the whole gallery, exactly. An influence is one of the n; its amount is
-    the candidate's new cosine less what it would be without that one.
+    Neighbors are searched exactly in the whole gallery. The amount of an influence of one of the n is
+    the candidate's new cosine less its cosine without that neighbor. Raises ValueError for options out
+    of range.
     """
 
     name = "dba"
@@ -58,9 +60,9 @@ class DatabaseAugmentation:
         self.n, self.alpha = at_least_one(n, "n"), not_negative(alpha, "alpha")
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by cosine with the augmented gallery.
+        """Return the ranking by cosine with the augmented gallery, which replaces ``gallery``.
 
-        Rows in no shortlist keep their embedding: they can't come up here or in a later step.
+        Rows on no shortlist keep their embedding: no later step can rank them.
         """
         rows = torch.unique(ranking.indices)
         gallery = ranking.gallery.clone()
@@ -68,7 +70,7 @@ class DatabaseAugmentation:
         return by_cosine(ranking, ranking.queries, gallery)
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Which neighbors of a row lifted or sank it."""
+        """Return the move of a row, with the influences of its neighbors."""
         single = one_query(before, query_index)
         rank_of(single, row)
         after = self(single)
@@ -79,7 +81,7 @@ class DatabaseAugmentation:
 
 
 def by_cosine(ranking: Ranking, queries: torch.Tensor, gallery: torch.Tensor) -> Ranking:
-    """The ranking by cosine with new unit queries or a new gallery of unit rows."""
+    """Return the ranking by cosine with new queries (Q, D) and a new gallery (G, D) of unit rows."""
     scores = torch.empty_like(ranking.scores)
     for i, (query, rows) in enumerate(zip(queries, ranking.indices, strict=True)):
         scores[i] = gallery[rows] @ query

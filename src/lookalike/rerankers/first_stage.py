@@ -1,4 +1,4 @@
-"""The ranking that re-rankers start from, and the whole order that they end in."""
+"""The first-stage ranking by cosine, and the full gallery order after re-ranking."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lookalike.ops.neighbors import nearest
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Ranking
 
-QUERY_BLOCK = 64  # queries whose whole order is sorted at once
+_QUERY_BLOCK = 64  # queries sorted at once
 
 
 def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
-    """The k nearest rows of the gallery by cosine, exactly; all of them where it has fewer.
+    """Return the k nearest rows of the gallery by exact cosine, or all rows if there are fewer.
 
-    Rows need not have unit length. A query that is itself in the gallery finds itself. Raises
-    ValueError for numbers that aren't finite, another width, or an empty gallery.
+    ``queries`` (Q, D) and ``gallery`` (G, D) are normalized here. A query that is itself in the gallery
+    finds itself. Raises ValueError for values that are not finite, different widths, and empty input.
     """
     for name, vectors in (("queries", queries), ("gallery", gallery)):
         if vectors.ndim != 2 or not vectors.numel():
@@ -27,7 +27,7 @@ def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
             row = int((~finite).nonzero()[0, 0])
             raise ValueError(
                 f"{name} hold NaN or infinity in {int((~finite).sum())} of {len(vectors)} rows, "
-                f"first in row {row}; drop those rows or embed them again"
+                f"first in row {row}; remove those rows or embed them again"
             )
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
@@ -40,15 +40,15 @@ def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
 
 
 def full_ranks(before: Ranking, after: Ranking) -> Tensor:
-    """Column q holds every gallery row, best first, for query q: (G, Q) int64.
+    """Return all gallery rows in order for each query, (G, Q) int64: column q is best first for query q.
 
-    The re-ranked shortlist comes first, then the rest by cosine of the first stage; ties go to the
-    lower row. Memory is that of the result and one block of queries.
+    The re-ranked shortlist comes first, then the rest by first-stage cosine; ties go to the lower row.
+    Queries are sorted in blocks to limit memory.
     """
     n_items, n_queries = len(before.gallery), len(before.queries)
     ranks = torch.empty(n_items, n_queries, dtype=torch.long)
-    for start in range(0, n_queries, QUERY_BLOCK):
-        block = slice(start, start + QUERY_BLOCK)
+    for start in range(0, n_queries, _QUERY_BLOCK):
+        block = slice(start, start + _QUERY_BLOCK)
         order = cosine_similarity(before.queries[block], before.gallery).argsort(
             dim=1, descending=True, stable=True
         )

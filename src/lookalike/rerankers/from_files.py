@@ -1,4 +1,4 @@
-"""Re-ranking of arrays in files, for those who bring their own descriptors."""
+"""Ranking and re-ranking of embeddings in array files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lookalike.datasets.descriptors import read_published_test
 from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.named import make_reranker
 
-MAX_RANKS = 2**28  # numbers in ``ranks``, 2 GiB; beyond, only the shortlist is written
+MAX_RANKS = 2**28  # elements of ``ranks``, 2 GiB; beyond, only the shortlist is written
 
 
 @dataclass(frozen=True)
 class Reranked:
-    """What was re-ranked and where it lies."""
+    """Sizes of a re-ranking, and the file that it was written to."""
 
     method: str
     n_queries: int  # Q
@@ -31,10 +31,11 @@ class Reranked:
 def rerank_files(
     queries: Path, gallery: Path, output: Path, *, method: str, k: int, **options: Any
 ) -> Reranked:
-    """Rank the gallery for every query, re-rank the first k, and write an .npz.
+    """Rank the gallery for every query, re-rank the first ``k``, and write an .npz.
 
-    Of a .pkl in CSA's layout (``test/DATASET/NAME.pkl``) the part ``query`` or ``db`` is read. Raises
-    LookalikeError for files, ValueError for numbers that can't be ranked.
+    Files hold (Q, D) and (G, D) vectors; of a .pkl in CSA's layout (``test/DATASET/NAME.pkl``), the part
+    ``query`` or ``db`` is read. Raises LookalikeError for files that can't be read or written, and
+    ValueError as ``rerank`` does.
     """
     reranker = make_reranker(method, **options)
     before = first_stage(_vectors(queries, "query"), _vectors(gallery, "db"), k=k)

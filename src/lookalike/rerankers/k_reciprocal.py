@@ -1,4 +1,4 @@
-"""Re-ranking by mutual neighbors."""
+"""Re-ranking by k-reciprocal neighbors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lookalike.types import Move, Ranking
 
 @final
 class KReciprocal:
-    """Method ``k-reciprocal``: alike are items with the same mutual neighbors (Zhong et al., 2017).
+    """Method ``k-reciprocal``: similarity of the sets of mutual neighbors (Zhong et al., CVPR 2017).
 
-    Computed for each query on its shortlist, so memory is K x K; other queries lend nothing.
-    The score is one minus the published distance. An influence is another item of the shortlist;
-    its amount is the score's Jaccard part less what it would be without that item's term: positive
-    where query and candidate have it as a common neighbor, negative where only one of them has.
+    Computed for each query on its own shortlist, so memory is K x K. The score is one minus the
+    published distance. The amount of an influence is the Jaccard part of the score less the same
+    without the other item's term: positive if the item is a common neighbor of query and candidate,
+    negative if it is a neighbor of only one of them. Raises ValueError for options out of range.
     """
 
     name = "k-reciprocal"
@@ -32,17 +32,17 @@ class KReciprocal:
         self.mix = fraction(mix, "mix")
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by one minus the final distance."""
+        """Return the ranking by one minus the final distance."""
         return score_each(
             ranking, lambda q, c: k_reciprocal_scores(q, c, k1=self.k1, k2=self.k2, mix=self.mix)
         )
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Which common neighbors lifted a row, and which foreign ones sank it."""
+        """Return the move of a row, with the influences of common and other neighbors."""
         single = one_query(before, query_index)
         position = rank_of(single, row)
         distances = node_distances(single.queries[0], single.gallery[single.indices[0]])
         encoding = k_reciprocal_encoding(distances, k1=self.k1, k2=self.k2)
         amounts = (1 - self.mix) * k_reciprocal_removals(encoding, position + 1)[1:]
-        amounts[position] = 0  # an item is no reason for itself
+        amounts[position] = 0  # an item has no influence on itself
         return move_of(self.name, single, self(single), row, single.indices[0], amounts)

@@ -1,4 +1,4 @@
-"""Re-rankers by name."""
+"""Creating re-rankers by name."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
 
 
 def make_reranker(name: str, **options: Any) -> Reranker:
-    """The re-ranker of that name; ``dba+aqe`` makes a chain.
+    """Return the re-ranker with the given name; ``dba+aqe`` makes a chain.
 
-    ``options`` are the class's own, such as ``n`` or ``alpha``; in a chain each goes to every step
-    that has it. Raises UnsupportedMethodError for a name and ValueError for an option that is not
-    there.
+    ``options`` are parameters of the class, such as ``n`` or ``alpha``; in a chain each is passed to
+    every step that has it. Raises UnsupportedMethodError for an unknown name and ValueError for an
+    unknown or missing option.
     """
     steps = [part.strip() for part in name.split("+")]
     for step in steps:
         if step not in RERANKERS:
             raise UnsupportedMethodError(
-                f"the re-ranker is one of {', '.join(RERANKERS)}, or several joined by +; got {step!r}"
+                f"the re-ranker must be one of {', '.join(RERANKERS)}, or several joined by +; got {step!r}"
             )
     taken = {step: inspect.signature(RERANKERS[step]).parameters for step in steps}
     for option in options:
@@ -48,9 +48,9 @@ def make_reranker(name: str, **options: Any) -> Reranker:
     for step, parameters in taken.items():
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
         if missing:
-            raise ValueError(f"re-ranker {step} looks into pictures and needs {' and '.join(missing)}")
-    made = [
+            raise ValueError(f"re-ranker {step} reads the images and needs {' and '.join(missing)}")
+    rerankers = [
         RERANKERS[step](**{key: value for key, value in options.items() if key in taken[step]})
         for step in steps
     ]
-    return made[0] if len(made) == 1 else Chain(made)
+    return rerankers[0] if len(rerankers) == 1 else Chain(rerankers)

@@ -1,4 +1,4 @@
-"""Re-ranking by cells: how well those agree that prefer each other to all others."""
+"""Re-ranking by the cosines of mutually best matching cells."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from lookalike.types import Move, Ranking, Shares
 
 @final
 class SharesReranking:
-    """Method ``shares``: cosine plus ``weight`` times the agreement of mutual best matches.
+    """Method ``shares``: cosine plus ``weight`` times ``matched_similarity`` of the cells.
 
-    Two cells match where each is the other's most alike by cosine of their shares. Two pictures
-    with the same parts then come before two with the same general look. Only the first ``n`` of
-    each shortlist are looked at, as each costs its shares; agreement is never negative, so the rest
-    keep their cosines and their order behind them. No gallery item lifts another here, so a move
-    has no influences: ``place_matches`` shows the cells instead.
+    This ranks images with the same details above images of the same general appearance. Only the first
+    ``n`` of each shortlist are compared, as each needs its shares; the added term is never negative, so
+    the rest keep their cosines and follow. Scores do not depend on other gallery items, so a move has
+    no influences; ``place_matches`` shows the cells instead. Raises ValueError for options out of range.
     """
 
     name = "shares"
@@ -37,16 +36,16 @@ class SharesReranking:
         weight: float = 4.0,
     ) -> None:
         if not (callable(query_shares) and callable(gallery_shares)):
-            raise ValueError("query_shares and gallery_shares are functions from an index to Shares")
+            raise ValueError("query_shares and gallery_shares must be functions from an index to Shares")
         self.query_shares, self.gallery_shares = query_shares, gallery_shares
         self.n, self.weight = at_least_one(n, "n"), not_negative(weight, "weight")
 
     def __call__(self, ranking: Ranking) -> Ranking:
-        """The ranking by the mixed score."""
+        """Return the ranking by the combined score."""
         return self._rank(ranking, list(range(len(ranking.queries))))
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
-        """Ranks and scores before and after; no influences."""
+        """Return ranks and scores before and after, without influences."""
         single = one_query(before, query_index)
         nothing = torch.empty(0)
         return move_of(self.name, single, self._rank(single, [query_index]), row, nothing, nothing)
@@ -55,16 +54,16 @@ class SharesReranking:
         scores = ranking.scores.clone()
         for i, query_index in enumerate(query_indices):
             query = self.query_shares(query_index)
-            for cell, row in enumerate(ranking.indices[i, : self.n].tolist()):
-                scores[i, cell] += self.weight * matched_similarity(query, self.gallery_shares(row))
+            for position, row in enumerate(ranking.indices[i, : self.n].tolist()):
+                scores[i, position] += self.weight * matched_similarity(query, self.gallery_shares(row))
         return reordered(ranking, scores, ranking.queries, ranking.gallery)
 
 
 def matched_similarity(query: Shares, match: Shares) -> float:
-    """Sum of cubed cosines of the mutual best matches, over the number of query cells; in [0, 1].
+    """Return the sum of cubed cosines of the mutual best matches over the number of query cells, in [0, 1].
 
-    Cubed, so that few true counterparts count for more than many vague ones; with cosines and not
-    contributions, which differ too little between candidates to change an order.
+    Cubing favors a few close matches over many vague ones. Contributions to the similarity, used
+    instead of cosines, differ too little between candidates to change an order.
     """
     cosines: Tensor = cosine_similarity(query.values, match.values)
     pairs = mutual_best_matches(cosines)

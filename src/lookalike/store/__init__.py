@@ -1,4 +1,4 @@
-"""Records and vectors of a gallery: on disk with LanceDB, or in memory as the plain reference."""
+"""Vector stores for the records and embeddings of a gallery: on disk with LanceDB, or in memory."""
 
 from lookalike.store.lance import LanceStore
 from lookalike.store.manifest import Manifest, read_manifest, write_manifest

@@ -1,7 +1,7 @@
-"""An approximate index beside a gallery: FAISS HNSW over 8-bit vectors. Disposable, never the truth.
+"""Optional approximate index beside a gallery's table: FAISS HNSW over 8-bit vectors.
 
-It is stamped with the version of the table that it was built from and ignored for any other; what it
-finds is scored again with the exact vectors. The only importer of faiss (the extra ``scale``).
+The index records the version of the table that it was built from and is ignored for any other; its
+candidates are re-scored with the exact vectors. The only importer of faiss (the extra ``scale``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lookalike.errors import GalleryError
 from lookalike.types import FloatArray
 
 _FOLDER = "accelerator"
-_LINKS = 32  # neighbors of a node; memory is about D + 8 * _LINKS bytes a vector
+_LINKS = 32  # neighbors of a node; memory is about D + 8 * _LINKS bytes per vector
 _BUILD_WIDTH = 200  # candidates considered for each new node
-_SEARCH_WIDTH = 256  # candidates considered in a search, at least
-_TRAIN = 100_000  # vectors that the 8-bit ranges are taken from
+_SEARCH_WIDTH = 256  # least number of candidates considered in a search
+_TRAIN = 100_000  # vectors that the 8-bit ranges are fitted to
 
 
 @final
@@ -35,7 +35,7 @@ class Accelerator:
         self._index, self._ids = index, ids
 
     def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
-        """About the n nearest ids of a unit vector (D,), best first."""
+        """Return approximately the n nearest ids of a unit vector (D,) float32, best first."""
         n = min(n, len(self._ids))
         self._index.hnsw.efSearch = max(_SEARCH_WIDTH, 2 * n)
         _, rows = self._index.search(np.ascontiguousarray(query[None], dtype=np.float32), n)
@@ -45,9 +45,10 @@ class Accelerator:
 def build_accelerator(
     gallery: Path, version: int, batches: Iterator[tuple[list[str], FloatArray]], width: int
 ) -> int:
-    """Index the vectors of a table's version and write the files; how many vectors there are.
+    """Index the vectors of one version of a table, write the files, and return the number of vectors.
 
-    A process that is killed leaves the former index. Raises GalleryError without the extra ``scale``.
+    ``batches`` yields ids and embeddings (B, D) float32. If the process is killed, the previous index
+    stays in place. Raises GalleryError without the extra ``scale``.
     """
     faiss = _faiss()
     index = faiss.IndexHNSWSQ(width, faiss.ScalarQuantizer.QT_8bit, _LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -67,7 +68,7 @@ def build_accelerator(
     np.save(folder / new / "ids.npy", np.array(ids, dtype=np.bytes_))
     stamp = folder / f"{new}.json"
     stamp.write_text(json.dumps({"version": version, "folder": new, "count": len(ids)}))
-    stamp.replace(folder / "stamp.json")  # from here on the new index counts
+    stamp.replace(folder / "stamp.json")  # puts the new index into effect
     for old in folder.iterdir():
         if old.is_dir() and old.name != new:
             shutil.rmtree(old, ignore_errors=True)
@@ -80,13 +81,13 @@ def can_accelerate() -> bool:
 
 
 def accelerated_version(gallery: Path) -> int | None:
-    """The version of the table that the index was built from; None where there is none."""
+    """Return the version of the table that the index was built from; None if there is no index."""
     stamp = _stamp(gallery)
     return None if stamp is None else int(stamp["version"])
 
 
 def load_accelerator(gallery: Path, version: int) -> Accelerator | None:
-    """The index for this very version of the table; None if there is none, or not for this version."""
+    """Load the index for this version of the table; None if there is no index for it."""
     stamp = _stamp(gallery)
     if stamp is None or stamp["version"] != version or not can_accelerate():
         return None
@@ -95,7 +96,7 @@ def load_accelerator(gallery: Path, version: int) -> Accelerator | None:
         ids = np.load(folder / "ids.npy", allow_pickle=False)
         index = _faiss().read_index(str(folder / "index.faiss"))
     except (OSError, ValueError, RuntimeError):
-        return None  # being replaced or damaged: the search does without
+        return None  # being replaced, or damaged: search without it
     return Accelerator(index, ids) if index.ntotal == len(ids) == stamp["count"] else None
 
 

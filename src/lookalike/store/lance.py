@@ -1,7 +1,7 @@
-"""The store on disk: one LanceDB table per gallery, on a local path or an object store's URI.
+"""Vector store on disk: one LanceDB table per gallery, at a local path or an object store's URI.
 
-Every change is one new version of the table, complete or absent: a killed process leaves the
-last complete one. Distances of LanceDB become cosines here; nobody else sees them.
+Every change creates one version of the table atomically: a killed process leaves the last complete
+version. LanceDB's distances are converted to cosines here.
 """
 
 from __future__ import annotations
@@ -36,15 +36,18 @@ _FIELDS = (
     ("copies", _COPIES),
 )
 _COLUMNS = [name for name, _ in _FIELDS]
-_PIECE = 8192  # rows at a time where everything is read
-_REFINE = 20  # candidates that LanceDB re-scores exactly, per result, where it has an index of its own
-_RABIT = 8  # RaBitQ codes hold a multiple of so many numbers
-_STALE = 0.1  # share of rows that came after an index was built, from which it is built anew
+_PIECE = 8192  # rows per batch when the whole table is read
+_REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
+_RABIT = 8  # RaBitQ needs a width that is a multiple of this
+_STALE = 0.1  # fraction of unindexed rows above which an index is rebuilt
 
 
 @final
 class LanceStore:
-    """A VectorStore in a LanceDB table, which is made where there is none yet."""
+    """A VectorStore in a LanceDB table, created if it does not exist.
+
+    Raises GalleryError if the table can't be opened or has another width.
+    """
 
     def __init__(self, uri: str | Path, width: int) -> None:
         self._width = width
@@ -64,7 +67,7 @@ class LanceStore:
 
     @property
     def version(self) -> int:
-        """Version of the table, as last written by any process."""
+        """The latest version of the table, written by any process."""
         self._table.checkout_latest()
         return int(self._table.version)
 
@@ -73,7 +76,7 @@ class LanceStore:
         return int(self._table.count_rows())
 
     def add(self, entries: Sequence[Entry]) -> int:
-        """Add those whose id is new, in one version, and say how many were."""
+        """Add entries with new ids in one version; return their number."""
         by_id: dict[str, Entry] = {}
         for entry in entries:
             by_id.setdefault(entry.record.id, entry)
@@ -82,18 +85,18 @@ class LanceStore:
         rows = _to_rows([entry.record for entry in by_id.values()])
         vectors = np.stack([entry.embedding for entry in by_id.values()])  # (B, D)
         if vectors.shape[1] != self._width:
-            raise ValueError(f"embeddings here have {self._width} numbers, got {vectors.shape[1]}")
+            raise ValueError(f"embeddings must have width {self._width} here, got {vectors.shape[1]}")
         flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
         embeddings = pa.FixedSizeListArray.from_arrays(flat, self._width)
         shares = pa.array([entry.shares for entry in by_id.values()], pa.large_binary())
         rows = rows.append_column("embedding", embeddings).append_column("shares", shares)
-        with self._one_writer:  # two inserts at once would not see each other's ids
+        with self._one_writer:  # concurrent inserts would not see each other's ids
             self._table.checkout_latest()
             result = self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
         return int(result.num_inserted_rows)
 
     def update(self, records: Sequence[Record]) -> None:
-        """Write records in place of those with their ids; embeddings stay."""
+        """Replace records with the same ids; embeddings are kept."""
         if not records:
             return
         with self._one_writer:
@@ -101,15 +104,15 @@ class LanceStore:
             self._table.merge_insert("id").when_matched_update_all().execute(_to_rows(records))
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Remove what has these ids and say how many there were."""
-        with self._one_writer:  # whoever adds meanwhile would be counted, too
+        """Remove records by id and return how many were removed."""
+        with self._one_writer:  # concurrent additions would change the count
             before = len(self)
             for start in range(0, len(ids), _PIECE):
                 self._table.delete(_one_of(ids[start : start + _PIECE]))
             return before - len(self)
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
-        """All records, or those with these ids in their order."""
+        """Return all records, or those with the given ids, in that order."""
         self._table.checkout_latest()
         if ids is None:
             return _RecordRows(self._table.search().select(_COLUMNS).to_arrow())
@@ -117,7 +120,7 @@ class LanceStore:
         return [by_id[id] for id in ids if id in by_id]
 
     def snapshot(self) -> Snapshot:
-        """Everything but the shares, of one version."""
+        """Return all records and embeddings of one version."""
         version = self.version
         rows = self._table.search().select([*_COLUMNS, "embedding"]).to_arrow()
         embeddings = np.empty((rows.num_rows, self._width), np.float32)
@@ -128,41 +131,41 @@ class LanceStore:
         return Snapshot(version, _RecordRows(rows.select(_COLUMNS)), embeddings)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
-        """Ids and embeddings of one version piece by piece."""
+        """Yield ids and embeddings (B, D) float32 of one version in batches."""
         self._table.checkout_latest()
         for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
             if batch.num_rows:
                 yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
-        """Embeddings in the order of the ids. Raises KeyError for an unknown id."""
+        """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
         by_id = {row["id"]: row["embedding"] for row in self._rows(ids, ["id", "embedding"])}
         return np.array([by_id[id] for id in ids], dtype=np.float32).reshape(len(ids), self._width)
 
     def nearest(self, query: FloatArray, n: int) -> list[tuple[str, float]]:
-        """Ids and cosines of the n nearest records, best first; exact unless the table has an index."""
+        """Return ids and cosines of the n nearest records, best first; exact unless there is an index."""
         self._table.checkout_latest()
         search = self._table.search(query, vector_column_name="embedding").distance_type("dot")
         rows = search.refine_factor(_REFINE).select(["id", "_distance"]).limit(n).to_arrow().to_pylist()
         return [(row["id"], 1.0 - row["_distance"]) for row in rows]
 
     def shares(self, id: str) -> bytes | None:
-        """The packed shares kept for a record."""
+        """Return the packed shares of a record; None if there are none."""
         rows = self._rows([id], ["id", "shares"])
         packed: bytes | None = rows[0]["shares"] if rows else None
         return packed
 
     def optimize(self) -> None:
-        """Join the pieces of many small additions; versions older than a week are dropped."""
+        """Compact the fragments of many small additions and drop versions older than a week."""
         with self._one_writer:
             self._table.checkout_latest()
             self._table.optimize()
 
     def build_index(self) -> int:
-        """IVF with RaBitQ codes (1 bit a number) over the embeddings, and a tree over the ids.
+        """Build IVF with RaBitQ codes (1 bit per dimension) over the embeddings, and a tree over the ids.
 
-        Rows that come later are searched exactly beside it, until they are so many that this builds it
-        anew. Embeddings of a width that the codes can't hold are always searched exactly.
+        Returns the number of rows. Rows added later are searched exactly until another call finds too
+        many of them and rebuilds the index. A width that is no multiple of 8 is always searched exactly.
         """
         with self._one_writer:
             self._table.checkout_latest()
@@ -175,7 +178,7 @@ class LanceStore:
         return count
 
     def _missing_in_index(self, name: str) -> float:
-        """How many rows an index does not hold."""
+        """The number of rows missing in an index; infinity if there is no index."""
         statistics = self._table.index_stats(name)
         return float("inf") if statistics is None else float(statistics.num_unindexed_rows)
 
@@ -192,7 +195,7 @@ class LanceStore:
 
 
 class _RecordRows(Sequence[Record]):
-    """Records that are made from a table's columns when they are asked for: a tenth of the memory."""
+    """Records constructed from a table's columns on access, which takes a tenth of the memory."""
 
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows.combine_chunks()
@@ -254,10 +257,10 @@ def _record(row: dict[str, Any]) -> Record:
 
 
 def _one_of(ids: Sequence[str]) -> str:
-    """An SQL condition; ids are quoted, so that no text of a caller becomes a part of it."""
+    """An SQL condition with quoted ids, safe against injection."""
     return "id IN (" + ", ".join("'" + id.replace("'", "''") + "'" for id in ids) + ")"
 
 
 def _one_writer(uri: str) -> AbstractContextManager[object]:
-    """A lock among the processes of one machine; on an object store there is none."""
+    """A lock between the processes of one machine; none for an object store."""
     return nullcontext() if "://" in uri else FileLock(Path(uri) / ".writing.lock")

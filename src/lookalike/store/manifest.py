@@ -1,4 +1,4 @@
-"""What a gallery remembers of itself, in a small JSON file beside the table; written at one stroke."""
+"""The manifest of a gallery: a small JSON file beside the table, written atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyarrow import fs
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, writing
 from lookalike.store.uris import plain_uri
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which model made the embeddings, and how."""
+    """The model and settings that made a gallery's embeddings."""
 
-    model: str  # what Embedder.load takes
-    model_name: str  # what the embedder calls itself
+    model: str  # argument of Embedder.load
+    model_name: str  # Embedder.name
     fingerprint: str  # Embedder.fingerprint()
     preprocessing: Mapping[str, Any]  # Preprocessing.to_dict()
     width: int  # D
-    precision: Precision  # that the model runs in: fp32 or bf16
+    precision: Precision  # of the model's forward pass: fp32 or bf16
     version: str  # of this package
     created: str  # date and time, UTC, ISO 8601
     keep_shares: bool = False
@@ -39,7 +39,7 @@ class Manifest:
 
 
 def read_manifest(uri: str | Path) -> Manifest:
-    """The manifest of the gallery at a URI. Raises GalleryError where there is none."""
+    """Read the manifest of the gallery at a URI. Raises GalleryError if it is missing or damaged."""
     text = _read(uri)
     try:
         values = json.loads(text)
@@ -55,7 +55,7 @@ def read_manifest(uri: str | Path) -> Manifest:
 
 
 def has_manifest(uri: str | Path) -> bool:
-    """Whether a gallery lies at the URI. Raises GalleryError where one can't look."""
+    """Whether there is a gallery at the URI. Raises GalleryError if the URI can't be reached."""
     try:
         filesystem, path = _filesystem(uri)
         return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
@@ -66,17 +66,15 @@ def has_manifest(uri: str | Path) -> bool:
 
 
 def write_manifest(uri: str | Path, manifest: Manifest) -> None:
-    """Write the manifest: complete or, if the process is killed, not at all."""
+    """Write the manifest atomically. Raises GalleryError if it can't be written."""
     filesystem, path = _filesystem(uri)
     temporary = f"{path}/.{MANIFEST}.{os.getpid()}"
     text = json.dumps(asdict(manifest), indent=2)
-    try:
+    with writing(uri, GalleryError):
         filesystem.create_dir(path, recursive=True)
         with filesystem.open_output_stream(temporary) as file:
             file.write(text.encode())
         filesystem.move(temporary, f"{path}/{MANIFEST}")
-    except OSError as error:
-        raise GalleryError(f"{uri} can't be written: {error}; choose another one") from error
 
 
 def _read(uri: str | Path) -> bytes:
@@ -86,14 +84,14 @@ def _read(uri: str | Path) -> bytes:
             return bytes(file.read())
     except FileNotFoundError as error:
         raise GalleryError(
-            f"{uri} is no gallery (it holds no {MANIFEST}); make one with 'lookalike index DIR -g {uri}'"
+            f"{uri} is no gallery (it has no {MANIFEST}); create one with 'lookalike index DIR -g {uri}'"
         ) from error
     except (OSError, ValueError) as error:
         raise GalleryError(f"{uri} is no gallery that can be read: {error}; check the path") from error
 
 
 def _filesystem(uri: str | Path) -> tuple[fs.FileSystem, str]:
-    """The file system that a local path or a URI such as s3://bucket/photos lies on."""
+    """The file system and path of a local path or a URI such as s3://bucket/photos."""
     text = plain_uri(uri)
     if "://" in text:
         filesystem, path = fs.FileSystem.from_uri(text)

@@ -1,12 +1,13 @@
-"""What a store holds, and the few verbs that every store has.
+"""Records of a vector store, and the protocol that every store implements.
 
-One record is one content: a picture that lies in two files is one record with a copy.
+Records are keyed by content: two files with the same content are one record with a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from lookalike.types import FloatArray
@@ -22,12 +23,12 @@ class Copy:
     mtime_ns: int  # modification time, nanoseconds since 1970
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
-    """One picture of a gallery, without its embedding."""
+    """One image of a gallery, without its embedding."""
 
     id: str  # the first 20 hexadecimal digits of the hash
-    path: str  # absolute; the first file that had this content
+    path: str  # absolute; the first file with this content
     hash: str  # SHA-256 of the file, hexadecimal
     size: int  # bytes
     mtime_ns: int  # modification time of path, nanoseconds since 1970
@@ -36,17 +37,24 @@ class Record:
 
     @property
     def files(self) -> tuple[Copy, ...]:
-        """Every file with this content, the first one included."""
+        """All files with this content, the first one included."""
         return (Copy(self.path, self.mtime_ns), *self.copies)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.path, self.mtime_ns))
+
+    def __repr__(self) -> str:
+        copies = f", {len(self.copies)} copies" if self.copies else ""
+        return f"Record({self.id!r}, {Path(self.path).name!r}, {self.size} bytes{copies})"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A record on its way into a store."""
+    """A record to be added to a store, with its embedding and shares."""
 
     record: Record
-    embedding: FloatArray  # (D,) unit length
-    shares: bytes | None = None  # packed, see gallery.packing; None where the gallery keeps none
+    embedding: FloatArray  # (D,) float32, unit length
+    shares: bytes | None = None  # packed, see gallery.packing; None if the gallery keeps none
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Snapshot:
 
 
 def record_id(content_hash: str) -> str:
-    """The id of the record whose content has this SHA-256."""
+    """Return the id of the record whose content has this SHA-256."""
     return content_hash[:_ID_DIGITS]
 
 
@@ -73,54 +81,57 @@ class VectorStore(Protocol):
 
     @property
     def version(self) -> int:
-        """A number that grows with every change, whoever makes it."""
+        """A number that increases with every change, by any process."""
         ...
 
     def __len__(self) -> int: ...
 
     def add(self, entries: Sequence[Entry]) -> int:
-        """Add those whose id is new and say how many were; the others are left as they are."""
+        """Add entries with new ids and return their number; known ids are skipped.
+
+        Raises ValueError for embeddings of another width.
+        """
         ...
 
     def update(self, records: Sequence[Record]) -> None:
-        """Write these records in place of those with their ids; embeddings stay. Unknown ids: nothing."""
+        """Replace records with the same ids; embeddings are kept and unknown ids ignored."""
         ...
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Remove what has these ids and say how many there were."""
+        """Remove records by id and return how many were removed."""
         ...
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
-        """All records, or those with these ids in their order; unknown ids are left out."""
+        """Return all records, or those with the given ids, in that order; unknown ids are left out."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """Everything but the shares, of one version."""
+        """Return all records and embeddings of one version."""
         ...
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
-        """Ids and embeddings of one version piece by piece, in the order of ``snapshot``."""
+        """Yield ids and embeddings (B, D) float32 of one version in batches, in the order of ``snapshot``."""
         ...
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
-        """Embeddings (len(ids), D) in the order of the ids. Raises KeyError for an unknown id."""
+        """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
         ...
 
     def nearest(self, query: FloatArray, n: int) -> list[tuple[str, float]]:
-        """Ids and cosines of the n records nearest to a unit vector (D,), best first."""
+        """Return ids and cosines of the n records nearest to a unit vector (D,) float32, best first."""
         ...
 
     def shares(self, id: str) -> bytes | None:
-        """The packed shares kept for a record; None where there are none."""
+        """Return the packed shares of a record; None if there are none."""
         ...
 
     def optimize(self) -> None:
-        """Tidy up what many small additions left; the content stays."""
+        """Compact the storage after many small additions; the content is unchanged."""
         ...
 
     def build_index(self) -> int:
-        """Make ``nearest`` fast on millions of records, and approximate; how many there are.
+        """Build an index that makes ``nearest`` fast and approximate; return the number of records.
 
-        Records that are added later are found too.
+        Records added later are found as well.
         """
         ...

@@ -1,4 +1,4 @@
-"""Where a gallery lies: a folder, or an object store's URI."""
+"""URIs of galleries: folders and object stores."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lookalike.errors import GalleryError
 
 
 def plain_uri(uri: str | Path) -> str:
-    """The URI, of a ``file:`` address the path: LanceDB takes %20 for three characters of a name.
+    """Return the URI as text; a ``file:`` URI becomes a path, as LanceDB does not decode escapes like %20.
 
-    Raises GalleryError for a file on another machine.
+    Raises GalleryError for a file on another host.
     """
     text = str(uri)
     if not text.startswith("file:"):
         return text
     address = urlsplit(text)
     if address.netloc not in ("", "localhost"):
-        raise GalleryError(f"{text} lies on {address.netloc}; give a folder of this machine")
+        raise GalleryError(f"{text} is a file on {address.netloc}; give a folder of this machine")
     return unquote(address.path)

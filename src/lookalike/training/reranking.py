@@ -34,10 +34,11 @@ from lookalike.training.lightning_runs import (
 from lookalike.training.log import CsvLog
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, ShortlistSource, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
+from lookalike.training.run_directory import RECORD
 from lookalike.training.seeds import seed_of
 from lookalike.types import ProgressCallback
 
-RECORD, CHECKPOINT, WEIGHTS, LOG = "training.json", "checkpoint.ckpt", "model.safetensors", "log.csv"
+CHECKPOINT, WEIGHTS, LOG = "checkpoint.ckpt", "model.safetensors", "log.csv"
 
 
 def fit_reranker(

@@ -1,4 +1,4 @@
-"""The words that the floors hand each other: frozen data without behavior of its own.
+"""Data types that the packages exchange: frozen dataclasses of inputs and results.
 
 Axis letters: ``B`` batch, ``N`` cells of the grid (row-major, ``N = h * w``), ``D`` embedding
 width, ``C`` channels, ``h w`` feature grid, ``H W`` pixels. Sizes are (height, width); boxes are

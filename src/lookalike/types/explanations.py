@@ -1,4 +1,4 @@
-"""Why images are similar: explanations of pairs, differences, and which cells match."""
+"""Results of explanation methods: explanations of pairs, differences, and matching cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lookalike.types.maps import ImageMap
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """Why two images are similar: one signed map on each.
+    """An explanation of the similarity of two images: a signed map on each.
 
-    Where ``additive`` is true the maps are attributions in units of similarity: each sums to the
-    similarity minus its residual. Where it is false they are heat maps: relative weights only.
+    If ``additive``, the maps are attributions in units of similarity: each sums to the similarity minus
+    its residual. Otherwise they are heat maps, of relative weights only.
     """
 
     similarity: float  # the score explained: cosine in [-1, 1]
@@ -26,7 +26,7 @@ class Explanation:
     match: ImageMap
     method: str  # "shares", "rollout", ...
     additive: bool  # whether the maps sum to the similarity, up to the residual
-    model: str  # name of the model that saw the images
+    model: str  # name of the model
 
     @property
     def query_map(self) -> FloatArray:
@@ -40,19 +40,19 @@ class Explanation:
 
     @property
     def query_geometry(self) -> Geometry:
-        """Where the query's grid lies on its image."""
+        """The geometry of the query's grid on its image."""
         return self.query.geometry
 
     @property
     def match_geometry(self) -> Geometry:
-        """Where the match's grid lies on its image."""
+        """The geometry of the match's grid on its image."""
         return self.match.geometry
 
     @property
     def residual(self) -> float:
         """The part of the similarity that the query's map does not account for.
 
-        Raises ValueError for heat maps, which promise no sum.
+        Raises ValueError for heat maps, which have no defined sum.
         """
         return self._missing(self.query)
 
@@ -62,7 +62,7 @@ class Explanation:
         return self._missing(self.match)
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as plain numbers, lists and names, without the pictures."""
+        """Return the explanation as JSON types, without the images."""
         return {
             "similarity": self.similarity,
             "method": self.method,
@@ -79,7 +79,7 @@ class Explanation:
         }
 
     def _repr_html_(self) -> str:
-        """Both photographs under their maps in one range of colors, for notebooks."""
+        """Return both images under their maps, in one color range, for notebooks."""
         sides = ((self.query, "query"), (self.match, "match"))
         densities = [np.abs(side.values).max() * side.values.size for side, _ in sides]
         maps = "".join(
@@ -109,15 +109,15 @@ class Explanation:
 
 @dataclass(frozen=True)
 class NodePath:
-    """A higher node by way of which a lower one counts."""
+    """A node of the level above through which a lower node contributes to the distance."""
 
-    node: int  # of the level above
-    amount: float  # of the lower node's share of the distance
+    node: int  # index in the level above
+    amount: float  # contribution through it, a part of the lower node's share of the distance
 
 
 @dataclass(frozen=True)
 class NodeReason:
-    """What one node of an AVSL graph contributes to a pair, and its maps on both images.
+    """Contribution of one node of an AVSL graph to a pair, and its maps on both images.
 
     ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b,
     to which the two maps sum.
@@ -125,15 +125,15 @@ class NodeReason:
 
     level: int  # 0 is the lowest
     node: int
-    weight: float  # 0 or more; how much the node counts, directly and by way of the nodes above
+    weight: float  # 0 or more; total weight, directly and through the nodes above
     share: float  # of the distance, 0 or more
     common: float  # of what both have in common, signed
     query: ImageMap  # on the level's grid; sums to the node's value for the query
     match: ImageMap
-    paths: tuple[NodePath, ...]  # strongest first; empty at the highest level, which counts directly
+    paths: tuple[NodePath, ...]  # largest amount first; empty at the highest level
 
     def to_dict(self) -> dict[str, Any]:
-        """The reason as plain numbers and lists."""
+        """Return the node's numbers and maps as JSON types."""
         return {
             "level": self.level,
             "node": self.node,
@@ -150,7 +150,7 @@ class NodeReason:
 
 @dataclass(frozen=True)
 class LevelReason:
-    """What one level of an AVSL graph contributes to a distance."""
+    """Contribution of one level of an AVSL graph to a distance."""
 
     share: float  # of the distance, 0 or more: the sum over the level's nodes
     query: ImageMap  # sums to share; negative cells bring the images nearer
@@ -159,7 +159,7 @@ class LevelReason:
     apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
 
     def to_dict(self) -> dict[str, Any]:
-        """The level as plain numbers and lists."""
+        """Return the level's numbers, maps and nodes as JSON types."""
         return {
             "share": self.share,
             "query_map": self.query.values.tolist(),
@@ -171,27 +171,27 @@ class LevelReason:
 
 @dataclass(frozen=True, repr=False)
 class GraphExplanation(Explanation):
-    """Why an AVSL graph of nodes finds two images similar: an Explanation with its levels.
+    """An Explanation by an AVSL graph of nodes, with the contributions of its levels.
 
-    Its similarity is one minus half the distance, which is the cosine where every node of the highest
-    level is reliable. The maps hold what both images have in common; the residual is what the length
-    of the reliable nodes adds to that.
+    Its similarity is one minus half the distance, which equals the cosine if every node of the highest
+    level is reliable. The maps attribute what both images have in common; the residual is the term that
+    depends only on the length of the reliable nodes.
     """
 
     distance: float  # inferred by the graph, 0 or more; the sum of the levels' shares
     levels: tuple[LevelReason, ...]  # low to high
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation and its levels as plain numbers, lists and names."""
+        """Return the explanation and its levels as JSON types, without the images."""
         levels = [level.to_dict() for level in self.levels]
         return {**super().to_dict(), "distance": self.distance, "levels": levels}
 
 
 @dataclass(frozen=True, repr=False)
 class Difference:
-    """Why the query is closer to one match than to another: a signed map on the query."""
+    """An explanation of why the query is closer to one match than to another: a signed map on the query."""
 
-    query: ImageMap  # positive where the cell speaks for the preferred match
+    query: ImageMap  # positive where the cell favors the preferred match
     preferred_similarity: float  # cosine with the match that should come first
     other_similarity: float  # cosine with the match that should come second
     model: str
@@ -205,7 +205,7 @@ class Difference:
 
     @property
     def query_geometry(self) -> Geometry:
-        """Where the query's grid lies on its image."""
+        """The geometry of the query's grid on its image."""
         return self.query.geometry
 
     @property
@@ -214,7 +214,7 @@ class Difference:
         return self.preferred_similarity - self.other_similarity - self.query.total
 
     def to_dict(self) -> dict[str, Any]:
-        """The difference as plain numbers, lists and names, without the pictures."""
+        """Return the difference as JSON types, without the images."""
         return {
             "query": self.query.name,
             "preferred": self.preferred.name,
@@ -240,15 +240,15 @@ class CellMatch:
 
     query_cell: tuple[int, int]  # (row, column) on the query grid
     match_cell: tuple[int, int]  # (row, column) on the match grid
-    contribution: float  # the pair's share of the similarity
+    contribution: float  # of the pair to the similarity
     cosine: float  # of the two local shares, in [-1, 1]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CellSimilarity:
-    """Which cell of the query matches which cell of the match, and how much each pair contributes."""
+    """Matching cells of two images, and the contribution of every pair of cells to the similarity."""
 
-    values: FloatArray  # (Nq, Nm) float32, signed: share of each pair of cells in the similarity
+    values: FloatArray  # (Nq, Nm) float32, signed: contribution of each pair of cells to the similarity
     query: ImageMap  # row sums of the values
     match: ImageMap  # column sums
     matches: tuple[CellMatch, ...]  # mutual best matches, largest contribution first
@@ -256,7 +256,7 @@ class CellSimilarity:
     model: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The matching cells as plain numbers and names; the whole matrix is left out."""
+        """Return the matching cells as JSON types; the whole matrix is left out."""
         return {
             "query": self.query.name,
             "match": self.match.name,

@@ -1,4 +1,4 @@
-"""What networks hand to explanations: features, attention, and an embedding as a sum of shares."""
+"""Intermediate results of networks for explanations: features, attention, and shares of an embedding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a backbone says of a batch: one vector a cell, and the tokens before them."""
+    """Features of a batch: a vector for each cell, and the prefix tokens."""
 
     cells: Tensor  # (B, N, C) row-major over the grid
     prefix: Tensor  # (B, P, C) prefix tokens (CLS, registers); P is 0 for convolutional networks
@@ -22,7 +22,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Shares:
-    """An embedding as the sum of what each cell contributed, before the last L2 normalization."""
+    """An embedding as a sum of contributions of cells, before the last L2 normalization."""
 
     values: Tensor  # (N, D) float32; values.sum(0) + residual is the embedding before L2
     residual: Tensor  # (D,) float32; what no cell accounts for (zero for additive poolings)
@@ -40,7 +40,7 @@ class Shares:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """One attention layer's queries, keys and values, positions already applied."""
+    """Queries, keys and values of one attention layer, with position encodings applied."""
 
     query: Tensor  # (B, A, Tq, d)
     key: Tensor  # (B, A, Tk, d)
@@ -57,8 +57,8 @@ class AttentionCall:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A forward pass with what explanations need beside the features."""
+    """Features of a forward pass with the intermediate results that explanations need."""
 
     features: Features
-    attention: tuple[AttentionCall, ...]  # one a layer, in order; empty for convolutional networks
+    attention: tuple[AttentionCall, ...]  # one per layer, in order; empty for convolutional networks
     last_block_input: Tensor | None  # (B, P + N, C) tokens that enter the last transformer block

@@ -1,4 +1,4 @@
-"""Pictures, and where on them a feature grid lies."""
+"""Decoded images, and the geometry that maps a feature grid onto them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """One decoded image. Two pictures are equal if name, size and pixels are."""
+    """A decoded image. Two pictures are equal if their names, formats, sizes and pixels are."""
 
-    image: Image.Image  # RGB; smaller than original_size where it was decoded at reduced scale
+    image: Image.Image  # RGB; smaller than original_size if it was decoded at reduced scale
     original_size: tuple[int, int]  # (H, W) pixels of the file, EXIF orientation applied
     name: str  # file name or the caller's name; for messages and captions
-    format: str = ""  # Pillow's name of the file format, "JPEG"; empty for pictures in memory
+    format: str = ""  # Pillow's name of the file format, "JPEG"; empty for an image in memory
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Picture):
@@ -40,18 +40,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the picture that a network saw lies on the original image.
+    """The rectangle of the original image that a network's input shows.
 
-    One rectangle says it for every preprocessing: squash (the rectangle is the whole image),
-    resize and center crop (a part of it) and letterbox (it reaches beyond the image).
+    One rectangle covers every preprocessing: squash (it is the whole image), resize and center crop
+    (a part of it) and letterbox (it extends beyond the image).
     """
 
     original_size: tuple[int, int]  # (H, W) pixels, EXIF orientation applied
-    input_size: tuple[int, int]  # (H, W) pixels that the network saw
+    input_size: tuple[int, int]  # (H, W) pixels of the network's input
     crop: tuple[float, float, float, float]  # top, left, height, width in original pixels
 
     def to_dict(self) -> dict[str, list[float]]:
-        """The geometry as lists of numbers."""
+        """Return the geometry as lists of numbers."""
         return {
             "original_size": list(self.original_size),
             "input_size": list(self.input_size),
@@ -59,7 +59,7 @@ class Geometry:
         }
 
     def cell_box(self, row: int, column: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom, in original pixels, of one cell of a feature grid (h, w)."""
+        """Return left, top, right, bottom of a cell of a grid (h, w), in pixels of the original image."""
         top, left, height, width = self.crop
         cell_height, cell_width = height / grid[0], width / grid[1]
         return (
@@ -70,7 +70,7 @@ class Geometry:
         )
 
     def cell_at(self, x: float, y: float, grid: tuple[int, int]) -> tuple[int, int] | None:
-        """(row, column) of the cell that covers the original pixel (x, y); None outside the crop."""
+        """Return (row, column) of the cell that covers the original pixel (x, y); None outside the crop."""
         top, left, height, width = self.crop
         row, column = int((y - top) // (height / grid[0])), int((x - left) // (width / grid[1]))
         return (row, column) if 0 <= row < grid[0] and 0 <= column < grid[1] else None
@@ -78,11 +78,11 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reading:
-    """An image file read once: the picture to draw on, and the pixels that the network will see."""
+    """A decoded image, with the pixels that a model's preprocessing makes of it."""
 
-    picture: Picture
-    pixels: NDArray[np.uint8]  # (H, W, 3) RGB, resized and cropped as the model's preprocessing asks
-    geometry: Geometry  # where the pixels lie on the picture
+    picture: Picture  # to draw on
+    pixels: NDArray[np.uint8]  # (H, W, 3) RGB, resized and cropped by the model's preprocessing
+    geometry: Geometry  # of the pixels on the picture
 
     def __repr__(self) -> str:
         return f"Reading({self.picture!r}, input {self.geometry.input_size[0]}x{self.geometry.input_size[1]})"

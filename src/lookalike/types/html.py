@@ -1,4 +1,4 @@
-"""Small self-contained pieces of HTML by which results show themselves in a notebook."""
+"""Self-contained HTML fragments for the notebook representation of results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image
 from lookalike.types.geometry import FloatArray
 from lookalike.types.maps import ImageMap
 
-_SIDE = 260  # pixels of the longer side of a photograph
+_SIDE = 260  # pixels of an image's longer side
 _POSITIVE, _NEGATIVE = (215, 76, 17), (17, 76, 191)  # RGB; the ends of the colors of lookalike.render
 _OPACITY = 209  # of the largest value, of 255
 
 
 def map_html(image_map: ImageMap, limit: float, caption: str) -> str:
-    """The photograph under its map; ``limit`` is the absolute value at the ends of the colors."""
+    """Return an image under its map; ``limit`` is the absolute value at the ends of the color range."""
     height, width = image_map.picture.original_size
     top, left, crop_height, crop_width = image_map.geometry.crop
     where = (
@@ -34,13 +34,13 @@ def map_html(image_map: ImageMap, limit: float, caption: str) -> str:
 
 
 def photo_html(image: Image.Image | None, caption: str) -> str:
-    """A photograph above a caption (HTML); the caption alone without one."""
+    """Return an image above a caption (HTML); the caption alone if there is no image."""
     photo = "" if image is None else _img(image)
     return f"<div style='font:12px sans-serif'>{photo}<div>{caption}</div></div>"
 
 
 def _colored(values: FloatArray, limit: float) -> Image.Image:
-    """The map as a picture of one pixel a cell: RGBA."""
+    """The map as an RGBA image with one pixel per cell."""
     rgba = np.zeros((*values.shape, 4), np.uint8)
     rgba[..., :3] = np.where(values[..., None] < 0, _NEGATIVE, _POSITIVE)
     strength = np.abs(values) / limit if limit > 0 else np.zeros_like(values)

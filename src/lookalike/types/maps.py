@@ -1,4 +1,4 @@
-"""A map with the image that it belongs to."""
+"""A map on a feature grid, with the image that it belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lookalike.types.geometry import FloatArray, Geometry, Picture
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageMap:
-    """Values on the feature grid of one image, with the image and where the grid lies on it.
+    """Values on the feature grid of an image, with the image and the grid's geometry.
 
     Two maps are equal if their values, geometries and pictures are.
     """
@@ -22,13 +22,13 @@ class ImageMap:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the feature grid: (h, w)."""
+        """Size of the feature grid, (h, w)."""
         height, width = self.values.shape
         return height, width
 
     @property
     def total(self) -> float:
-        """Sum over the cells, added in float64."""
+        """Sum over the cells, accumulated in float64."""
         return float(self.values.sum(dtype=np.float64))
 
     @property

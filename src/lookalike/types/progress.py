@@ -1,4 +1,4 @@
-"""How far long work has come: one record and one callback, whatever the work."""
+"""Progress of long-running work: one record and one callback type for all of it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far long work has come; what every ``progress=`` callback is given."""
+    """State of long-running work; the argument of every ``progress=`` callback."""
 
-    stage: str  # what is being done: "indexing", "embedding", "epoch 3"
+    stage: str  # the current stage: "indexing", "embedding", "epoch 3"
     done: int  # files, images or steps
     total: int
-    rate: float  # of them a second; 0 while unknown
+    rate: float  # per second; 0 while unknown
     remaining: float | None  # seconds; None while unknown
-    values: Mapping[str, float] = field(default_factory=dict)  # measured just now: a loss, metrics
+    values: Mapping[str, float] = field(default_factory=dict)  # latest measurements: loss, metrics
 
 
 ProgressCallback = Callable[[Progress], None]
 
 
 def tracked(items: Iterable[T], stage: str, total: int, progress: ProgressCallback | None) -> Iterator[T]:
-    """The items, with ``progress`` told before the first and after each of ``total``."""
+    """Yield the items, calling ``progress`` before the first and after each of ``total``."""
     start = time.monotonic()
     if progress is not None:
         progress(Progress(stage, 0, total, 0.0, None))

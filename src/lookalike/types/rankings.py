@@ -1,4 +1,4 @@
-"""The results of a search, and what re-ranking changed in them."""
+"""Rankings of a gallery, and the changes that re-ranking makes to them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,26 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Influence(Generic[Item]):
-    """By how much a gallery item moved another one in a re-ranking."""
+    """The influence of a gallery item on the score of another one in a re-ranking."""
 
     item: Item  # a row of the gallery, or its record
-    amount: float  # signed, in units of the new score; positive moved it up
+    amount: float  # signed, in units of the new score; positive raises it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Move:
-    """Where a hit came from: its position and score before and after re-ranking, and who moved it."""
+    """Rank and score of a gallery item before and after re-ranking, and the influences on it."""
 
     row: int  # of the gallery
     method: str  # "aqe", "dba+aqe", ...
     rank_before: int  # 0 is the first
     rank_after: int
     score_before: float
-    score_after: float  # of another scale than before where the method's scores are no cosines
-    influences: tuple[Influence[int], ...]  # largest amount first, by size; each method says what it counts
+    score_after: float  # on another scale than before unless the method's scores are cosines
+    influences: tuple[Influence[int], ...]  # largest magnitude first; each method defines the amount
+
+    def __repr__(self) -> str:
+        return (
+            f"Move(row {self.row}, method {self.method!r}, rank {self.rank_before} -> {self.rank_after}, "
+            f"score {self.score_before:.4f} -> {self.score_after:.4f}, {len(self.influences)} influences)"
+        )

@@ -1,0 +1,58 @@
+"""Maintenance of a gallery: removing records, forgetting deleted files, building the search index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lookalike.errors import GalleryError
+from lookalike.gallery.files import Edit, absolute, apply_edits
+from lookalike.gallery.nearest import Searcher
+from lookalike.store import VectorStore
+from lookalike.store.hnsw import build_accelerator, can_accelerate
+
+
+def vanished_files(store: VectorStore, folder: str | Path | None = None) -> list[str]:
+    """Paths in the store, all or those below a folder, that no longer exist on disk."""
+    top = None if folder is None else absolute(folder)
+    files = (file.path for record in store.records() for file in record.files)
+    return [f for f in files if (top is None or Path(f).is_relative_to(top)) and not os.path.lexists(f)]
+
+
+def forget_files(store: VectorStore, paths: Iterable[str]) -> int:
+    """Remove paths from their records, and records without a path; return how many were removed."""
+    gone = set(paths)
+    edits: dict[str, Edit] = {}
+    for record in store.records() if gone else ():
+        if lost := gone.intersection(file.path for file in record.files):
+            edits[record.id] = Edit(gone=lost)
+    return apply_edits(store, edits)
+
+
+def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:
+    """Remove records by id, file or folder; return how many records were removed."""
+    wanted = [str(item) for item in items]
+    removed = store.remove([record.id for record in store.records(wanted)])
+    tops = [absolute(item) for item in wanted]
+    files = (file.path for record in store.records() for file in record.files)
+    return removed + forget_files(
+        store, [path for path in files if any(Path(path).is_relative_to(top) for top in tops)]
+    )
+
+
+def build_search_index(store: VectorStore, folder: Path | None, searcher: Searcher) -> int:
+    """Compact the table and build the accelerator, or else the store's own index.
+
+    ``folder`` is the gallery's local folder, or None. Returns the number of vectors indexed. Raises
+    GalleryError for a gallery that fits into memory and has no local folder.
+    """
+    if searcher.is_too_large() and (folder is None or not can_accelerate()):
+        store.optimize()
+        return store.build_index()
+    if folder is None:
+        raise GalleryError("the accelerator is stored beside the table; it needs a gallery in a local folder")
+    store.optimize()
+    count = build_accelerator(folder, store.version, store.batches(), store.width)
+    searcher.forget_accelerator()
+    return count
