@@ -15,6 +15,7 @@ from torch import Tensor
 from lookalike.explainers.base import image_map, read_whole
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.frozen_pass import FrozenPass, LocatedShares
 from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import (
@@ -31,22 +32,52 @@ from lookalike.types import (
 
 @final
 class SharesExplainer:
-    """Method ``shares``: attribution maps that sum to the cosine, less the stated residual."""
+    """Method ``shares``: attribution maps that sum to the cosine, less the stated residual.
+
+    ``layer`` is "last" for the cells that enter the pooling, or counts the network's blocks or stages
+    from 0, what enters the first: the map then shows where an earlier layer, before tokens mixed or at
+    a finer grid, holds what the similarity comes from. See ``models.frozen_pass``. Raises ValueError
+    for anything else, and UnsupportedMethodError where the network's layers are not understood.
+    """
 
     name = "shares"
     promise = "sums to the similarity"
 
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
+    def __init__(self, embedder: Embedder, *, layer: int | str = "last") -> None:
+        if isinstance(layer, str) and layer != "last":
+            try:
+                layer = int(layer)
+            except ValueError as error:
+                raise ValueError(
+                    f"layer must be 'last' or a whole number from 0, the first layer; got {layer!r}"
+                ) from error
+        self.embedder, self.layer = embedder, layer
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Return the explanation of two images, from one forward pass each."""
+        """Return the explanation of two images, from one forward pass each.
+
+        With an earlier layer each image also takes one backward pass.
+        """
         a, b = read_whole(query, self.embedder), read_whole(match, self.embedder)
+        if not isinstance(self.layer, str):
+            return self._of_layer(a, b, self.layer)
         return explain_shares(
             a.picture,
             self.embedder.shares(a),
             b.picture,
             self.embedder.shares(b),
+            model=self.embedder.name,
+        )
+
+
+    def _of_layer(self, query: Reading, match: Reading, layer: int) -> Explanation:
+        a, b = (FrozenPass(self.embedder, reading, layer=layer) for reading in (query, match))
+        return Explanation(
+            similarity=float(a.unit @ b.unit),
+            query=_located(query, a.shares(b.unit[None])),
+            match=_located(match, b.shares(a.unit[None])),
+            method=self.name,
+            additive=True,
             model=self.embedder.name,
         )
 
@@ -142,6 +173,16 @@ def place_matches(
 def unit(shares: Shares) -> Tensor:
     """Return the normalized sum of the shares, (D,) float64."""
     return torch.nn.functional.normalize(shares.total.double(), dim=0)
+
+
+def _located(reading: Reading, shares: LocatedShares) -> ImageMap:
+    """The map of one similarity split over the cells of a layer; registers are added up."""
+    parts: dict[str, float] = {}
+    for name, values in shares.residual.items():
+        kind = "registers" if name.startswith("register ") else name
+        parts[kind] = parts.get(kind, 0.0) + float(values[0])
+    values = shares.values[0].reshape(shares.grid).numpy()
+    return ImageMap(reading.picture, reading.geometry, values, tuple(parts.items()))
 
 
 def _map(picture: Picture, shares: Shares, target: Tensor) -> ImageMap:

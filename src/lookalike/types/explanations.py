@@ -69,6 +69,8 @@ class Explanation:
             "additive": self.additive,
             "residual": self.residual if self.additive else None,
             "match_residual": self.match_residual if self.additive else None,
+            "residual_parts": dict(self.query.residual_parts),
+            "match_residual_parts": dict(self.match.residual_parts),
             "model": self.model,
             "query": self.query.name,
             "match": self.match.name,

@@ -19,6 +19,14 @@ class ImageMap:
     picture: Picture
     geometry: Geometry
     values: FloatArray  # (h, w) float32, signed
+    # What no cell accounts for, by kind where that is known: ("CLS", 0.12), ("registers", 0.03), ...
+    residual_parts: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def residual_words(self) -> str:
+        """The parts of the residual for people, largest first; empty where there are none."""
+        parts = sorted(self.residual_parts, key=lambda part: -abs(part[1]))
+        return " · ".join(f"{name} {round(value, 3) + 0.0:.3f}" for name, value in parts)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -42,6 +50,7 @@ class ImageMap:
         return (
             np.array_equal(self.values, other.values, equal_nan=True)
             and self.geometry == other.geometry
+            and self.residual_parts == other.residual_parts
             and self.picture == other.picture
         )
 

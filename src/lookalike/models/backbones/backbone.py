@@ -112,7 +112,7 @@ class Backbone(nn.Module):
 
     def _from_tokens(self, output: Tensor, size: tuple[int, int]) -> Features:
         prefix, cells = output[:, : self.n_prefix_tokens], output[:, self.n_prefix_tokens :]
-        grid = self._token_grid(size)
+        grid = self.token_grid(size)
         if grid[0] * grid[1] != cells.shape[1]:
             raise UnsupportedMethodError(
                 f"{cells.shape[1]} patch tokens of {self.architecture} do not fill a {grid[0]}x{grid[1]} "
@@ -120,7 +120,11 @@ class Backbone(nn.Module):
             )
         return Features(cells, prefix, grid)
 
-    def _token_grid(self, size: tuple[int, int]) -> tuple[int, int]:
+    def token_grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the patch tokens for an input of size (H, W).
+
+        Raises UnsupportedMethodError for a model that does not tell.
+        """
         patch_embed = getattr(self.model, "patch_embed", None)
         if patch_embed is not None and hasattr(patch_embed, "dynamic_feat_size"):
             h, w = patch_embed.dynamic_feat_size(size)

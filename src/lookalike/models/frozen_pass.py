@@ -1,0 +1,291 @@
+"""One image through a network with its gates held: shares of similarities at the cells of any layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.errors import UnsupportedMethodError
+from lookalike.models.backbones import Backbone
+from lookalike.models.embedder import Embedder
+from lookalike.ops.frozen import Constant, FrozenForward
+from lookalike.ops.regrid import regrid
+from lookalike.types import Geometry, Reading
+
+_STAGES = ("blocks", "stages", "layers", "features")  # what timm calls the layers of a backbone
+_TOLERANCE = 1e-4  # largest gap in an account of cosines; fp32 reaches 1e-6 where it is exact
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedShares:
+    """K similarities of one image as sums over the cells of a layer, and what has no cell."""
+
+    content: Tensor  # (K, N) float32: what each cell carried into the layer
+    constants: Tensor  # (K, N) float32: what later layers added at each cell
+    residual: Mapping[str, Tensor]  # each (K,) float32: "CLS", "register 1", "position", ...
+    grid: tuple[int, int]  # (h, w), h * w == N
+
+    @property
+    def values(self) -> Tensor:
+        """Content and constants together: (K, N)."""
+        return self.content + self.constants
+
+
+@final
+class FrozenPass:
+    """The forward pass of one image, to be split over cells for any number of directions.
+
+    ``layer`` counts the network's blocks or stages: 0 is what enters the first (the patch embedding
+    before positions, the stem's output), i what enters block i; negative numbers count from the end.
+    Attention weights, deviations of norms and factors of activations are held at what occurred, so
+    each similarity is exactly a sum over the layer's cells, over constants at the cells where later
+    layers add them, and over named parts without a cell. Constants after the pooling are spread evenly.
+
+    Raises UnsupportedMethodError for a network whose layers are unknown, and for several scales.
+    """
+
+    def __init__(self, embedder: Embedder, reading: Reading, *, layer: int = 0) -> None:
+        if embedder.scales != (1.0,):
+            raise UnsupportedMethodError(
+                f"shares of a layer follow one forward pass, and {embedder.name} embeds at "
+                f"{len(embedder.scales)} scales; use the last layer's shares"
+            )
+        self._name, self._backbone = embedder.name, embedder.network.backbone
+        self.geometry: Geometry = reading.geometry
+        self._entering: list[Tensor] = []
+        self._first_tokens: list[Tensor] = []
+        self._frozen = FrozenForward()
+        self._n_early = 0  # constants added before the first block: positions
+        image, _ = embedder.tensor(reading)
+        self._backbone.model.train().eval()  # drops what timm caches in inference mode (LeViT's biases)
+        with self._recording(layer), torch.enable_grad(), self._frozen:
+            output: Tensor = embedder.network(image)[0]  # (D,)
+        if not self._entering or not output.requires_grad:
+            raise UnsupportedMethodError(
+                f"the embedding of {self._name} does not depend on layer {layer}; choose another layer"
+            )
+        self._output = output / output.detach().norm().clamp(min=torch.finfo(output.dtype).tiny)
+        self._token_grid = _last_grid(self._backbone, reading.geometry.input_size)
+        self.unit = self._output.detach().double().cpu()  # (D,), unit length
+        self.grid = self._grid()
+
+    def shares(self, directions: Tensor) -> LocatedShares:
+        """Split the similarities with K unit directions (K, D), by one backward pass each.
+
+        Raises UnsupportedMethodError where the sum misses a similarity: the network then holds a
+        product that no gate explains.
+        """
+        directions = directions.to(self._output)
+        constants = [constant.factors for constant in self._frozen.constants]
+        entering, *rest = self._gradients(directions, [*self._entering, *self._first_tokens, *constants])
+        tokens, of_constants = rest[: len(self._first_tokens)], rest[len(self._first_tokens) :]
+        account = _Account(len(directions), self.grid, self._output.device)
+        self._add_content(account, entering, tokens)
+        for number, (constant, gradient) in enumerate(zip(self._frozen.constants, of_constants, strict=True)):
+            self._add_constant(account, constant, gradient, is_position=number < self._n_early)
+        expected = directions @ self._output.detach()
+        gap = float((account.total() - expected).abs().max())
+        if not gap <= _TOLERANCE:
+            reason = ", ".join(sorted(self._frozen.unknown)) or "a function that is not understood"
+            raise UnsupportedMethodError(
+                f"the shares of this layer of {self._name} miss the similarity by {gap:.1e} ({reason}); "
+                "use the last layer's shares or method 'occlusion'"
+            )
+        return account.result()
+
+    # --- the forward pass -------------------------------------------------------------------------
+
+    @contextmanager
+    def _recording(self, layer: int) -> Iterator[None]:
+        """Cut the graph where the layer begins, and keep what enters it; hooks end with the block."""
+        model, blocks = self._backbone.model, layers_of(self._backbone)
+        index = range(len(blocks))[layer] if -len(blocks) <= layer < len(blocks) else None
+        if index is None:
+            raise UnsupportedMethodError(
+                f"{self._name} has layers 0 to {len(blocks) - 1} (or -1 to -{len(blocks)}); got {layer}"
+            )
+        patches = getattr(model, "patch_embed", None)
+        with ExitStack() as hooks:
+            if index == 0 and isinstance(patches, nn.Module) and self._backbone.n_prefix_tokens is not None:
+                hooks.callback(patches.register_forward_hook(self._enter_after).remove)
+                hooks.callback(blocks[0].register_forward_pre_hook(self._note_tokens).remove)
+            else:
+                hooks.callback(blocks[index].register_forward_pre_hook(self._enter_before).remove)
+            yield
+
+    def _enter_before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        self._entering = [args[0].detach().requires_grad_()]
+        return (self._entering[0], *args[1:])
+
+    def _enter_after(self, _module: nn.Module, _args: Any, output: Any) -> Any:
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        self._entering = [first.detach().requires_grad_()]
+        return (self._entering[0], *rest) if isinstance(output, tuple) else self._entering[0]
+
+    def _note_tokens(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._n_early = len(self._frozen.constants)
+        if self._n_prefix and args[0].ndim == 3:
+            self._first_tokens = [args[0]]
+
+    @property
+    def _n_prefix(self) -> int:
+        return int(self._backbone.n_prefix_tokens)
+
+    # --- the account ------------------------------------------------------------------------------
+
+    def _gradients(self, directions: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+        """Of each leaf, its gradient for each direction: (K, *leaf.shape)."""
+        rows = [
+            torch.autograd.grad(self._output, leaves, direction, retain_graph=True, materialize_grads=True)
+            for direction in directions
+        ]
+        return [torch.stack(each) for each in zip(*rows, strict=True)]
+
+    def _add_content(self, account: _Account, entering: Tensor, tokens: list[Tensor]) -> None:
+        values = entering * self._entering[0].detach()
+        axis = 2 if values.ndim == 5 and not self._is_channels_last(values) else -1
+        cells, prefix = self._on_cells(values.sum(axis)[:, 0])
+        assert cells is not None
+        account.content += cells
+        if tokens:
+            prefix = (tokens[0] * self._first_tokens[0].detach()).sum(-1)[:, 0, : self._n_prefix]
+        account.add_prefix(prefix, prefix_names(self._backbone))
+
+    def _add_constant(
+        self, account: _Account, constant: Constant, gradient: Tensor, *, is_position: bool
+    ) -> None:
+        values = gradient.squeeze(2 if constant.layout == "map" else -1)  # (K, B, ...)
+        if values[0].numel() == 1:  # after the pooling
+            account.constants += values.reshape(-1, 1) / account.constants.shape[1]
+            return
+        cells, prefix = self._on_cells(values[:, 0]) if values.shape[1] == 1 else (None, None)
+        if is_position:
+            located = values.flatten(1).sum(1) if cells is None else cells.sum(1)
+            account.add("position", located)  # of prefix tokens: it is a part of what entered as them
+        elif cells is None:
+            account.add("constants in windows", values.flatten(1).sum(1))
+        else:
+            account.constants += cells
+            account.add_prefix(prefix, prefix_names(self._backbone))
+
+    def _on_cells(self, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Values by position, (K, T) or (K, h, w), on the layer's cells (K, N), and on prefix tokens."""
+        if values.ndim == 3:
+            grid = (values.shape[1], values.shape[2])
+            return _regridded(values.flatten(1), grid, self.grid), None
+        for n_prefix in dict.fromkeys((self._n_prefix, 0)):
+            found = self._grid_of(values.shape[1] - n_prefix)
+            if found is not None:
+                return _regridded(values[:, n_prefix:], found, self.grid), values[:, :n_prefix]
+        return None, None
+
+    def _grid(self) -> tuple[int, int]:
+        """The grid of the layer's cells."""
+        x = self._entering[0]
+        if x.ndim == 4:
+            last = self._is_channels_last(x)
+            return (x.shape[1], x.shape[2]) if last else (x.shape[2], x.shape[3])
+        for n_prefix in dict.fromkeys((self._n_prefix, 0)):
+            found = self._grid_of(x.shape[1] - n_prefix)
+            if found is not None:
+                return found
+        raise UnsupportedMethodError(
+            f"{x.shape[1]} tokens enter this layer of {self._name}, which fill no grid; choose another layer"
+        )
+
+    def _grid_of(self, n_tokens: int) -> tuple[int, int] | None:
+        """The grid of so many tokens: that of the last layer, or the one with the image's proportions."""
+        if self._token_grid is not None and self._token_grid[0] * self._token_grid[1] == n_tokens:
+            return self._token_grid
+        height, width = self.geometry.input_size
+        h = max(1, round((n_tokens * height / width) ** 0.5))
+        w = n_tokens // h
+        return (h, w) if h * w == n_tokens and self._has_proportions(h, w) else None
+
+    def _has_proportions(self, h: int, w: int) -> bool:
+        """Whether a grid has the proportions of the network's input, to within one cell."""
+        height, width = self.geometry.input_size
+        return abs(h * width - w * height) <= max(height, width)
+
+    def _is_channels_last(self, x: Tensor) -> bool:
+        """Whether (..., B, n, m, l) is (B, h, w, C): its first two sizes then have the image's proportions."""
+        first, second = self._has_proportions(*x.shape[-3:-1]), self._has_proportions(*x.shape[-2:])
+        declared = "NHWC" in str(getattr(self._backbone.model, "output_fmt", "") or "")
+        return first if first != second else declared
+
+
+class _Account:
+    """The parts of K similarities as they come in."""
+
+    def __init__(self, n_directions: int, grid: tuple[int, int], device: torch.device) -> None:
+        self.grid = grid
+        self.content = torch.zeros(n_directions, grid[0] * grid[1], device=device)
+        self.constants = torch.zeros_like(self.content)
+        self._residual: dict[str, Tensor] = {}
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Add (K,) values to a part without a cell."""
+        self._residual[name] = self._residual.get(name, torch.zeros_like(values)) + values
+
+    def add_prefix(self, values: Tensor | None, names: tuple[str, ...]) -> None:
+        """Add what lies on prefix tokens, (K, P), by their names."""
+        for i, name in enumerate(names if values is not None and values.shape[1] else ()):
+            assert values is not None
+            self.add(name, values[:, i])
+
+    def total(self) -> Tensor:
+        """The sum of all parts: (K,)."""
+        return self.content.sum(1) + self.constants.sum(1) + sum(self._residual.values())
+
+    def result(self) -> LocatedShares:
+        """The finished account, on the CPU."""
+        residual = {name: values.cpu() for name, values in self._residual.items()}
+        return LocatedShares(self.content.cpu(), self.constants.cpu(), residual, self.grid)
+
+
+def layers_of(backbone: Backbone) -> list[nn.Module]:
+    """The blocks or stages of a backbone, in order; shares can be had where each begins.
+
+    Raises UnsupportedMethodError for a backbone that has neither.
+    """
+    model = backbone.model
+    for name in _STAGES:
+        found = getattr(model, name, None)
+        if isinstance(found, nn.Sequential | nn.ModuleList) and len(found):
+            return list(found)
+    numbered = [getattr(model, f"{start}{i}", None) for start in ("layer", "s") for i in range(1, 5)]
+    modules = [module for module in numbered if isinstance(module, nn.Module)]
+    if not modules:
+        raise UnsupportedMethodError(
+            f"the layers of {backbone.architecture} are not known, so only its last layer has shares"
+        )
+    return modules
+
+
+def prefix_names(backbone: Backbone) -> tuple[str, ...]:
+    """What the tokens before the patches are: "CLS", "distillation", "register 1", ..."""
+    model, n = backbone.model, int(backbone.n_prefix_tokens)
+    names = [
+        name
+        for name, attribute in (("CLS", "cls_token"), ("distillation", "dist_token"))
+        if getattr(model, attribute, None) is not None
+    ][:n]
+    return (*names, *(f"register {i}" for i in range(1, n - len(names) + 1)))
+
+
+def _last_grid(backbone: Backbone, size: tuple[int, int]) -> tuple[int, int] | None:
+    """The grid of the tokens that the backbone returns; None where it is not known."""
+    try:
+        return backbone.token_grid(size)
+    except UnsupportedMethodError:
+        return None
+
+
+def _regridded(values: Tensor, grid: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """(K, n) values of one grid on another; sums are kept."""
+    return values if grid == target else regrid(values.T, grid, target).T
