@@ -127,7 +127,7 @@ def test_a_box_on_the_query_changes_the_hits(searched):
         searched.mouse.up()
 
     wait_for_new_hits(searched, drag)
-    assert searched.locator("#heading").text_content() == "Matches of this part"
+    assert searched.locator("#heading").text_content() == "Matches for this region"
     by_part = searched.locator(".hit .facts b").all_text_contents()
     assert by_part != before
     wait_for_new_hits(searched, lambda: searched.keyboard.press("Escape"))
@@ -155,7 +155,7 @@ def test_filters_and_refusals_are_told(searched):
     searched.wait_for_selector("#message.error")
     with searched.expect_response(re.compile("/search$")):
         _fill(searched, "#where", "label == 'nowhere'")
-    searched.get_by_text("No good match").wait_for()
+    searched.get_by_text("No match").wait_for()
 
 
 def _fill(page, selector, text):
@@ -201,7 +201,7 @@ def test_no_map_of_a_hit_that_is_gone_stays_on_the_query(searched):
             "field => { field.value = \"label == 'nowhere'\";"
             " field.dispatchEvent(new Event('change', {bubbles: true})); }"
         )
-    searched.get_by_text("No good match").wait_for()
+    searched.get_by_text("No match").wait_for()
     assert painted(searched, "#query-heat") == 0
 
 
@@ -210,7 +210,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_fold
     search_with(page, room_folder)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.locator("#rerank").is_visible()
-    page.get_by_text("How to search").tap()
+    page.get_by_text("Search settings").tap()
     assert page.locator("#rerank").is_visible()
     page.locator(".hit").first.get_by_text("Compare").tap()
     wait_until_painted(page, "#right canvas")

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnknownNameError, UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.gradcam import GradCam
@@ -60,8 +60,7 @@ def explain(
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:
     """The explainer of that name, ready for any number of pairs."""
-    if method not in EXPLAINERS:
-        raise UnsupportedMethodError(f"the method is one of {', '.join(EXPLAINERS)}; got {method!r}")
+    check_name("method", method, EXPLAINERS)
     if unknown := sorted(set(options) - set(inspect.signature(EXPLAINERS[method]).parameters)):
         raise UnsupportedMethodError(f"method {method!r} has no option {', '.join(unknown)}; leave it out")
     if method == Occlusion.name:

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.errors import check_name
 from lookalike.types import FloatArray
 
 ByteArray = NDArray[np.uint8]
@@ -67,11 +68,10 @@ def palette(name: str) -> Palette:
     """The palette by name: "lookalike" (signed, safe for color-blind readers) or "jet".
 
     "jet" is the papers' rendition: rainbow colors at half opacity on the positive part only.
-    Raises ValueError for another name.
+    Raises UnknownNameError for another name.
     """
     builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
-    if name not in builders:
-        raise ValueError(f"colors must be one of {', '.join(builders)}; got {name!r}")
+    check_name("palette", name, builders)
     return builders[name]()
 
 

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: read what is asked, ask the service, answer a schema."""
+"""Routes of the HTTP API; each calls the gallery's service and returns a schema."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import ValidationError
 
 from lookalike import __version__, render
+from lookalike.errors import unknown_name
 from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
-from lookalike.web.caching import LeastRecent
-from lookalike.web.drawing import colors, jpeg, picture_response, png_response
+from lookalike.web.caching import LRUCache
+from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
     AddRequest,
-    Box,
+    BoxPixels,
     BoxText,
     CellMatchOut,
+    ErrorOut,
     ExplanationOut,
     GalleryOut,
-    Health,
+    HealthOut,
     JobOut,
-    Palette,
+    PaletteOut,
     PictureId,
     PicturesOut,
-    Refusal,
     SearchOut,
     SearchRequest,
     SearchSettings,
@@ -42,36 +43,36 @@ from lookalike.web.uploads import Uploads, read_form
 
 @dataclass(frozen=True)
 class AppState:
-    """What one app serves; routes find it at ``app.state.lookalike``."""
+    """Galleries, uploads, jobs and caches of one app, stored as ``app.state.lookalike``."""
 
     services: Mapping[str, GalleryService]
     uploads: Uploads
     jobs: Jobs
     limits: WebLimits
-    thumbnails: LeastRecent[tuple[str, str, int], bytes]
+    thumbnails: LRUCache[tuple[str, str, int], bytes]
 
     @property
     def has_graph(self) -> bool:
-        """Whether a gallery's model has a graph of nodes to re-rank by."""
+        """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
 
 def app_state(request: Request) -> AppState:
-    """What the app of a request serves."""
+    """Return the state of the app that received a request."""
     found: AppState = request.app.state.lookalike
     return found
 
 
 def service_of(gallery: str, request: Request) -> GalleryService:
-    """The gallery of that name; 404 where there is none."""
+    """Return the service of the gallery with this name. Raises HTTPException with status 404."""
     services = app_state(request).services
     if gallery not in services:
-        raise HTTPException(404, f"there is no gallery of this name; there are {', '.join(services)}")
+        raise HTTPException(404, str(unknown_name("gallery", gallery, services)))
     return services[gallery]
 
 
-def box_of(box: BoxText | None = None) -> Box | None:
-    """Four numbers from ``left,top,right,bottom``."""
+def box_of(box: BoxText | None = None) -> BoxPixels | None:
+    """Parse ``left,top,right,bottom``. Raises HTTPException with status 422."""
     if box is None:
         return None
     try:
@@ -81,162 +82,166 @@ def box_of(box: BoxText | None = None) -> Box | None:
     return left, top, right, bottom
 
 
-State = Annotated[AppState, Depends(app_state)]
-Service = Annotated[GalleryService, Depends(service_of)]
-ABox = Annotated[Box | None, Depends(box_of)]
-AMethod = Literal["shares", "avsl"]  # those whose maps sum to the similarity, whatever the network
-Side = Annotated[int, Query(ge=16, le=2048, description="Pixels of the longer side, at most.")]
-Pixel = Annotated[float, Query(allow_inf_nan=False)]
+StateDep = Annotated[AppState, Depends(app_state)]
+ServiceDep = Annotated[GalleryService, Depends(service_of)]
+BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
+Method = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
+Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the picture `here`.")]
 _FILE = {"type": "string", "format": "binary"}
 _SCHEMA = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
 _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _SCHEMA}}}}
 _Responses = dict[int | str, dict[str, Any]]
-_HTML: _Responses = {200: {"content": {"text/html": {}}, "description": "One file that needs no other."}}
+_HTML: _Responses = {200: {"content": {"text/html": {}}, "description": "A self-contained HTML file."}}
 _JPEG: _Responses = {200: {"content": {"image/jpeg": {}}, "description": "The picture."}}
-_PNG: _Responses = {200: {"content": {"image/png": {}}, "description": "The picture under its map."}}
+_PNG: _Responses = {
+    200: {"content": {"image/png": {}}, "description": "The picture with its map drawn over it."}
+}
 
 router = APIRouter(
-    prefix="/api", responses={code: {"model": Refusal} for code in (401, 403, 404, 413, 415, 422)}
+    prefix="/api", responses={code: {"model": ErrorOut} for code in (401, 403, 404, 413, 415, 422)}
 )
 
 
 @router.get("/health")
-def health(here: State) -> Health:
-    """Whether the server runs, what it has and what it takes."""
-    return Health(
+def health(state: StateDep) -> HealthOut:
+    """Report the server's status, galleries, re-rankers and limits."""
+    return HealthOut(
         version=__version__,
-        galleries=list(here.services),
-        rerankers=[name for name in RERANKERS if name != AvslReranking.name or here.has_graph],
-        max_upload_bytes=here.limits.max_upload_bytes,
-        may_add=here.jobs.folder is not None,
+        galleries=list(state.services),
+        rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
+        max_upload_bytes=state.limits.max_upload_bytes,
+        may_add=state.jobs.folder is not None,
     )
 
 
 @router.get("/palette")
-def get_palette() -> Palette:
-    """The colors of all maps."""
-    return colors()
+def get_palette() -> PaletteOut:
+    """Return the colors of all maps."""
+    return palette_out()
 
 
 @router.get("/galleries")
-def galleries(here: State) -> list[GalleryOut]:
-    """All galleries of the server."""
-    return [_described(service) for service in here.services.values()]
+def list_galleries(state: StateDep) -> list[GalleryOut]:
+    """List the galleries of the server."""
+    return [_described(service) for service in state.services.values()]
 
 
 @router.get("/galleries/{gallery}")
-def describe(service: Service) -> GalleryOut:
-    """What a gallery holds."""
+def describe(service: ServiceDep) -> GalleryOut:
+    """Describe a gallery: its size, model and metadata fields."""
     return _described(service)
 
 
 @router.get("/galleries/{gallery}/pictures")
-def pictures(
-    service: Service, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 60
+def list_pictures(
+    service: ServiceDep,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 60,
 ) -> PicturesOut:
-    """The gallery's pictures, some at a time."""
+    """List the pictures of a gallery, one page at a time."""
     records = service.gallery.records()
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def picture(service: Service, here: State, id: PictureId, side: Side = 1600) -> Response:
-    """A picture of the gallery, or an uploaded one, upright and as JPEG; small ones are thumbnails."""
+def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
+    """Return a picture of the gallery, or an uploaded one, upright and as JPEG."""
     make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
-    return picture_response(here.thumbnails.get_or_make((service.name, id, side), make))
+    return picture_response(state.thumbnails.get_or_make((service.name, id, side), make))
 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
-async def upload_query(request: Request, here: State) -> UploadOut:
-    """Hand in a picture to search with; it is held in memory and never written to disk."""
-    form = await read_form(request, here.limits)
-    id, upload = await asyncio.to_thread(here.uploads.keep, form)
+async def upload_query(request: Request, state: StateDep) -> UploadOut:
+    """Upload a picture to search with; it is kept in memory and never written to disk."""
+    form = await read_form(request, state.limits)
+    id, upload = await asyncio.to_thread(state.uploads.keep, form)
     return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: Service, wanted: SearchRequest) -> SearchOut:
-    """The most similar pictures, each with the map on the query that says why."""
-    return service.search(wanted)
+def search(service: ServiceDep, request: SearchRequest) -> SearchOut:
+    """Search for the most similar pictures; each hit has a map over the query that explains it."""
+    return service.search(request)
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
-async def search_by_upload(request: Request, service: Service, here: State) -> SearchOut:
-    """Search with the picture in field ``file``; field ``settings`` may hold settings as JSON."""
-    form = await read_form(request, here.limits)
+async def search_by_upload(request: Request, service: ServiceDep, state: StateDep) -> SearchOut:
+    """Search with the picture in the field `file`; the optional field `settings` holds JSON."""
+    form = await read_form(request, state.limits)
     settings = _settings(form.settings)
-    id, _ = await asyncio.to_thread(here.uploads.keep, form)
+    id, _ = await asyncio.to_thread(state.uploads.keep, form)
     return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explanation(
-    service: Service, query: PictureId, match: PictureId, box: ABox, method: AMethod = "shares"
+def explain(
+    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: Method = "shares"
 ) -> ExplanationOut:
-    """Why two pictures match, as maps of numbers; with a box, a part of the first and the second."""
-    found = service.explanation(query, match, box, method)
-    return ExplanationOut.of(found, explanation_limit([found], palette("lookalike")))
+    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
+    result = service.explanation(query, match, box, method)
+    return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
 def query_overlay(
-    service: Service,
+    service: ServiceDep,
     query: PictureId,
     match: PictureId,
-    box: ABox,
+    box: BoxDep,
     side: Side = 1024,
-    method: AMethod = "shares",
+    method: Method = "shares",
 ) -> Response:
-    """The query under its map."""
+    """Draw the map over the query."""
     return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
 def match_overlay(
-    service: Service,
+    service: ServiceDep,
     query: PictureId,
     match: PictureId,
-    box: ABox,
+    box: BoxDep,
     side: Side = 1024,
-    method: AMethod = "shares",
+    method: Method = "shares",
 ) -> Response:
-    """The match under its map."""
+    """Draw the map over the match."""
     return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/cells")
-def cells(service: Service, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
-    """Where the cell at pixel (x, y) of one picture finds its counterpart in another."""
+def compare_cells(service: ServiceDep, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
+    """Compare the cell at pixel (x, y) of the picture `here` with every cell of the picture `there`."""
     return service.cells(here, there, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: Service, wanted: SearchRequest) -> Response:
-    """A search as one HTML file."""
+def report(service: ServiceDep, request: SearchRequest) -> Response:
+    """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(service.report(wanted), media_type="text/html", headers=headers)
+    return Response(service.report(request), media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
-def add_folder(service: Service, here: State, wanted: AddRequest) -> JobOut:
-    """Add a folder in the background, if the server was started with permission."""
-    return here.jobs.add_folder(service.gallery, wanted.folder)
+def add_folder(service: ServiceDep, state: StateDep, request: AddRequest) -> JobOut:
+    """Add a folder in the background; needs a server started with --add-from."""
+    return state.jobs.add_folder(service.gallery, request.folder)
 
 
 @router.post("/galleries/{gallery}/jobs/upload", status_code=202, openapi_extra=_FORM)
-async def add_upload(request: Request, service: Service, here: State) -> JobOut:
-    """Add one picture that is sent, if the server was started with permission."""
-    form = await read_form(request, here.limits)
-    return await asyncio.to_thread(here.jobs.add_upload, service.gallery, form)
+async def add_upload(request: Request, service: ServiceDep, state: StateDep) -> JobOut:
+    """Upload a picture and add it in the background; needs a server started with --add-from."""
+    form = await read_form(request, state.limits)
+    return await asyncio.to_thread(state.jobs.add_upload, service.gallery, form)
 
 
 @router.get("/jobs/{id}")
-def job(here: State, id: str) -> JobOut:
-    """How far a job has come."""
-    found = here.jobs.get(id)
+def get_job(state: StateDep, id: str) -> JobOut:
+    """Report the progress of a job."""
+    found = state.jobs.get(id)
     if found is None:
-        raise HTTPException(404, "there is no such job")
+        raise HTTPException(404, f"there is no job {id!r}; it may be too old")
     return found
 
 

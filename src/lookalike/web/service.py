@@ -1,4 +1,4 @@
-"""One served gallery: searches, explanations and pictures, with the model behind one lock."""
+"""Searches, explanations and pictures of one served gallery; one lock guards the model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
 from lookalike.types import Explanation, Picture
-from lookalike.web.caching import LeastRecent
+from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
-    Box,
+    BoxPixels,
     CellMatchOut,
     GeometryOut,
     HitOut,
@@ -37,23 +37,23 @@ from lookalike.web.schemas import (
 )
 from lookalike.web.uploads import Uploads
 
-_RECORD_DIGITS = 20  # a record's id is shorter than an upload's
-_QUERIES_HELD = 48  # with their pictures, of up to 8 MB each
-_DRAWN_SIDE = 1600  # pixels, at most, of pictures that explanations are drawn on
+_RECORD_ID_LENGTH = 20  # an upload's id is longer
+_MAX_QUERIES = 48  # each with a picture of up to 8 MB
+_DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
 @final
 class GalleryService:
-    """Answers questions about one gallery; every method may be called from any thread."""
+    """Searches and explains one gallery; every method is thread-safe."""
 
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
-        self._queries: LeastRecent[tuple[str, Region | None], Query] = LeastRecent(_QUERIES_HELD)
+        self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
 
     # --- searching ----------------------------------------------------------------------------
 
     def search(self, settings: SearchRequest) -> SearchOut:
-        """The answer of a search, each hit with its map on the query."""
+        """Search and return the hits, each with its map on the query."""
         start = time.perf_counter()
         result = self.result(settings)
         geometry = result.query.shares.geometry
@@ -68,21 +68,24 @@ class GalleryService:
         )
 
     def result(self, settings: SearchRequest) -> SearchResult:
-        """The hits themselves; what does not fit the gallery or the query is a 422."""
+        """Return the search result. Raises HTTPException with status 422 for settings that don't fit."""
         region = _region(settings.box, settings.polygon)
         options = settings.model_dump(exclude={"query", "box", "polygon"})
         query = self.query(settings.query, region)
-        with _unprocessable(), self._lock:
+        with _as_unprocessable(), self._lock:
             return self.gallery.search(query, explain=True, **options)
 
     # --- explaining ---------------------------------------------------------------------------
 
     def explanation(
-        self, query: str, match: str, box: Box | None, method: str = SharesExplainer.name
+        self, query: str, match: str, box: BoxPixels | None, method: str = SharesExplainer.name
     ) -> Explanation:
-        """Why two pictures match, or a part of the first and the second."""
+        """Explain the similarity of two pictures, or of a box on the query and the match.
+
+        Raises HTTPException with status 422 for a box with a method other than ``shares``.
+        """
         if method != SharesExplainer.name and box is not None:
-            raise HTTPException(422, f"method {method} explains whole pictures; ask without a box")
+            raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
         a, b = self.query(query, _region(box, None)), self.query(match)
         with self._lock:
             if method != SharesExplainer.name:
@@ -97,15 +100,15 @@ class GalleryService:
             )
 
     def why(self, hit: Hit) -> Explanation:
-        """Why a search found a hit, whatever part of the query it asked about."""
+        """Explain a hit of a search, for the whole query or the region searched by."""
         with self._lock:
             return hit.why()
 
     def report(self, settings: SearchRequest) -> str:
-        """A search as one HTML file; 422 where there is nothing to report."""
+        """Search and return an HTML report. Raises HTTPException with status 422 without hits."""
         result = self.result(settings)
-        asked = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
-        words = ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture"
+        parameters = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+        words = ", ".join(f"{name} {value}" for name, value in parameters.items()) or "the whole picture"
         facts = {"query": self.title(settings.query), "search": words}
         try:
             return search_report(
@@ -115,13 +118,16 @@ class GalleryService:
             raise HTTPException(422, str(error)) from error
 
     def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
-        """The counterpart that the cell of one picture at a pixel has in another."""
+        """Compare the cell at pixel (x, y) of picture ``here`` with every cell of picture ``there``.
+
+        Raises HTTPException with status 422 for a pixel outside the model's view.
+        """
         queries = self.query(here), self.query(there)
         with self._lock:
             a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
-            raise HTTPException(422, f"the pixel ({x:g}, {y:g}) lies outside what the model sees")
+            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside the model's view of the picture")
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
@@ -139,18 +145,18 @@ class GalleryService:
         )
 
     def query(self, id: str, region: Region | None = None) -> Query:
-        """A picture, or a region of it, as a query; remembered, so that it is read and seen once."""
+        """Return a picture, or a region of it, as a query; cached, so it is read and embedded once."""
         return self._queries.get_or_make((id, region), lambda: self._make_query(id, region))
 
     def _make_query(self, id: str, region: Region | None) -> Query:
         embedder = self.gallery.embedder
-        if len(id) == _RECORD_DIGITS and region is None:
+        if len(id) == _RECORD_ID_LENGTH and region is None:
             record = self.record(id)
-            self._existing_file(record)  # 404 where it is gone
+            self._existing_file(record)  # raises 404 if the file is missing
             query = record_query(record, self.gallery.embedding(id), embedder)
         else:
             source, name = self.source(id), self.title(id)
-            with _unprocessable(), self._lock:
+            with _as_unprocessable(), self._lock:
                 query = image_query(source, embedder, region, name=name)
         query.reduce_picture(_DRAWN_SIDE)
         return query
@@ -158,47 +164,49 @@ class GalleryService:
     # --- pictures -----------------------------------------------------------------------------
 
     def source(self, id: str) -> bytes:
-        """The bytes of an uploaded picture or of a record's file; 404 where there are none."""
-        if len(id) != _RECORD_DIGITS:
+        """Return the bytes of an upload or of a record's file. Raises HTTPException with status 404."""
+        if len(id) != _RECORD_ID_LENGTH:
             upload = self._uploads.get(id)
             if upload is None:
-                raise HTTPException(404, f"there is no uploaded picture {id} (any more); upload it again")
+                raise HTTPException(
+                    404, f"upload {id} is unknown or no longer in memory; upload the picture again"
+                )
             return upload.data
         return images.file_bytes(self._existing_file(self.record(id)))
 
     def _existing_file(self, record: Record) -> Path:
         file = existing_file(record)
         if not file.exists():
-            raise HTTPException(404, f"the file of {file.name} is gone; update the gallery")
+            raise HTTPException(404, f"the file {file.name} no longer exists; update the gallery")
         return file
 
     def title(self, id: str) -> str:
-        """What people call the picture."""
-        upload = self._uploads.get(id) if len(id) != _RECORD_DIGITS else None
+        """Return the file name of a picture, for captions."""
+        upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
         return upload.name if upload else Path(self.record(id).path).name
 
     def record(self, id: str) -> Record:
-        """The record with an id; 404 where there is none."""
+        """Return the record with this id. Raises HTTPException with status 404."""
         found = self.gallery.records([id])
         if not found:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
     def picture_of_side(self, id: str, side: int) -> Picture:
-        """A picture whose longer side has at most so many pixels."""
+        """Return a picture, reduced to at most ``side`` pixels on its longer side."""
         picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 
 
-def _region(box: Box | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
-    with _unprocessable():
+def _region(box: BoxPixels | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
+    with _as_unprocessable():
         return Region.of(box, polygon)
 
 
 @contextmanager
-def _unprocessable() -> Iterator[None]:
-    """Arguments that do not fit the gallery or the query are a 422."""
+def _as_unprocessable() -> Iterator[None]:
+    """Turn a ValueError inside the block into an HTTPException with status 422."""
     try:
         yield
     except ValueError as error:
@@ -206,7 +214,7 @@ def _unprocessable() -> Iterator[None]:
 
 
 def picture_out(record: Record) -> PictureOut:
-    """A record as the API shows it: its name without the server's folders."""
+    """Return a record for the API, with its file name but not its folder on the server."""
     return PictureOut(id=record.id, name=Path(record.path).name, metadata=dict(record.metadata))
 
 
