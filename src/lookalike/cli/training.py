@@ -33,7 +33,6 @@ PRESET_HELP = (
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
 
-
 def train(
     data: Annotated[Path, typer.Argument(help="Labeled images: class folders or a known dataset layout.")],
     out: Annotated[
@@ -84,7 +83,9 @@ def train(
     ] = None,
     backbone_rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the backbone.")] = None,
     head_rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the head.")] = None,
-    loss_rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the loss's parameters.")] = None,
+    loss_rate: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate of the loss's parameters.")
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Learning-rate schedule: constant, step or cosine.")
     ] = None,

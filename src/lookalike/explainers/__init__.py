@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import UnknownNameError, UnsupportedMethodError, check_name
+from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.gradcam import GradCam
@@ -53,7 +53,7 @@ def explain(
 
     ``model`` is a name as in ``Embedder.load``, an ONNX file, or a loaded embedder; ``options``
     go to the method. Raises UnreadableImageError, UnknownModelError, CheckpointError,
-    UnsupportedMethodError.
+    UnsupportedMethodError, and UnknownNameError for an unknown method.
     """
     return make_explainer(opened(model), method, **options)(query, match)
 

@@ -31,13 +31,13 @@ def make_reranker(name: str, **options: Any) -> Reranker:
     """Return a new re-ranker by name; names joined by ``+``, such as ``dba+aqe``, make a chain.
 
     ``options`` are the class's own, such as ``n`` or ``alpha``; in a chain each goes to every step
-    that has it. Raises UnknownNameError for an unknown name or option, and ValueError for a re-ranker that needs
-    a model's pictures.
+    that has it. Raises UnknownNameError for an unknown name or option, and
+    ValueError for a re-ranker that needs pictures.
     """
     steps = [part.strip() for part in name.split("+")]
     for step in steps:
         if step not in RERANKERS:
-            raise unknown_name("re-ranker", step, RERANKERS)
+            raise UnknownNameError(f"{unknown_name('re-ranker', step, RERANKERS)}; join several with +")
     taken = {step: inspect.signature(RERANKERS[step]).parameters for step in steps}
     for option in options:
         if not any(option in parameters for parameters in taken.values()):

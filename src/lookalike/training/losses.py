@@ -92,8 +92,8 @@ class EmbeddingLoss(Objective):
     """One of ``LOSSES`` on embeddings (B, D), with its miner and optionally a memory of past batches.
 
     ``memory`` is the number of embeddings of past batches to compare with (Wang et al., *Cross-Batch
-    Memory*, CVPR 2020). Raises UnknownNameError for an unknown name, and ValueError for a memory with a loss that does not
-    compare pairs.
+    Memory*, CVPR 2020). Raises UnknownNameError for an unknown name, and ValueError for a memory
+    with a loss that does not compare pairs.
     """
 
     def __init__(self, name: str, *, n_classes: int, dims: int, memory: int = 0, seed: int = 0) -> None:

@@ -85,7 +85,7 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
-Method = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the picture `here`.")]
 _FILE = {"type": "string", "format": "binary"}
@@ -177,7 +177,7 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
 
 @router.get("/galleries/{gallery}/explanation")
 def explain(
-    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: Method = "shares"
+    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: MethodName = "shares"
 ) -> ExplanationOut:
     """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
     result = service.explanation(query, match, box, method)
@@ -191,7 +191,7 @@ def query_overlay(
     match: PictureId,
     box: BoxDep,
     side: Side = 1024,
-    method: Method = "shares",
+    method: MethodName = "shares",
 ) -> Response:
     """Draw the map over the query."""
     return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
@@ -204,7 +204,7 @@ def match_overlay(
     match: PictureId,
     box: BoxDep,
     side: Side = 1024,
-    method: Method = "shares",
+    method: MethodName = "shares",
 ) -> Response:
     """Draw the map over the match."""
     return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
