@@ -4,8 +4,6 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 # Commands and HTTP routes are named after the library function they call; only their functions may repeat.
@@ -45,6 +43,5 @@ def repeated_names():
     return {name: sorted(modules) for name, modules in modules_of.items() if len(modules) > 1}
 
 
-@pytest.mark.xfail(strict=False, reason="some rooms still define the same public name twice")
 def test_no_two_modules_define_the_same_public_name():
     assert repeated_names() == {}

@@ -21,7 +21,7 @@ models = typer.Typer(
 @models.callback()
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        list_command()
+        list_models()
 
 
 @models.command("list")
