@@ -1,4 +1,7 @@
-"""Uploaded pictures: read in chunks up to the limit, kept in memory, never written to disk."""
+"""Uploaded pictures: read in chunks up to the limit, kept in memory, never written to disk.
+
+``routes`` passes their ids to ``service``, which searches with them.
+"""
 
 from __future__ import annotations
 
