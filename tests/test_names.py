@@ -1,4 +1,4 @@
-"""One word, one meaning: no public name stands in two modules, but for the few that are meant to."""
+"""Public names are unique: a name means one thing in the whole package, with the exceptions below."""
 
 import ast
 from collections import defaultdict
@@ -6,13 +6,24 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
-LAYOUT = {"NAME", "EXPECTED", "matches", "build"}  # what every checkpoint layout has
+# Commands and HTTP routes are named after the library function they call; only their functions may repeat.
+DOORS = ("cli.", "web.routes")
+# Every checkpoint layout is a module with the same interface.
+LAYOUTS = "models.checkpoints."
+LAYOUT_NAMES = {"NAME", "EXPECTED", "matches", "build"}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def public_names(path):
-    """Functions, classes and constants that a module defines, without those that begin with _."""
+    """Names that a module defines at its top level and that must be unique."""
+    module = module_name(path)
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [] if module.startswith(DOORS) else [node.name]
+        elif isinstance(node, ast.ClassDef):
             names = [node.name]
         elif isinstance(node, ast.Assign):
             names = [target.id for target in node.targets if isinstance(target, ast.Name)]
@@ -20,20 +31,17 @@ def public_names(path):
             names = [node.target.id]
         else:
             names = []
-        yield from (name for name in names if not name.startswith("_"))
+        allowed = LAYOUT_NAMES if module.startswith(LAYOUTS) else set()
+        yield from (name for name in names if not name.startswith("_") and name not in allowed)
 
 
-def is_meant(name, module):
-    """Commands and routes are called like the function that they call; layouts share a protocol."""
-    is_door = module.startswith("cli/") or module == "web/routes.py" or module == "web/serving.py"
-    return is_door or (module.startswith("models/checkpoints/") and name in LAYOUT)
+def repeated_names():
+    modules_of = defaultdict(list)
+    for path in SOURCE.rglob("*.py"):
+        for name in set(public_names(path)):
+            modules_of[name].append(module_name(path))
+    return {name: sorted(modules) for name, modules in modules_of.items() if len(modules) > 1}
 
 
-def test_public_names_are_defined_once():
-    homes = defaultdict(list)
-    for path in sorted(SOURCE.rglob("*.py")):
-        module = path.relative_to(SOURCE).as_posix()
-        for name in public_names(path):
-            if not is_meant(name, module):
-                homes[name].append(module)
-    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+def test_no_two_modules_define_the_same_public_name():
+    assert repeated_names() == {}

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -225,11 +226,11 @@ def test_file_names_are_printed_as_they_are(name, capsys):
         (("--model", "resnet5o"), "resnet50"),
         (("--model", "nowhere/model.pth"), "no file"),
         (("--method", "rollout"), "transformer"),
-        (("--method", "magic"), "shares"),
+        (("--method", "share"), "method is one of shares, .*did you mean 'shares'"),
         (("--normalization", "bright"), "imagenet"),
         (("--pooling", "median"), "gem"),
         (("--pooling", "cls"), "CLS"),
-        (("--colors", "rainbow", "-o", "why.png"), "jet"),
+        (("--colors", "rainbow", "-o", "why.png"), "palette is one of lookalike, jet"),
         (("-o", "why.xyz"), r"\.png"),
     ],
 )
@@ -250,12 +251,26 @@ def test_wrong_usage_is_exit_code_2(arguments):
     assert run(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("command", [(), ("explain",), ("demo",), ("models",), ("models", "make")])
-def test_help_shows_an_example(command):
-    result = run(*command, "--help")
+def commands_of(group, path=()):
+    """Every command below a group, with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_shows_an_example_and_explains_every_option(words):
+    result = run(*words, "--help")
     assert result.exit_code == 0
-    if command not in ((), ("models",)):
-        assert "Example: lookalike" in " ".join(result.output.split())
+    name = " ".join(words).replace("evaluate retrieval", "evaluate")
+    assert f"Example: lookalike {name}" in " ".join(result.output.split())
+    options = [each for each in COMMANDS[words].params if each.param_type_name == "option"]
+    assert [each.name for each in options if not each.help] == []
 
 
 @pytest.mark.parametrize("group", [(), ("gallery",), ("models",)])

@@ -112,8 +112,8 @@ def test_describe_calibrate_optimize_remove(rooms, tmp_path):
     assert answer("search", one_of(rooms), "-g", uri)["good_match"] is True
     page = tmp_path / "part.html"
     part = run("search", one_of(rooms), "-g", uri, "--box", "20,10,120,90", "-k", 2, "--report", page)
-    assert "not for parts" in part.stdout and "not for parts" in page.read_text()
-    assert "not for parts" not in run("search", one_of(rooms), "-g", uri).stdout
+    assert "not for regions" in part.stdout and "calibrated for whole" in page.read_text()
+    assert "not for regions" not in run("search", one_of(rooms), "-g", uri).stdout
     assert answer("gallery", "optimize", "-g", uri)["vectors"] == 8
     assert answer("gallery", "remove", "-g", uri, one_of(rooms).parent) == {"removed": 2, "images": 6}
     assert run("gallery", "remove", "-g", uri).exit_code == 2
@@ -128,7 +128,8 @@ def test_describe_calibrate_optimize_remove(rooms, tmp_path):
         (("search", "ROOM", "-g", "GALLERY", "--box", "a,b,c,d"), 2, "--box"),
         (("search", "ROOM", "-g", "GALLERY", "--box", "900,900,990,990"), 1, "a box is"),
         (("search", "ROOM", "-g", "GALLERY", "--polygon", "1,2,3"), 2, "--polygon"),
-        (("search", "ROOM", "-g", "GALLERY", "--rerank", "magic"), 1, "re-ranker"),
+        (("search", "ROOM", "-g", "GALLERY", "--rerank", "magic"), 1, "re-ranker is one of aqe,"),
+        (("search", "ROOM", "-g", "GALLERY", "--where", "lable == 1"), 1, "'lable'; there are label"),
         (("search", "ROOM", "-g", "GALLERY", "--where", "label ="), 1, "filter"),
         (("search", "ROOM", "-g", "GALLERY", "-k", "0"), 2, "-k"),
         (("index", "NOWHERE", "-g", "GALLERY"), 2, "does not exist"),

@@ -1,4 +1,4 @@
-"""lookalike serve: what it refuses before it starts."""
+"""``lookalike serve``: errors before it starts."""
 
 import socket
 

@@ -104,7 +104,7 @@ def test_a_folder_with_a_training_is_not_overwritten(trained, photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--loss", "hinge"), "a loss is proxy-anchor"),
+        (("--loss", "hinge"), "loss is one of proxy-anchor"),
         (("--set", "betas=1"), "unknown settings of training: betas"),
         (("--schedule", "rising"), "schedule is constant, step, cosine"),
         (("--memory", 8), "takes no memory; multi-similarity"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lookalike
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnknownNameError, UnsupportedMethodError
 from lookalike.explainers import EXPLAINERS, make_explainer
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
@@ -112,5 +112,5 @@ def test_gradcam_is_refused_for_a_cls_embedding(tiny_backbone, pictures):
 
 
 def test_an_unknown_method_is_named_with_those_there_are(cnn, pictures):
-    with pytest.raises(UnsupportedMethodError, match=r"shares.*'magic'"):
+    with pytest.raises(UnknownNameError, match=r"shares.*'magic'"):
         lookalike.explain(pictures[0], pictures[1], model=cnn, method="magic")

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 
 from lookalike import scenes
-from lookalike.errors import FilterError, GalleryError, UnreadableImageError, UnsupportedMethodError
+from lookalike.errors import (
+    FilterError,
+    GalleryError,
+    UnknownNameError,
+    UnreadableImageError,
+    UnsupportedMethodError,
+)
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
@@ -280,7 +286,7 @@ def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_fi
 
 
 def test_an_unknown_reranker_is_refused(indexed, room_files):
-    with pytest.raises(UnsupportedMethodError, match="re-ranker"):
+    with pytest.raises(UnknownNameError, match="re-ranker"):
         indexed.search(room_files[1][3], rerank="magic")
     with pytest.raises(UnsupportedMethodError, match="has none"):
         indexed.search(room_files[1][3], rerank=upside_down)[0].influences()

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnknownNameError
 from lookalike.rerankers import first_stage, make_reranker, rerank
 
 
@@ -22,7 +22,7 @@ def test_the_bundled_network_is_the_default_and_a_long_list_is_the_whole_gallery
 
 
 def test_what_can_not_be_ranked_is_said(noise):
-    with pytest.raises(UnsupportedMethodError, match="got 'magic'"):
+    with pytest.raises(UnknownNameError, match="got 'magic'"):
         rerank(noise(1, 4), noise(2, 4), method="magic")
     with pytest.raises(ValueError, match="no option 'm'"):
         rerank(noise(1, 4), noise(2, 4), method="aqe", m=3)

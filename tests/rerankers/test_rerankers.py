@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnknownNameError
 from lookalike.ops.reranking import augment_database, expand
 from lookalike.rerankers import (
     Chain,
@@ -251,7 +251,7 @@ def test_bad_vectors_are_refused(noise):
 
 
 def test_unknown_names_and_options_are_refused():
-    with pytest.raises(UnsupportedMethodError, match=r"k-reciprocal.*'magic'"):
+    with pytest.raises(UnknownNameError, match=r"k-reciprocal.*'magic'"):
         make_reranker("aqe+magic")
     with pytest.raises(ValueError, match="no option 'k1'; it has alpha, n"):
         make_reranker("aqe", k1=3)

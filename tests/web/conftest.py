@@ -34,7 +34,7 @@ def gallery(room_folder, mini, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def client(gallery):
-    """A client of an app without a token that may not add; only uploads change its state."""
+    """A client of an app without a token and without adding; only uploads change its state."""
     with TestClient(create_app(gallery, limits=LIMITS)) as client:
         yield client
 
@@ -51,7 +51,7 @@ def room_bytes(room_folder):
 
 @pytest.fixture
 def uploaded(client, room_bytes):
-    """Id of an uploaded room that is in the gallery, too."""
+    """Id of an uploaded room that is also in the gallery."""
     return client.post("/api/queries", files={"file": ("a room.png", room_bytes)}).json()["id"]
 
 

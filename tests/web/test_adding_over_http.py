@@ -1,4 +1,4 @@
-"""Adding in the background: only with permission, only below one folder, with progress."""
+"""Adding in the background: only with permission, only from one folder, with progress."""
 
 import time
 
@@ -11,7 +11,7 @@ from lookalike.web import create_app
 
 @pytest.fixture
 def writable(tmp_path, mini, png):
-    """A folder with pictures, and a gallery of none of them."""
+    """A folder with pictures, and an empty gallery."""
     (tmp_path / "photos" / "new").mkdir(parents=True)
     for i in range(3):
         (tmp_path / "photos" / "new" / f"{i}.png").write_bytes(png((40 + i, 30), (80 * i, 90, 40)))
@@ -28,7 +28,7 @@ def finished(client, response):
     return job
 
 
-def test_a_folder_is_added_and_what_can_not_be_read_is_named(writable):
+def test_a_folder_is_added_and_unreadable_files_are_listed(writable):
     top, gallery = writable
     with TestClient(create_app(gallery, add_from=top / "photos")) as client:
         job = finished(client, client.post("/api/galleries/g/jobs", json={"folder": "new"}))
@@ -66,7 +66,7 @@ def test_without_permission_nothing_is_added(writable, png):
     assert sorted(top.rglob("*")) == before and len(gallery) == 0
 
 
-def test_the_end_of_the_server_stops_a_job(writable, monkeypatch):
+def test_shutting_down_the_server_stops_a_job(writable, monkeypatch):
     top, gallery = writable
     app = create_app(gallery, add_from=top / "photos")
     with TestClient(app) as client:

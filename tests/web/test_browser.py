@@ -1,4 +1,4 @@
-"""The page in a real browser on a real server: every view by real clicks and keys."""
+"""The page in a real browser with a real server: every view, by clicks and keys."""
 
 import re
 from pathlib import Path
@@ -24,15 +24,15 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """Opens the page; at the end no script may have failed and no other host been asked."""
-    pages, troubles = [], []
+    """Opens the page; fails if a script fails or another host is contacted."""
+    pages, problems = [], []
 
     def open_one(**options):
         context = browser.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: troubles.extend([] if r.url.startswith((address, "blob:")) else [r.url]))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: problems.extend([] if r.url.startswith((address, "blob:")) else [r.url]))
         page.goto(address)
         page.wait_for_selector(".browse")
         pages.append(context)
@@ -41,7 +41,7 @@ def open_page(browser, address):
     yield open_one
     for context in pages:
         context.close()
-    assert not troubles
+    assert not problems
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def wait_for_new_hits(page, act):
 
 
 def painted(page, selector):
-    """How many pixels of a canvas are not transparent."""
+    """Number of pixels of a canvas that are not transparent."""
     return page.locator(selector).evaluate(
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)"
         ".data.filter((value, i) => i % 4 === 3 && value > 8).length"
@@ -127,14 +127,14 @@ def test_a_box_on_the_query_changes_the_hits(searched):
         searched.mouse.up()
 
     wait_for_new_hits(searched, drag)
-    assert searched.locator("#heading").text_content() == "Matches of this region"
+    assert searched.locator("#heading").text_content() == "Matches for this region"
     by_part = searched.locator(".hit .facts b").all_text_contents()
     assert by_part != before
     wait_for_new_hits(searched, lambda: searched.keyboard.press("Escape"))
     assert searched.locator(".hit .facts b").all_text_contents() == before
 
 
-def test_reranking_shows_who_moved(searched):
+def test_reranking_shows_which_hits_moved(searched):
     before = names(searched)
     wait_for_new_hits(searched, lambda: searched.select_option("#rerank", "k-reciprocal"))
     after = names(searched)
@@ -148,14 +148,14 @@ def test_reranking_shows_who_moved(searched):
     assert any(moves)
 
 
-def test_filters_and_refusals_are_told(searched):
+def test_filters_work_and_their_errors_are_shown(searched):
     wait_for_new_hits(searched, lambda: _fill(searched, "#where", "label != 'x'"))
     with searched.expect_response(re.compile("/search$")):
         _fill(searched, "#where", "label ==")
     searched.wait_for_selector("#message.error")
     with searched.expect_response(re.compile("/search$")):
         _fill(searched, "#where", "label == 'nowhere'")
-    searched.get_by_text("No good match").wait_for()
+    searched.get_by_text("No match").wait_for()
 
 
 def _fill(page, selector, text):
@@ -193,7 +193,7 @@ def test_the_report_is_downloaded(searched):
     assert "SHA-256" in Path(download.value.path()).read_text()
 
 
-def test_no_map_of_a_hit_that_is_gone_stays_on_the_query(searched):
+def test_the_map_of_a_removed_hit_is_cleared_from_the_query(searched):
     searched.locator(".hit").first.hover()
     wait_until_painted(searched, "#query-heat")
     with searched.expect_response(re.compile("/search$")):
@@ -201,16 +201,16 @@ def test_no_map_of_a_hit_that_is_gone_stays_on_the_query(searched):
             "field => { field.value = \"label == 'nowhere'\";"
             " field.dispatchEvent(new Event('change', {bubbles: true})); }"
         )
-    searched.get_by_text("No good match").wait_for()
+    searched.get_by_text("No match").wait_for()
     assert painted(searched, "#query-heat") == 0
 
 
-def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_folder):
+def test_a_phone_shows_everything_without_scrolling_sideways(open_page, room_folder):
     page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     search_with(page, room_folder)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.locator("#rerank").is_visible()
-    page.get_by_text("Search options").tap()
+    page.get_by_text("Search settings").tap()
     assert page.locator("#rerank").is_visible()
     page.locator(".hit").first.get_by_text("Compare").tap()
     wait_until_painted(page, "#right canvas")
@@ -219,7 +219,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(open_page, room_fold
     page.wait_for_selector("#right .cell:visible")
 
 
-def test_a_file_that_is_no_picture_is_told(open_page, tmp_path):
+def test_a_file_that_is_not_an_image_shows_an_error(open_page, tmp_path):
     page = open_page()
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing of the kind")

@@ -1,4 +1,4 @@
-"""What the API answers: searches, explanations, cells, pictures, reports."""
+"""Responses of the API: searches, explanations, cells, pictures, reports."""
 
 import io
 
@@ -16,7 +16,7 @@ def search(client, **request):
     return response.json()
 
 
-def test_health_says_what_there_is(client):
+def test_health_lists_galleries_and_rerankers(client):
     health = client.get("/api/health").json()
     assert health["status"] == "ok" and health["galleries"] == ["rooms"] and not health["may_add"]
     assert "k-reciprocal" in health["rerankers"]
@@ -28,7 +28,7 @@ def test_galleries_are_described(client):
     assert listed["n_images"] == 10 and listed["metadata_fields"] == {"label": 10}
 
 
-def test_pictures_are_listed_some_at_a_time_without_the_servers_folders(client, records, room_folder):
+def test_pictures_are_listed_in_pages_without_the_servers_folders(client, records, room_folder):
     page = client.get("/api/galleries/rooms/pictures", params={"offset": 8, "limit": 5})
     assert page.json()["total"] == 10
     assert [picture["id"] for picture in page.json()["pictures"]] == [r.id for r in records[8:]]
@@ -54,7 +54,7 @@ def test_each_hits_query_map_sums_to_its_similarity(client, uploaded):
         assert np.sum(hit["query_map"]) == pytest.approx(hit["similarity"], abs=1e-4)
 
 
-def test_one_request_may_bring_the_picture_and_the_settings(client, room_bytes, gallery):
+def test_one_request_can_hold_the_picture_and_the_settings(client, room_bytes, gallery):
     answer = client.post(
         "/api/galleries/rooms/search/upload",
         files={"file": ("q.png", room_bytes)},
@@ -80,12 +80,12 @@ def test_a_box_and_a_polygon_of_the_same_corners_find_the_same(client, uploaded,
     assert [h["similarity"] for h in by_polygon] == pytest.approx([h["similarity"] for h in by_box], abs=0.02)
 
 
-def test_reranking_says_where_hits_were_before(client, uploaded):
+def test_reranking_reports_the_ranks_before(client, uploaded):
     hits = search(client, query=uploaded, rerank="k-reciprocal", k=10)["hits"]
     assert sorted(hit["rank_before"] for hit in hits) == list(range(1, 11))
 
 
-def test_filters_and_least_similarity_leave_out(client, uploaded, records):
+def test_filters_and_the_minimum_similarity_leave_out_hits(client, uploaded, records):
     label = records[0].metadata["label"]
     filtered = search(client, query=uploaded, where={"label": label})["hits"]
     assert {hit["metadata"]["label"] for hit in filtered} == {label}
@@ -179,7 +179,9 @@ def test_openapi_has_examples_and_every_route(client):
     assert {"/api/queries", "/api/galleries/{gallery}/search", "/api/jobs/{id}"} <= set(document["paths"])
 
 
-def test_a_first_search_by_a_box_runs_the_network_twice_and_its_reason_once_more(gallery, room_bytes, counts):
+def test_a_first_search_by_a_box_runs_the_network_twice_and_its_explanation_once_more(
+    gallery, room_bytes, counts
+):
     with TestClient(create_app(gallery)) as client:
         id = client.post("/api/queries", files={"file": ("a.png", room_bytes)}).json()["id"]
         counts.take()

@@ -1,6 +1,6 @@
-"""The command line: read arguments, call the library, print or save.
+"""The ``lookalike`` command line.
 
-torch and timm are imported inside the commands, so that ``lookalike --help`` answers at once.
+Commands import the library inside their bodies: importing torch and timm would slow down ``--help``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from typing import Annotated
 
 import typer
 
-from lookalike.cli.arrays import commands as array_commands
-from lookalike.cli.comparing import commands as comparing_commands
+from lookalike.cli.arrays import rerank
+from lookalike.cli.comparing import compare
 from lookalike.cli.evaluating import evaluations
-from lookalike.cli.explaining import commands as explaining_commands
-from lookalike.cli.galleries import commands as gallery_commands
-from lookalike.cli.galleries import upkeep
+from lookalike.cli.explaining import demo, explain
+from lookalike.cli.galleries import gallery, index, search
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
-from lookalike.cli.serving import commands as serving_commands
-from lookalike.cli.training import commands as training_commands
-from lookalike.cli.training_rerankers import commands as reranker_training_commands
+from lookalike.cli.serving import serve
+from lookalike.cli.training import train
+from lookalike.cli.training_rerankers import train_reranker
 
 app = typer.Typer(
     name="lookalike",
@@ -30,27 +29,29 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"max_content_width": 100},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: importing rich for its frames would take 0.3 s of half a second
+    rich_markup_mode=None,  # plain help: importing rich would take 0.3 s
 )
-app.add_typer(explaining_commands)
-app.add_typer(gallery_commands)
-app.add_typer(array_commands)
-app.add_typer(training_commands)
-app.add_typer(reranker_training_commands)
-app.add_typer(serving_commands)
+app.command()(explain)
+app.command()(demo)
+app.command()(index)
+app.command()(search)
+app.command()(rerank)
+app.command()(train)
+app.command("train-reranker")(train_reranker)
+app.command()(serve)
+app.command()(compare)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 app.add_typer(evaluations, name="evaluate")
-app.add_typer(comparing_commands)
-app.add_typer(upkeep, name="gallery")
+app.add_typer(gallery, name="gallery")
 app.add_typer(models, name="models")
 
 
 def main() -> None:
-    """Entry point of the ``lookalike`` command."""
-    # threads that wait by spinning take the cores from decoding and from every other process
+    """Run the ``lookalike`` command."""
+    # waiting OpenMP threads should sleep: spinning, they would slow down image decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # retries are not news, their end is
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # hide retries, which would break progress bars
     app()
 
 

@@ -1,4 +1,4 @@
-"""``lookalike rerank``: re-ranking of embeddings in files."""
+"""``lookalike rerank``: re-rank embeddings from files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ import typer
 from lookalike.cli.options import AsJson, parse_assignments
 from lookalike.cli.printing import friendly_errors, print_json
 
-commands = typer.Typer()
 
-
-@commands.command()
 def rerank(
     queries: Annotated[
         Path, typer.Option(help="One row per query: .npy, .npz, .safetensors, .pt, or .pkl in CSA's layout.")
@@ -27,26 +24,29 @@ def rerank(
         ),
     ],
     method: Annotated[
-        str, typer.Option(help="aqe, dba, k-reciprocal, diffusion or csa; several joined by +, e.g. dba+aqe.")
+        str,
+        typer.Option(
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion or csa; join several with +, e.g. dba+aqe."
+        ),
     ] = "aqe",
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="For csa: a trained or published network instead of the bundled csa-mini."),
+        typer.Option(help="For csa: trained or published weights instead of the bundled csa-mini."),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, help="Length of the list that is re-ranked; at most the gallery.")
+        int, typer.Option("-k", min=1, help="Number of top results to re-rank; at most the gallery size.")
     ] = 1024,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank and re-rank your own embeddings.
 
-    Rows are first ranked by cosine and may have any length. In each column of ranks the first K are
-    re-ranked and the rest stay in the order of their cosines. Ranks of more than 268 million numbers
-    are left out. A query that is in the gallery finds itself.
+    Rows are normalized and ranked by cosine; then the first K results of each query are re-ranked and
+    the rest keep their order. The array ranks is not written if it would have more than 268 million
+    entries. A query that is also in the gallery is found first.
 
     Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
     """
@@ -60,7 +60,7 @@ def rerank(
         if as_json:
             print_json(dataclasses.asdict(result))
             return
-        without = "" if result.has_ranks else ", without ranks, which would be too many"
+        without = "" if result.has_ranks else ", without ranks, which would be too large"
         typer.echo(
             f"re-ranked the first {result.k} of {result.n_gallery} for {result.n_queries} queries "
             f"by {result.method}; wrote {result.written}{without}"

@@ -1,4 +1,4 @@
-"""``lookalike compare``: two models on the same images."""
+"""``lookalike compare``: compare two models on the same images."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ from lookalike.cli.printing import friendly_errors, print_json, print_table, sho
 if TYPE_CHECKING:
     from lookalike.evaluation.comparison import Comparison
 
-commands = typer.Typer()
 
-
-@commands.command()
 def compare(
-    data: Annotated[Path | None, typer.Argument(help="Labeled images: class folders or another layout.")] = (
-        None
-    ),
+    data: Annotated[
+        Path | None, typer.Argument(help="Labeled images: class folders or a known dataset layout.")
+    ] = (None),
     model: Annotated[
-        list[str] | None, typer.Option(help="Give it twice: mini, a timm name, a saved folder or a file.")
+        list[str] | None,
+        typer.Option(
+            help="Model: mini, a timm name, a saved folder or a checkpoint. Give this option twice."
+        ),
     ] = None,
     split: Split = None,
     layout: Layout = "auto",
     embeddings: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="Give it twice, instead of DATA and models; compares metrics and lists only."
+            metavar="FILE",
+            help="Instead of DATA and models; compares metrics and results only. Give this option twice.",
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A label for each row of both files.")
+        Path | None, typer.Option(metavar="FILE", help="Labels of the rows of both files.")
     ] = None,
-    pairs: Annotated[int, typer.Option(min=2, help="Number of pairs whose maps are compared.")] = 40,
-    cases: Annotated[int, typer.Option(min=0, help="Number of differing cases of each kind to explain.")] = 4,
+    pairs: Annotated[int, typer.Option(min=2, help="Number of image pairs whose maps are compared.")] = 40,
+    cases: Annotated[
+        int, typer.Option(min=0, help="Number of queries to explain for each kind of disagreement.")
+    ] = 4,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a report with metrics, pairs and maps.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a report with metrics, image pairs and maps."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     limit: Limit = None,
@@ -49,9 +53,9 @@ def compare(
 ) -> None:
     """Compare two models on the same images.
 
-    Reports metrics, retrieved lists and maps, down to single queries on which the models differ, as in
-    the study of Black et al. (WACV 2022) of a transformer and a convolutional network. Both models
-    answer the same queries, so differences are tested in pairs.
+    Compares metrics, results and maps, down to single queries on which the models disagree, as Black
+    et al. (WACV 2022) compare a transformer with a convolutional network. Both models answer the same
+    queries, and differences are tested for significance in pairs.
 
     Example: lookalike compare grocery/test --model mini --model mini-vit --report compare.html
     """
@@ -79,7 +83,7 @@ def compare(
             print_json(comparison.to_dict())
         else:
             _print_comparison(comparison)
-        if report is not None:  # last, so that a report that can't be written loses no metrics
+        if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, comparison_report(comparison))
             if not as_json:
                 typer.echo(f"wrote {report}")
@@ -101,11 +105,13 @@ def _print_comparison(found: Comparison) -> None:
     print_table(("", found.first, found.second, "difference", "95 % interval", "p"), rows)
     counts = found.outcomes
     typer.echo(
-        f"first hit right: both {counts.both:,}, only {found.first} {counts.only_first:,}, "
+        f"first hit correct: both {counts.both:,}, only {found.first} {counts.only_first:,}, "
         f"only {found.second} {counts.only_second:,}, neither {counts.neither:,}"
     )
     jaccard = ", ".join(f"{value:.2f} at {k}" for k, value in found.lists.jaccard)
-    typer.echo(f"lists: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:.2f}")
+    typer.echo(
+        f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:.2f}"
+    )
     if found.maps:
         _print_maps(found)
     for rule in found.rules:

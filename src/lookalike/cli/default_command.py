@@ -1,4 +1,4 @@
-"""A command group with a default command."""
+"""A Typer group with a default command."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typer.core import TyperGroup
 
 
 class DefaultCommandGroup(TyperGroup):
-    """A command group: arguments that do not start with a command's name go to the first command.
+    """A group whose first command runs if the arguments don't start with a command's name.
 
     ``lookalike evaluate DATA`` is ``lookalike evaluate retrieval DATA``, while ``evaluate revisited``
     stays a command of its own. A folder with the name of a command is written ``./name``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the first command's name before arguments that name none."""
+        """Insert the first command's name if the arguments don't start with a command's name."""
         if not args or args[0] not in self.commands:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)

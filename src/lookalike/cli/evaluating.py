@@ -1,4 +1,4 @@
-"""``lookalike evaluate``: a group of commands, of which ``retrieval`` is the default."""
+"""``lookalike evaluate``: a command group whose default command is ``retrieval``."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
-from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, parse_size
+from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
 
-# Other protocols are separate commands: @evaluations.command("revisited").
 evaluations = typer.Typer(
     cls=DefaultCommandGroup, help="Measure how well an embedding retrieves matching images."
 )
 
-Layout = Annotated[str, typer.Option(help="Layout of DATA; auto recognizes it by its files.")]
+Layout = Annotated[str, typer.Option(help="Layout of DATA; auto detects it from the files.")]
 Split = Annotated[
     str | None, typer.Option(help="Split of DATA, if it has several: train, val, test, gallery.")
 ]
 Field = Annotated[str, typer.Option(help="For a gallery: metadata field that holds the label.")]
-Limit = Annotated[
-    int | None, typer.Option(min=2, help="Use at most so many images, evenly spread over DATA.")
+Limit = Annotated[int | None, typer.Option(min=2, help="Maximum number of images, spread evenly over DATA.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Number of processes that decode images; 0 decodes in the main process.")
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images; 0 decodes in this one.")]
 
 
 @evaluations.command("retrieval")
 def evaluate(
     data: Annotated[
-        Path | None, typer.Argument(help="Labeled images (class folders or another layout), or a gallery.")
+        Path | None,
+        typer.Argument(help="Labeled images (class folders or a known dataset layout), or a gallery."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="For images: mini (default), a timm name, a folder or a file.")
-    ] = (None),
+        str | None,
+        typer.Option(help="For images: mini (default), a timm name, a saved folder or a checkpoint."),
+    ] = None,
     split: Split = None,
     query_split: Annotated[
-        str | None, typer.Option(help="Take the queries from this split of DATA instead of from the gallery.")
+        str | None,
+        typer.Option(help="Split of DATA with the queries; by default the gallery's images are the queries."),
     ] = None,
     layout: Layout = "auto",
     field: Field = "label",
@@ -50,67 +52,68 @@ def evaluate(
     labels: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A label for each row, also .txt; by default in the file of embeddings."
+            metavar="FILE", help="Labels of the rows, also as .txt; by default read from the embeddings file."
         ),
     ] = None,
     query_embeddings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Separate queries, for --embeddings.")
+        Path | None, typer.Option(metavar="FILE", help="Embeddings of separate queries, with --embeddings.")
     ] = None,
-    query_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A label for each query.")] = (
+    query_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Labels of the queries.")] = (
         None
     ),
     ks: Annotated[str, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K.")] = "1,2,4,8",
     clustering: Annotated[
-        bool, typer.Option(help="Report NMI and AMI of k-means; slow for many classes.")
+        bool, typer.Option(help="Report NMI and AMI of k-means clusters; slow with many classes.")
     ] = True,
-    pooling: Pooling = None,
+    pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of intervals and clusters.")] = 0,
-    worst: Annotated[int, typer.Option(min=0, help="Number of worst classes to print.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of confidence intervals and clusters.")] = 0,
+    worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well an embedding retrieves matching images.
 
-    Prints recall, precision, confidence intervals and the worst classes, with the rules by which they
-    were counted: for images and a model, for a labeled gallery, or for your own arrays.
+    Prints recall, precision and mean average precision with confidence intervals, the classes with the
+    lowest scores, and the rules of the evaluation. DATA is a folder of labeled images or a gallery; or
+    give your own arrays with --embeddings.
 
     Other subcommands, each with its own --help: `evaluate revisited` follows the revisited Oxford/Paris
-    protocol, `evaluate before-after` plots what re-ranking changes.
+    protocol, `evaluate before-after` plots the effect of re-ranking.
 
     Example: lookalike evaluate birds/ --split test --model mini
     """
     if (data is None) == (embeddings is None):
         raise typer.BadParameter("give either DATA (images or a gallery) or --embeddings")
-    wanted = _ks(ks)
+    k_values = _ks(ks)
     with friendly_errors():
         from lookalike.evaluation import embeddings_of_files, evaluate, load_for_evaluation
         from lookalike.reports.evaluation import evaluation_report
 
         source = data if embeddings is None else embeddings_of_files(embeddings, labels)
         assert source is not None
-        made = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
-        changes = {name: value for name, value in made.items() if value is not None}
+        options = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
+        changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
         with shown_progress() as progress:
             evaluation = evaluate(
                 source,
                 load_for_evaluation(model or "mini", **changes) if changes else model,
                 queries=queries, split=split, query_split=query_split, layout=layout, field=field,
-                ks=wanted, clustering=clustering, seed=seed, limit=limit, workers=workers,
+                ks=k_values, clustering=clustering, seed=seed, limit=limit, workers=workers,
                 progress=progress,
             )  # fmt: skip
         if as_json:
             print_json(evaluation.to_dict())
         else:
             _print_evaluation(evaluation, worst)
-        if report is not None:  # last, so that a report that can't be written loses no metrics
+        if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, evaluation_report(evaluation))
             if not as_json:
                 typer.echo(f"wrote {report}")
@@ -119,7 +122,7 @@ def evaluate(
 def _ks(text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"-k takes whole numbers of 1 or more, such as 1,2,4,8; got {text!r}")
+        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
     return [int(part) for part in parts]
 
 
@@ -131,7 +134,7 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
          f"{each.confused_with} ({each.n_confused})" if each.confused_with else "")
         for each in evaluation.classes[:n_worst]
     ]  # fmt: skip
-    print_table(("worst classes", "queries", "Recall@1", "MAP@R", "most often found instead"), worst)
+    print_table(("worst classes", "queries", "Recall@1", "MAP@R", "most often confused with"), worst)
     for rule in evaluation.rules:
         typer.echo(rule)
     for path, reason in evaluation.left_out:

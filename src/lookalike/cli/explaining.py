@@ -1,4 +1,4 @@
-"""Commands on images without a gallery: explain a pair, and the demo."""
+"""``lookalike explain`` and ``lookalike demo``."""
 
 from __future__ import annotations
 
@@ -8,57 +8,66 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, InputSize, Model, Normalization, Pooling, parse_size
+from lookalike.cli.options import AsJson, InputSize, Model, Normalization, PoolingName, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
     from lookalike.demo import DemoResult
 
-commands = typer.Typer()
 
-
-@commands.command()
 def explain(
     query: Annotated[Path, typer.Argument(help="The query image.")],
     match: Annotated[Path, typer.Argument(help="The image to compare it with.")],
     model: Model = "mini",
     method: Annotated[
-        str, typer.Option(help="shares, rollout, rollout-conserving, gradcam, occlusion or avsl.")
+        str,
+        typer.Option(
+            help="Explanation method: shares, rollout, rollout-conserving, gradcam, occlusion or avsl."
+        ),
     ] = "shares",
-    pooling: Pooling = None,
+    pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     fusion: Annotated[
-        str | None, typer.Option(help="rollout: fuse attention heads by mean, min or max.")
+        str | None, typer.Option(help="For rollout: how to fuse attention heads (mean, min or max).")
     ] = None,
     first_layer: Annotated[
-        int | None, typer.Option(min=0, help="rollout: the first layer to roll attention over.")
+        int | None, typer.Option(min=0, help="For rollout: first layer of the rollout.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture of both images and their maps.")
+        Path | None,
+        typer.Option("--output", "-o", help="Image file to write, with both images and their maps."),
     ] = None,
     overlays: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for each side alone, A_simmap_with_B.png.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder to write each image with its map to, as A_simmap_with_B.png."
+        ),
     ] = None,
-    lines: Annotated[Path | None, typer.Option(help="Picture of the best matching cells.")] = None,
+    lines: Annotated[
+        Path | None, typer.Option(help="Image file to write, with lines between the best matching cells.")
+    ] = None,
     versus: Annotated[
-        Path | None, typer.Option(metavar="OTHER", help="Draw why MATCH is nearer than this image (to -o).")
+        Path | None,
+        typer.Option(metavar="OTHER", help="Explain why MATCH is more similar than this image; drawn to -o."),
     ] = None,
     save_maps: Annotated[
-        Path | None, typer.Option(help="File .npz for query_map, match_map, similarity, residual.")
+        Path | None, typer.Option(help=".npz file to write: query_map, match_map, similarity, residual.")
     ] = None,
-    colors: Annotated[str, typer.Option(help="lookalike (color-blind-safe) or jet (as in the papers).")] = (
-        "lookalike"
-    ),
+    colors: Annotated[
+        str, typer.Option(help="Color map: lookalike (color-blind-safe) or jet (as in the papers).")
+    ] = ("lookalike"),
     as_json: AsJson = False,
 ) -> None:
-    """Explain how similar two images are, cell by cell.
+    """Explain the similarity of two images.
+
+    Prints the cosine similarity of their embeddings, and draws how much each cell of both contributes.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
     if versus is not None and output is None:
-        raise typer.BadParameter("it is drawn to a picture: add -o why.png", param_hint="--versus")
+        raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
         from lookalike.reports.explanation_files import Outputs, level_lines, write_outputs
@@ -84,20 +93,22 @@ def explain(
             typer.echo(f"wrote {path}")
 
 
-@commands.command()
 def demo(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
         "lookalike-demo"
     ),
     model: Model = "mini",
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the rooms.")] = 0,
-    serve: Annotated[bool, typer.Option("--serve", help="Then open the gallery in the browser.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0 takes any free one.")] = 8000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the generated rooms.")] = 0,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the gallery in the browser afterward.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 8000,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline on generated rooms, offline.
+    """Run a complete example, offline.
 
-    Generates rooms, indexes them, searches, re-ranks and explains the result.
+    Generates pictures of rooms, indexes them, searches, re-ranks, and writes a report that explains the
+    matches.
 
     Example: lookalike demo --serve
     """
@@ -120,23 +131,23 @@ def demo(
 
 def _print_demo(result: DemoResult) -> None:
     n = result.n_rooms
-    typer.echo(f"{n} rooms are indexed. Which others show the painting of {result.query}?\n")
+    typer.echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
     rows = [
         (
             search.asked,
-            f"{search.best_match} {'(right)' if search.is_true_match else '(wrong)'}",
+            f"{search.best_match} {'(correct)' if search.is_true_match else '(wrong)'}",
             ", ".join(str(rank) for rank in search.true_ranks),
             f"{round(search.recall_at_1 * n)} of {n}",
         )
         for search in result.searches
     ]
-    print_table(("asked by", "best match", "true ones at", "right over all rooms"), rows)
-    typer.echo(f"\nA random order is right for {result.chance * n:.0f} of {n}.")
+    print_table(("search by", "best match", "ranks of true matches", "correct over all rooms"), rows)
+    typer.echo(f"\nChance level: {result.chance * n:.0f} of {n} correct.")
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
         typer.echo(
-            f"The whole room's map {where} the painting; a pixel there holds "
-            f"{result.density_ratio:.1f} times what one elsewhere holds."
+            f"The map of the whole room {where} the painting; a pixel there contributes "
+            f"{result.density_ratio:.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query

@@ -1,4 +1,4 @@
-"""Commands on models: which there are, what they support, and making one of your own."""
+"""``lookalike models``: list models, show their features, and make your own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, Normalization, Pooling, parse_assignments, parse_size
+from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_assignments, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 models = typer.Typer(
-    help="List models, show what they support, and make your own.",
+    help="List models, show their features, make your own.",
     invoke_without_command=True,
 )
 
@@ -21,15 +21,15 @@ models = typer.Typer(
 @models.callback()
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        list_command()
+        list_models()
 
 
 @models.command("list")
-def list_command(
-    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Part of a model name, or a pattern with *.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the bundled and recommended models, and those of timm.
+    """List bundled, recommended and timm models.
 
     Example: lookalike models list dinov3
     """
@@ -45,28 +45,28 @@ def list_command(
             typer.echo(f"bundled: {', '.join(bundled_names())}")
             print_table(("recommended", "for"), RECOMMENDED.items())
             typer.echo(
-                f"and {len(timm_names)} of timm with pretrained weights: 'lookalike models list PATTERN'"
+                f"and {len(timm_names)} timm models with pretrained weights: 'lookalike models list PATTERN'"
             )
             return
         for name in timm_names:
             typer.echo(name)
         if not timm_names:
             raise errors.UnknownModelError(
-                f"timm has no pretrained model like {pattern!r}; try a shorter part"
+                f"no pretrained timm model matches {pattern!r}; try a shorter part of the name"
             )
 
 
 @models.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(help="A model, as for --model of other commands.")],
-    pooling: Pooling = None,
+    model: Annotated[
+        str, typer.Argument(help="mini, a timm name, hf-hub:owner/name, a saved folder or a checkpoint.")
+    ],
+    pooling: PoolingName = None,
     input_size: InputSize = None,
-    random_weights: Annotated[
-        bool, typer.Option(help="Do not download a timm model's weights; enough to see what it supports.")
-    ] = False,
+    random_weights: Annotated[bool, typer.Option(help="Don't download the weights of a timm model.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's grid, pooling and supported methods.
+    """Show a model's grid, pooling and explanation methods.
 
     Example: lookalike models show resnet50 --random-weights
     """
@@ -84,42 +84,46 @@ def show_model(
             print_json(dataclasses.asdict(result))
             return
         grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
-        typer.echo(f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, ")
-        typer.echo(f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters")
+        typer.echo(
+            f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, "
+            f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters"
+        )
         rows = [(name, answer.refusal or "yes") for name, answer in result.methods.items()]
-        print_table(("method", "explains it"), rows)
+        print_table(("method", "supported"), rows)
 
 
 @models.command("make")
 def make_model(
-    model: Annotated[str, typer.Argument(help="A model, as for --model of other commands.")],
-    folder: Annotated[Path, typer.Argument(help="Folder to write, for --model of other commands.")],
+    model: Annotated[
+        str, typer.Argument(help="mini, a timm name, hf-hub:owner/name, a saved folder or a checkpoint.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; other commands take it as --model.")],
     weights: Annotated[
-        Path | None, typer.Option(help="A safetensors file for the timm name, instead of timm's weights.")
+        Path | None, typer.Option(help="Safetensors file to load instead of timm's weights.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of timm.create_model.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of timm.create_model; can be repeated."),
     ] = None,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Use random weights, to try out a timm name.")
     ] = False,
-    pooling: Pooling = None,
+    pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     squash: Annotated[
-        bool,
-        typer.Option("--squash", help="Squash images to the input size instead of center-cropping them."),
+        bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
     set_aside: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Set aside what the images in DIR have in common.")
+        Path | None, typer.Option(metavar="DIR", help="Subtract what the images in DIR have in common.")
     ] = None,
     whiten_on: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Learn a PCA whitening on the images in DIR.")
+        Path | None, typer.Option(metavar="DIR", help="Learn a whitening from the images in DIR.")
     ] = None,
 ) -> None:
-    """Make an embedder of your own and save it.
+    """Make a model of your own and save it.
 
-    With other weights, pooling, input or whitening.
+    Changes the weights, pooling, input size, preprocessing or whitening of a model.
 
     Example: lookalike models make mobilenetv2_100 mobilenet/ --weights w.safetensors --set pad_type=same
     """
@@ -146,4 +150,4 @@ def make_model(
         if whiten_on is not None:
             embedder = embedder.whitened(list_images(whiten_on))
         embedder.save(folder)
-        typer.echo(f"wrote {folder}: use it as --model {folder}")
+        typer.echo(f"wrote {folder}; use it with: --model {folder}")

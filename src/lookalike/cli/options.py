@@ -11,26 +11,31 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
     str,
-    typer.Option(help="mini, any timm name, hf-hub:owner/name, a saved folder, a checkpoint, an .onnx file."),
+    typer.Option(
+        help="Model: mini, a timm name, hf-hub:owner/name, a saved folder, a checkpoint or an .onnx file."
+    ),
 ]
-Pooling = Annotated[
-    str | None, typer.Option(help="Instead of the model's own: mean, max, gem, avgmax, rmac or cls.")
+PoolingName = Annotated[
+    str | None,
+    typer.Option(help="Pooling to use instead of the model's own: mean, max, gem, avgmax, rmac or cls."),
 ]
 InputSize = Annotated[
     str | None,
-    typer.Option(metavar="H[xW]", help="Input pixels instead of the model's own, e.g. 320 or 240x320."),
+    typer.Option(
+        metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
+    ),
 ]
 Normalization = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|sop|MEAN/STD",
-        help="For checkpoints without one of their own, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
+        help="For checkpoints that don't record theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
     ),
 ]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(H, W) from ``320`` or ``240x320``."""
+    """Parse ``320`` or ``240x320`` as (H, W). Raises typer.BadParameter."""
     if text is None:
         return None
     sides = text.lower().split("x")
@@ -40,7 +45,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Options from ``name=value``; a value that is JSON is taken as such."""
+    """Parse ``name=value`` texts; values are parsed as JSON, or else kept as strings.
+
+    Raises typer.BadParameter.
+    """
     options: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")

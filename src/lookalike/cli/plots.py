@@ -1,4 +1,4 @@
-"""``lookalike evaluate before-after``, and helpers of commands that write plots."""
+"""``lookalike evaluate before-after``, and helpers for commands that write plots."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Show = Annotated[
     str | None,
     typer.Option(
         metavar="N,N,...",
-        help="Queries whose results are drawn, counted from 0; chosen automatically by default.",
+        help="Queries to draw, counted from 0; chosen automatically by default.",
     ),
 ]
 
 
 def import_plots() -> ModuleType:
-    """Import the module of plots. Raises LookalikeError if matplotlib is not installed."""
+    """Import the plotting module. Raises LookalikeError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise LookalikeError("plots need matplotlib: pip install 'lookalike[train]'")
     import lookalike.reports.plots.ranking_comparisons as ranking_comparisons
@@ -33,11 +33,11 @@ def import_plots() -> ModuleType:
 
 
 def parse_numbers(text: str | None) -> list[int] | None:
-    """Parse whole numbers such as ``3,17``."""
+    """Parse integers such as ``3,17``. Raises typer.BadParameter."""
     if text is None:
         return None
     if not all(part.strip().isdigit() for part in text.split(",")):
-        raise typer.BadParameter(f"--show takes whole numbers such as 3,17; got {text!r}")
+        raise typer.BadParameter(f"--show takes integers such as 3,17; got {text!r}")
     return [int(part) for part in text.split(",")]
 
 
@@ -48,25 +48,32 @@ def before_after(
         str, typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, csa, dba+aqe, ...")
     ] = "aqe",
     model: Annotated[
-        str | None, typer.Option(help="For images: mini (default), a timm name, a folder or a file.")
+        str | None,
+        typer.Option(help="For images: mini (default), a timm name, a saved folder or a checkpoint."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of DATA: train, val, test, gallery.")] = None,
-    query_split: Annotated[str | None, typer.Option(help="Take the queries from this split of DATA.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of DATA, if it has several: train, val, test, gallery.")
+    ] = None,
+    query_split: Annotated[
+        str | None,
+        typer.Option(help="Split of DATA with the queries; by default the gallery's images are the queries."),
+    ] = None,
     field: Annotated[str, typer.Option(help="For a gallery: metadata field that holds the label.")] = "label",
-    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list that is re-ranked.")] = 100,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of top results to re-rank.")] = 100,
     option: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the re-ranker.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=2, help="Use at most so many images, evenly spread over DATA.")
+        int | None, typer.Option(min=2, help="Maximum number of images, spread evenly over DATA.")
     ] = None,
     show: Show = None,
     as_json: AsJson = False,
 ) -> None:
-    """Plot what re-ranking changes, query by query.
+    """Plot the effect of re-ranking, query by query.
 
-    For labeled images or a gallery: results framed as right or wrong, precision-recall curves, and
-    the average precision of each query before and after.
+    Draws the results of some queries marked as right or wrong, precision-recall curves, and the average
+    precision of each query before and after re-ranking.
 
     Example: lookalike evaluate before-after birds/ --split test --rerank aqe --plots plots/
     """

@@ -1,4 +1,4 @@
-"""Printing shared by commands: errors in one sentence, tables, JSON, progress."""
+"""Output shared by the commands: one-sentence errors, tables, JSON, progress bars, text files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from lookalike.types import Progress, ProgressCallback
 
-_PIPED_WIDTH = 10_000  # columns of a table that goes to a file: no line is broken
+_PIPED_WIDTH = 10_000  # columns when output is piped, so that no line wraps
 
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Known errors become one sentence on stderr and exit code 1."""
+    """Turn a LookalikeError or ValueError inside the block into one line on stderr and exit code 1."""
     try:
         yield
     except (errors.LookalikeError, ValueError) as error:
@@ -31,7 +31,7 @@ def friendly_errors() -> Iterator[None]:
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows under a header, aligned; a file name is printed as it is, and whole where it is piped."""
+    """Print an aligned table; cells are printed verbatim, and lines don't wrap if piped."""
     from rich.console import Console
     from rich.table import Table
 
@@ -45,13 +45,13 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a value as JSON; what JSON does not know, such as a path, as text."""
+    """Print a value as JSON; values of other types, such as paths, become strings."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
 @contextmanager
 def shown_progress() -> Iterator[ProgressCallback]:
-    """A callback that draws progress as a bar on stderr: the stage, how far, how fast, what remains."""
+    """Yield a callback that draws a progress bar on stderr: stage, count, rate, time left."""
     from rich.progress import TextColumn
 
     with _bar(TextColumn("{task.fields[left]}")) as bar:
@@ -73,7 +73,7 @@ def shown_progress() -> Iterator[ProgressCallback]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that the caller named."""
+    """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -82,14 +82,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _bar(last_column: Any) -> RichProgress:
-    """A bar on stderr with what is done and how fast; rich is loaded here, not for ``--help``."""
+    """A progress bar on stderr; imports rich here, which would slow down ``--help``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     rate = TextColumn("{task.fields[rate]}")
     console = Console(stderr=True)
-    # in a pipe the bar would draw nothing and leave an empty line
+    # if piped, the bar would only print an empty line
     return Progress(
         *columns, rate, last_column, console=console, transient=True, disable=not console.is_terminal
     )

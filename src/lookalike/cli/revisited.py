@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, Model, Pooling
+from lookalike.cli.options import AsJson, Model, PoolingName
 from lookalike.cli.plots import Show, import_plots, parse_numbers
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 
@@ -20,8 +20,8 @@ _ONE_OF = "give one of --ranks, --scores, --queries with --gallery, or --images 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
-    """The options of which exactly one kind must be given."""
+class _Inputs:
+    """The mutually exclusive inputs."""
 
     ranks: Path | None
     scores: Path | None
@@ -30,7 +30,7 @@ class _Given:
     images: Path | None
 
     def kind(self) -> str:
-        """Return the kind that is given. Raises typer.BadParameter."""
+        """Return the kind of input. Raises typer.BadParameter unless it is exactly one."""
         if (self.queries is None) != (self.gallery is None):
             raise typer.BadParameter("--queries and --gallery go together")
         kinds = [name for name in ("ranks", "scores", "queries") if getattr(self, name) is not None]
@@ -42,10 +42,14 @@ class _Given:
 
 
 def evaluate_revisited(
-    gnd: Annotated[Path, typer.Option(help="Ground truth, such as gnd_roxford5k.pkl or gnd_rparis6k.pkl.")],
+    gnd: Annotated[
+        Path, typer.Option(help="Ground-truth file, such as gnd_roxford5k.pkl or gnd_rparis6k.pkl.")
+    ],
     ranks: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help=".npz with an array ranks (gallery, queries), or .npy."),
+        typer.Option(
+            metavar="FILE", help=".npz file with an array ranks (gallery, queries), or a .npy file."
+        ),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Scores (queries, gallery), higher is better.")
@@ -58,12 +62,13 @@ def evaluate_revisited(
         typer.Option(metavar="FILE", help="Descriptors of the gallery; a .npy file is read in blocks."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Images of the benchmark, to embed with --model.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the benchmark's images, to embed with --model."),
     ] = None,
     model: Model = "mini",
-    pooling: Pooling = None,
+    pooling: PoolingName = None,
     scales: Annotated[
-        str | None, typer.Option(metavar="S,S,...", help="Scales of the images, 1,0.707,0.5 by default.")
+        str | None, typer.Option(metavar="S,S,...", help="Image scales; 1,0.707,0.5 by default.")
     ] = None,
     resolution: Annotated[
         int | None,
@@ -76,51 +81,50 @@ def evaluate_revisited(
     ] = True,
     save_descriptors: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the descriptors of --images as queries.npy and gallery.npy."),
+        typer.Option(metavar="DIR", help="Save the descriptors of --images as queries.npy and gallery.npy."),
     ] = None,
     whiten: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Learn a PCA whitening on these descriptors.")
+        Path | None, typer.Option(metavar="FILE", help="Learn a PCA whitening from these descriptors.")
     ] = None,
     whiten_width: Annotated[
-        int | None, typer.Option(min=1, help="Number of directions that the whitening keeps.")
+        int | None, typer.Option(min=1, help="Number of dimensions to keep after whitening.")
     ] = None,
     distractors: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Descriptors of images that match no query; may be repeated."),
+        typer.Option(metavar="FILE", help="Descriptors of distractor images; can be repeated."),
     ] = None,
     n_distractors: Annotated[
-        int, typer.Option(min=0, help="For --ranks: number of rows after those of the benchmark.")
+        int, typer.Option(min=0, help="For --ranks: number of distractors after the benchmark's images.")
     ] = 0,
     rerank: Annotated[
         str | None,
-        typer.Option(metavar="METHOD", help="Re-rank the descriptors, and report before and after."),
+        typer.Option(metavar="METHOD", help="Re-ranker; reports metrics before and after re-ranking."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list that is re-ranked.")] = 1024,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of top results to re-rank.")] = 1024,
     before: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ranks to compare --ranks with.")
     ] = None,
     note: Annotated[
-        list[str] | None, typer.Option(help="A line for the protocol card; may be repeated.")
+        list[str] | None, typer.Option(help="Line to add to the protocol card; can be repeated.")
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Plot curves, AP of each query and, with --images, first results."),
+        typer.Option(
+            metavar="DIR", help="Write plots: curves, AP of each query and, with --images, top results."
+        ),
     ] = None,
     show: Show = None,
-    difficulty: Annotated[
-        str, typer.Option(help="Difficulty of the plotted results and AP: easy, medium or hard.")
-    ] = "medium",
+    difficulty: Annotated[str, typer.Option(help="Difficulty to plot: easy, medium or hard.")] = "medium",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a ranking by the revisited Oxford/Paris protocol.
+    """Evaluate with the revisited Oxford/Paris protocol.
 
-    Reports easy, medium and hard, from ranks, scores, descriptors or the images themselves, with a card
-    of everything the metrics depend on: boxes, resolution, scales, whitening, rules, file hashes.
+    Reports metrics for easy, medium and hard, from ranks, scores, descriptors or images, and a card of
+    everything they depend on: query boxes, resolution, scales, whitening, rules, file hashes.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
     """
-    given = _Given(ranks, scores, queries, gallery, images)
-    kind = given.kind()
+    kind = _Inputs(ranks, scores, queries, gallery, images).kind()
     with friendly_errors():
         from lookalike.datasets.revisited import read_truth
         from lookalike.evaluation import revisited_runs as runs
@@ -160,7 +164,7 @@ def evaluate_revisited(
 
 
 def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None, n_distractors: int) -> None:
-    """Raise typer.BadParameter for options that would silently do nothing."""
+    """Raise typer.BadParameter for options that would have no effect."""
     if kind != "ranks" and (before or n_distractors):
         raise typer.BadParameter("--before and --n-distractors go with --ranks")
     of_descriptors = settings.whiten or settings.distractors or settings.rerank

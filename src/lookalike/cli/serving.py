@@ -1,4 +1,4 @@
-"""The command ``serve``."""
+"""``lookalike serve``: serve galleries in the browser and over HTTP."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import typer
 import lookalike.errors as errors
 from lookalike.cli.printing import friendly_errors
 
-commands = typer.Typer()
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 
 
-@commands.command()
 def serve(
     uris: Annotated[
         list[str],
-        typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of a gallery; may be repeated."),
+        typer.Option(
+            "--gallery",
+            "-g",
+            metavar="GALLERY",
+            help="Gallery to serve: a folder or an s3:// URI; can be repeated.",
+        ),
     ],
-    host: Annotated[str, typer.Option(help="Address to listen on; by default this machine only.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; by default only this machine can connect.")
+    ] = ("127.0.0.1"),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
     token: Annotated[
         str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="Require this token in every request.")
     ] = None,
@@ -34,13 +39,14 @@ def serve(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Allow adding images from below DIR, and uploads, which are stored in DIR/uploads.",
+            help="Let clients add pictures from DIR, and upload pictures, which are stored in DIR/uploads.",
         ),
     ] = None,
 ) -> None:
-    """Serve galleries over HTTP and in the browser.
+    """Serve galleries in the browser.
 
-    Search, search by a region, compare, and see why.
+    The page searches by a picture or a region of it, compares pictures and explains matches; the same
+    is available as an HTTP API.
 
     Example: lookalike serve -g photos.gallery
     """
@@ -52,7 +58,7 @@ def serve(
 
 
 def check_web() -> None:
-    """LookalikeError, with the command that helps, where the extra is not installed."""
+    """Raise LookalikeError, with the command to install it, if the web extra is missing."""
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise errors.LookalikeError(
             f"the web app needs {' and '.join(missing)}; install them with: pip install 'lookalike[web]'"
@@ -60,5 +66,5 @@ def check_web() -> None:
 
 
 def announce(address: str) -> None:
-    """Say where the page is."""
-    typer.echo(f"the page is at {address} (Ctrl+C ends)")
+    """Print the URL of the page."""
+    typer.echo(f"serving at {address} (press Ctrl+C to stop)")

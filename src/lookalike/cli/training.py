@@ -1,4 +1,4 @@
-"""``lookalike train``: learn a similarity from labeled images."""
+"""``lookalike train``: train a model on labeled images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, Pooling, parse_assignments, parse_size
+from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.training import ModelSpec, TrainSettings
     from lookalike.types import Progress, ProgressCallback
-
-commands = typer.Typer()
 
 # Settings without an option of their own, for --set; a test compares them with TrainSettings.
 TRAIN_SETTINGS = (
@@ -29,29 +27,27 @@ AVSL_SETTINGS = (
     "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum", "levels",
 )  # fmt: skip
 PRESET_HELP = (
-    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50; and cub200-inception, "
-    "cars196-inception or sop-inception, which use inception_v3 for BN-Inception, which timm lacks."
+    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50; or cub200-inception, "
+    "cars196-inception or sop-inception, with inception_v3 in place of BN-Inception, which timm lacks."
 )
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
-Count = Annotated[int | None, typer.Option(min=0)]
-Rate = Annotated[float | None, typer.Option(min=0.0)]
 
-
-@commands.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Labeled images: class folders or another layout.")],
+    data: Annotated[Path, typer.Argument(help="Labeled images: class folders or a known dataset layout.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="New folder for the model; other commands take it as --model.")
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Model to start from: mini (default), a timm name, a folder or a checkpoint."),
+        typer.Option(
+            help="Model to start from: mini (default), a timm name, a saved folder or a checkpoint."
+        ),
     ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
-            help="proxy-anchor (default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
+            help="Loss: proxy-anchor (default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
             "supcon, soft-triple or arcface."
         ),
     ] = None,
@@ -66,40 +62,48 @@ def train(
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     dims: Annotated[
         int | None,
-        typer.Option(min=0, help="Width of the embedding, 512 by default; 0 keeps that of the model."),
+        typer.Option(min=0, help="Dimensions of the embedding, 512 by default; 0 keeps the model's."),
     ] = None,
-    pooling: Pooling = None,
+    pooling: PoolingName = None,
     split: Annotated[
-        str | None, typer.Option(help="Split of DATA to learn from; train if there is one.")
+        str | None, typer.Option(help="Split of DATA to train on; by default train, if there is one.")
     ] = None,
     evaluate_on: Annotated[
         str | None,
-        typer.Option(help="Split of DATA, or other data, to evaluate on; test or val if there is one."),
+        typer.Option(
+            help="Split of DATA, or other data, to evaluate on; by default test or val, if there is one."
+        ),
     ] = None,
-    layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognizes it by its files.")] = "auto",
-    epochs: Count = None,
-    batch_size: Count = None,
+    layout: Annotated[str, typer.Option(help="Layout of DATA; auto detects it from the files.")] = "auto",
+    epochs: Annotated[int | None, typer.Option(min=0, help="Number of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=0, help="Images per batch.")] = None,
     images_per_class: Annotated[
         int | None,
-        typer.Option(min=0, help="Images of each class in a batch; 0 draws images regardless of class."),
+        typer.Option(min=0, help="Images per class in a batch; 0 draws images regardless of class."),
     ] = None,
-    backbone_rate: Rate = None,
-    head_rate: Rate = None,
-    loss_rate: Rate = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, step or cosine.")] = None,
+    backbone_rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the backbone.")] = None,
+    head_rate: Annotated[float | None, typer.Option(min=0, help="Learning rate of the head.")] = None,
+    loss_rate: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate of the loss's parameters.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Learning-rate schedule: constant, step or cosine.")
+    ] = None,
     warm_up_epochs: Annotated[
-        int | None, typer.Option(min=0, help="First epochs, in which the backbone is frozen.")
+        int | None, typer.Option(min=0, help="Number of first epochs with a frozen backbone.")
     ] = None,
     memory: Annotated[
         int | None,
-        typer.Option(min=0, help="Embeddings of past batches that losses on pairs compare with, too."),
+        typer.Option(
+            min=0, help="Number of embeddings from past batches that pair losses also compare with."
+        ),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision: fp32, bf16 or fp16.")] = None,
     input_size: InputSize = None,
     evaluate_every: Annotated[
         int | None, typer.Option(min=0, help="Epochs between evaluations; 0 evaluates at the end only.")
     ] = None,
-    seed: Count = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     others: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,22 +113,21 @@ def train(
             f"--avsl also {', '.join(AVSL_SETTINGS)}.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Continue the training in OUT with its settings.")] = False,
-    devices: Annotated[
-        int, typer.Option(min=1, help="Number of devices; each computes a part of every batch.")
-    ] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Resume the training in OUT with its settings.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices to split every batch over.")] = 1,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or gpu.")] = "auto",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that decode images; 0 decodes in this one.")
+        int,
+        typer.Option(min=0, help="Number of processes that decode images; 0 decodes in the main process."),
     ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Learn a similarity from labeled images.
+    """Train a model on labeled images.
 
-    Writes a model that every other command accepts. An interrupted training continues from its last
-    checkpoint with --resume, with the same result as if it had never stopped.
+    Writes a model that every other command accepts. With --resume an interrupted training continues
+    from its last checkpoint and ends with the same result as without the interruption.
 
     Example: lookalike train birds/ --model mini --loss proxy-anchor -o trained/
 
@@ -139,10 +142,10 @@ def train(
             raise ValueError("--preset starts a new training; leave it out to resume one")
         spec, settings = recorded(out) if resume else _start(preset, avsl)
         if avsl and spec.avsl is None:
-            raise ValueError("the training to resume is not one of AVSL; leave --avsl out")
-        named = parse_assignments(others or [])
-        spec = _changed(spec, _given(model=model, loss=loss, dims=dims, pooling=pooling), named)
-        changes = {name: value for name, value in named.items() if name not in AVSL_SETTINGS} | _given(
+            raise ValueError("the training to resume does not train AVSL; leave --avsl out")
+        assigned = parse_assignments(others or [])
+        spec = _changed(spec, _given(model=model, loss=loss, dims=dims, pooling=pooling), assigned)
+        changes = {name: value for name, value in assigned.items() if name not in AVSL_SETTINGS} | _given(
             epochs=epochs, batch_size=batch_size, images_per_class=images_per_class,
             backbone_rate=backbone_rate, head_rate=head_rate, loss_rate=loss_rate, schedule=schedule,
             warm_up_epochs=warm_up_epochs, memory=memory, precision=precision,
@@ -161,11 +164,11 @@ def train(
         if as_json:
             print_json(result.to_dict())
         else:
-            typer.echo(f"wrote {out}: use it as --model {out}")
+            typer.echo(f"wrote {out}; use it with: --model {out}")
 
 
 def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
-    """The spec and the settings that the other options change."""
+    """The spec and settings before the other options are applied."""
     from lookalike.training import AvslSettings, ModelSpec, TrainSettings, preset
 
     if preset_name is None:
@@ -174,11 +177,11 @@ def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSetting
     return ModelSpec(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
 
 
-def _changed(spec: ModelSpec, changes: dict[str, Any], named: dict[str, Any]) -> ModelSpec:
-    """The spec with changes, AVSL's own settings from ``--set`` and ``--loss`` among them."""
+def _changed(spec: ModelSpec, changes: dict[str, Any], assigned: dict[str, Any]) -> ModelSpec:
+    """The spec with the changes applied, including AVSL's settings from ``--set`` and ``--loss``."""
     from lookalike.training import AvslSettings
 
-    of_avsl = {name: value for name, value in named.items() if name in AVSL_SETTINGS}
+    of_avsl = {name: value for name, value in assigned.items() if name in AVSL_SETTINGS}
     if spec.avsl is None:
         if of_avsl:
             raise ValueError(f"{', '.join(of_avsl)} are settings of AVSL; add --avsl or --preset")
@@ -189,7 +192,7 @@ def _changed(spec: ModelSpec, changes: dict[str, Any], named: dict[str, Any]) ->
 
 
 def _with_metrics(show: ProgressCallback) -> ProgressCallback:
-    """Move the bar, and print the metrics of each evaluation."""
+    """Show progress, and print the metrics of each evaluation."""
 
     def report(progress: Progress) -> None:
         show(progress)
@@ -201,7 +204,7 @@ def _with_metrics(show: ProgressCallback) -> ProgressCallback:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
+    """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -12,60 +12,56 @@ import lookalike.errors as errors
 from lookalike.cli.options import AsJson, parse_assignments
 from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 
-commands = typer.Typer()
-
 # Settings without an option of their own, for --set.
 RERANKER_SETTINGS = (
     "method", "lists", "width", "depth", "heads", "hidden", "dropout", "neighbors", "alpha", "loss",
     "optimizer", "warm_up", "momentum", "weight_decay", "clip", "variation",
 )  # fmt: skip
-AtLeastOne = Annotated[int | None, typer.Option(min=1)]
 
 
-@commands.command("train-reranker")
 def train_reranker(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Files or folders of embeddings with labels; several are used together."),
+        typer.Argument(help="Files or folders of labeled embeddings; several are combined."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder for the weights and the log.")],
     labels: Annotated[
-        Path | None, typer.Option(help="The class of each row, .npy or .txt, if DATA is a single matrix.")
+        Path | None, typer.Option(help="Class of each row, as .npy or .txt, if DATA is a single matrix.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split, for pickles in CSA's layout.")] = "train",
-    steps: AtLeastOne = None,
+    split: Annotated[str, typer.Option(help="Split to train on, for pickles in CSA's layout.")] = "train",
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of training steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Queries per step.")] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, help="Length K of a query's list.")] = None,
-    anchors: Annotated[
-        int | None, typer.Option(min=1, help="Number L of anchors, the width of an affinity feature.")
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Length K of each query's candidate list.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.0, help="The largest learning rate.")] = None,
+    anchors: Annotated[
+        int | None, typer.Option(min=1, help="Number L of anchors, the length of an affinity feature.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.0, help="Maximum learning rate.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Temperature of the loss; 2 as published.")
+        float | None, typer.Option(help="Temperature of the loss; published value 2.")
     ] = None,
     reconstruction: Annotated[
         float | None, typer.Option(min=0.0, help="Weight of the reconstruction loss.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision: fp32, bf16 or fp16.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     others: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help=f"Another setting: {', '.join(RERANKER_SETTINGS)}."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in OUT.")] = False,
-    devices: Annotated[
-        int, typer.Option(min=1, help="Number of devices; each computes a part of every batch.")
-    ] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    half: Annotated[bool, typer.Option("--half", help="Write the weights as fp16.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the training in OUT.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices to split every batch over.")] = 1,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or gpu.")] = "auto",
+    half: Annotated[bool, typer.Option("--half", help="Save the weights as fp16.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the re-ranker csa on your own embeddings.
+    """Train the CSA re-ranker on your own embeddings.
 
-    The method is CSA (Ouyang et al., NeurIPS 2021). DATA is a .safetensors or .npz file with `labels`
+    CSA is the method of Ouyang et al. (NeurIPS 2021). DATA is a .safetensors or .npz file with `labels`
     and one or more matrices of the same images, a folder of such files, a .npy file with --labels, or a
-    folder in the layout of CSA's authors (annotations, train). An interrupted training continues from
-    its last checkpoint with --resume, with the same result as if it had never stopped.
+    folder in the layout of CSA's code (annotations, train). With --resume an interrupted training
+    continues from its last checkpoint and ends with the same result as without the interruption.
 
     Example: lookalike train-reranker birds.safetensors --steps 2000 -o csa-birds/
     """

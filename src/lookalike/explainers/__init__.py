@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.gradcam import GradCam
@@ -51,21 +51,16 @@ def explain(
 ) -> Explanation:
     """Explain a model's similarity of two images by a method of ``EXPLAINERS``.
 
-    Images are paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays. ``model`` is a name as in
-    ``Embedder.load``, an ONNX file, or a loaded embedder; ``options`` are passed to the method. Returns
-    maps of both images on the feature grid, (h, w) float32, signed. Raises UnreadableImageError,
-    UnknownModelError, CheckpointError, and UnsupportedMethodError if the method does not fit the model.
+    ``model`` is a name as in ``Embedder.load``, an ONNX file, or a loaded embedder; ``options``
+    go to the method. Raises UnreadableImageError, UnknownModelError, CheckpointError,
+    UnsupportedMethodError, and UnknownNameError for an unknown method.
     """
     return make_explainer(opened(model), method, **options)(query, match)
 
 
 def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) -> Explainer:
-    """Return the explainer for a method; it can be called with any number of pairs.
-
-    Raises UnsupportedMethodError for an unknown method or option and for a model that does not fit.
-    """
-    if method not in EXPLAINERS:
-        raise UnsupportedMethodError(f"method must be one of {', '.join(EXPLAINERS)}; got {method!r}")
+    """The explainer of that name, ready for any number of pairs."""
+    check_name("method", method, EXPLAINERS)
     if unknown := sorted(set(options) - set(inspect.signature(EXPLAINERS[method]).parameters)):
         raise UnsupportedMethodError(f"method {method!r} has no option {', '.join(unknown)}; leave it out")
     if method == Occlusion.name:

@@ -1,4 +1,7 @@
-"""Adding files to a gallery: stat, hash, decode, embed and commit, once for each distinct content."""
+"""Adding files to a gallery: stat, hash, decode, embed and commit, once for each distinct content.
+
+An interrupted run is resumed here: what was committed is recognized and not read again.
+"""
 
 from __future__ import annotations
 

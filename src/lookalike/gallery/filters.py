@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -56,6 +56,29 @@ def parse_filter(where: Where) -> Predicate:
             f"the filter {where!r} can't be parsed; write it like label == 'cat' and year >= 2019"
         ) from error
     return lambda metadata: bool(term(metadata))
+
+
+def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
+    """Raise FilterError if the filter names a field that none of the records has.
+
+    Without any records every field is accepted.
+    """
+    names = (
+        set(where)
+        if isinstance(where, Mapping)
+        else {
+            node.id for node in ast.walk(ast.parse(where.strip(), mode="eval")) if isinstance(node, ast.Name)
+        }
+    )
+    known: set[str] = set()
+    n_records = 0
+    for values in metadata:
+        known.update(values)
+        n_records += 1
+    if n_records and (unknown := sorted(names - known)):
+        raise FilterError(
+            f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'}"
+        )
 
 
 def _all_equal(wanted: dict[str, Any]) -> Predicate:

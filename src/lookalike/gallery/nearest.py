@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.gallery.filters import Where, parse_filter
+from lookalike.gallery.filters import Where, check_fields, parse_filter
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import Ranking
@@ -113,6 +113,7 @@ class Searcher:
         key = repr(where)
         if self._mask is None or self._mask[:2] != (snapshot.version, key):
             passes = parse_filter(where)
+            check_fields(where, (record.metadata for record in snapshot.records))
             mask = torch.tensor([passes(record.metadata) for record in snapshot.records], dtype=torch.bool)
             self._mask = (snapshot.version, key, mask)
         return self._mask[2]
@@ -165,7 +166,9 @@ class Searcher:
         key = repr(where)
         if self._ids is None or self._ids[:2] != (version, key):
             passes = parse_filter(where)
-            ids = frozenset(record.id for record in self._store.records() if passes(record.metadata))
+            records = self._store.records()
+            check_fields(where, (record.metadata for record in records))
+            ids = frozenset(record.id for record in records if passes(record.metadata))
             self._ids = (version, key, ids)
         return self._ids[2]
 

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.errors import check_name
 from lookalike.types import FloatArray
 
 ByteArray = NDArray[np.uint8]
@@ -66,12 +67,11 @@ class Palette:
 def palette(name: str) -> Palette:
     """Return the palette by name: "lookalike" (signed, color-blind safe) or "jet".
 
-    "jet" is the style of the papers: rainbow colors at half opacity, of the positive part only.
-    Raises ValueError for another name.
+    "jet" is the papers' rendition: rainbow colors at half opacity on the positive part only.
+    Raises UnknownNameError for another name.
     """
     builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
-    if name not in builders:
-        raise ValueError(f"colors must be one of {', '.join(builders)}; got {name!r}")
+    check_name("palette", name, builders)
     return builders[name]()
 
 

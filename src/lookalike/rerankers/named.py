@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnknownNameError, unknown_name
 from lookalike.rerankers.avsl import AvslReranking
 from lookalike.rerankers.base import Reranker
 from lookalike.rerankers.chain import Chain
@@ -28,23 +28,21 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
 
 
 def make_reranker(name: str, **options: Any) -> Reranker:
-    """Return the re-ranker with the given name; ``dba+aqe`` makes a chain.
+    """Return a new re-ranker by name; names joined by ``+``, such as ``dba+aqe``, make a chain.
 
-    ``options`` are parameters of the class, such as ``n`` or ``alpha``; in a chain each is passed to
-    every step that has it. Raises UnsupportedMethodError for an unknown name and ValueError for an
-    unknown or missing option.
+    ``options`` are the class's own, such as ``n`` or ``alpha``; in a chain each goes to every step
+    that has it. Raises UnknownNameError for an unknown name or option, and
+    ValueError for a re-ranker that needs pictures.
     """
     steps = [part.strip() for part in name.split("+")]
     for step in steps:
         if step not in RERANKERS:
-            raise UnsupportedMethodError(
-                f"the re-ranker must be one of {', '.join(RERANKERS)}, or several joined by +; got {step!r}"
-            )
+            raise UnknownNameError(f"{unknown_name('re-ranker', step, RERANKERS)}; join several with +")
     taken = {step: inspect.signature(RERANKERS[step]).parameters for step in steps}
     for option in options:
         if not any(option in parameters for parameters in taken.values()):
             known = sorted({known for parameters in taken.values() for known in parameters})
-            raise ValueError(f"re-ranker {name} has no option {option!r}; it has {', '.join(known)}")
+            raise UnknownNameError(f"re-ranker {name} has no option {option!r}; it has {', '.join(known)}")
     for step, parameters in taken.items():
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
         if missing:

@@ -10,6 +10,7 @@ import torch
 from pytorch_metric_learning import distances, losses, miners, regularizers
 from torch import Tensor, nn
 
+from lookalike.errors import check_name
 from lookalike.training.objective import Objective, Output
 
 
@@ -91,14 +92,13 @@ class EmbeddingLoss(Objective):
     """One of ``LOSSES`` on embeddings (B, D), with its miner and optionally a memory of past batches.
 
     ``memory`` is the number of embeddings of past batches to compare with (Wang et al., *Cross-Batch
-    Memory*, CVPR 2020). Raises ValueError for an unknown name, and for a memory with a loss that does not
-    compare pairs.
+    Memory*, CVPR 2020). Raises UnknownNameError for an unknown name, and ValueError for a memory
+    with a loss that does not compare pairs.
     """
 
     def __init__(self, name: str, *, n_classes: int, dims: int, memory: int = 0, seed: int = 0) -> None:
         super().__init__()
-        if name not in LOSSES:
-            raise ValueError(f"a loss is {', '.join(LOSSES)}; got {name!r}")
+        check_name("loss", name, LOSSES)
         recipe = LOSSES[name]
         if memory and not recipe.takes_memory:
             pairs = ", ".join(other for other, r in LOSSES.items() if r.takes_memory)

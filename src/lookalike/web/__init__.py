@@ -1,4 +1,4 @@
-"""The gallery over HTTP and in the browser; needs the extra ``web``."""
+"""HTTP API and web page for galleries; needs the ``web`` extra."""
 
 from lookalike.web.app import create_app
 from lookalike.web.limits import WebLimits

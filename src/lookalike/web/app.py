@@ -1,4 +1,4 @@
-"""The FastAPI application: middleware, routes, the page, and errors as one sentence of JSON."""
+"""The FastAPI app: middleware, routes, the page, and errors as one sentence of JSON."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from lookalike.web.service import GalleryService
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
-_BODY_OVERHEAD = 64 * 2**10  # bytes of a form around its file
-_THUMBNAILS_HELD, _THUMBNAIL_BYTES = 4000, 128 * 2**20
+_BODY_OVERHEAD = 64 * 2**10  # bytes of a form besides its file
+_MAX_THUMBNAILS, _MAX_THUMBNAIL_BYTES = 4000, 128 * 2**20
 
 _logger = logging.getLogger(__name__)
 
@@ -41,20 +41,21 @@ def create_app(
     add_from: Path | None = None,
     allowed_hosts: Sequence[str] = ("*",),
 ) -> FastAPI:
-    """The HTTP API and the page of one gallery or of several by name.
+    """Return the app that serves the HTTP API and the page for one gallery or several by name.
 
-    With a ``token`` every route but the page and its files asks for it. ``add_from`` is a folder that
-    clients may add pictures from and send pictures to; without it nothing may be added. Raises
-    ValueError for names that are no part of an address.
+    With a ``token``, every route except the page and its static files requires it. Clients may add
+    pictures from the folder ``add_from`` and upload pictures to it; None disables adding. Requests for
+    a host name not in ``allowed_hosts`` are answered with 400. Raises ValueError for gallery names that
+    can't be part of a URL.
     """
     named = galleries if isinstance(galleries, Mapping) else {_name_of(galleries): galleries}
     limits = limits or WebLimits()
-    here = _served(named, limits, add_from)
+    state = _app_state(named, limits, add_from)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        here.jobs.close()
+        state.jobs.close()
 
     app = FastAPI(
         title="lookalike",
@@ -65,7 +66,7 @@ def create_app(
         docs_url=None,  # FastAPI's own pages load scripts from other hosts
         redoc_url=None,
     )
-    app.state.lookalike = here
+    app.state.lookalike = state
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
@@ -73,19 +74,23 @@ def create_app(
         SecurityMiddleware, token=token, max_body_bytes=limits.max_upload_bytes + _BODY_OVERHEAD
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
-    for kind, answer in _ANSWERS.items():
-        app.add_exception_handler(kind, answer)
+    for kind, handler in _ERROR_HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     return app
 
 
-def _served(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path | None) -> AppState:
-    wrong = [name for name in galleries if not re.fullmatch(r"[\w-][\w.-]*", name)]
-    if wrong or not galleries:
-        raise ValueError(f"a gallery's name has letters, digits, - _ and .; got {wrong or 'no gallery'}")
+def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Path | None) -> AppState:
+    invalid = [name for name in galleries if not re.fullmatch(r"[\w-][\w.-]*", name)]
+    if not galleries:
+        raise ValueError("expected at least one gallery by name; got none")
+    if invalid:
+        raise ValueError(
+            f"a gallery's name may contain letters, digits, '-', '_' and '.'; got {invalid}; rename it"
+        )
     uploads, lock = Uploads(limits), threading.Lock()
     services = {name: GalleryService(name, gallery, uploads, lock) for name, gallery in galleries.items()}
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
-        _THUMBNAILS_HELD, max_size=_THUMBNAIL_BYTES, size=len
+        _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
     return AppState(services, uploads, Jobs(add_from, limits, lock), limits, thumbnails)
 
@@ -98,24 +103,24 @@ def _page() -> str:
     return str(_STATIC / "index.html")
 
 
-def _known(_: Request, error: Exception) -> JSONResponse:
+def _lookalike_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 409 if isinstance(error, GalleryError) else 422)
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
 
 
-def _unknown(request: Request, _: Exception) -> JSONResponse:
+def _internal_error(request: Request, _: Exception) -> JSONResponse:
     _logger.error("%s %s failed", request.method, request.url.path)
-    return JSONResponse({"detail": "something failed in the server; its log says what"}, 500)
+    return JSONResponse({"detail": "internal error; see the server log"}, 500)
 
 
-_ANSWERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
-    LookalikeError: _known,
-    RequestValidationError: _invalid,
-    Exception: _unknown,
+_ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+    LookalikeError: _lookalike_error,
+    RequestValidationError: _invalid_request,
+    Exception: _internal_error,
 }

@@ -1,4 +1,4 @@
-"""A thread-safe least-recently-used cache."""
+"""A thread-safe cache that evicts the least recently used values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ V = TypeVar("V")
 
 @final
 class LRUCache(Generic[K, V]):
-    """Holds at most ``max_items`` values, with a total size of at most ``max_size``."""
+    """Cache of at most ``max_items`` values whose total ``size`` is at most ``max_size``.
+
+    A single value larger than ``max_size`` is kept until the next one is put.
+    """
 
     def __init__(
         self, max_items: int, *, max_size: int | None = None, size: Callable[[V], int] = lambda _: 0
@@ -24,14 +27,14 @@ class LRUCache(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the value and mark it as used; None if it is not held."""
+        """Return the value and mark it as used, or None if it is not cached."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
 
     def put(self, key: K, value: V) -> None:
-        """Store a value and drop the least recently used ones beyond the limits."""
+        """Store a value, evicting the least recently used ones beyond the limits."""
         with self._lock:
             if key in self._values:
                 self._total -= self._size(self._values.pop(key))
@@ -41,7 +44,7 @@ class LRUCache(Generic[K, V]):
                 self._total -= self._size(self._values.popitem(last=False)[1])
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
-        """Return the value, computing it if it is not held; two threads may compute it at once."""
+        """Return the cached value, or make and store it; two threads may both make it."""
         value = self.get(key)
         if value is None:
             value = make()

@@ -1,4 +1,4 @@
-"""Images encoded for browsers."""
+"""Encoding of pictures and colors for the browser."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from PIL import Image
 from lookalike.render.colors import palette
 from lookalike.web.schemas import PaletteOut
 
-_STEP = 8  # of the palette's table; browsers interpolate
-_FOR_EVER = {"cache-control": "private, max-age=86400, immutable"}  # an id names one content
+_STEP = 8  # every eighth color of the table; the browser interpolates
+_CACHE_HEADERS = {"cache-control": "private, max-age=86400, immutable"}  # an id never changes its content
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """Encode an image as JPEG."""
+    """Return the picture encoded as JPEG."""
     return _encoded(image, "JPEG", quality=88)
 
 
 def picture_response(data: bytes) -> Response:
-    """A JPEG response that clients may cache: its URL names its content."""
-    return Response(data, media_type="image/jpeg", headers=_FOR_EVER)
+    """Return a JPEG response that browsers may cache, since its URL identifies its content."""
+    return Response(data, media_type="image/jpeg", headers=_CACHE_HEADERS)
 
 
 def png_response(image: Image.Image) -> Response:
-    """A PNG response."""
+    """Return the picture as a PNG response."""
     return Response(_encoded(image, "PNG"), media_type="image/png")
 
 
-def colors() -> PaletteOut:
-    """The color table of all maps."""
+def palette_out() -> PaletteOut:
+    """Return the palette of all maps, thinned for the browser to interpolate."""
     table = palette("lookalike").table[::_STEP]
     return PaletteOut(rgba=[(r, g, b, a) for r, g, b, a in table.tolist()])
 

@@ -1,4 +1,4 @@
-"""Background jobs that add images, one at a time, while searches continue."""
+"""Background jobs that add pictures, one at a time, while searches continue."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ from lookalike.web.schemas import JobOut, UnreadableOut
 from lookalike.web.uploads import Form
 
 _JOBS_HELD = 100
-_UPLOADS = "uploads"  # subfolder for uploaded images
+_UPLOADS = "uploads"  # subfolder for uploaded pictures
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
 
 _logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """Raised inside a job when the server shuts down."""
+    """The server is shutting down, so the job stops."""
 
 
 @final
 class Jobs:
-    """Jobs by id. Images may be added from below ``folder``; with None, nothing may be added."""
+    """Runs jobs and reports on them by id.
+
+    Pictures may be added only from inside ``folder``; None disables adding.
+    """
 
     def __init__(self, folder: Path | None, limits: WebLimits, lock: threading.Lock) -> None:
         self.folder = None if folder is None else folder.resolve()
@@ -45,24 +48,31 @@ class Jobs:
         self._is_stopping = threading.Event()
 
     def get(self, id: str) -> JobOut | None:
-        """The state of a job; None for an unknown id."""
+        """Return the state of a job, or None if the id is unknown."""
         return self._jobs.get(id)
 
     def add_folder(self, gallery: Gallery, folder: str) -> JobOut:
-        """Start adding a folder below the permitted one; 403 for any other."""
+        """Start adding a folder, given relative to the permitted one.
+
+        Raises HTTPException: 403 outside the permitted folder, 404 for a missing folder, 422 for a
+        string that is not a path.
+        """
         top = self._permitted()
         try:
             wanted = (top / folder).resolve()
         except (OSError, ValueError) as error:
-            raise HTTPException(422, "the folder is no path") from error
+            raise HTTPException(422, "the folder is not a valid path") from error
         if not wanted.is_relative_to(top):
-            raise HTTPException(403, "the folder lies outside the one that may be added from")
+            raise HTTPException(403, "the folder is outside the one that pictures may be added from")
         if not wanted.is_dir():
-            raise HTTPException(404, f"there is no folder {folder!r} to add from")
+            raise HTTPException(404, f"there is no folder {folder!r} to add pictures from")
         return self._start(gallery, wanted)
 
     def add_upload(self, gallery: Gallery, form: Form) -> JobOut:
-        """Check an uploaded image, store it under its hash and start adding it."""
+        """Check an uploaded picture, store it under its hash and start adding it.
+
+        Raises HTTPException with status 403 if adding is disabled, and UnreadableImageError.
+        """
         top = self._permitted()
         images.load(form.data, limits=self._limits.images, name=form.name)  # raises if it is not an image
         suffix = next((s for start, s in _SUFFIXES.items() if form.data.startswith(start)), ".tif")
@@ -72,34 +82,34 @@ class Jobs:
         return self._start(gallery, file)
 
     def close(self) -> None:
-        """Stop the running job before its next image; what was committed stays in the gallery."""
+        """Stop the running job before its next picture; pictures already committed stay in the gallery."""
         self._is_stopping.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _permitted(self) -> Path:
         if self.folder is None:
-            raise HTTPException(403, "this server was not started with permission to add pictures")
+            raise HTTPException(403, "adding pictures is disabled; start the server with --add-from DIR")
         return self.folder
 
-    def _start(self, gallery: Gallery, what: Path) -> JobOut:
+    def _start(self, gallery: Gallery, source: Path) -> JobOut:
         job = JobOut(id=secrets.token_hex(8), state="waiting")
         self._jobs.put(job.id, job)
-        self._thread.submit(self._run, job, gallery, what)
+        self._thread.submit(self._run, job, gallery, source)
         return job
 
-    def _run(self, job: JobOut, gallery: Gallery, what: Path) -> None:
+    def _run(self, job: JobOut, gallery: Gallery, source: Path) -> None:
         job.state = "running"
         try:
-            _finish(job, self._add(job, gallery, what))
+            _finish(job, self._add(job, gallery, source))
         except _StoppedError:
             job.state = "stopped"
         except LookalikeError as error:
             job.state, job.error = "failed", str(error).replace(str(self.folder), "")
         except Exception:
             _logger.exception("job %s failed", job.id)
-            job.state, job.error = "failed", "adding failed in the server; its log says why"
+            job.state, job.error = "failed", "adding failed because of an internal error; see the server log"
 
-    def _add(self, job: JobOut, gallery: Gallery, what: Path) -> AddReport:
+    def _add(self, job: JobOut, gallery: Gallery, source: Path) -> AddReport:
         def note(progress: Progress) -> None:
             if self._is_stopping.is_set():
                 raise _StoppedError
@@ -108,10 +118,10 @@ class Jobs:
 
         if gallery.uri is None:
             with self._lock:
-                return gallery.add(what, progress=note)
-        with self._lock:  # the job gets its own copy, so searches do not wait for it
+                return gallery.add(source, progress=note)
+        with self._lock:  # a copy of the model, so that searches don't wait for the job
             embedder = copy.deepcopy(gallery.embedder)
-        return Gallery.open(gallery.uri, embedder).add(what, progress=note)
+        return Gallery.open(gallery.uri, embedder).add(source, progress=note)
 
 
 def _finish(job: JobOut, report: AddReport) -> None:

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: parse the request, call the service, return a schema."""
+"""Routes of the HTTP API; each calls the gallery's service and returns a schema."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import ValidationError
 
 from lookalike import __version__, render
+from lookalike.errors import unknown_name
 from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LRUCache
-from lookalike.web.drawing import colors, jpeg, picture_response, png_response
+from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
@@ -23,14 +24,14 @@ from lookalike.web.schemas import (
     BoxPixels,
     BoxText,
     CellMatchOut,
+    ErrorOut,
     ExplanationOut,
     GalleryOut,
-    Health,
+    HealthOut,
     JobOut,
     PaletteOut,
     PictureId,
     PicturesOut,
-    Refusal,
     SearchOut,
     SearchRequest,
     SearchSettings,
@@ -42,7 +43,7 @@ from lookalike.web.uploads import Uploads, read_form
 
 @dataclass(frozen=True)
 class AppState:
-    """Everything that one application serves, at ``app.state.lookalike``."""
+    """Galleries, uploads, jobs and caches of one app, stored as ``app.state.lookalike``."""
 
     services: Mapping[str, GalleryService]
     uploads: Uploads
@@ -52,26 +53,26 @@ class AppState:
 
     @property
     def has_graph(self) -> bool:
-        """Whether some gallery's model has an AVSL graph to re-rank by."""
+        """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
 
 def app_state(request: Request) -> AppState:
-    """The state of the application that a request belongs to."""
+    """Return the state of the app that received a request."""
     found: AppState = request.app.state.lookalike
     return found
 
 
 def service_of(gallery: str, request: Request) -> GalleryService:
-    """The gallery service of that name; 404 for an unknown name."""
+    """Return the service of the gallery with this name. Raises HTTPException with status 404."""
     services = app_state(request).services
     if gallery not in services:
-        raise HTTPException(404, f"there is no gallery of this name; there are {', '.join(services)}")
+        raise HTTPException(404, str(unknown_name("gallery", gallery, services)))
     return services[gallery]
 
 
 def box_of(box: BoxText | None = None) -> BoxPixels | None:
-    """Parse a box ``left,top,right,bottom``; 422 for anything else."""
+    """Parse ``left,top,right,bottom``. Raises HTTPException with status 422."""
     if box is None:
         return None
     try:
@@ -84,26 +85,28 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
-ExplanationMethod = Literal["shares", "avsl"]  # methods whose maps sum to the similarity
-Side = Annotated[int, Query(ge=16, le=2048, description="Pixels of the longer side, at most.")]
-Pixel = Annotated[float, Query(allow_inf_nan=False)]
+MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
+Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the picture `here`.")]
 _FILE = {"type": "string", "format": "binary"}
 _SCHEMA = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
 _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _SCHEMA}}}}
 _Responses = dict[int | str, dict[str, Any]]
-_HTML: _Responses = {200: {"content": {"text/html": {}}, "description": "One file that needs no other."}}
+_HTML: _Responses = {200: {"content": {"text/html": {}}, "description": "A self-contained HTML file."}}
 _JPEG: _Responses = {200: {"content": {"image/jpeg": {}}, "description": "The picture."}}
-_PNG: _Responses = {200: {"content": {"image/png": {}}, "description": "The picture under its map."}}
+_PNG: _Responses = {
+    200: {"content": {"image/png": {}}, "description": "The picture with its map drawn over it."}
+}
 
 router = APIRouter(
-    prefix="/api", responses={code: {"model": Refusal} for code in (401, 403, 404, 413, 415, 422)}
+    prefix="/api", responses={code: {"model": ErrorOut} for code in (401, 403, 404, 413, 415, 422)}
 )
 
 
 @router.get("/health")
-def health(state: StateDep) -> Health:
-    """Report that the server runs, its galleries, re-rankers and limits."""
-    return Health(
+def health(state: StateDep) -> HealthOut:
+    """Report the server's status, galleries, re-rankers and limits."""
+    return HealthOut(
         version=__version__,
         galleries=list(state.services),
         rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
@@ -114,58 +117,58 @@ def health(state: StateDep) -> Health:
 
 @router.get("/palette")
 def get_palette() -> PaletteOut:
-    """The color table of all maps."""
-    return colors()
+    """Return the colors of all maps."""
+    return palette_out()
 
 
 @router.get("/galleries")
-def galleries(state: StateDep) -> list[GalleryOut]:
+def list_galleries(state: StateDep) -> list[GalleryOut]:
     """List the galleries of the server."""
     return [_described(service) for service in state.services.values()]
 
 
 @router.get("/galleries/{gallery}")
 def describe(service: ServiceDep) -> GalleryOut:
-    """Describe a gallery."""
+    """Describe a gallery: its size, model and metadata fields."""
     return _described(service)
 
 
 @router.get("/galleries/{gallery}/pictures")
-def pictures(
+def list_pictures(
     service: ServiceDep,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
 ) -> PicturesOut:
-    """List the pictures of a gallery, page by page."""
+    """List the pictures of a gallery, one page at a time."""
     records = service.gallery.records()
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
-    """A picture of the gallery or an upload as an upright JPEG of at most ``side`` pixels."""
+def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
+    """Return a picture of the gallery, or an uploaded one, upright and as JPEG."""
     make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
     return picture_response(state.thumbnails.get_or_make((service.name, id, side), make))
 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
 async def upload_query(request: Request, state: StateDep) -> UploadOut:
-    """Upload a picture to search with; it is held in memory and never written to disk."""
+    """Upload a picture to search with; it is kept in memory and never written to disk."""
     form = await read_form(request, state.limits)
     id, upload = await asyncio.to_thread(state.uploads.keep, form)
     return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: ServiceDep, wanted: SearchRequest) -> SearchOut:
-    """Search for the most similar pictures; each hit has its attribution map on the query."""
-    return service.search(wanted)
+def search(service: ServiceDep, request: SearchRequest) -> SearchOut:
+    """Search for the most similar pictures; each hit has a map over the query that explains it."""
+    return service.search(request)
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
 async def search_by_upload(request: Request, service: ServiceDep, state: StateDep) -> SearchOut:
-    """Search with the picture in the form field ``file``; ``settings`` may hold settings as JSON."""
+    """Search with the picture in the field `file`; the optional field `settings` holds JSON."""
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
@@ -173,12 +176,12 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explanation(
-    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: ExplanationMethod = "shares"
+def explain(
+    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: MethodName = "shares"
 ) -> ExplanationOut:
-    """Explain the similarity of two pictures, or of a box in the first and the second, as maps of numbers."""
-    found = service.explanation(query, match, box, method)
-    return ExplanationOut.of(found, explanation_limit([found], palette("lookalike")))
+    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
+    result = service.explanation(query, match, box, method)
+    return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
@@ -188,9 +191,9 @@ def query_overlay(
     match: PictureId,
     box: BoxDep,
     side: Side = 1024,
-    method: ExplanationMethod = "shares",
+    method: MethodName = "shares",
 ) -> Response:
-    """The query with its map drawn over it."""
+    """Draw the map over the query."""
     return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
@@ -201,44 +204,44 @@ def match_overlay(
     match: PictureId,
     box: BoxDep,
     side: Side = 1024,
-    method: ExplanationMethod = "shares",
+    method: MethodName = "shares",
 ) -> Response:
-    """The match with its map drawn over it."""
+    """Draw the map over the match."""
     return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
 
 
 @router.get("/galleries/{gallery}/cells")
-def cells(service: ServiceDep, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
-    """Compare the cell at pixel (x, y) of one picture with all cells of another."""
+def compare_cells(service: ServiceDep, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
+    """Compare the cell at pixel (x, y) of the picture `here` with every cell of the picture `there`."""
     return service.cells(here, there, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: ServiceDep, wanted: SearchRequest) -> Response:
-    """A search as one self-contained HTML file."""
+def report(service: ServiceDep, request: SearchRequest) -> Response:
+    """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(service.report(wanted), media_type="text/html", headers=headers)
+    return Response(service.report(request), media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
-def add_folder(service: ServiceDep, state: StateDep, wanted: AddRequest) -> JobOut:
-    """Start adding a folder; requires a server started with --add-from."""
-    return state.jobs.add_folder(service.gallery, wanted.folder)
+def add_folder(service: ServiceDep, state: StateDep, request: AddRequest) -> JobOut:
+    """Add a folder in the background; needs a server started with --add-from."""
+    return state.jobs.add_folder(service.gallery, request.folder)
 
 
 @router.post("/galleries/{gallery}/jobs/upload", status_code=202, openapi_extra=_FORM)
 async def add_upload(request: Request, service: ServiceDep, state: StateDep) -> JobOut:
-    """Upload a picture and start adding it; requires a server started with --add-from."""
+    """Upload a picture and add it in the background; needs a server started with --add-from."""
     form = await read_form(request, state.limits)
     return await asyncio.to_thread(state.jobs.add_upload, service.gallery, form)
 
 
 @router.get("/jobs/{id}")
-def job(state: StateDep, id: str) -> JobOut:
-    """The progress and result of a job."""
+def get_job(state: StateDep, id: str) -> JobOut:
+    """Report the progress of a job."""
     found = state.jobs.get(id)
     if found is None:
-        raise HTTPException(404, "there is no such job")
+        raise HTTPException(404, f"there is no job {id!r}; it may be too old")
     return found
 
 

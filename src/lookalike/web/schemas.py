@@ -1,4 +1,4 @@
-"""Request and response schemas of the HTTP API."""
+"""Request and response bodies of the HTTP API; their docstrings are the OpenAPI descriptions."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 BoxText = Annotated[str, StringConstraints(pattern=r"^-?[\d.]{1,12}(,-?[\d.]{1,12}){3}$")]
 Grid = list[list[float]]
-BoxPixels = tuple[float, float, float, float]
+BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 
 _EXAMPLE_ID = "3f2a9c0b7d1e4f5a6b7c"
 
 
-class Refusal(BaseModel):
-    """The reason why a request was refused, in one sentence."""
+class ErrorOut(BaseModel):
+    """The reason a request failed, in one sentence."""
 
     detail: str
 
 
-class Health(BaseModel):
-    """The state of the server and the limits that it enforces."""
+class HealthOut(BaseModel):
+    """Status of the server, its galleries and its limits."""
 
     status: Literal["ok"] = "ok"
     version: str
     galleries: list[str]
     rerankers: list[str]
     max_upload_bytes: int
-    may_add: bool = Field(description="Whether pictures may be added to galleries here.")
+    may_add: bool = Field(description="Whether clients may add pictures.")
 
 
 class GalleryOut(BaseModel):
-    """The description of a gallery."""
+    """A gallery's size, model and metadata."""
 
     name: str
-    n_images: int
-    n_files: int
+    n_images: int = Field(description="Images with distinct content.")
+    n_files: int = Field(description="Files, including copies of the same image.")
     model: str
     created: str
     has_probabilities: bool
-    metadata_fields: dict[str, int] = Field(description="Field and how many pictures have it.")
+    metadata_fields: dict[str, int] = Field(description="Number of pictures with each field.")
 
 
 class PictureOut(BaseModel):
-    """A picture of a gallery."""
+    """A picture of the gallery or an uploaded picture."""
 
     id: PictureId
     name: str
@@ -55,21 +55,21 @@ class PictureOut(BaseModel):
 
 
 class UploadOut(PictureOut):
-    """An uploaded picture, held in memory under a random id until newer uploads evict it."""
+    """An uploaded picture, kept in memory under a random id until newer uploads replace it."""
 
-    height: int
-    width: int
+    height: int = Field(description="In pixels.")
+    width: int = Field(description="In pixels.")
 
 
 class PicturesOut(BaseModel):
-    """One page of a gallery's pictures."""
+    """A page of a gallery's pictures."""
 
     total: int
     pictures: list[PictureOut]
 
 
 class SearchSettings(BaseModel):
-    """The settings of a search."""
+    """Settings of a search."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -77,23 +77,36 @@ class SearchSettings(BaseModel):
         json_schema_extra={"examples": [{"k": 12, "box": [120, 40, 300, 220], "rerank": "k-reciprocal"}]},
     )
 
-    k: int = Field(default=20, ge=1, le=200)
+    k: int = Field(default=20, ge=1, le=200, description="Number of hits.")
     box: BoxPixels | None = Field(
         default=None, description="Left, top, right, bottom in pixels of the query."
     )
-    polygon: list[tuple[float, float]] | None = Field(default=None, min_length=3, max_length=1000)
-    rerank: str | None = Field(
-        default=None, max_length=80, description="A re-ranker, or several joined by +."
+    polygon: list[tuple[float, float]] | None = Field(
+        default=None,
+        min_length=3,
+        max_length=1000,
+        description="Corners (x, y) in pixels of the query; give either box or polygon.",
     )
-    shortlist: int = Field(default=200, ge=1, le=1000, description="How many are re-ranked.")
-    where: str | dict[str, Any] | None = Field(default=None, description="label == 'hall' and year >= 2019")
-    min_similarity: float | None = Field(default=None, ge=-1, le=1)
-    min_probability: float | None = Field(default=None, ge=0, le=1)
-    leave_self_out: bool = False
+    rerank: str | None = Field(
+        default=None, max_length=80, description="Name of a re-ranker, or several joined by +."
+    )
+    shortlist: int = Field(default=200, ge=1, le=1000, description="Number of hits to re-rank.")
+    where: str | dict[str, Any] | None = Field(
+        default=None, description="Filter on metadata, such as: label == 'hall' and year >= 2019"
+    )
+    min_similarity: float | None = Field(
+        default=None, ge=-1, le=1, description="Leave out hits with a lower cosine."
+    )
+    min_probability: float | None = Field(
+        default=None, ge=0, le=1, description="For a calibrated gallery: leave out less likely matches."
+    )
+    leave_self_out: bool = Field(
+        default=False, description="Leave out pictures with the same content as the query."
+    )
 
 
 class SearchRequest(SearchSettings):
-    """A search with a picture on the server, by the id of an upload or of a record."""
+    """A search with a picture on the server, given by the id of an upload or of a gallery picture."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": _EXAMPLE_ID, "k": 12}]})
 
@@ -101,60 +114,66 @@ class SearchRequest(SearchSettings):
 
 
 class GeometryOut(BaseModel):
-    """The position of a map on its picture."""
+    """The area of a picture that its map covers."""
 
-    original_size: tuple[int, int] = Field(description="Height, width in pixels.")
-    crop: tuple[float, float, float, float] = Field(description="Top, left, height, width in pixels.")
+    original_size: tuple[int, int] = Field(description="Height, width of the picture in pixels.")
+    crop: tuple[float, float, float, float] = Field(
+        description="Top, left, height, width of the map's area in pixels."
+    )
 
     @classmethod
     def of(cls, geometry: Geometry) -> GeometryOut:
-        """The fields of a geometry that drawing needs."""
+        """Return the part of a geometry needed for drawing."""
         return cls(original_size=geometry.original_size, crop=geometry.crop)
 
 
 class HitOut(BaseModel):
     """A picture found by a search."""
 
-    rank: int = Field(description="1 is the best.")
+    rank: int = Field(description="Position in the list, from 1.")
     id: RecordId
     name: str
     sha256: str
-    copies: int = Field(description="Further files with this content.")
+    copies: int = Field(description="Number of further files with the same content.")
     similarity: float = Field(description="Cosine with the query, [-1, 1].")
-    score: float = Field(description="What the order is by: the cosine, or the re-ranker's score.")
-    rank_before: int | None = Field(description="Before re-ranking.")
-    probability: float | None = Field(description="That it is a match, in a calibrated gallery.")
+    score: float = Field(description="Value the hits are sorted by: the cosine or the re-ranker's score.")
+    rank_before: int | None = Field(description="Rank before re-ranking.")
+    probability: float | None = Field(
+        description="Probability of a match; null unless the gallery is calibrated."
+    )
     metadata: dict[str, Any]
-    query_map: Grid = Field(description="Shares of the similarity over cells of the query.")
+    query_map: Grid = Field(
+        description="Attribution of each cell of the query; sums to the similarity less a residual."
+    )
 
 
 class SearchOut(BaseModel):
-    """The result of a search."""
+    """Result of a search."""
 
     query: UploadOut
     query_geometry: GeometryOut
-    hits: list[HitOut] = Field(description="Best first; empty where none is good enough.")
-    limit: float = Field(description="Largest share per 1 % of the view, over all query maps.")
-    seconds: float
+    hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
+    limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
+    seconds: float = Field(description="Time taken by the search.")
 
 
 class ExplanationOut(BaseModel):
-    """Signed maps of a pair, each of which sums to the similarity minus its residual."""
+    """Signed maps over both pictures, each summing to the similarity less its residual."""
 
     similarity: float
     method: str
     model: str
-    residual: float
-    match_residual: float
+    residual: float = Field(description="Similarity less the sum of query_map.")
+    match_residual: float = Field(description="Similarity less the sum of match_map.")
     query_map: Grid
     match_map: Grid
     query_geometry: GeometryOut
     match_geometry: GeometryOut
-    limit: float = Field(description="Largest share per 1 % of the view, over both maps.")
+    limit: float = Field(description="Largest attribution per 1% of the view, over both maps.")
 
     @classmethod
     def of(cls, explanation: Explanation, limit: float) -> ExplanationOut:
-        """The schema of an additive explanation."""
+        """Return an additive explanation for the API."""
         return cls(
             similarity=explanation.similarity,
             method=explanation.method,
@@ -170,22 +189,24 @@ class ExplanationOut(BaseModel):
 
 
 class CellMatchOut(BaseModel):
-    """One cell of a picture compared with all cells of another."""
+    """A cell of one picture compared with every cell of another."""
 
-    cell: tuple[int, int] = Field(description="Row, column of the cell on its own grid.")
-    cell_box: BoxPixels = Field(description="The same as left, top, right, bottom in pixels.")
-    best_cell: tuple[int, int] = Field(description="Row, column of the most alike cell.")
-    best_box: BoxPixels
-    cosines: Grid = Field(description="How alike each cell of the other picture is, [-1, 1].")
-    shares: Grid = Field(description="What each pair of cells gives to the similarity; signed.")
-    contribution: float = Field(description="What the cell gives altogether: the sum of the shares.")
-    geometry: GeometryOut = Field(description="Where both maps lie on the other picture.")
+    cell: tuple[int, int] = Field(description="Row, column of the cell on its own grid, from 0.")
+    cell_box: BoxPixels = Field(description="Left, top, right, bottom of the cell in pixels.")
+    best_cell: tuple[int, int] = Field(description="Row, column of the most similar cell.")
+    best_box: BoxPixels = Field(description="Left, top, right, bottom of that cell in pixels.")
+    cosines: Grid = Field(description="Cosine with each cell of the other picture, [-1, 1].")
+    shares: Grid = Field(description="Signed contribution of each pair of cells to the similarity.")
+    contribution: float = Field(
+        description="Contribution of the cell to the similarity: the sum of `shares`."
+    )
+    geometry: GeometryOut = Field(description="The area of the other picture that both maps cover.")
 
 
 class PaletteOut(BaseModel):
-    """Colors of maps, from the value -limit to the value limit."""
+    """Colors of maps, evenly spaced from the lowest value, -limit, to the highest, limit."""
 
-    rgba: list[tuple[int, int, int, int]]
+    rgba: list[tuple[int, int, int, int]] = Field(description="Red, green, blue, opacity; 0 to 255.")
 
 
 class AddRequest(BaseModel):
@@ -194,7 +215,7 @@ class AddRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"folder": "2024/rooms"}]})
 
     folder: str = Field(
-        default=".", max_length=500, description="Below the folder that the server was started with."
+        default=".", max_length=500, description="Path relative to the folder given by --add-from."
     )
 
 
@@ -206,20 +227,20 @@ class UnreadableOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """The progress and the result of adding images."""
+    """State, progress and result of a job that adds pictures."""
 
     id: str
     state: Literal["waiting", "running", "done", "failed", "stopped"]
-    done: int = Field(default=0, description="Files.")
-    total: int = 0
-    rate: float = Field(default=0, description="Files a second.")
-    remaining: float | None = Field(default=None, description="Seconds; unknown at first.")
-    added: int = 0
-    known: int = 0
+    done: int = Field(default=0, description="Number of files processed.")
+    total: int = Field(default=0, description="Number of files found.")
+    rate: float = Field(default=0, description="Files per second.")
+    remaining: float | None = Field(default=None, description="Estimated seconds left; null at first.")
+    added: int = Field(default=0, description="Number of new pictures.")
+    known: int = Field(default=0, description="Number of files already in the gallery.")
     unreadable: list[UnreadableOut] = []
     error: str | None = None
 
 
 def as_grid(values: FloatArray) -> Grid:
-    """A map (h, w) as rows of numbers with seven significant digits."""
+    """Return a map (h, w) as rows of numbers, rounded to seven significant digits."""
     return [[float(f"{value:.7g}") for value in row] for row in values.tolist()]

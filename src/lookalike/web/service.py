@@ -37,23 +37,23 @@ from lookalike.web.schemas import (
 )
 from lookalike.web.uploads import Uploads
 
-_RECORD_DIGITS = 20  # a record's id is shorter than an upload's
-_QUERIES_HELD = 48  # with their pictures, of up to 8 MB each
-_DRAWN_SIDE = 1600  # pixels, at most, of pictures that explanations are drawn on
+_RECORD_ID_LENGTH = 20  # an upload's id is longer
+_MAX_QUERIES = 48  # each with a picture of up to 8 MB
+_DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
 @final
 class GalleryService:
-    """Operations on one gallery for the routes; methods may be called from any thread."""
+    """Searches and explains one gallery; every method is thread-safe."""
 
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
-        self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_QUERIES_HELD)
+        self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
 
     # --- searching ----------------------------------------------------------------------------
 
     def search(self, settings: SearchRequest) -> SearchOut:
-        """Search, and return the hits with their maps on the query."""
+        """Search and return the hits, each with its map on the query."""
         start = time.perf_counter()
         result = self.result(settings)
         geometry = result.query.shares.geometry
@@ -68,11 +68,11 @@ class GalleryService:
         )
 
     def result(self, settings: SearchRequest) -> SearchResult:
-        """Search, and return the hits; 422 for settings that do not fit the gallery or the query."""
+        """Return the search result. Raises HTTPException with status 422 for settings that don't fit."""
         region = _region(settings.box, settings.polygon)
         options = settings.model_dump(exclude={"query", "box", "polygon"})
         query = self.query(settings.query, region)
-        with _unprocessable(), self._lock:
+        with _as_unprocessable(), self._lock:
             return self.gallery.search(query, explain=True, **options)
 
     # --- explaining ---------------------------------------------------------------------------
@@ -80,9 +80,12 @@ class GalleryService:
     def explanation(
         self, query: str, match: str, box: BoxPixels | None, method: str = SharesExplainer.name
     ) -> Explanation:
-        """Explain the similarity of two pictures, or of a box in the first and the second."""
+        """Explain the similarity of two pictures, or of a box on the query and the match.
+
+        Raises HTTPException with status 422 for a box with a method other than ``shares``.
+        """
         if method != SharesExplainer.name and box is not None:
-            raise HTTPException(422, f"method {method} explains whole pictures; ask without a box")
+            raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
         a, b = self.query(query, _region(box, None)), self.query(match)
         with self._lock:
             if method != SharesExplainer.name:
@@ -97,15 +100,15 @@ class GalleryService:
             )
 
     def why(self, hit: Hit) -> Explanation:
-        """Explain a hit, for whatever region of the query was searched."""
+        """Explain a hit of a search, for the whole query or the region searched by."""
         with self._lock:
             return hit.why()
 
     def report(self, settings: SearchRequest) -> str:
-        """A search as one HTML file; 422 if there is nothing to report."""
+        """Search and return an HTML report. Raises HTTPException with status 422 without hits."""
         result = self.result(settings)
-        asked = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
-        words = ", ".join(f"{name} {value}" for name, value in asked.items()) or "the whole picture"
+        parameters = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+        words = ", ".join(f"{name} {value}" for name, value in parameters.items()) or "the whole picture"
         facts = {"query": self.title(settings.query), "search": words}
         try:
             return search_report(
@@ -115,13 +118,16 @@ class GalleryService:
             raise HTTPException(422, str(error)) from error
 
     def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
-        """Compare the cell at a pixel of one picture with all cells of another."""
+        """Compare the cell at pixel (x, y) of picture ``here`` with every cell of picture ``there``.
+
+        Raises HTTPException with status 422 for a pixel outside the model's view.
+        """
         queries = self.query(here), self.query(there)
         with self._lock:
             a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
-            raise HTTPException(422, f"the pixel ({x:g}, {y:g}) lies outside what the model sees")
+            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside the model's view of the picture")
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
@@ -139,18 +145,18 @@ class GalleryService:
         )
 
     def query(self, id: str, region: Region | None = None) -> Query:
-        """A picture or a region of it as a query, cached so that it is decoded and embedded once."""
+        """Return a picture, or a region of it, as a query; cached, so it is read and embedded once."""
         return self._queries.get_or_make((id, region), lambda: self._make_query(id, region))
 
     def _make_query(self, id: str, region: Region | None) -> Query:
         embedder = self.gallery.embedder
-        if len(id) == _RECORD_DIGITS and region is None:
+        if len(id) == _RECORD_ID_LENGTH and region is None:
             record = self.record(id)
-            self._existing_file(record)  # 404 if it is gone
+            self._existing_file(record)  # raises 404 if the file is missing
             query = record_query(record, self.gallery.embedding(id), embedder)
         else:
             source, name = self.source(id), self.title(id)
-            with _unprocessable(), self._lock:
+            with _as_unprocessable(), self._lock:
                 query = image_query(source, embedder, region, name=name)
         query.reduce_picture(_DRAWN_SIDE)
         return query
@@ -158,47 +164,49 @@ class GalleryService:
     # --- pictures -----------------------------------------------------------------------------
 
     def source(self, id: str) -> bytes:
-        """The bytes of an upload or of a record's file; 404 if there are none."""
-        if len(id) != _RECORD_DIGITS:
+        """Return the bytes of an upload or of a record's file. Raises HTTPException with status 404."""
+        if len(id) != _RECORD_ID_LENGTH:
             upload = self._uploads.get(id)
             if upload is None:
-                raise HTTPException(404, f"there is no uploaded picture {id} (any more); upload it again")
+                raise HTTPException(
+                    404, f"upload {id} is unknown or no longer in memory; upload the picture again"
+                )
             return upload.data
         return images.file_bytes(self._existing_file(self.record(id)))
 
     def _existing_file(self, record: Record) -> Path:
         file = existing_file(record)
         if not file.exists():
-            raise HTTPException(404, f"the file of {file.name} is gone; update the gallery")
+            raise HTTPException(404, f"the file {file.name} no longer exists; update the gallery")
         return file
 
     def title(self, id: str) -> str:
-        """The file name of a picture, for captions."""
-        upload = self._uploads.get(id) if len(id) != _RECORD_DIGITS else None
+        """Return the file name of a picture, for captions."""
+        upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
         return upload.name if upload else Path(self.record(id).path).name
 
     def record(self, id: str) -> Record:
-        """The record with an id; 404 for an unknown id."""
+        """Return the record with this id. Raises HTTPException with status 404."""
         found = self.gallery.records([id])
         if not found:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
     def picture_of_side(self, id: str, side: int) -> Picture:
-        """A picture scaled down to at most ``side`` pixels on its longer side."""
+        """Return a picture, reduced to at most ``side`` pixels on its longer side."""
         picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 
 
 def _region(box: BoxPixels | None, polygon: Sequence[tuple[float, float]] | None) -> Region | None:
-    with _unprocessable():
+    with _as_unprocessable():
         return Region.of(box, polygon)
 
 
 @contextmanager
-def _unprocessable() -> Iterator[None]:
-    """Turn a ValueError into a 422."""
+def _as_unprocessable() -> Iterator[None]:
+    """Turn a ValueError inside the block into an HTTPException with status 422."""
     try:
         yield
     except ValueError as error:
@@ -206,7 +214,7 @@ def _unprocessable() -> Iterator[None]:
 
 
 def picture_out(record: Record) -> PictureOut:
-    """The schema of a record: the file name without the server's folders."""
+    """Return a record for the API, with its file name but not its folder on the server."""
     return PictureOut(id=record.id, name=Path(record.path).name, metadata=dict(record.metadata))
 
 

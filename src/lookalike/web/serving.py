@@ -1,4 +1,4 @@
-"""Running the application: open the galleries, listen on one address, shut down gracefully."""
+"""Runs the web app: opens the galleries, listens on one address, shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.app import create_app
 
-_GRACE = 10  # seconds that running requests have to finish
+_SHUTDOWN_SECONDS = 10  # for running requests to finish
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,30 +26,37 @@ def serve(
     add_from: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve galleries until interrupted; ``announce`` is called with the URL of the page.
+    """Serve galleries until interrupted.
 
-    Raises LookalikeError for a gallery that can't be opened, two of one name, and a port in use.
+    ``announce`` is called with the URL of the page, and the token in it, once the server listens. With a
+    ``token`` every request must send it. Pictures may be added from inside ``add_from``; None disables
+    adding. Raises LookalikeError if two galleries have the same name or the port is in use, and
+    GalleryError and its kinds if a gallery can't be opened.
     """
     galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
     if len(galleries) < len(uris):
-        raise LookalikeError("two of the galleries have one name; rename one of their folders")
-    local = _is_local(host)
+        raise LookalikeError("two of the galleries have the same name; rename one of their folders")
     app = create_app(
         galleries,
         token=token,
         add_from=add_from,
-        allowed_hosts=_LOCAL_HOSTS if local else ("*",),  # against DNS rebinding
+        allowed_hosts=_LOCAL_HOSTS if _is_local(host) else ("*",),  # prevents DNS rebinding
     )
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=_GRACE, server_header=False
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        server_header=False,
     )
     server = uvicorn.Server(config)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)  # closed again on failure
+        listening = socket.create_server((host, port), family=family)  # closes the socket if it fails
     except OSError as error:
         raise LookalikeError(
-            f"{host}:{port} can't be listened on; it may be in use, choose another --port"
+            f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port"
         ) from error
     shown = f"[{host}]" if ":" in host else host
     announce(f"http://{shown}:{listening.getsockname()[1]}/" + (f"#token={token}" if token else ""))

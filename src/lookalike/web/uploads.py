@@ -1,4 +1,7 @@
-"""Uploads: read in chunks, refused at the limit, held in memory and never written to disk."""
+"""Uploaded pictures: read in chunks up to the limit, kept in memory, never written to disk.
+
+``routes`` passes their ids to ``service``, which searches with them.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ _NAME_LENGTH = 120
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded picture."""
+    """An uploaded picture."""
 
-    name: str  # given by the client, without folders; for captions only
+    name: str  # the client's file name without folders, for captions only
     data: bytes
-    size: tuple[int, int]  # (H, W) pixels, upright
+    size: tuple[int, int]  # (H, W) in pixels, upright
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form with one file and, for some routes, settings as JSON."""
+    """A multipart form: one file and, on some routes, settings as JSON."""
 
     name: str
     data: bytes
@@ -40,7 +43,7 @@ class Form:
 
 @final
 class Uploads:
-    """Uploaded queries by random id; the oldest are evicted."""
+    """Uploaded queries by random id; beyond the limits the oldest are evicted."""
 
     def __init__(self, limits: WebLimits) -> None:
         self._limits = limits
@@ -49,9 +52,9 @@ class Uploads:
         )
 
     def keep(self, form: Form) -> tuple[str, Upload]:
-        """Check that the file is an image within the limits, store it, and return its id and the upload.
+        """Check that the file is an image within the limits, and store it under a new id.
 
-        Raises UnreadableImageError.
+        Returns the id and the upload. Raises UnreadableImageError.
         """
         picture = images.load(form.data, limits=self._limits.images, name=form.name)
         upload = Upload(form.name, form.data, picture.original_size)
@@ -60,24 +63,27 @@ class Uploads:
         return id, upload
 
     def get(self, id: str) -> Upload | None:
-        """The upload with an id; None if it is unknown or was evicted."""
+        """Return the upload, or None if the id is unknown or the upload was evicted."""
         return self._held.get(id)
 
 
 async def read_form(request: Request, limits: WebLimits) -> Form:
-    """Read the form of a request with the field ``file``; 413 beyond the limit, 422 without it."""
+    """Read the multipart form of a request, with its picture in the field ``file``.
+
+    Raises HTTPException: 413 beyond the limit, 415 for another content type, 422 for a malformed form.
+    """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "send the picture as multipart/form-data in the field 'file'")
-    pieces = _limited(request, limits.max_upload_bytes + _OVERHEAD)
-    parser = MultiPartParser(request.headers, pieces, max_files=1, max_fields=1, max_part_size=_OVERHEAD)
-    # Starlette would spool larger files to disk
+    chunks = _limited(request, limits.max_upload_bytes + _OVERHEAD)
+    parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=1, max_part_size=_OVERHEAD)
+    # beyond this size Starlette would write a temporary file
     parser.spool_max_size = limits.max_upload_bytes + _OVERHEAD
     try:
         form = await parser.parse()
     except _TooLargeError as error:
         raise too_large(limits.max_upload_bytes) from error
     except MultiPartException as error:
-        raise HTTPException(422, f"the form can't be read: {error.message}") from error
+        raise HTTPException(422, f"the form can't be parsed: {error.message}") from error
     file, settings = form.get("file"), form.get("settings")
     if not isinstance(file, UploadFile):
         await form.close()
@@ -90,12 +96,12 @@ async def read_form(request: Request, limits: WebLimits) -> Form:
 
 
 def too_large(limit: int) -> HTTPException:
-    """The error for a body beyond the limit."""
-    return HTTPException(413, f"an upload may have {limit / 2**20:.0f} MiB; send a smaller picture")
+    """Return the 413 error for an upload beyond the limit in bytes."""
+    return HTTPException(413, f"an upload may have at most {limit / 2**20:.0f} MiB; send a smaller picture")
 
 
 class _TooLargeError(MultiPartException):
-    """Raised inside the parser, so that it closes its files."""
+    """Raised beyond the limit; a MultiPartException makes the parser close its files."""
 
     def __init__(self) -> None:
         super().__init__("too large")
@@ -105,11 +111,11 @@ async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     if int(request.headers.get("content-length") or 0) > limit:
         raise _TooLargeError
     received = 0
-    async for piece in request.stream():
-        received += len(piece)
+    async for chunk in request.stream():
+        received += len(chunk)
         if received > limit:
             raise _TooLargeError
-        yield piece
+        yield chunk
 
 
 def _plain_name(name: str | None) -> str:

@@ -1,14 +1,14 @@
-// Requests to the server: JSON, pictures, the token.
+// Requests to the server, with the token where one is needed.
 
 let token = sessionStorage.getItem("token") ?? "";
-const fromAddress = new URLSearchParams(location.hash.slice(1)).get("token");
-if (fromAddress) {
-  token = fromAddress;
+const tokenInUrl = new URLSearchParams(location.hash.slice(1)).get("token");
+if (tokenInUrl) {
+  token = tokenInUrl;
   sessionStorage.setItem("token", token);
   history.replaceState(null, "", location.pathname);
 }
 
-export class Refused extends Error {}
+export class RequestError extends Error {}
 
 async function request(path, options = {}) {
   const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
@@ -17,33 +17,33 @@ async function request(path, options = {}) {
     response = await fetch(`/api${path}`, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server does not answer. Is it still running?");
+    throw new RequestError("Can't reach the server. Is it still running?");
   }
   if (response.status === 401) {
     await askToken();
     return request(path, options);
   }
   if (!response.ok) {
-    const said = await response.json().catch(() => ({}));
-    throw new Refused(said.detail ?? `The server answered ${response.status}.`);
+    const body = await response.json().catch(() => ({}));
+    throw new RequestError(body.detail ?? `The server answered with status ${response.status}.`);
   }
   return response;
 }
 
-let asking = null;
+let tokenPrompt = null; // shared by all requests that wait for a token
 
 function askToken() {
   const dialog = document.getElementById("ask-token");
-  asking ??= new Promise((resolve) => {
+  tokenPrompt ??= new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       token = document.getElementById("token").value.trim();
       sessionStorage.setItem("token", token);
-      asking = null;
+      tokenPrompt = null;
       resolve();
     }, { once: true });
     dialog.showModal();
   });
-  return asking;
+  return tokenPrompt;
 }
 
 export const getJson = async (path, options) => (await request(path, options)).json();
@@ -57,14 +57,14 @@ export async function upload(file) {
   return (await request("/queries", { method: "POST", body })).json();
 }
 
-// With a token pictures can't be plain addresses: they are fetched and shown from memory.
+// An <img> can't send a token, so with one the picture is fetched and shown from a blob URL.
 export async function showPicture(image, gallery, id, side) {
   const path = `/galleries/${encodeURIComponent(gallery)}/pictures/${id}?side=${side}`;
   if (!token) {
     image.src = `/api${path}`;
     return;
   }
-  const address = URL.createObjectURL(await (await request(path)).blob());
-  image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-  image.src = address;
+  const url = URL.createObjectURL(await (await request(path)).blob());
+  image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+  image.src = url;
 }

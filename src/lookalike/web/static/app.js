@@ -1,13 +1,13 @@
-// The page: its state, its searches, and the views that show them.
+// The page: its state, the search settings, and the views that show the results.
 
-import { getJson, post, Refused, upload } from "./api.js";
+import { getJson, post, RequestError, upload } from "./api.js";
 import { CompareView } from "./compare.js";
 import { drawLegend, loadPalette } from "./heat.js";
 import { QueryPanel } from "./query.js";
-import { browseCard, hitCard, skeletons, walkWithArrows } from "./results.js";
+import { browseCard, hitCard, skeletons, addArrowKeys } from "./results.js";
 
-const PAGE = 60;
-const at = (id) => document.getElementById(id);
+const PAGE_SIZE = 60;
+const byId = (id) => document.getElementById(id);
 const state = { gallery: "", query: null, box: null, search: null, health: null, galleries: [], shown: 0 };
 let running = new AbortController();
 
@@ -18,21 +18,21 @@ compare.onClose = (hit) => document.querySelector(`.card[data-id="${hit?.id}"]`)
 async function start() {
   state.health = await getJson("/health");
   [state.galleries] = await Promise.all([getJson("/galleries"), loadPalette()]);
-  drawLegend(at("legend-colors"));
-  at("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
-  at("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
-  at("gallery").parentElement.hidden = state.galleries.length < 2;
+  drawLegend(byId("legend-colors"));
+  byId("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
+  byId("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
+  byId("gallery").parentElement.hidden = state.galleries.length < 2;
   await enter(state.galleries[0].name);
 }
 
 async function enter(name) {
   state.gallery = name;
   const { n_images, model, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
-  at("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
+  byId("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
   const fields = Object.keys(metadata_fields);
-  at("where").placeholder = fields.length ? `${fields[0]} == "…"` : "no fields to filter by";
-  at("where").disabled = !fields.length;
-  at("fields").textContent = fields.length ? `Fields: ${fields.join(", ")}` : "";
+  byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "this gallery has no metadata";
+  byId("where").disabled = !fields.length;
+  byId("fields").textContent = fields.length ? `Fields: ${fields.join(", ")}` : "";
   await clear();
 }
 
@@ -42,20 +42,20 @@ async function clear() {
   running.abort();
   Object.assign(state, { query: null, box: null, search: null, shown: 0 });
   panel.hide();
-  setBar("Gallery", "Click a picture to find what matches it.");
-  at("grid").replaceChildren(...skeletons(12));
+  setBar("Gallery", "Click a picture to search with it.");
+  byId("grid").replaceChildren(...skeletons(12));
   await attempt(async () => {
     const cards = await nextCards();
-    at("grid").replaceChildren(...cards);
-    if (!cards.length) say("This gallery is empty. Index some pictures first: lookalike index FOLDER -g GALLERY");
+    byId("grid").replaceChildren(...cards);
+    if (!cards.length) showMessage("This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
   });
 }
 
 async function nextCards() {
-  const path = `/galleries/${encodeURIComponent(state.gallery)}/pictures?offset=${state.shown}&limit=${PAGE}`;
+  const path = `/galleries/${encodeURIComponent(state.gallery)}/pictures?offset=${state.shown}&limit=${PAGE_SIZE}`;
   const { total, pictures } = await getJson(path);
   state.shown += pictures.length;
-  at("more").hidden = state.shown >= total || Boolean(state.query);
+  byId("more").hidden = state.shown >= total || Boolean(state.query);
   return pictures.map((picture) => browseCard(state.gallery, picture, choose));
 }
 
@@ -72,13 +72,13 @@ function choose({ id, name }) {
 function uploadAndSearch(file) {
   return attempt(async () => {
     await ready;
-    const most = state.health.max_upload_bytes;
-    if (file.size > most) throw new Refused(`${file.name} is larger than ${Math.round(most / 2 ** 20)} MB; send a smaller picture.`);
-    say("Uploading…");
+    const limit = state.health.max_upload_bytes;
+    if (file.size > limit) throw new RequestError(`${file.name} is larger than ${Math.round(limit / 2 ** 20)} MiB; choose a smaller picture.`);
+    showMessage("Uploading…");
     const picture = await upload(file);
-    say("");
+    showMessage("");
     await choose(picture);
-  }, { keeps: true });
+  }, { keepsGrid: true });
 }
 
 function searchByBox(box) {
@@ -86,15 +86,15 @@ function searchByBox(box) {
   return search();
 }
 
-function asked() {
-  const least = Number(at("least").value);
+function searchRequest() {
+  const minSimilarity = Number(byId("min-similarity").value);
   return {
     query: state.query.id,
-    k: Math.max(1, Math.min(200, Number(at("k").value) || 24)),
+    k: Math.max(1, Math.min(200, Number(byId("k").value) || 24)),
     box: state.box,
-    rerank: at("rerank").value || null,
-    where: at("where").value.trim() || null,
-    min_similarity: least < 0 ? null : least,
+    rerank: byId("rerank").value || null,
+    where: byId("where").value.trim() || null,
+    min_similarity: minSimilarity < 0 ? null : minSimilarity,
     leave_self_out: true,
   };
 }
@@ -104,20 +104,20 @@ async function search() {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const { gallery } = state, request = asked();
-  setBar(state.box ? "Matches of this region" : "Matches", "searching…");
-  at("more").hidden = true;
-  at("grid").setAttribute("aria-busy", "true");
-  if (!at("grid").querySelector(".hit")) at("grid").replaceChildren(...skeletons(8));
+  const { gallery } = state, request = searchRequest();
+  setBar(state.box ? "Matches for this region" : "Matches", "Searching…");
+  byId("more").hidden = true;
+  byId("grid").setAttribute("aria-busy", "true");
+  if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
     show({ ...found, gallery, request, explanationPath: (hit) => explanationPath(gallery, request, hit) });
   });
-  if (!signal.aborted) at("grid").removeAttribute("aria-busy");
+  if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
 }
 
 function explanationPath(gallery, { query, box, rerank }, hit) {
-  const method = rerank === "avsl" ? "avsl" : "shares"; // the method that made the order explains it
+  const method = rerank === "avsl" ? "avsl" : "shares"; // explain by the method that ranked the hits
   const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }) });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
@@ -133,23 +133,23 @@ function show(found) {
     onChoose: choose,
     onHover: (hit) => (hit ? panel.showMap(hit.query_map, found.query_geometry, found.limit) : panel.clearMap()),
   };
-  at("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
-  setBar(state.box ? "Matches of this region" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
-  for (const id of ["legend", "all-heat", "report"]) at(id).hidden = !hits.length;
+  byId("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
+  setBar(state.box ? "Matches for this region" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
+  for (const id of ["legend", "all-heat", "report"]) byId(id).hidden = !hits.length;
   showLimit(found.limit);
-  at("all-heat").setAttribute("aria-pressed", "false");
-  at("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
-  if (!hits.length) say("No good match. Lower the minimum similarity or relax the filter.");
+  byId("all-heat").setAttribute("aria-pressed", "false");
+  byId("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
+  if (!hits.length) showMessage("No match. Lower the minimum similarity or relax the filter.");
 }
 
 function showLimit(limit) {
-  at("legend-low").textContent = `−${limit.toFixed(3)}`;
-  at("legend-high").textContent = `+${limit.toFixed(3)} per 1 %`;
+  byId("legend-low").textContent = `−${limit.toFixed(3)}`;
+  byId("legend-high").textContent = `+${limit.toFixed(3)} per 1%`;
 }
 
 async function exportReport() {
-  at("report").disabled = true;
-  at("report").textContent = "Writing the report…";
+  byId("report").disabled = true;
+  byId("report").textContent = "Writing the report…";
   await attempt(async () => {
     const { gallery, request } = state.search;
     const html = await (await post(`/galleries/${encodeURIComponent(gallery)}/report`, request)).blob();
@@ -159,45 +159,45 @@ async function exportReport() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   });
-  at("report").disabled = false;
-  at("report").textContent = "Export report";
+  byId("report").disabled = false;
+  byId("report").textContent = "Export report";
 }
 
 // --- messages ---------------------------------------------------------------------------------
 
 function setBar(heading, count) {
-  at("heading").textContent = heading;
-  at("count").textContent = count;
-  for (const id of ["legend", "all-heat", "report", "message", "no-probability"]) at(id).hidden = true;
+  byId("heading").textContent = heading;
+  byId("count").textContent = count;
+  for (const id of ["legend", "all-heat", "report", "message", "no-probability"]) byId(id).hidden = true;
 }
 
-function say(text, isError = false) {
-  at("message").textContent = text;
-  at("message").hidden = !text;
-  at("message").classList.toggle("error", isError);
+function showMessage(text, isError = false) {
+  byId("message").textContent = text;
+  byId("message").hidden = !text;
+  byId("message").classList.toggle("error", isError);
 }
 
-// A failure empties the grid, unless the current results are still valid.
-async function attempt(work, { keeps = false } = {}) {
+// Run `work` and show its error; the grid is emptied unless `keepsGrid`.
+async function attempt(work, { keepsGrid = false } = {}) {
   try {
     await work();
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (!keeps) {
+    if (!keepsGrid) {
       panel.clearMap();
-      at("grid").replaceChildren();
-      at("count").textContent = "";
+      byId("grid").replaceChildren();
+      byId("count").textContent = "";
     }
-    say(error instanceof Refused ? error.message : "Something went wrong in this page; reload it.", true);
-    if (!(error instanceof Refused)) throw error;
+    showMessage(error instanceof RequestError ? error.message : "Something went wrong on this page. Please reload it.", true);
+    if (!(error instanceof RequestError)) throw error;
   }
 }
 
 // --- controls ---------------------------------------------------------------------------------
 
 function showAllHeat() {
-  const isOn = at("all-heat").getAttribute("aria-pressed") !== "true";
-  at("all-heat").setAttribute("aria-pressed", String(isOn));
+  const isOn = byId("all-heat").getAttribute("aria-pressed") !== "true";
+  byId("all-heat").setAttribute("aria-pressed", String(isOn));
   for (const why of document.querySelectorAll(`.why[aria-pressed="${!isOn}"]`)) why.click();
 }
 
@@ -207,17 +207,17 @@ function switchTheme() {
 }
 
 if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
-at("theme").onclick = switchTheme;
-at("gallery").onchange = () => enter(at("gallery").value);
-at("more").onclick = () => attempt(async () => at("grid").append(...(await nextCards())));
-at("report").onclick = exportReport;
-at("all-heat").onclick = showAllHeat;
-at("least").oninput = () => (at("least-shown").textContent = at("least").value < 0 ? "any" : Number(at("least").value).toFixed(2));
-at("settings").onchange = search;
-at("settings").onsubmit = (event) => event.preventDefault();
+byId("theme").onclick = switchTheme;
+byId("gallery").onchange = () => enter(byId("gallery").value);
+byId("more").onclick = () => attempt(async () => byId("grid").append(...(await nextCards())));
+byId("report").onclick = exportReport;
+byId("all-heat").onclick = showAllHeat;
+byId("min-similarity").oninput = () => (byId("min-similarity-value").textContent = byId("min-similarity").value < 0 ? "any" : Number(byId("min-similarity").value).toFixed(2));
+byId("settings").onchange = search;
+byId("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]") && panel.box) panel.setBox(null);
 });
-at("options").open = !matchMedia("(max-width: 820px)").matches;
-walkWithArrows(at("grid"));
+byId("options").open = !matchMedia("(max-width: 820px)").matches;
+addArrowKeys(byId("grid"));
 const ready = attempt(start);

@@ -1,22 +1,22 @@
-// Two pictures at full size: the maps of both, and for a cell of one its counterpart in the other.
+// Two pictures side by side with their maps; pointing at a cell shows its best match in the other.
 
 import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
-const BINS = 28; // positions sampled along each side, finer than common grids
-const at = (id) => document.getElementById(id);
+const BINS = 28; // positions per side at which cells are requested; finer than common grids
+const byId = (id) => document.getElementById(id);
 
 export class CompareView {
   constructor({ onError }) {
     this.onError = onError;
-    this.sides = [new Side(at("left"), 0, this), new Side(at("right"), 1, this)];
-    at("close").onclick = () => at("compare").close();
-    at("previous").onclick = () => this.step(-1);
-    at("next").onclick = () => this.step(1);
-    at("opacity").oninput = () => at("compare").style.setProperty("--opacity", at("opacity").value / 100);
-    at("compare").addEventListener("click", (event) => event.target === at("compare") && at("compare").close());
-    at("compare").addEventListener("close", () => this.onClose?.(this.hit));
-    at("compare").addEventListener("keydown", (event) => {
+    this.sides = [new Side(byId("left"), 0, this), new Side(byId("right"), 1, this)];
+    byId("close").onclick = () => byId("compare").close();
+    byId("previous").onclick = () => this.step(-1);
+    byId("next").onclick = () => this.step(1);
+    byId("opacity").oninput = () => byId("compare").style.setProperty("--opacity", byId("opacity").value / 100);
+    byId("compare").addEventListener("click", (event) => event.target === byId("compare") && byId("compare").close());
+    byId("compare").addEventListener("close", () => this.onClose?.(this.hit));
+    byId("compare").addEventListener("keydown", (event) => {
       if (event.target.closest(".frame, input")) return;
       if (event.key === "ArrowLeft") this.step(-1);
       if (event.key === "ArrowRight") this.step(1);
@@ -26,12 +26,12 @@ export class CompareView {
   async open(search, hit) {
     Object.assign(this, { search, hit, found: null });
     this.cells = new Map();
-    at("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    at("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
-    at("compare-note").textContent = "…";
+    byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
+    byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
+    byId("compare-note").textContent = "…";
     const pictures = [{ id: search.query.id, name: search.query.name }, hit];
     this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
-    if (!at("compare").open) at("compare").showModal();
+    if (!byId("compare").open) byId("compare").showModal();
     try {
       const found = await getJson(search.explanationPath(hit));
       if (this.hit !== hit) return;
@@ -39,7 +39,7 @@ export class CompareView {
       this.sizes = [found.query_geometry.original_size, found.match_geometry.original_size];
       this.overview();
     } catch (error) {
-      at("compare-note").textContent = error.message;
+      byId("compare-note").textContent = error.message;
     }
   }
 
@@ -49,20 +49,20 @@ export class CompareView {
     if (next) this.open(this.search, next);
   }
 
-  // Both maps of the whole similarity, in one range.
+  // Show the maps of the whole similarity, both with the same color range.
   overview() {
     const { found } = this;
     if (!found) return;
     this.sides[0].draw(perPercent(found.query_map), found.query_geometry, found.limit);
     this.sides[1].draw(perPercent(found.match_map), found.match_geometry, found.limit);
     this.sides.forEach((side) => side.mark(null));
-    at("compare-note").textContent =
-      `Orange increases the similarity, blue decreases it. The maps sum to the similarity` +
-      (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual of ${found.residual.toFixed(3)}.`) +
-      ` Colors end at ±${found.limit.toFixed(3)} per 1 % of the view. Point at a cell to see its counterpart.`;
+    byId("compare-note").textContent =
+      `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
+      (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${found.residual.toFixed(3)} for the query).`) +
+      ` Colors range over ±${found.limit.toFixed(3)} per 1% of the view. Point at a cell to see what it matches.`;
   }
 
-  // The counterparts, in the other picture, of a cell of one side.
+  // Show how the cell at (x, y) of one side matches the cells of the other; x, y in [0, 1].
   async pointAt(index, x, y) {
     if (!this.found) return;
     const key = `${index},${Math.floor(x * BINS)},${Math.floor(y * BINS)}`;
@@ -76,7 +76,7 @@ export class CompareView {
       if (this.pointed === key && this.hit === hit) this.#showCells(index, cells);
     } catch (error) {
       this.cells.delete(key);
-      at("compare-note").textContent = error.message;
+      byId("compare-note").textContent = error.message;
     }
   }
 
@@ -87,8 +87,8 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const asked = new URLSearchParams({ here: ids[index], there: ids[1 - index], x, y });
-    return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${asked}`;
+    const parameters = new URLSearchParams({ here: ids[index], there: ids[1 - index], x, y });
+    return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
   #showCells(index, cells) {
@@ -97,9 +97,9 @@ export class CompareView {
     here.mark(cells.cell_box, this.sizes[index]);
     there.draw(cells.cosines, cells.geometry, 1);
     there.mark(cells.best_box, this.sizes[1 - index]);
-    at("compare-note").textContent =
+    byId("compare-note").textContent =
       `This cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
-      `Its closest counterpart has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}; colors run from −1 to 1.`;
+      `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
   }
 }
 

@@ -1,8 +1,8 @@
-// Maps on pictures: values are enlarged first and colored afterwards, so no color is invented.
+// Drawing of maps: values are upsampled before they are colored, which keeps to the palette's colors.
 
 import { getJson } from "./api.js";
 
-const FINE = 16; // drawn pixels per cell of the grid
+const PIXELS_PER_CELL = 16; // along each side
 let palette = [];
 
 export async function loadPalette() {
@@ -17,8 +17,8 @@ function colorOf(value, limit) {
   return palette[below].map((part, i) => part + (palette[below + 1][i] - part) * t);
 }
 
-// The value at a position in cells; values stand at the centers of cells.
-function between(map, y, x) {
+// Bilinear interpolation of a map at (y, x), in units of cells; values lie at the cells' centers.
+function interpolate(map, y, x) {
   const rows = map.length, columns = map[0].length;
   const cy = Math.max(0, Math.min(rows - 1, y - 0.5)), cx = Math.max(0, Math.min(columns - 1, x - 0.5));
   const i = Math.min(Math.floor(cy), rows - 1), j = Math.min(Math.floor(cx), columns - 1);
@@ -29,17 +29,17 @@ function between(map, y, x) {
   return upper * (1 - ty) + lower * ty;
 }
 
-// Draw a map on a canvas that covers its picture. `geometry` says where the grid lies.
+// Draw a map on a canvas that covers its picture; `geometry` is the area that the map covers.
 export function drawMap(canvas, map, geometry, limit) {
   const rows = map.length, columns = map[0].length;
   const small = document.createElement("canvas");
-  small.width = columns * FINE;
-  small.height = rows * FINE;
+  small.width = columns * PIXELS_PER_CELL;
+  small.height = rows * PIXELS_PER_CELL;
   const context = small.getContext("2d");
   const pixels = context.createImageData(small.width, small.height);
   for (let y = 0, at = 0; y < small.height; y++) {
     for (let x = 0; x < small.width; x++, at += 4) {
-      pixels.data.set(colorOf(between(map, (y + 0.5) / FINE, (x + 0.5) / FINE), limit), at);
+      pixels.data.set(colorOf(interpolate(map, (y + 0.5) / PIXELS_PER_CELL, (x + 0.5) / PIXELS_PER_CELL), limit), at);
     }
   }
   context.putImageData(pixels, 0, 0);
@@ -56,7 +56,7 @@ export function clearMap(canvas) {
   canvas.width = canvas.height = 1;
 }
 
-// Values per cell depend on the size of the cells; values per 1 % of the view are comparable.
+// Convert values per cell to values per 1% of the view, which are comparable between grids.
 export const perPercent = (map) => {
   const factor = (map.length * map[0].length) / 100;
   return map.map((row) => row.map((value) => value * factor));
@@ -71,7 +71,7 @@ export function drawLegend(canvas) {
   }
 }
 
-// A frame takes the aspect ratio of its picture, so that overlays fit.
+// Give a frame the aspect ratio of its picture, so that the map and box over it are aligned.
 export function fitFrame(frame, image) {
   const fit = () => frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   image.addEventListener("load", fit);

@@ -1,49 +1,49 @@
-// The query: dropped, chosen or taken from the gallery; a box dragged on it selects a region.
+// The query picture: dropped, pasted, chosen or from the gallery; a dragged box searches by a region.
 
 import { showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
-const LEAST = 6; // screen pixels a side; less is a click
-const at = (id) => document.getElementById(id);
+const MIN_DRAG = 6; // smallest side of a box in screen pixels; anything smaller is a click
+const byId = (id) => document.getElementById(id);
 
 export class QueryPanel {
   constructor({ onFile, onBox, onClear }) {
     this.onFile = onFile;
     this.onBox = onBox;
     this.geometry = null;
-    fitFrame(at("query-frame"), at("query-image"));
-    at("choose").onclick = () => at("file").click();
-    at("file").onchange = () => {
-      const [file] = at("file").files;
-      at("file").value = "";
+    fitFrame(byId("query-frame"), byId("query-image"));
+    byId("choose").onclick = () => byId("file").click();
+    byId("file").onchange = () => {
+      const [file] = byId("file").files;
+      byId("file").value = "";
       if (file) onFile(file);
     };
-    at("new-query").onclick = onClear;
-    at("clear-box").onclick = () => this.setBox(null);
+    byId("new-query").onclick = onClear;
+    byId("clear-box").onclick = () => this.setBox(null);
     this.#listenToDrops();
     this.#listenToDrags();
   }
 
   show(gallery, id, name) {
-    at("drop").hidden = true;
-    at("query").hidden = false;
-    at("query-name").textContent = at("query-name").title = name;
-    showPicture(at("query-image"), gallery, id, 1024);
+    byId("drop").hidden = true;
+    byId("query").hidden = false;
+    byId("query-name").textContent = byId("query-name").title = name;
+    showPicture(byId("query-image"), gallery, id, 1024);
     this.#drawBox(null);
-    clearMap(at("query-heat"));
+    clearMap(byId("query-heat"));
   }
 
   hide() {
-    at("drop").hidden = false;
-    at("query").hidden = true;
+    byId("drop").hidden = false;
+    byId("query").hidden = true;
   }
 
   showMap(map, geometry, limit) {
-    drawMap(at("query-heat"), perPercent(map), geometry, limit);
+    drawMap(byId("query-heat"), perPercent(map), geometry, limit);
   }
 
   clearMap() {
-    clearMap(at("query-heat"));
+    clearMap(byId("query-heat"));
   }
 
   setBox(box) {
@@ -71,25 +71,25 @@ export class QueryPanel {
   }
 
   #listenToDrags() {
-    const frame = at("query-frame");
+    const frame = byId("query-frame");
     let start = null, before = null, box = null;
     frame.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       frame.setPointerCapture(event.pointerId);
       before = this.box;
-      start = this.#place(event);
+      start = this.#position(event);
       event.preventDefault();
     });
     frame.addEventListener("pointermove", (event) => {
       if (!start) return;
-      const end = this.#place(event);
+      const end = this.#position(event);
       box = [Math.min(start[0], end[0]), Math.min(start[1], end[1]), Math.max(start[0], end[0]), Math.max(start[1], end[1])];
       this.#drawBox(box);
     });
     const finish = (isKept) => {
       if (!start) return;
       const { width, height } = frame.getBoundingClientRect();
-      const isBox = isKept && box && (box[2] - box[0]) * width > LEAST && (box[3] - box[1]) * height > LEAST;
+      const isBox = isKept && box && (box[2] - box[0]) * width > MIN_DRAG && (box[3] - box[1]) * height > MIN_DRAG;
       if (isBox) this.setBox(box);
       else this.#drawBox(before);
       start = box = null;
@@ -98,9 +98,9 @@ export class QueryPanel {
     frame.addEventListener("pointercancel", () => finish(false));
   }
 
-  // A point on the picture as fractions of its width and height.
-  #place(event) {
-    const area = at("query-frame").getBoundingClientRect();
+  // The pointer's position as fractions of the picture's width and height.
+  #position(event) {
+    const area = byId("query-frame").getBoundingClientRect();
     const inside = (value) => Math.max(0, Math.min(1, value));
     return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
   }
@@ -112,9 +112,9 @@ export class QueryPanel {
 
   #drawBox(box) {
     this.box = box;
-    const shown = at("query-box");
-    shown.hidden = at("clear-box").hidden = !box;
-    at("query-hint").textContent = box ? "Searching by this region." : "Drag on the picture to search by a region.";
+    const shown = byId("query-box");
+    shown.hidden = byId("clear-box").hidden = !box;
+    byId("query-hint").textContent = box ? "Searching by this region." : "Drag on the picture to search by a region.";
     if (!box) return;
     const percent = (value) => `${value * 100}%`;
     Object.assign(shown.style, {

@@ -1,9 +1,9 @@
-// The grid: pictures of the gallery to choose from, or the hits of a search.
+// The grid of cards: pictures of the gallery, or hits of a search.
 
 import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
-const THUMBNAIL = 480;
+const THUMBNAIL = 480; // longer side in pixels
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -23,7 +23,7 @@ function button(className, text, label, onClick) {
   return made;
 }
 
-// Pictures load when they come near the window.
+// Load pictures when they come near the viewport.
 const observer = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
@@ -67,15 +67,15 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
   stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
   const facts = element("p", "facts");
   facts.append(element("b", "", hit.similarity.toFixed(3)), element("span", "name", hit.name));
-  if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)} % a match`));
+  if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)}% match`));
   facts.lastChild.title = hit.name;
-  const why = button("why", "Why", "Heat map on this picture (W)", () => toggle(card, search, hit, frame));
+  const why = button("why", "Why", "Show which cells match (W)", () => toggle(card, search, hit, frame));
   why.setAttribute("aria-pressed", "false");
   const actions = element("p", "actions");
   actions.append(
     why,
-    button("", "Compare", "Both pictures, cell by cell (Enter)", () => onCompare(hit)),
-    button("quiet", "Search with this", "Make this picture the query", () => onChoose(hit)),
+    button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
+    button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
   card.append(stage, facts, actions);
   stage.onclick = () => onCompare(hit);
@@ -93,7 +93,7 @@ function moveOf(hit) {
   if (hit.rank_before === null || hit.rank_before === hit.rank) return [];
   const by = hit.rank_before - hit.rank;
   const moved = element("span", by > 0 ? "moved up" : "moved down", `${by > 0 ? "▲" : "▼"} ${Math.abs(by)}`);
-  moved.title = `rank ${hit.rank_before} before re-ranking`;
+  moved.title = `Rank ${hit.rank_before} before re-ranking`;
   return [moved];
 }
 
@@ -105,7 +105,7 @@ async function toggle(card, search, hit, frame) {
     search.drawn.delete(canvas);
     return clearMap(canvas);
   }
-  why.setAttribute("aria-busy", "true"); // if it were disabled it would lose the focus
+  why.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
   try {
     const found = await getJson(search.explanationPath(hit));
     search.drawn.set(canvas, () => drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit));
@@ -119,7 +119,7 @@ async function toggle(card, search, hit, frame) {
   }
 }
 
-// All maps share one range; one that needs a wider range widens it for all that are shown.
+// All maps share one color range; a map with larger values widens it for all of them.
 function widen(search, limit) {
   search.limit = limit;
   search.onLimit(limit);
@@ -130,8 +130,8 @@ export function skeletons(count) {
   return Array.from({ length: count }, () => element("article", "card skeleton"));
 }
 
-// Arrow keys move between cards, row by row as they appear on the screen.
-export function walkWithArrows(grid) {
+// Move the focus between cards with the arrow keys, following the columns on the screen.
+export function addArrowKeys(grid) {
   grid.addEventListener("keydown", (event) => {
     const cards = [...grid.querySelectorAll(".card")], at = cards.indexOf(event.target);
     if (at < 0) return;
