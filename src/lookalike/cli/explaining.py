@@ -35,6 +35,10 @@ def explain(
     first_layer: Annotated[
         int | None, typer.Option(min=0, help="For rollout: first layer of the rollout.")
     ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="For shares: last (default), or a block or stage, counted from 0."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Image file to write, with both images and their maps."),
@@ -72,7 +76,7 @@ def explain(
         from lookalike.explainers import load_any, make_explainer
         from lookalike.reports.explanation_files import Outputs, level_lines, write_outputs
 
-        options = {"fusion": fusion, "first_layer": first_layer}
+        options = {"fusion": fusion, "first_layer": first_layer, "layer": layer}
         embedder = load_any(
             model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
         )
@@ -86,6 +90,8 @@ def explain(
             print_json({**result.to_dict(), "written": written})
             return
         residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
+        if words := result.query.residual_words:
+            residual += f" ({words})"
         typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}")
         for line in level_lines(result):
             typer.echo(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,6 @@ class SharesExplainer:
             self.embedder.shares(b),
             model=self.embedder.name,
         )
-
 
     def _of_layer(self, query: Reading, match: Reading, layer: int) -> Explanation:
         a, b = (FrozenPass(self.embedder, reading, layer=layer) for reading in (query, match))
@@ -178,13 +178,15 @@ def unit(shares: Shares) -> Tensor:
 def _located(reading: Reading, shares: LocatedShares) -> ImageMap:
     """The map of one similarity split over the cells of a layer; registers are added up."""
     parts: dict[str, float] = {}
-    for name, values in shares.residual.items():
+    for name, amounts in shares.residual.items():
         kind = "registers" if name.startswith("register ") else name
-        parts[kind] = parts.get(kind, 0.0) + float(values[0])
-    values = shares.values[0].reshape(shares.grid).numpy()
+        parts[kind] = parts.get(kind, 0.0) + float(amounts[0])
+    values = np.asarray(shares.values[0].reshape(shares.grid).numpy(), dtype=np.float32)
     return ImageMap(reading.picture, reading.geometry, values, tuple(parts.items()))
 
 
 def _map(picture: Picture, shares: Shares, target: Tensor) -> ImageMap:
     maps: Tensor = similarity_maps(shares.values.double(), shares.residual.double(), target[None])
-    return ImageMap(picture, shares.geometry, maps[0].float().reshape(shares.grid).numpy())
+    prefix = float(shares.residual.double() @ target / shares.total.double().norm().clamp(min=1e-12))
+    parts = (("prefix tokens", prefix),) if bool(shares.residual.any()) else ()
+    return ImageMap(picture, shares.geometry, maps[0].float().reshape(shares.grid).numpy(), parts)

@@ -160,6 +160,8 @@ class FrozenPass:
         self, account: _Account, constant: Constant, gradient: Tensor, *, is_position: bool
     ) -> None:
         values = gradient.squeeze(2 if constant.layout == "map" else -1)  # (K, B, ...)
+        if not bool(values.any()):  # on attention scores and the like, which are held
+            return
         if values[0].numel() == 1:  # after the pooling
             account.constants += values.reshape(-1, 1) / account.constants.shape[1]
             return
@@ -178,6 +180,8 @@ class FrozenPass:
         if values.ndim == 3:
             grid = (values.shape[1], values.shape[2])
             return _regridded(values.flatten(1), grid, self.grid), None
+        if values.ndim != 2:
+            return None, None
         for n_prefix in dict.fromkeys((self._n_prefix, 0)):
             found = self._grid_of(values.shape[1] - n_prefix)
             if found is not None:
@@ -213,7 +217,7 @@ class FrozenPass:
         return abs(h * width - w * height) <= max(height, width)
 
     def _is_channels_last(self, x: Tensor) -> bool:
-        """Whether (..., B, n, m, l) is (B, h, w, C): its first two sizes then have the image's proportions."""
+        """Whether a map is (B, h, w, C): its first sizes then have the image's proportions."""
         first, second = self._has_proportions(*x.shape[-3:-1]), self._has_proportions(*x.shape[-2:])
         declared = "NHWC" in str(getattr(self._backbone.model, "output_fmt", "") or "")
         return first if first != second else declared

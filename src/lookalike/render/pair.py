@@ -51,8 +51,14 @@ def _missing(explanation: Explanation) -> str:
     """The residuals in words, or that a heat map has none."""
     if not explanation.additive:
         return "heat maps: relative weights, no sum"
-    query, match = three_digits(explanation.residual), three_digits(explanation.match_residual)
+    query = _with_parts(three_digits(explanation.residual), explanation.query)
+    match = _with_parts(three_digits(explanation.match_residual), explanation.match)
     return f"residual {query}" if query == match else f"residual {query} (query), {match} (match)"
+
+
+def _with_parts(residual: str, side: ImageMap) -> str:
+    """A residual with its parts, where they are known."""
+    return f"{residual}: {side.residual_words}" if side.residual_words else residual
 
 
 def _column(role: str, side: ImageMap, under_map: Image.Image, sheet: Sheet) -> Image.Image:

@@ -61,12 +61,20 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "rank": rank,
         "name": explanation.match.name,
         "similarity": f"{explanation.similarity:.3f}",
-        "residual": f"{round(explanation.residual, 3) + 0.0:+.3f}" if explanation.additive else None,
+        "residual": _residual(explanation),
         "remark": match.remark,
         "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
         "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
     }
+
+
+def _residual(explanation: Explanation) -> str | None:
+    """The query's residual and its parts; None for heat maps."""
+    if not explanation.additive:
+        return None
+    words = explanation.query.residual_words
+    return f"{round(explanation.residual, 3) + 0.0:+.3f}" + (f" ({words})" if words else "")
 
 
 def thumbnail(image: Image.Image, side: int = _PICTURE_SIDE) -> Image.Image:

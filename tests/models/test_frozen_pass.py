@@ -1,0 +1,129 @@
+"""Shares at any layer: exact for networks of every kind, located, and named where they have no cell."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from lookalike import images
+from lookalike.errors import UnsupportedMethodError
+from lookalike.models.embedder import Embedder
+from lookalike.models.frozen_pass import FrozenPass, layers_of, prefix_names
+
+SIZE = (64, 96)  # (H, W) pixels of the input
+CASES = {  # architecture, options, sizes of the grid at the first and at the last layer
+    "vit": ("vit_tiny_patch16_224", {"img_size": SIZE, "depth": 3}, (4, 6), (4, 6)),
+    "vit, mean": ("vit_tiny_patch16_224", {"img_size": SIZE, "depth": 3, "global_pool": "avg"},
+                  (4, 6), (4, 6)),
+    "registers": ("vit_small_patch16_dinov3", {"img_size": SIZE, "depth": 3}, (4, 6), (4, 6)),
+    "distilled": ("deit_tiny_distilled_patch16_224", {"img_size": SIZE, "depth": 2}, (4, 6), (4, 6)),
+    "attention pooling": ("vit_base_patch16_siglip_224", {"img_size": SIZE, "depth": 2, "embed_dim": 96,
+                          "num_heads": 3}, (4, 6), (4, 6)),
+    "swiglu, rotary": ("eva02_tiny_patch14_224", {"img_size": (56, 84), "depth": 2}, (4, 6), (4, 6)),
+    "windows": ("swin_tiny_patch4_window7_224", {"img_size": SIZE, "window_size": 2, "depths": (2, 2),
+                "embed_dim": 24, "num_heads": (2, 4)}, (16, 24), (16, 24)),
+    "convnext": ("convnext_atto", {"depths": (1, 1, 2, 1)}, (16, 24), (4, 6)),
+    "mobilenet": ("mobilenetv2_050", {}, (32, 48), (2, 3)),
+    "resnet": ("resnet10t", {}, (16, 24), (4, 6)),
+    "gates": ("efficientnet_b0", {}, (32, 48), (2, 3)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    """A seeded network with biases and statistics of every kind, and the grids of its layers."""
+    architecture, options, first, last = CASES[request.param]
+    size = options.get("img_size", SIZE)
+    torch.manual_seed(0)
+    embedder = Embedder.from_timm(architecture, pretrained=False, input_size=size, device="cpu", **options)
+    generator = torch.Generator().manual_seed(1)
+    for name, values in [*embedder.network.named_parameters(), *embedder.network.named_buffers()]:
+        if values.is_floating_point() and values.ndim <= 3 and not name.endswith(("weight", "var")):
+            values.data.add_(0.1 * torch.randn(values.shape, generator=generator))
+    return embedder, first, last
+
+
+@pytest.fixture(scope="module")
+def photo():
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((331, 240))
+
+
+def directions(width):
+    drawn = torch.randn(3, width, generator=torch.Generator().manual_seed(2))
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+def total(shares):
+    return shares.values.sum(1) + sum(shares.residual.values())
+
+
+def test_shares_of_every_layer_sum_to_the_similarities(case, photo):
+    embedder, first, last = case
+    reading, (unit,) = embedder.read(images.load(photo)), embedder.embed([photo])
+    wanted = directions(len(unit))
+    n_layers = len(layers_of(embedder.network.backbone))
+    for layer in range(n_layers):
+        run = FrozenPass(embedder, reading, layer=layer)
+        shares = run.shares(wanted)
+        assert_close(run.unit.float(), unit, rtol=0, atol=1e-5)
+        assert_close(total(shares), wanted @ unit, rtol=0, atol=1e-5)
+        assert shares.content.shape == (3, shares.grid[0] * shares.grid[1])
+        assert (layer > 0 or shares.grid == first) and (layer < n_layers - 1 or shares.grid == last)
+
+
+def test_prefix_tokens_have_names(case, photo):
+    embedder, *_ = case
+    names = prefix_names(embedder.network.backbone)
+    shares = FrozenPass(embedder, embedder.read(images.load(photo)), layer=-1).shares(
+        directions(embedder.width)
+    )
+    assert len(names) == embedder.network.backbone.n_prefix_tokens
+    assert set(shares.residual) <= {*names, "position", "constants in windows"}
+    assert set(names) <= set(shares.residual)
+
+
+def test_the_network_is_left_as_it_was(case, photo):
+    embedder, *_ = case
+    before = embedder.embed([photo])
+    FrozenPass(embedder, embedder.read(images.load(photo)), layer=0).shares(directions(embedder.width))
+    assert torch.equal(before, embedder.embed([photo])) and not embedder.network.training
+    assert not any(p.requires_grad for p in embedder.network.parameters())
+
+
+def test_a_changed_patch_is_found_before_attention_mixes_it(photo):
+    """Mean over tokens of a network whose blocks are switched off: only the changed patch's share changes."""
+    embedder = Embedder.from_timm(
+        "vit_tiny_patch16_224", pretrained=False, img_size=SIZE, depth=2, global_pool="avg", input_size=SIZE,
+        device="cpu",
+    )  # fmt: skip
+    for block in embedder.network.backbone.model.blocks:
+        for layer in (block.attn.proj, block.mlp.fc2):
+            layer.weight.data.zero_()
+            layer.bias.data.zero_()
+    plain = Image.new("RGB", (96, 64), (128, 128, 128))
+    changed = plain.copy()
+    changed.paste((250, 30, 30), (80, 32, 96, 48))  # the cell in row 2, column 5 of 4 x 6
+    wanted = directions(embedder.width)[:1]
+    before, after = (
+        FrozenPass(embedder, embedder.read(images.load(image)), layer=0).shares(wanted)
+        for image in (plain, changed)
+    )
+    change = (after.content - before.content)[0].abs()
+    assert divmod(int(change.argmax()), 6) == (2, 5)
+    assert change.max() > 2 * change.sort().values[-2]  # the preprocessing blurs into the next cell
+
+
+@pytest.mark.parametrize("layer", [3, -4])
+def test_a_layer_that_is_not_there_is_refused(photo, layer):
+    embedder = Embedder.from_timm("vit_tiny_patch16_224", pretrained=False, depth=3, device="cpu")
+    with pytest.raises(UnsupportedMethodError, match="layers 0 to 2"):
+        FrozenPass(embedder, embedder.read(images.load(photo)), layer=layer)
+
+
+def test_networks_that_mix_in_other_ways_are_refused(photo):
+    """XCiT normalizes queries and keys over cells: what it holds is not understood."""
+    embedder = Embedder.from_timm("xcit_nano_12_p16_224", pretrained=False, device="cpu")
+    with pytest.raises(UnsupportedMethodError, match="miss the similarity"):
+        FrozenPass(embedder, embedder.read(images.load(photo)), layer=0).shares(directions(embedder.width))
