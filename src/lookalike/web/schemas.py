@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -244,3 +245,12 @@ class JobOut(BaseModel):
 def as_grid(values: FloatArray) -> Grid:
     """Return a map (h, w) as rows of numbers, rounded to seven significant digits."""
     return [[float(f"{value:.7g}") for value in row] for row in values.tolist()]
+
+
+def validation_message(errors: Sequence[Mapping[str, Any]], *, skip: int = 0) -> str:
+    """Return the first of pydantic's errors as one sentence, without ``skip`` parts of its location."""
+    first = errors[0]
+    field = ".".join(str(part) for part in first["loc"][skip:]) or "the request"
+    if first["type"] == "extra_forbidden":
+        return f"{field}: the request has no such setting; /api/openapi.json lists them"
+    return f"{field}: {first['msg']}"

@@ -87,16 +87,16 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ here: ids[index], there: ids[1 - index], x, y });
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
   #showCells(index, cells) {
-    const here = this.sides[index], there = this.sides[1 - index];
-    here.clear();
-    here.mark(cells.cell_box, this.sizes[index]);
-    there.draw(cells.cosines, cells.geometry, 1);
-    there.mark(cells.best_box, this.sizes[1 - index]);
+    const own = this.sides[index], other = this.sides[1 - index];
+    own.clear();
+    own.mark(cells.cell_box, this.sizes[index]);
+    other.draw(cells.cosines, cells.geometry, 1);
+    other.mark(cells.best_box, this.sizes[1 - index]);
     byId("compare-note").textContent =
       `This cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
       `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
