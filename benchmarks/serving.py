@@ -73,7 +73,7 @@ class Client:
             ),
             "why": lambda: self._http.get(f"{path}/explanation", params={"query": here, "match": there}),
             "cells": lambda: self._http.get(
-                f"{path}/cells", params={"here": here, "there": there, "x": 30, "y": 30}
+                f"{path}/cells", params={"first": here, "second": there, "x": 30, "y": 30}
             ),
         }
         return asks[kind]()

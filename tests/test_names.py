@@ -26,7 +26,8 @@ def public_names(path):
         elif isinstance(node, ast.ClassDef):
             names = [node.name]
         elif isinstance(node, ast.Assign):
-            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            leaves = [leaf for target in node.targets for leaf in ast.walk(target)]  # of tuples, too
+            names = [leaf.id for leaf in leaves if isinstance(leaf, ast.Name)]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names = [node.target.id]
         else:

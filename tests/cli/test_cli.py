@@ -138,6 +138,8 @@ def test_demo_again_replaces_its_own_gallery_and_no_other(tmp_path):
 
 def test_models_lists_the_bundled_one_and_finds_names():
     assert run("models").stdout.startswith("bundled: mini")
+    assert run("models", "list", "mini-v").stdout.split()[0] == "mini-vit"
+    check_sentence(run("models", "list", "no-such-model"), "no bundled or timm model")
     assert "resnet50" in json.loads(run("models", "list", "resnet50", "--json").stdout)["timm"][0]
 
 

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lookalike.explainers import difference, place_matches
+from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers import difference, explain, place_matches
 from lookalike.explainers.shares import SharesExplainer
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
@@ -115,3 +116,28 @@ def test_shares_follow_the_published_formula(pictures):
     norm = a.mean(0).norm() * b.mean(0).norm() * len(a) * len(b)
     expected = [sum(float(a_i @ b_j) for b_j in b) / float(norm) for a_i in a]
     np.testing.assert_allclose(why.query_map.flatten(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("layer", [0, 2, -1, "1"])
+def test_maps_of_a_layer_sum_to_the_same_similarity(pictures, layer):
+    embedder = Embedder.load("mini-vit", device="cpu")
+    plain = explain(pictures[0], pictures[2], model=embedder)
+    why = explain(pictures[0], pictures[2], model=embedder, layer=layer)
+    parts = sum(value for _, value in why.query.residual_parts)
+    assert why.additive and why.similarity == pytest.approx(plain.similarity, abs=1e-5)
+    assert why.query.total + parts == pytest.approx(why.similarity, abs=1e-5)
+    assert why.residual == pytest.approx(parts, abs=1e-5)
+
+
+def test_a_layer_of_a_convolutional_network_has_a_finer_grid(pictures):
+    why = explain(pictures[0], pictures[2], model="mini", layer=2)
+    plain = explain(pictures[0], pictures[2], model="mini")
+    assert why.query.grid == (40, 40) and plain.query.grid == (10, 10)
+    assert why.query.total == pytest.approx(plain.similarity, abs=1e-5)
+
+
+def test_what_is_no_layer_is_refused(pictures):
+    with pytest.raises(ValueError, match="'last' or a whole number"):
+        explain(pictures[0], pictures[2], model="mini", layer="first")
+    with pytest.raises(UnsupportedMethodError, match="layers 0 to 6"):
+        explain(pictures[0], pictures[2], model="mini", layer=7)

@@ -114,7 +114,7 @@ def test_malformed_ids_are_refused_by_every_route(client, records, id):
     for name in ("explanation", "explanation/query.png", "explanation/match.png"):
         for asked in ({"query": id, "match": records[0].id}, {"query": records[0].id, "match": id}):
             refused(client.get(f"/api/galleries/rooms/{name}", params=asked), 422)
-    for asked in ({"here": id, "there": records[0].id}, {"here": records[0].id, "there": id}):
+    for asked in ({"first": id, "second": records[0].id}, {"first": records[0].id, "second": id}):
         refused(client.get("/api/galleries/rooms/cells", params={**asked, "x": 5, "y": 5}), 422)
     refused(client.post(SEARCH, json={"query": id}), 422)
     refused(client.post("/api/galleries/rooms/report", json={"query": id}), 422)
@@ -191,7 +191,7 @@ def test_malformed_json_is_refused(client):
 
 
 def test_a_cell_outside_the_picture_is_refused(client, uploaded, records):
-    asked = {"here": uploaded, "there": records[0].id, "x": 9999, "y": 5}
+    asked = {"first": uploaded, "second": records[0].id, "x": 9999, "y": 5}
     refused(client.get("/api/galleries/rooms/cells", params=asked), 422)
     for x in ("inf", "nan"):
         assert client.get("/api/galleries/rooms/cells", params={**asked, "x": x}).status_code == 422

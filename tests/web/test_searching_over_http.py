@@ -132,7 +132,7 @@ def test_cells_add_up_to_the_explanations_map(client, uploaded, records):
     why = client.get("/api/galleries/rooms/explanation", params=pair).json()
     rows, columns = np.shape(why["query_map"])
     x, y = 200 * 2.5 / columns, 150 * 1.5 / rows
-    asked = {"here": uploaded, "there": records[0].id, "x": x, "y": y}
+    asked = {"first": uploaded, "second": records[0].id, "x": x, "y": y}
     cells = client.get("/api/galleries/rooms/cells", params=asked).json()
     assert cells["cell"] == [1, 2]
     assert cells["contribution"] == pytest.approx(why["query_map"][1][2], abs=1e-5)
@@ -143,7 +143,7 @@ def test_cells_add_up_to_the_explanations_map(client, uploaded, records):
 
 def test_a_cell_finds_itself_in_its_own_picture(client, uploaded, records):
     own = next(hit["id"] for hit in search(client, query=uploaded, k=1)["hits"])
-    asked = {"here": uploaded, "there": own, "x": 130, "y": 60}
+    asked = {"first": uploaded, "second": own, "x": 130, "y": 60}
     cells = client.get("/api/galleries/rooms/cells", params=asked).json()
     assert cells["best_cell"] == cells["cell"]
 

@@ -14,6 +14,7 @@ from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
     from lookalike.demo import DemoResult
+    from lookalike.types import Explanation
 
 
 def explain(
@@ -61,7 +62,7 @@ def explain(
     ] = None,
     colors: Annotated[
         str, typer.Option(help="Color map: lookalike (color-blind-safe) or jet (as in the papers).")
-    ] = ("lookalike"),
+    ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
     """Explain the similarity of two images.
@@ -74,29 +75,32 @@ def explain(
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
     with friendly_errors():
         from lookalike.explainers import load_any, make_explainer
-        from lookalike.reports.explanation_files import Outputs, level_lines, write_outputs
+        from lookalike.reports.explanation_files import Outputs, write_outputs
 
-        options = {"fusion": fusion, "first_layer": first_layer, "layer": layer}
+        chosen = {"fusion": fusion, "first_layer": first_layer, "layer": layer}
+        options = {name: value for name, value in chosen.items() if value is not None}
         embedder = load_any(
             model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
         )
-        explainer = make_explainer(
-            embedder, method, **{name: value for name, value in options.items() if value is not None}
-        )
-        result = explainer(query, match)
+        result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
         if as_json:
             print_json({**result.to_dict(), "written": written})
-            return
-        residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
-        if words := result.query.residual_words:
-            residual += f" ({words})"
-        typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}")
-        for line in level_lines(result):
-            typer.echo(line)
-        for path in written:
-            typer.echo(f"wrote {path}")
+        else:
+            _print_explanation(result, written)
+
+
+def _print_explanation(result: Explanation, written: list[Path]) -> None:
+    from lookalike.reports.explanation_files import level_lines
+
+    residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
+    parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
+    typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}{parts}")
+    for line in level_lines(result):
+        typer.echo(line)
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 def demo(

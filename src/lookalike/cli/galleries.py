@@ -153,22 +153,16 @@ def search(
             min_similarity=min_similarity,
             leave_self_out=leave_self_out,
         )
-        parameters = {
-            "query": ", ".join(queries),
-            "k": str(k),
-            "box": box,
-            "polygon": polygon,
-            "filter": where,
-        }
-        parameters |= {"re-ranked by": rerank and f"{rerank}, the first {shortlist}"}
         if report is not None:
+            reranked = rerank and f"{rerank}, the first {shortlist}"
+            parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
+            parameters |= {"filter": where, "re-ranked by": reranked}
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts))
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
-            answer = {"query": queries, "gallery": uri, "model": opened.embedder.name}
-            print_json({**answer, "good_match": _is_good(hits), "hits": [hit.to_dict() for hit in hits]})
+            print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
             _print_hits(hits, [path for path in (report, csv) if path is not None])
             if opened.calibration is not None and (box or polygon):

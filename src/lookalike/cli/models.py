@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_assignments, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table
+
+if TYPE_CHECKING:
+    from lookalike.explainers.capabilities import Survey
+    from lookalike.models.saving import LoadedModel
 
 models = typer.Typer(
     help="List models, show their features, make your own.",
@@ -36,24 +40,28 @@ def list_models(
     with friendly_errors():
         from lookalike.models.backbones import model_names
         from lookalike.models.loading import RECOMMENDED, bundled_names
+        from lookalike.models.loading import list_models as names_like
 
         timm_names = model_names(pattern, pretrained=True)
         if as_json:
             print_json({"bundled": bundled_names(), "recommended": RECOMMENDED, "timm": timm_names})
-            return
-        if not pattern:
+        elif pattern:
+            _print_names(pattern, names_like(pattern))
+        else:
             typer.echo(f"bundled: {', '.join(bundled_names())}")
             print_table(("recommended", "for"), RECOMMENDED.items())
             typer.echo(
                 f"and {len(timm_names)} timm models with pretrained weights: 'lookalike models list PATTERN'"
             )
-            return
-        for name in timm_names:
-            typer.echo(name)
-        if not timm_names:
-            raise errors.UnknownModelError(
-                f"no pretrained timm model matches {pattern!r}; try a shorter part of the name"
-            )
+
+
+def _print_names(pattern: str, names: list[str]) -> None:
+    if not names:
+        raise errors.UnknownModelError(
+            f"no bundled or timm model matches {pattern!r}; try a shorter part of the name"
+        )
+    for name in names:
+        typer.echo(name)
 
 
 @models.command("show")
@@ -82,14 +90,18 @@ def show_model(
         result = survey(embedder)
         if as_json:
             print_json(dataclasses.asdict(result))
-            return
-        grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
-        typer.echo(
-            f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, "
-            f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters"
-        )
-        rows = [(name, answer.refusal or "yes") for name, answer in result.methods.items()]
-        print_table(("method", "supported"), rows)
+        else:
+            _print_survey(result)
+
+
+def _print_survey(result: Survey) -> None:
+    grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
+    typer.echo(
+        f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, "
+        f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters"
+    )
+    rows = [(name, answer.refusal or "yes") for name, answer in result.methods.items()]
+    print_table(("method", "supported"), rows)
 
 
 @models.command("make")
@@ -130,24 +142,37 @@ def make_model(
     with friendly_errors():
         from lookalike.images import list_images
         from lookalike.models.embedder import Embedder
-        from lookalike.models.loading import from_timm, load_model, with_preprocessing
+        from lookalike.models.loading import with_preprocessing
 
-        size = parse_size(input_size)
-        if weights or option or random_weights:
-            made = from_timm(
-                model,
-                pretrained=not random_weights,
-                weights=weights,
-                pooling=pooling or "own",
-                input_size=size,
-                **parse_assignments(option or []),
-            )
-        else:
-            made = load_model(model, pooling=pooling, input_size=size)
-        embedder = Embedder.of(with_preprocessing(made, normalization=normalization, squash=squash))
+        options = parse_assignments(option or [])
+        loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options)
+        embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
         if set_aside is not None:
             embedder = embedder.setting_aside(list_images(set_aside))
         if whiten_on is not None:
             embedder = embedder.whitened(list_images(whiten_on))
         embedder.save(folder)
         typer.echo(f"wrote {folder}; use it with: --model {folder}")
+
+
+def _loaded(
+    model: str,
+    weights: Path | None,
+    random_weights: bool,
+    pooling: str | None,
+    input_size: tuple[int, int] | None,
+    options: dict[str, Any],
+) -> LoadedModel:
+    """Load a model by name, or a timm architecture with weights or options of its own."""
+    from lookalike.models.loading import from_timm, load_model
+
+    if not (weights or options or random_weights):
+        return load_model(model, pooling=pooling, input_size=input_size)
+    return from_timm(
+        model,
+        pretrained=not random_weights,
+        weights=weights,
+        pooling=pooling or "own",
+        input_size=input_size,
+        **options,
+    )

@@ -52,9 +52,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 @contextmanager
 def shown_progress() -> Iterator[ProgressCallback]:
     """Yield a callback that draws a progress bar on stderr: stage, count, rate, time left."""
-    from rich.progress import TextColumn
-
-    with _bar(TextColumn("{task.fields[left]}")) as bar:
+    with _progress_bar() as bar:
         task = bar.add_task("", total=None, rate="", left="")
 
         def show(progress: Progress) -> None:
@@ -74,22 +72,24 @@ def shown_progress() -> Iterator[ProgressCallback]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
-    try:
+    with errors.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise errors.LookalikeError(f"{path} can't be written: {error}; choose another path") from error
 
 
-def _bar(last_column: Any) -> RichProgress:
-    """A progress bar on stderr; imports rich here, which would slow down ``--help``."""
+def _progress_bar() -> RichProgress:
+    # imported here, because rich would slow down ``--help``
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    rate = TextColumn("{task.fields[rate]}")
     console = Console(stderr=True)
-    # if piped, the bar would only print an empty line
     return Progress(
-        *columns, rate, last_column, console=console, transient=True, disable=not console.is_terminal
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # if piped, the bar would only print an empty line
     )

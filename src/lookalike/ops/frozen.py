@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-Layout = Literal["last", "map"]  # channels last (..., C), or channels first (B, C, h, w)
+AxisOrder = Literal["last", "map"]  # channels last (..., C), or channels first (B, C, h, w)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Constant:
     """
 
     factors: Tensor  # ones; (..., 1) for layout "last", (B, 1, h, w) for "map"
-    layout: Layout
+    layout: AxisOrder
 
 
 class FrozenForward(TorchFunctionMode):
@@ -102,7 +102,7 @@ class FrozenForward(TorchFunctionMode):
         scale = (running_var + eps).rsqrt() * (1 if weight is None else weight)
         shift = -running_mean * scale + (0 if bias is None else bias)
         shape = (1, -1, *[1] * (input.ndim - 2))
-        layout: Layout = "map" if input.ndim == 4 else "last"
+        layout: AxisOrder = "map" if input.ndim == 4 else "last"
         return self._plus(input * scale.reshape(shape), shift.reshape(shape), layout)
 
     def add(self, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
@@ -235,7 +235,7 @@ class FrozenForward(TorchFunctionMode):
         """A quotient by the divisor that occurred."""
         return func(input, other.detach() if isinstance(other, Tensor) else other, *rest, **options)
 
-    def _plus(self, features: Tensor, constant: Tensor | None, layout: Layout = "last") -> Tensor:
+    def _plus(self, features: Tensor, constant: Tensor | None, layout: AxisOrder = "last") -> Tensor:
         """The sum, and a note of the constant with a factor for each position."""
         if constant is None:
             return features

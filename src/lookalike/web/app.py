@@ -22,6 +22,7 @@ from lookalike.web.caching import LRUCache
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.routes import AppState, router
+from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware
 from lookalike.web.service import GalleryService
 from lookalike.web.uploads import Uploads
@@ -109,9 +110,7 @@ def _lookalike_error(_: Request, error: Exception) -> JSONResponse:
 
 def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
+    return JSONResponse({"detail": validation_message(error.errors(), skip=1)}, 422)
 
 
 def _internal_error(request: Request, _: Exception) -> JSONResponse:

@@ -36,6 +36,7 @@ from lookalike.web.schemas import (
     SearchRequest,
     SearchSettings,
     UploadOut,
+    validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
 from lookalike.web.uploads import Uploads, read_form
@@ -87,7 +88,7 @@ ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
 MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
-Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the picture `here`.")]
+Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
 _FILE = {"type": "string", "format": "binary"}
 _SCHEMA = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
 _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _SCHEMA}}}}
@@ -211,9 +212,11 @@ def match_overlay(
 
 
 @router.get("/galleries/{gallery}/cells")
-def compare_cells(service: ServiceDep, here: PictureId, there: PictureId, x: Pixel, y: Pixel) -> CellMatchOut:
-    """Compare the cell at pixel (x, y) of the picture `here` with every cell of the picture `there`."""
-    return service.cells(here, there, x, y)
+def compare_cells(
+    service: ServiceDep, first: PictureId, second: PictureId, x: Pixel, y: Pixel
+) -> CellMatchOut:
+    """Compare the cell at pixel (x, y) of the first picture with every cell of the second."""
+    return service.cells(first, second, x, y)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
@@ -262,6 +265,4 @@ def _settings(text: str) -> SearchSettings:
     try:
         return SearchSettings.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise HTTPException(422, f"{where}: {first['msg']}") from error
+        raise HTTPException(422, validation_message(error.errors())) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -165,6 +166,7 @@ class ExplanationOut(BaseModel):
     model: str
     residual: float = Field(description="Similarity less the sum of query_map.")
     match_residual: float = Field(description="Similarity less the sum of match_map.")
+    residual_parts: dict[str, float] = Field(description="Residual of the query by kind, where it is known.")
     query_map: Grid
     match_map: Grid
     query_geometry: GeometryOut
@@ -180,6 +182,7 @@ class ExplanationOut(BaseModel):
             model=explanation.model,
             residual=explanation.residual,
             match_residual=explanation.match_residual,
+            residual_parts=dict(explanation.query.residual_parts),
             query_map=as_grid(explanation.query_map),
             match_map=as_grid(explanation.match_map),
             query_geometry=GeometryOut.of(explanation.query_geometry),
@@ -244,3 +247,12 @@ class JobOut(BaseModel):
 def as_grid(values: FloatArray) -> Grid:
     """Return a map (h, w) as rows of numbers, rounded to seven significant digits."""
     return [[float(f"{value:.7g}") for value in row] for row in values.tolist()]
+
+
+def validation_message(errors: Sequence[Mapping[str, Any]], *, skip: int = 0) -> str:
+    """Return the first of pydantic's errors as one sentence, without ``skip`` parts of its location."""
+    first = errors[0]
+    field = ".".join(str(part) for part in first["loc"][skip:]) or "the request"
+    if first["type"] == "extra_forbidden":
+        return f"{field}: the request has no such setting; /api/openapi.json lists them"
+    return f"{field}: {first['msg']}"

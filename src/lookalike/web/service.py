@@ -117,12 +117,12 @@ class GalleryService:
         except GalleryError as error:
             raise HTTPException(422, str(error)) from error
 
-    def cells(self, here: str, there: str, x: float, y: float) -> CellMatchOut:
-        """Compare the cell at pixel (x, y) of picture ``here`` with every cell of picture ``there``.
+    def cells(self, first: str, second: str, x: float, y: float) -> CellMatchOut:
+        """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
 
         Raises HTTPException with status 422 for a pixel outside the model's view.
         """
-        queries = self.query(here), self.query(there)
+        queries = self.query(first), self.query(second)
         with self._lock:
             a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)

@@ -58,7 +58,7 @@ export class CompareView {
     this.sides.forEach((side) => side.mark(null));
     byId("compare-note").textContent =
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
-      (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${found.residual.toFixed(3)} for the query).`) +
+      (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +
       ` Colors range over ±${found.limit.toFixed(3)} per 1% of the view. Point at a cell to see what it matches.`;
   }
 
@@ -87,16 +87,16 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ here: ids[index], there: ids[1 - index], x, y });
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
   #showCells(index, cells) {
-    const here = this.sides[index], there = this.sides[1 - index];
-    here.clear();
-    here.mark(cells.cell_box, this.sizes[index]);
-    there.draw(cells.cosines, cells.geometry, 1);
-    there.mark(cells.best_box, this.sizes[1 - index]);
+    const own = this.sides[index], other = this.sides[1 - index];
+    own.clear();
+    own.mark(cells.cell_box, this.sizes[index]);
+    other.draw(cells.cosines, cells.geometry, 1);
+    other.mark(cells.best_box, this.sizes[1 - index]);
     byId("compare-note").textContent =
       `This cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
       `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
@@ -151,4 +151,10 @@ class Side {
       width: `${((right - left) / width) * 100}%`, height: `${((bottom - top) / height) * 100}%`,
     });
   }
+}
+
+// "0.153: CLS 0.120, registers 0.033", or the number alone where its parts are not known.
+function residualOf(found) {
+  const parts = Object.entries(found.residual_parts).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  return found.residual.toFixed(3) + (parts.length ? `: ${parts.join(", ")}` : "");
 }
