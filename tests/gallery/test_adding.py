@@ -135,8 +135,8 @@ def test_names_that_are_not_utf8_are_reported(gallery, photos):
 
 
 def test_a_folder_that_is_missing_is_an_error_of_its_own(gallery, tmp_path):
-    report = gallery.add(tmp_path / "missing")
-    assert report.added == 0 and "No such file" in report.unreadable[0][1]
+    with pytest.raises(UnreadableImageError, match="no such file or folder"):
+        gallery.add(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     assert gallery.add(tmp_path / "empty").added == 0
 

@@ -76,6 +76,8 @@ def check_can_be_judged(queries: LabeledEmbeddings, gallery: LabeledEmbeddings |
             f"queries have width {queries.values.shape[1]} and the gallery {among.values.shape[1]}; "
             "both must come from the same model"
         )
+    if not len(among):
+        raise DatasetError(f"{among.source} holds no labeled images; evaluating needs two classes or more")
     if len(among.classes) < 2:
         raise DatasetError(
             f"all {len(among):,} labels of {among.source} are {among.classes[0]!r}; "

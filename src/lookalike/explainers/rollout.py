@@ -136,8 +136,8 @@ def _global_attention(embedder: Embedder, trace: Trace) -> tuple[Tensor, ...]:
     blocks: Sequence[object] = getattr(embedder.network.backbone.model, "blocks", ())
     if not calls:
         raise UnsupportedMethodError(
-            f"rollout needs the attention of a vision transformer, and {embedder.name} has none among all "
-            f"{n_tokens} cells; use method 'shares'"
+            f"rollout needs the attention of a vision transformer, and {embedder.name} has no layer that "
+            "attends from every token to every other; use method 'shares'"
         )
     if len(calls) != len(blocks):
         raise UnsupportedMethodError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files, path_list, utf8_paths
 from lookalike.gallery.calibration import Calibration, LabeledPair
@@ -156,6 +157,8 @@ class Gallery:
         processes; by default it depends on the number of files and CPUs. Unreadable files are listed
         in the report; UnreadableImageError is raised only if the folder itself can't be read.
         """
+        if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
+            raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
         files = list_images(folder, ignore=ignore) if folder else path_list(source)
         paths, impossible = utf8_paths(files)
@@ -244,10 +247,9 @@ class Gallery:
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
-        found = self._store.embeddings([id])
-        if not len(found):
-            raise GalleryError(f"the gallery has no image {id}; list them with records()")
-        return np.asarray(found[0], dtype=np.float32)
+        if not self._store.records([id]):
+            raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
+        return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
 
     # --- maintenance --------------------------------------------------------------------------
 
@@ -313,7 +315,8 @@ class Gallery:
 def _check_limits(
     k: int, shortlist: int, min_probability: float | None, calibration: Calibration | None
 ) -> None:
-    if k < 1 or shortlist < 1:
-        raise ValueError(f"k and shortlist must be 1 or more, got {k} and {shortlist}")
+    for name, value in (("k", k), ("shortlist", shortlist)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of 1 or more; got {value!r}")
     if min_probability is not None and calibration is None:
         raise GalleryError("this gallery has no probabilities yet; run calibrate first")

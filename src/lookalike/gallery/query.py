@@ -53,6 +53,10 @@ class Query:
         self._reading, self._file = reading, file
         self._shares = shares
 
+    def __repr__(self) -> str:
+        what = "a region" if self.region else "an image" if self._reading or self._file else "a vector"
+        return f"Query({what}, width {len(self.unit)})"
+
     @property
     def reading(self) -> Reading:
         """The query image, decoded once. Raises ValueError for several images and for a vector."""
@@ -108,6 +112,11 @@ def make_query(
         raise ValueError("a region is a part of one image; query with one image")
     if is_vector(source):
         return vector_query(source, store.width)
+    if not isinstance(source, Sequence) or not len(source):
+        raise ValueError(
+            "a query must be an image, a list of at least one, an id or a vector; "
+            f"got {type(source).__name__}"
+        )
     return images_query(list(source), embedder)  # type: ignore[arg-type]
 
 
@@ -143,11 +152,11 @@ def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Q
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
-    """Return the query for a vector (D,), normalized.
+    """Return the query for a vector (D,) or (1, D), normalized.
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
-    values = torch.from_numpy(np.asarray(vector, dtype=np.float32).copy())
+    values = torch.from_numpy(np.asarray(vector, dtype=np.float32).reshape(-1).copy())
     if values.shape != (width,):
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
     if not (values.isfinite().all() and values.any()):
@@ -167,8 +176,11 @@ def existing_file(record: Record) -> Path:
 
 
 def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
-    """Whether a query is a vector (D,) rather than images; arrays of more axes are images."""
-    return isinstance(source, np.ndarray | Tensor) and source.ndim == 1
+    """Whether a query is a vector: (D,), or one floating row (1, D) as ``Embedder.embed`` returns it."""
+    if not isinstance(source, np.ndarray | Tensor):
+        return False
+    is_row = source.ndim == 2 and len(source) == 1 and "float" in str(source.dtype)
+    return source.ndim == 1 or is_row
 
 
 def _record(id: str, store: VectorStore) -> Record | None:

@@ -39,6 +39,10 @@ class Region:
         """Return the region for a box or a polygon; None for neither. Raises ValueError for both."""
         if box is not None and polygon is not None:
             raise ValueError("a region is a box or a polygon, got both; leave one out")
+        if box is not None and (isinstance(box, str) or not _are_numbers(box, 4)):
+            raise ValueError(f"a box must be four numbers, left, top, right, bottom in pixels; got {box!r}")
+        if polygon is not None and not all(_are_numbers(corner, 2) for corner in polygon):
+            raise ValueError(f"a polygon must be a list of corners (x, y) in pixels; got {polygon!r}")
         if box is None and polygon is None:
             return None
         return cls(box, None if polygon is None else tuple((float(x), float(y)) for x, y in polygon))
@@ -125,6 +129,14 @@ def _pixel_box(box: Box | None, size: tuple[int, int]) -> _PixelBox:
         min(width, math.ceil(right)),
         min(height, math.ceil(bottom)),
     )
+
+
+def _are_numbers(values: object, n: int) -> bool:
+    """Whether these are n finite numbers."""
+    try:
+        return len(values) == n and all(math.isfinite(value) for value in values)  # type: ignore[arg-type, attr-defined]
+    except TypeError:
+        return False
 
 
 def _polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:

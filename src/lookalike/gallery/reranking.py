@@ -31,6 +31,8 @@ class Reranking:
         self._reranker = rerank
         if isinstance(rerank, str):
             self._reranker = _reranker_by_name(rerank, found, query, embedder, store)
+        elif not callable(rerank):
+            raise ValueError(f"a re-ranker must be a name or a function of a Ranking; got {rerank!r}")
 
     def __call__(self) -> Ranking:
         """Return the re-ranked shortlist."""

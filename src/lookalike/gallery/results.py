@@ -106,6 +106,12 @@ class Hit:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_search": None}
 
+    def __copy__(self) -> Hit:
+        return self  # it never changes
+
+    def __deepcopy__(self, _: object) -> Hit:
+        return self
+
     def __repr__(self) -> str:
         return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:.4f})"
 
@@ -141,8 +147,10 @@ class SearchResult(Sequence[Hit]):
     @overload
     def __getitem__(self, index: int) -> Hit: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
-    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+    def __getitem__(self, index: slice) -> SearchResult: ...
+    def __getitem__(self, index: int | slice) -> Hit | SearchResult:
+        if isinstance(index, slice):
+            return SearchResult(self._hits[index], self._search, self.ranking)
         return self._hits[index]
 
     def __iter__(self) -> Iterator[Hit]:

@@ -77,8 +77,9 @@ class Embedder:
         Embedders made from this one by ``whitened`` or ``setting_aside`` share its weights: move
         those as well.
         """
-        self.device = choose_device(device)
-        self.network.to(self.device)
+        wanted = choose_device(device)
+        self.network.to(wanted)
+        self.device = wanted
         if self.network.backbone.is_convolutional:
             self.network.to(memory_format=torch.channels_last)
         return self
@@ -156,14 +157,16 @@ class Embedder:
         """Cosine of each of n images with each of m: (n, m) float32 on the CPU, in [-1, 1].
 
         ``a`` and ``b`` are one or many images as in ``embed``, or embeddings: a floating array or
-        tensor (n, D) is taken as embeddings, of any length (no image is two-dimensional and floating).
+        tensor (n, D) or (D,) is taken as embeddings, of any length (no image is floating and 2-d).
         Raises ValueError for embeddings of another width, and as ``embed``.
         """
-        return cosine_similarity(self._embeddings_of(a), self._embeddings_of(b))
+        return cosine_similarity(self._embeddings_of(a), self._embeddings_of(b)).clamp(-1, 1)
 
     def _embeddings_of(self, given: ImageSource | Iterable[ImageSource]) -> Tensor:
         is_array = isinstance(given, Tensor | np.ndarray)
         vectors = torch.as_tensor(given) if is_array else None
+        if vectors is not None and vectors.ndim == 1:
+            vectors = vectors[None]
         if vectors is None or vectors.ndim != 2 or not vectors.is_floating_point():
             return self.embed(given)
         if vectors.shape[1] != self.width:

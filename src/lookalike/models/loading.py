@@ -59,6 +59,7 @@ def list_models(filter: str = "") -> list[str]:
     ours = [*bundled_names(), *(name for name in RECOMMENDED if name not in bundled_names())]
     if not filter:
         return ours
+    filter = filter.lower()  # all names are
     pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
     matching = [name for name in ours if fnmatchcase(name, pattern)]
     return matching + [name for name in model_names(pattern, pretrained=True) if name not in matching]

@@ -16,7 +16,7 @@ from lookalike.training.train_network import train_network
 from lookalike.types import ProgressCallback
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """A finished training: where the model is, and how good it is on images it did not learn from."""
 
@@ -24,6 +24,13 @@ class TrainingResult:
     metrics: dict[str, float]  # of the last evaluation, in [0, 1]; empty without evaluation data
     spec: ModelSpec
     settings: TrainSettings
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.spec))
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return f"TrainingResult({str(self.path)!r}{', ' if metrics else ''}{metrics})"
 
     def load(self) -> Embedder:
         """Load the trained model."""

@@ -20,6 +20,21 @@ class Ranking:
     indices: Tensor  # (Q, K) int64 rows of the gallery, best first
     scores: Tensor  # (Q, K) float32, higher is better; cosines after the first stage
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all four tensors are equal."""
+        if not isinstance(other, Ranking):
+            return NotImplemented
+        pairs = (
+            (self.queries, other.queries),
+            (self.gallery, other.gallery),
+            (self.indices, other.indices),
+            (self.scores, other.scores),
+        )
+        return all(a is b or a.equal(b) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.indices.shape), tuple(self.gallery.shape)))
+
     def __repr__(self) -> str:
         n_queries, k = self.indices.shape
         return f"Ranking({n_queries} queries, the best {k} of {len(self.gallery)})"
