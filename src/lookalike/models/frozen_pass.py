@@ -18,7 +18,7 @@ from lookalike.ops.regrid import regrid
 from lookalike.types import Geometry, Reading
 
 _STAGES = ("blocks", "stages", "layers", "features")  # what timm calls the layers of a backbone
-_TOLERANCE = 1e-4  # largest gap in an account of cosines; fp32 reaches 1e-6 where it is exact
+_TOLERANCE = 2e-5  # largest gap in an account of cosines; fp32 reaches 1e-6 where it is exact
 
 
 @dataclass(frozen=True, eq=False)
