@@ -67,7 +67,7 @@ def test_a_move_says_ranks_before_and_after(made):
     reranker, ranking, distances, _ = made
     row = int(distances[1].argmin())
     move = reranker().explain(ranking, 1, row)
-    assert move.rank_after == 0 and move.rank_before == ranking.indices[1].tolist().index(row)
+    assert move.rank_after == 1 and move.rank_before == ranking.indices[1].tolist().index(row) + 1
     assert move.influences == ()
 
 

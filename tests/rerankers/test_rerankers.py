@@ -91,9 +91,9 @@ def test_a_move_tells_the_ranks_and_scores_of_both_rankings(reranker, ranking):
     for position in (0, 6, 16):
         row = int(after.indices[3, position])
         move = reranker.explain(ranking, 3, row)
-        assert (move.row, move.rank_after, move.method) == (row, position, reranker.name)
-        assert int(ranking.indices[3, move.rank_before]) == row
-        assert move.score_before == pytest.approx(float(ranking.scores[3, move.rank_before]))
+        assert (move.row, move.rank_after, move.method) == (row, position + 1, reranker.name)
+        assert int(ranking.indices[3, move.rank_before - 1]) == row
+        assert move.score_before == pytest.approx(float(ranking.scores[3, move.rank_before - 1]))
         assert move.score_after == pytest.approx(float(after.scores[3, position]), abs=1e-5)
         sizes = [abs(influence.amount) for influence in move.influences]
         assert sizes == sorted(sizes, reverse=True)
@@ -181,7 +181,7 @@ def test_the_planted_helper_is_named_with_a_positive_amount(reranker):
 def test_the_helper_of_one_sinks_its_mirror_image():
     move = QueryExpansion(n=1).explain(planted(), 0, 2)
     assert move.influences[0].item == 0 and move.influences[0].amount < 0
-    assert (move.rank_before, move.rank_after) == (1, 2)
+    assert (move.rank_before, move.rank_after) == (2, 3)
 
 
 def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):

@@ -63,8 +63,8 @@ def one_query(ranking: Ranking, query_index: int) -> Ranking:
     )
 
 
-def rank_of(ranking: Ranking, row: int) -> int:
-    """Return the rank of a gallery row, from 0, in the ranking of a single query.
+def column_of(ranking: Ranking, row: int) -> int:
+    """Return the column of a gallery row in the ranking of a single query: its rank less one.
 
     Raises ValueError for a row that is not on the shortlist.
     """
@@ -79,14 +79,14 @@ def rank_of(ranking: Ranking, row: int) -> int:
 
 def move_of(method: str, before: Ranking, after: Ranking, row: int, rows: Tensor, amounts: Tensor) -> Move:
     """Return the move of a row in the ranking of a single query, without influences of exactly zero."""
-    rank_before, rank_after = rank_of(before, row), rank_of(after, row)
+    column_before, column_after = column_of(before, row), column_of(after, row)
     return Move(
         row=row,
         method=method,
-        rank_before=rank_before,
-        rank_after=rank_after,
-        score_before=float(before.scores[0, rank_before]),
-        score_after=float(after.scores[0, rank_after]),
+        rank_before=column_before + 1,
+        rank_after=column_after + 1,
+        score_before=float(before.scores[0, column_before]),
+        score_after=float(after.scores[0, column_after]),
         influences=influences_of(rows.tolist(), amounts.tolist()),
     )
 

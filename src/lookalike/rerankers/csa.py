@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lookalike.models.csa.checkpoint import bundled_scorer, load_scorer
 from lookalike.models.csa.shortlist import ShortlistScorer
-from lookalike.rerankers.base import move_of, one_query, rank_of, reordered
+from lookalike.rerankers.base import column_of, move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one
 from lookalike.types import Move, Ranking
 
@@ -69,7 +69,7 @@ class ContextualReranking:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Return the move of a row, with the influences of other items of the shortlist."""
         single = one_query(before, query_index)
-        position = rank_of(single, row)
+        position = column_of(single, row)
         candidates = single.gallery[single.indices[0]]  # (K, D)
         others = self._most_relevant(single.queries, candidates[None], position)
         scores = self._scores(single.queries, candidates[None])[0]

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor
 
 from lookalike.ops.reranking import diffuse, diffusion_graph, diffusion_removals, query_seeds
-from lookalike.rerankers.base import move_of, one_query, rank_of, score_each
+from lookalike.rerankers.base import column_of, move_of, one_query, score_each
 from lookalike.rerankers.options import at_least_one, fraction, not_negative
 from lookalike.types import Move, Ranking
 
@@ -38,7 +38,7 @@ class Diffusion:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Return the move of a row, with the influences of items that the flow passes through."""
         single = one_query(before, query_index)
-        position = rank_of(single, row)
+        position = column_of(single, row)
         graph, seeds = self._graph(single.queries[0], single.gallery[single.indices[0]])
         removals = diffusion_removals(graph, seeds, alpha=self.alpha)  # (K, K)
         amounts = removals[position] - removals.mean(0)

@@ -7,7 +7,7 @@ from typing import final
 import torch
 
 from lookalike.ops.reranking import augment_database, expand, expand_without_each, other_neighbors
-from lookalike.rerankers.base import move_of, one_query, rank_of, reordered
+from lookalike.rerankers.base import column_of, move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one, not_negative
 from lookalike.types import Move, Ranking
 
@@ -41,7 +41,7 @@ class QueryExpansion:
         without = expand_without_each(single.queries[0], single.gallery[rows], self.alpha)  # (n, D)
         candidates = single.gallery[single.indices[0]]  # (K, D)
         changes = candidates @ (after.queries - without).T  # (K, n)
-        amounts = changes[rank_of(single, row)] - changes.mean(0)
+        amounts = changes[column_of(single, row)] - changes.mean(0)
         return move_of(self.name, single, after, row, rows, amounts)
 
 
@@ -72,7 +72,7 @@ class DatabaseAugmentation:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Return the move of a row, with the influences of its neighbors."""
         single = one_query(before, query_index)
-        rank_of(single, row)
+        column_of(single, row)
         after = self(single)
         rows = other_neighbors(single.gallery, torch.tensor([row], device=single.indices.device), self.n)[0]
         without = expand_without_each(single.gallery[row], single.gallery[rows], self.alpha)  # (n, D)

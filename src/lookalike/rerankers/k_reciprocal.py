@@ -10,7 +10,7 @@ from lookalike.ops.reranking import (
     k_reciprocal_scores,
     node_distances,
 )
-from lookalike.rerankers.base import move_of, one_query, rank_of, score_each
+from lookalike.rerankers.base import column_of, move_of, one_query, score_each
 from lookalike.rerankers.options import at_least_one, fraction
 from lookalike.types import Move, Ranking
 
@@ -40,7 +40,7 @@ class KReciprocal:
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Return the move of a row, with the influences of common and other neighbors."""
         single = one_query(before, query_index)
-        position = rank_of(single, row)
+        position = column_of(single, row)
         distances = node_distances(single.queries[0], single.gallery[single.indices[0]])
         encoding = k_reciprocal_encoding(distances, k1=self.k1, k2=self.k2)
         amounts = (1 - self.mix) * k_reciprocal_removals(encoding, position + 1)[1:]

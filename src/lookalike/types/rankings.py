@@ -54,7 +54,7 @@ class Move:
 
     row: int  # of the gallery
     method: str  # "aqe", "dba+aqe", ...
-    rank_before: int  # 0 is the first
+    rank_before: int  # 1 is the best, as in Hit
     rank_after: int
     score_before: float
     score_after: float  # on another scale than before unless the method's scores are cosines
