@@ -75,10 +75,12 @@ def test_average_drop_by_hand():
     assert average_drop(0.8, 0.9) == 0
 
 
-@pytest.mark.parametrize("full", [0.0, -0.3, float("nan")])
-def test_a_drop_from_nothing_is_refused(full):
+@pytest.mark.parametrize(
+    ("full", "kept"), [(0.0, 0.1), (-0.3, 0.1), (float("nan"), 0.1), (0.3, float("nan"))]
+)
+def test_a_drop_from_nothing_or_to_nan_is_refused(full, kept):
     with pytest.raises(ValueError, match="positive similarity"):
-        average_drop(full, 0.1)
+        average_drop(full, kept)
 
 
 def test_mask_fit_equals_scipy(noise):
@@ -130,3 +132,11 @@ def test_a_side_without_variation_fits_nothing(noise):
 def test_two_masks_are_refused(noise):
     with pytest.raises(ValueError, match="at least 3 masks, got 2"):
         mask_fit(noise(15), present(15, 2), noise(2))
+
+
+def test_a_fit_of_numbers_that_are_not_finite_is_refused(noise):
+    good, bad = noise(15), torch.full((15,), torch.nan)
+    kept = present(15, 15)
+    for attributions, similarities in ((good, bad), (bad, good)):
+        with pytest.raises(ValueError, match="finite"):
+            mask_fit(attributions, kept, similarities)

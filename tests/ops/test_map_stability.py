@@ -16,10 +16,12 @@ def test_correlation_of_maps_is_spearmans(noise):
     assert map_correlation(a, torch.ones(4, 7)) == 0
 
 
-def test_correlation_of_maps_sees_a_flip(noise):
+def test_correlation_of_maps_sees_a_mirror_but_not_a_curve_of_the_values(noise):
     a = noise(4, 7)
     assert map_correlation(a, a**3) == 1
-    assert map_correlation(a, a.flip(1)) < 0.5
+    ramp = torch.arange(7.0).expand(4, 7)
+    assert map_correlation(ramp, ramp.flip(1)) == pytest.approx(-1)
+    assert map_correlation(ramp, ramp.flip(0)) == pytest.approx(1)
 
 
 def test_relative_distance_by_hand():
@@ -60,6 +62,11 @@ def test_mass_on_half_the_cells_of_a_finer_grid_is_more_concentrated():
 def test_a_single_cell_has_no_concentration():
     with pytest.raises(ValueError, match="at least 2 cells, got 1"):
         concentration(torch.ones(1, 1))
+
+
+def test_a_map_with_nan_has_no_concentration():
+    with pytest.raises(ValueError, match="must be finite"):
+        concentration(torch.tensor([[1.0, torch.nan, 0.0]]))
 
 
 def test_separation_equals_scikit_learn(noise):

@@ -81,6 +81,19 @@ def test_a_flat_map_is_at_chance():
     assert mask_auc(torch.full((2, 3), 0.7), coverage) == 0.5
 
 
+def test_a_mask_that_cuts_a_cell_keeps_its_own_map_from_1():
+    """The half cell inside ties with the half outside: 1 - 0.5 * 0.5 * 0.5 / (1.5 * 1.5)."""
+    coverage = torch.tensor([[1.0, 0.5, 0.0]])
+    assert mask_auc(coverage, coverage) == pytest.approx(1 - 0.125 / 2.25)
+
+
+def test_the_order_may_be_right_with_most_of_the_mass_outside():
+    values, coverage = torch.full((3, 5), 0.9), torch.zeros(3, 5)
+    values[1, 4], coverage[1, 4] = 1.0, 1.0
+    assert mask_auc(values, coverage) == 1
+    assert mass_inside(values, coverage) / 15 == pytest.approx(1 / (1 + 14 * 0.9))
+
+
 def test_a_map_without_positive_mass_has_none_inside_but_is_ordered():
     values, coverage = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[1.0, 0.0, 0.0]])
     assert mass_inside(values, coverage) == 0

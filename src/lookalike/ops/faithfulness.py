@@ -7,6 +7,8 @@ same way of hiding, the same steps and the same pairs.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,7 +22,9 @@ def scaled_curve(curve: Float[Tensor, " S"], *, full: float, empty: float) -> Fl
     (curve - empty) / (full - empty), as in Baniecki et al., *Explaining similarity in vision-language
     encoders with weighted Banzhaf interactions* (FIxLIP), NeurIPS 2025. ``full`` is the similarity
     with nothing hidden and ``empty`` that with everything hidden. Values may lie outside [0, 1].
-    Raises ValueError where the two are equal.
+    A pair that is more similar when it is empty turns its curve upside down, and one that changes
+    little is blown up: a mean over pairs needs ``full`` well above ``empty``. Raises ValueError where
+    the two are equal.
 
     >>> scaled_curve(torch.tensor([0.25, 0.5, 0.75]), full=0.75, empty=0.25)
     tensor([0.0000, 0.5000, 1.0000])
@@ -54,6 +58,10 @@ def insertion_deletion_area(insertion: Float[Tensor, " S"], deletion: Float[Tens
     (Petsiuk, Das, Saenko, *RISE*, BMVC 2018; their difference is the AID of Baniecki et al., NeurIPS
     2025). 0 is what a random order is expected to get, negative is worse than that.
 
+    Only the order of the cells counts, not how much a map gives to each. Even the best order stays below
+    1 for scaled curves, and gets 0 where all cells matter equally. Curves that are not scaled give
+    units of the similarity, which two models do not share.
+
     >>> insertion_deletion_area(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1.0, 0.0, 0.0]))
     0.5
     """
@@ -65,13 +73,18 @@ def average_drop(full: float, kept: float) -> float:
 
     max(0, full - kept) / full, to be averaged over pairs (Chattopadhyay et al., *Grad-CAM++*, WACV 2018;
     for similarities Sammani et al., *Visualizing and understanding contrastive learning*, TIP 2023).
-    Raises ValueError where ``full`` is not positive.
+    A map that marks everything loses nothing: report the area that is kept with it. Where unrelated
+    images have a cosine far above 0 every drop is small, so two models do not compare. Raises
+    ValueError where ``full`` is not positive; a mean is then over the other pairs only.
 
     >>> average_drop(0.5, 0.375), average_drop(0.5, 0.75)
     (0.25, 0.0)
     """
-    if not full > 0:
-        raise ValueError(f"a drop is a part of a positive similarity, got {full}; leave the pair out")
+    if not full > 0 or math.isnan(kept):
+        raise ValueError(
+            f"a drop is a part of a positive similarity, got {full} and {kept} of what is kept; leave the "
+            "pair out"
+        )
     return max(0.0, full - kept) / full
 
 
@@ -83,7 +96,13 @@ def mask_fit(
     The sum over the kept cells of each mask is compared with the similarity that the model gives to
     what is kept: squared Pearson correlation in [0, 1] and rank correlation in [-1, 1], larger is
     better (faithfulness correlation: Bhatt, Weller, Moura, IJCAI 2020). 0 where either side is
-    constant. Raises ValueError for fewer than 3 masks: two points always lie on a line.
+    constant.
+
+    Masks that keep different numbers of cells let a flat map fit well, as more cells are more similar:
+    keep the same number, as Bhatt et al. do, or compare with the fit of ones. R² is blind to scale,
+    offset and sign; only the Spearman correlation is negative for a map of the wrong sign. Raises
+    ValueError for fewer than 3 masks, as two points always lie on a line, and for numbers that are not
+    finite.
 
     >>> kept = torch.tensor([[True, False], [False, True], [True, True]])
     >>> mask_fit(torch.tensor([1.0, 2.0]), kept, torch.tensor([0.25, 0.5, 0.75]))
@@ -93,7 +112,9 @@ def mask_fit(
         raise ValueError(f"a fit needs at least 3 masks, got {len(kept)}")
     values = attributions.double()
     scale = values.abs().sum()
-    if not float(scale) > 0:
+    if not scale.isfinite():
+        raise ValueError("attributions must be finite; the map has NaN or infinite cells")
+    if float(scale) == 0:
         return 0.0, 0.0
     sums = (kept.double() @ (values / scale)).round(decimals=12)  # equal sums stay equal in any order
     return pearson_correlation(sums, similarities) ** 2, rank_correlation(sums, similarities)

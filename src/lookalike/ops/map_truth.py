@@ -20,7 +20,9 @@ def peak_is_inside(
     """Whether the highest cell is within ``tolerance`` cells of one that the mask touches.
 
     ``coverage`` is the fraction of each cell that the mask covers, in [0, 1] (the pointing game of
-    Zhang et al., IJCV 2018, on the grid).
+    Zhang et al., IJCV 2018, on the grid). A cell of tolerance is much on a coarse grid, and a large mask
+    is often hit by chance: compare on one grid, with the rate of a random cell. Of equal cells the first
+    is the peak, so a flat map is judged by its top left corner.
 
     >>> import torch
     >>> values, coverage = torch.zeros(3, 5), torch.zeros(3, 5)
@@ -36,8 +38,8 @@ def peak_is_inside(
 def positive_density_ratio(values: Float[Tensor, "h w"], coverage: Float[Tensor, "h w"]) -> float:
     """Positive mass per pixel inside the mask over that outside; a cell's mass is spread evenly.
 
-    Infinite where no positive mass lies outside, NaN where there is none at all. Raises ValueError
-    where the mask covers nothing or everything.
+    1 is chance. Infinite where no positive mass lies outside, NaN where there is none at all: take
+    medians, not means, over pairs. Raises ValueError where the mask covers nothing or everything.
 
     >>> import torch
     >>> positive_density_ratio(torch.tensor([[3.0, 1.0, -5.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -55,8 +57,11 @@ def mass_inside(values: Float[Tensor, "h w"], coverage: Float[Tensor, "h w"]) ->
 
     1 is chance; at most 1 / (share of area); 0 where no positive mass lies inside or there is none. A
     cell's mass is spread evenly over the cell (the energy-based pointing game of Wang et al.,
-    *Score-CAM*, CVPR Workshops 2020, relative to chance). Raises ValueError where the mask covers
-    nothing or everything.
+    *Score-CAM*, CVPR Workshops 2020, relative to chance).
+
+    A small mask allows far higher values than a large one, so compare maps on the same masks. Pictures
+    are centered on their subject: a map of the center alone also beats 1. Raises ValueError where
+    the mask covers nothing or everything.
 
     >>> import torch
     >>> mass_inside(torch.tensor([[3.0, 1.0, -5.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
@@ -74,8 +79,9 @@ def mask_auc(values: Float[Tensor, "h w"], coverage: Float[Tensor, "h w"]) -> fl
     """Probability that a random point inside the mask has a higher value than one outside; in [0, 1].
 
     Points are drawn evenly over the area and have the value of their cell; ties count half, so 0.5 is
-    chance. A cell that the mask cuts lies on both sides. Raises ValueError where the mask covers nothing
-    or everything.
+    chance. A cell that the mask cuts lies on both sides, so 1 is out of reach for a mask that cuts cells.
+    Only the order of values counts, negative ones too: a map may get a high value with most of its mass
+    outside. Raises ValueError where the mask covers nothing or everything.
 
     >>> import torch
     >>> mask_auc(torch.tensor([[0.9, 0.2, 0.2]]), torch.tensor([[1.0, 1.0, 0.0]]))
@@ -92,8 +98,11 @@ def keypoint_accuracy(
     """Fraction of points at most ``alpha`` times ``size`` away from the true one: PCK at alpha.
 
     Yang and Ramanan, TPAMI 2013. Points and ``size`` are in the same unit; SPair-71k (Min et al., 2019)
-    takes the longer side of the object's box. A point that is not finite is wrong. Raises ValueError for
-    no points and a size or alpha that is not positive.
+    takes the longer side of the object's box. A predicted point that is not finite is wrong.
+
+    Centers of cells are off by up to half the diagonal of a cell: where that exceeds the threshold, even
+    perfect matches miss. The mean of this over images is not the fraction over all their points. Raises
+    ValueError for no points and a size or alpha that is not positive.
 
     >>> import torch
     >>> true = torch.tensor([[0.0, 0.0], [50.0, 20.0]])
@@ -114,8 +123,9 @@ def through_homography(
     """Points (x, y) moved by a homography: (u / s, v / s) where (u, v, s) = homography @ (x, y, 1).
 
     x is to the right and y down, as in the files of HPatches (Balntas et al., CVPR 2017); Hartley and
-    Zisserman, *Multiple view geometry*, 2003, chapter 2. Points that are mapped to infinity are
-    not finite.
+    Zisserman, *Multiple view geometry*, 2003, chapter 2. Both sides are in pixels of the images that the
+    homography was made for, before any resize or crop, with pixel centers as there (whole numbers in
+    HPatches, halves in a ``Geometry``). Points that are mapped to infinity are not finite.
 
     >>> import torch
     >>> shift_and_double = torch.tensor([[2.0, 0.0, 10.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
@@ -128,6 +138,8 @@ def through_homography(
 
 def best_cells(cell_similarity: Float[Tensor, "Nq Nm"], cells: Int[Tensor, " P"]) -> Int[Tensor, " P"]:
     """The most similar cell of the match for each of P cells of the query; of equals, the first.
+
+    There always is one, also where nothing in the match corresponds, and several cells may share it.
 
     >>> import torch
     >>> best_cells(torch.tensor([[0.1, 0.9, 0.3], [0.4, 0.2, 0.3]]), torch.tensor([1, 0, 1]))
