@@ -156,7 +156,7 @@ def best_cells(cell_similarity: Float[Tensor, "Nq Nm"], cells: Int[Tensor, " P"]
 
 def _check_part(coverage: Tensor) -> None:
     """Raise ValueError unless a mask covers a part of the image."""
-    if float(coverage.min()) < 0 or float(coverage.max()) > 1:
+    if float(coverage.min()) < -1e-6 or float(coverage.max()) > 1 + 1e-6:  # sums of parts are rounded
         raise ValueError(
             f"a coverage is a fraction of each cell, between 0 and 1; got {float(coverage.min()):.3g} to "
             f"{float(coverage.max()):.3g}"
