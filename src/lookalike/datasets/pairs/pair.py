@@ -13,18 +13,16 @@ from lookalike import images as image_files
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.types import FloatArray
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-
 
 @dataclass(frozen=True, eq=False)
 class KnownImage:
-    """An image, and what is known of it."""
+    """An image, and what is known of it; coordinates are original pixels with EXIF applied."""
 
     path: Path
     label: str = ""  # images of equal label match; empty where only pairs are known
     mask: Path | None = None  # an image file of the same size; bright pixels belong to what is shared
-    box: Box | None = None  # left, top, right, bottom of what is shared, original pixels (EXIF applied)
-    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # visible: name -> (x, y), as box
+    box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, original pixels
+    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # visible ones: name -> (x, y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,4 +75,5 @@ def _bright(image: KnownImage, file: Path, size: tuple[int, int]) -> NDArray[np.
     brightest = int(pixels.max())
     if brightest == 0:
         raise DatasetError(f"the mask {file} marks nothing; bright pixels belong to what is shared")
-    return pixels >= brightest / 2
+    bright: NDArray[np.bool_] = pixels >= brightest / 2
+    return bright
