@@ -17,7 +17,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: lists in lists without end
         raise DatasetError(f"{path} is not JSON: {error}; download it again") from error
 
 

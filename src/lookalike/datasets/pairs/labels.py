@@ -74,7 +74,7 @@ def source_name(source: Path) -> str:
     return source.resolve().name if source.is_dir() else source.stem
 
 
-def existing_file(path: Path, listed_in: Path) -> Path:
+def listed_file(path: Path, listed_in: Path) -> Path:
     """The path, if there is a file. Raises DatasetError that names what lists it."""
     if not path.is_file():
         raise DatasetError(f"{path}, listed in {listed_in}, is missing; check the folder of the images")

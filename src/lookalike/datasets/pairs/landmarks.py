@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike.datasets.pairs.drawing import Candidates
-from lookalike.datasets.pairs.labels import existing_file, source_name
+from lookalike.datasets.pairs.labels import listed_file, source_name
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
 from lookalike.datasets.pickles import read_pickled_array
 from lookalike.datasets.revisited import find_images, read_truth
@@ -27,7 +27,7 @@ def read_landmark_pairs(source: Path) -> Candidates:
     matches have the outlines of PROxford and PRParis: it maps "query_row" to a labelme file, whose path
     starts at the same folder. Radenović et al., CVPR 2018; An et al., ICCV 2023.
     """
-    file = _one(truth_files(source), source, "gnd_*.pkl") if source.is_dir() else source
+    file = _truth_in(source) if source.is_dir() else source
     truth = read_truth(file)
     if not truth.queries or not truth.images:
         raise DatasetError(f"{file} does not name its images (qimlist and imlist); give the published file")
@@ -45,7 +45,7 @@ def read_landmark_pairs(source: Path) -> Candidates:
     def pair(query: str, match: str) -> ImagePair:
         i, row = number_of[query], row_of[match]
         outline = outlines.get(f"{i}_{row}")
-        mask = None if outline is None else existing_file(file.parent / outline, file.parent / OUTLINES)
+        mask = None if outline is None else listed_file(file.parent / outline, file.parent / OUTLINES)
         return ImagePair(
             KnownImage(path_of[query], box=truth.boxes[i]),
             KnownImage(path_of[match], mask=mask),
@@ -60,16 +60,18 @@ def _outlines(folder: Path) -> dict[str, str]:
     files = sorted(folder.glob(OUTLINES))
     if not files:
         return {}
-    file = _one(files, folder, OUTLINES)
+    if len(files) > 1:
+        raise DatasetError(f"{folder} holds {len(files)} files {OUTLINES}; keep that of its ground truth")
+    file = files[0]
     content = read_pickled_array(file)
     if not isinstance(content, dict):
         raise DatasetError(f"{file} holds no dict from pairs 'query_row' to files of outlines")
     return {str(pair): str(path) for pair, path in content.items()}
 
 
-def _one(files: list[Path], folder: Path, pattern: str) -> Path:
+def _truth_in(folder: Path) -> Path:
+    files = truth_files(folder)
     if len(files) != 1:
-        raise DatasetError(
-            f"{folder} holds {len(files)} files {pattern} instead of one; keep one in a folder"
-        )
+        names = ", ".join(file.name for file in files) or "none"
+        raise DatasetError(f"{folder} holds {len(files)} files of ground truth ({names}); give one of them")
     return files[0]

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from lookalike.datasets.jsons import read_json
 from lookalike.datasets.pairs.drawing import Candidates
-from lookalike.datasets.pairs.labels import existing_file, source_name
+from lookalike.datasets.pairs.labels import listed_file, source_name
 from lookalike.datasets.pairs.masked import images_below, masks_by_stem, stem_in
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
 from lookalike.errors import DatasetError
@@ -28,7 +28,7 @@ def read_retrieval_pairs(source: Path) -> Candidates:
     title = source_name(source)
 
     def known(folder: Path, name: str, masks: Mapping[str, Path]) -> KnownImage:
-        path = existing_file(folder / name, source / RELEVANT)
+        path = listed_file(folder / name, source / RELEVANT)
         label = "" if (source / RELEVANT).exists() else _folder(name)
         return KnownImage(path, label, masks.get(stem_in(folder, path)))
 

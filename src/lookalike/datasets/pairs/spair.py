@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lookalike.datasets.jsons import box_of_corners, finite_numbers, read_json
 from lookalike.datasets.pairs.drawing import Candidates
-from lookalike.datasets.pairs.labels import existing_file, source_name
+from lookalike.datasets.pairs.labels import listed_file, source_name
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
 from lookalike.errors import DatasetError
 
@@ -65,7 +65,7 @@ def _known(source: Path, entry: Mapping[str, object], side: str, file: Path) -> 
         raise DatasetError(f"{file}: {side}_kps and kps_ids are not two lists of one length")
     corners = [finite_numbers(point, 2, f"{file}: a point of {side}_kps") for point in points]
     return KnownImage(
-        existing_file(source / "JPEGImages" / str(category) / str(name), file),
+        listed_file(source / "JPEGImages" / str(category) / str(name), file),
         str(category),
         box=box_of_corners(box, f"{file}: {side}_bndbox"),
         parts={str(number): (x, y) for number, (x, y) in zip(numbers, corners, strict=True)},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lookalike.datasets.jsons import box_of_corners
 from lookalike.datasets.pairs.drawing import Candidates
-from lookalike.datasets.pairs.labels import existing_file, name_in
+from lookalike.datasets.pairs.labels import listed_file, name_in
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
 from lookalike.datasets.pairs.sequences import homography_of
 from lookalike.datasets.tables import read_table
@@ -95,9 +95,9 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def _known(row: _Row, side: str, file: Path, what: str) -> KnownImage:
     mask, box = row[f"{side}_mask"], row[f"{side}_box"]
     return KnownImage(
-        existing_file(file.parent / row[side], file),
+        listed_file(file.parent / row[side], file),
         row[f"{side}_label"],
-        existing_file(file.parent / mask, file) if mask else None,
+        listed_file(file.parent / mask, file) if mask else None,
         box_of_corners(box.split(), f"{what}: {side}_box") if box else None,
     )
 
