@@ -14,7 +14,7 @@ from lookalike.errors import DatasetError
 from lookalike.images import IMAGE_SUFFIXES
 from lookalike.types import FloatArray
 
-_SUFFIXES = (".ppm", *sorted(IMAGE_SUFFIXES))
+_SUFFIXES = sorted(IMAGE_SUFFIXES)
 
 
 def is_hpatches(source: Path) -> bool:
