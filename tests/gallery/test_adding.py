@@ -9,9 +9,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 from lookalike.errors import GalleryError, ModelMismatchError, UnreadableImageError
 from lookalike.gallery import Gallery, folder_labels, merged_metadata, table_metadata
+from lookalike.models import loading
+from lookalike.models.backbones import create_backbone
+from lookalike.models.embedder import Embedder
 
 
 @pytest.fixture
@@ -222,6 +226,28 @@ def test_another_model_is_an_error_that_names_both(mini, other_model, tmp_path):
     Gallery.create(tmp_path / "g", mini)
     with pytest.raises(ModelMismatchError, match=r"'mini'.*'vit_tiny_patch16_224'"):
         Gallery.open(tmp_path / "g", other_model)
+
+
+def test_a_gallery_of_dinov3_by_mean_stays_by_mean(photos, tmp_path, monkeypatch):
+    """timm averages DINOv3 and we once did; what was indexed so is searched so."""
+    name, size = "vit_small_patch16_dinov3", (48, 80)
+
+    def tiny(architecture, **_):
+        torch.manual_seed(0)
+        backbone = create_backbone(architecture, embed_dim=96, depth=1)
+        backbone.model.pretrained_cfg["input_size"] = (3, *size)
+        return backbone
+
+    monkeypatch.setattr(loading, "create_backbone", tiny)
+    averaged, by_cls = Embedder.load(name, pooling="own"), Embedder.load(name)
+    Gallery.create(tmp_path / "old", averaged).add(photos)
+    Gallery.create(tmp_path / "new", name).add(photos)
+    for given in (None, name):
+        assert Gallery.open(tmp_path / "old", given).embedder.fingerprint() == averaged.fingerprint()
+        assert Gallery.open(tmp_path / "new", given).embedder.fingerprint() == by_cls.fingerprint()
+    assert averaged.fingerprint() != by_cls.fingerprint()
+    with pytest.raises(ModelMismatchError, match="not comparable"):
+        Gallery.open(tmp_path / "old", by_cls)
 
 
 def test_what_is_no_gallery_is_a_clear_error(tmp_path):

@@ -10,6 +10,7 @@ from lookalike import images
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.embedder import Embedder
 from lookalike.models.frozen_pass import FrozenPass, layers_of, prefix_names
+from lookalike.ops.cell_index import cells_of
 
 SIZE = (64, 96)  # (H, W) pixels of the input
 CASES = {  # architecture, options, sizes of the grid at the first and at the last layer
@@ -23,6 +24,17 @@ CASES = {  # architecture, options, sizes of the grid at the first and at the la
     "swiglu, rotary": ("eva02_tiny_patch14_224", {"img_size": (56, 84), "depth": 2}, (4, 6), (4, 6)),
     "windows": ("swin_tiny_patch4_window7_224", {"img_size": SIZE, "window_size": 2, "depths": (2, 2),
                 "embed_dim": 24, "num_heads": (2, 4)}, (16, 24), (16, 24)),
+    "windows and grids": ("maxvit_rmlp_pico_rw_256", {"img_size": SIZE, "depths": (1, 1, 1, 1)},
+                          (32, 48), (4, 6)),
+    "unrolled windows": ("hiera_tiny_224", {"img_size": SIZE, "stages": (1, 1, 1, 1), "embed_dim": 24,
+                         "num_heads": 1}, (16, 24), (4, 6)),
+    "attention of channels": ("xcit_nano_12_p16_224", {"img_size": SIZE, "embed_dim": 24, "num_heads": 3,
+                              "depth": 2}, (4, 6), (4, 6)),
+    "talking heads": ("cait_xxs24_224", {"img_size": SIZE, "embed_dim": 24, "num_heads": 3, "depth": 2},
+                      (4, 6), (4, 6)),
+    "mixer": ("mixer_s32_224", {"img_size": SIZE}, (2, 3), (2, 3)),
+    "reduced keys": ("pvt_v2_b0", {}, (16, 24), (4, 6)),
+    "dense": ("densenet121", {"block_config": (2, 2, 2, 2), "growth_rate": 8}, (16, 24), (2, 3)),
     "convnext": ("convnext_atto", {"depths": (1, 1, 2, 1)}, (16, 24), (4, 6)),
     "mobilenet": ("mobilenetv2_050", {}, (32, 48), (2, 3)),
     "resnet": ("resnet10t", {}, (16, 24), (4, 6)),
@@ -80,7 +92,7 @@ def test_prefix_tokens_have_names(case, photo):
         directions(embedder.width)
     )
     assert len(names) == embedder.network.backbone.n_prefix_tokens
-    assert set(shares.residual) <= {*names, "position", "constants in windows"}
+    assert set(shares.residual) <= {*names, "position"}
     assert set(names) <= set(shares.residual)
 
 
@@ -115,6 +127,42 @@ def test_a_changed_patch_is_found_before_attention_mixes_it(photo):
     assert change.max() > 2 * change.sort().values[-2]  # the preprocessing blurs into the next cell
 
 
+def test_hiera_cells_are_where_its_own_reroll_puts_them(photo):
+    architecture, options, *_ = CASES["unrolled windows"]
+    embedder = Embedder.from_timm(architecture, pretrained=False, input_size=SIZE, device="cpu", **options)
+    model = embedder.network.backbone.model
+    for layer, grid in ((1, (16, 24)), (2, (8, 12)), (3, (4, 6))):  # what enters a block left the one before
+        run = FrozenPass(embedder, embedder.read(images.load(photo)), layer=layer)
+        numbers = cells_of(run._entering[0]).numbers
+        rerolled = model.reroll(numbers, layer - 1)  # (1, h, w, C)
+        assert run.grid == grid == rerolled.shape[1:3]
+        assert rerolled[0, :, :, 0].flatten().tolist() == list(range(grid[0] * grid[1]))
+
+
+def test_a_changed_patch_is_found_among_unrolled_tokens(photo):
+    """The second block of Hiera's first stage, the blocks switched off: the change lies where it was made."""
+    options = {"img_size": SIZE, "stages": (2, 1, 1, 1), "embed_dim": 24, "num_heads": 1}
+    torch.manual_seed(0)
+    embedder = Embedder.from_timm(
+        "hiera_tiny_224", pretrained=False, input_size=SIZE, device="cpu", **options
+    )
+    for block in embedder.network.backbone.model.blocks:
+        block.attn.proj.weight.data.zero_()
+        block.mlp.fc2.weight.data.zero_()
+    plain = Image.new("RGB", (96, 64), (128, 128, 128))
+    changed = plain.copy()
+    changed.paste((250, 30, 30), (80, 32, 96, 48))  # rows 8 to 11, columns 20 to 23 of 16 x 24
+    wanted = directions(embedder.width)[:1]
+    before, after = (
+        FrozenPass(embedder, embedder.read(images.load(image)), layer=1).shares(wanted)
+        for image in (plain, changed)
+    )
+    change = (after.content - before.content)[0].abs().reshape(16, 24)
+    inside = torch.zeros(16, 24, dtype=torch.bool)
+    inside[7:13, 19:24] = True  # patches overlap, so one cell more
+    assert change[inside].mean() > 4 * change[~inside].mean()  # elsewhere only the norms changed
+
+
 @pytest.mark.parametrize("layer", [3, -4])
 def test_a_layer_that_is_not_there_is_refused(photo, layer):
     embedder = Embedder.from_timm("vit_tiny_patch16_224", pretrained=False, depth=3, device="cpu")
@@ -122,8 +170,12 @@ def test_a_layer_that_is_not_there_is_refused(photo, layer):
         FrozenPass(embedder, embedder.read(images.load(photo)), layer=layer)
 
 
-def test_networks_that_mix_in_other_ways_are_refused(photo):
-    """XCiT normalizes queries and keys over cells: what it holds is not understood."""
-    embedder = Embedder.from_timm("xcit_nano_12_p16_224", pretrained=False, device="cpu")
+def test_networks_that_multiply_features_are_refused(photo):
+    """Of a product of two features neither decides: it is of the second degree in what enters."""
+    embedder = Embedder.from_timm(
+        "vit_tiny_patch16_224", pretrained=False, img_size=SIZE, depth=2, input_size=SIZE, device="cpu"
+    )
+    blocks = embedder.network.backbone.model.blocks
+    blocks[1].register_forward_hook(lambda _module, _args, output: output * output.roll(1, -1))
     with pytest.raises(UnsupportedMethodError, match="miss the similarity"):
         FrozenPass(embedder, embedder.read(images.load(photo)), layer=0).shares(directions(embedder.width))

@@ -8,8 +8,9 @@ from torch.testing import assert_close
 from lookalike.errors import CheckpointError, UnknownModelError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.models.loading import RECOMMENDED, list_models, load_model, parse_normalization
+from lookalike.models.loading import RECOMMENDED, from_timm, list_models, load_model, parse_normalization
 from lookalike.models.network import assemble
+from lookalike.models.saving import save_folder
 
 OPTIONS = {"precision": "fp32", "device": "cpu"}
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -164,3 +165,51 @@ def test_listed_models_match_the_filter(pattern):
 
 def test_no_model_matches_a_name_that_is_none():
     assert list_models("no such model") == []
+
+
+DINO = {"embed_dim": 96, "depth": 2}  # heads and registers as in the full model
+WIDE = (48, 80)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "pooling"),
+    [
+        ("vit_small_patch16_dinov3.lvd1689m", DINO, "cls"),
+        ("vit_small_patch16_dinov3", DINO | {"global_pool": "avg"}, "own"),  # somebody chose
+        ("vit_small_patch14_reg4_dinov2", {"embed_dim": 24, "num_heads": 3, "depth": 2}, "cls"),
+        ("eva02_tiny_patch14_224", {"depth": 2}, "own"),
+        ("test_convnext", {}, "own"),
+    ],
+)
+def test_the_dino_family_pools_by_its_cls_token_and_others_as_timm_does(architecture, options, pooling):
+    size = (42, 70) if "patch14" in architecture else WIDE
+    loaded = from_timm(architecture, pretrained=False, input_size=size, **options)
+    assert loaded.network.describe_pooling() == {"name": pooling}
+
+
+@torch.inference_mode()
+def test_dinov3_is_embedded_by_its_cls_token_and_by_the_mean_where_that_is_asked_for():
+    images = torch.randn(2, 3, *WIDE, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    default = from_timm("vit_small_patch16_dinov3", pretrained=False, input_size=WIDE, **DINO).network
+    tokens = default.backbone.model.forward_features(images)  # CLS, four registers, 15 cells
+    assert_close(default(images), tokens[:, 0])
+    for pooling in ("mean", "own"):
+        torch.manual_seed(0)
+        averaged = from_timm(
+            "vit_small_patch16_dinov3", pretrained=False, input_size=WIDE, pooling=pooling, **DINO
+        )
+        assert_close(averaged.network(images), tokens[:, 5:].mean(1))
+
+
+@torch.inference_mode()
+def test_a_saved_dinov3_keeps_the_pooling_that_it_was_saved_with(tmp_path):
+    images = torch.randn(1, 3, *WIDE, generator=torch.Generator().manual_seed(0))
+    for pooling in ("own", "cls"):
+        made = from_timm(
+            "vit_small_patch16_dinov3", pretrained=False, input_size=WIDE, pooling=pooling, **DINO
+        )
+        save_folder(made, tmp_path / pooling)
+        again = load_model(tmp_path / pooling)
+        assert again.network.describe_pooling() == {"name": pooling}
+        assert_close(again.network(images), made.network(images))

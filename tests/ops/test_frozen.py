@@ -54,6 +54,21 @@ def squeeze(x):
     return x * x.mean((2, 3), keepdim=True).sigmoid()
 
 
+def linear_attention(x):
+    """Keys weigh values once for all queries (CoaT, EfficientViT)."""
+    return x @ (x.softmax(dim=1).transpose(-2, -1) @ x)
+
+
+def joined(x):
+    """Two tokens that come in late, as CLS in CaiT and XCiT."""
+    tokens = torch.cat([torch.linspace(-1, 1, 12).reshape(1, 2, 6).expand(2, -1, -1), x], dim=1)
+    return tokens * torch.linspace(0, 1, 7)[:, None]
+
+
+def shifted(x):
+    return (2.0 - (x - 0.5)) + 1.5 - torch.linspace(-1, 1, 6)
+
+
 def gem(x):
     return x.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
 
@@ -74,6 +89,9 @@ LAYERS = {
     "squeeze and excitation": (squeeze, MAP),
     "gem": (gem, MAP),
     "unit length": (lambda x: F.normalize(x, dim=-1), TOKENS),
+    "linear attention": (linear_attention, TOKENS),
+    "tokens that join": (joined, TOKENS),
+    "numbers": (shifted, TOKENS),
     "positions": (lambda x: x + torch.linspace(-1, 1, 30).reshape(1, 5, 6), TOKENS),
     **{f.__name__: (f, TOKENS) for f in (F.gelu, F.relu, F.silu, F.hardswish, F.softplus, F.mish)},
 }
@@ -127,6 +145,32 @@ def test_the_gradient_is_that_of_the_layer_with_its_gates_held(name):
     target = torch.randn(output.shape, generator=torch.Generator().manual_seed(2))
     (gradient,) = torch.autograd.grad((output * target).sum(), leaf)
     assert_close(gradient, HELD[name](x, layer)(target), rtol=1e-4, atol=1e-5)
+
+
+def test_finite_differences_confirm_the_gradient_of_a_network_with_its_gates_held():
+    """Two layers of a transformer, written out with σ, attention and GELU's factor held at x, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    x, w, u, b, c, target = draw(1, 5, 6), draw(8, 6), draw(6, 8), draw(8), draw(6), draw(1, 5, 6)
+
+    def plain(x):
+        x = x + F.scaled_dot_product_attention(*[F.layer_norm(x, (6,))] * 3)
+        return x + F.linear(F.gelu(F.linear(x, w, b)), u, c)
+
+    def held(y):
+        sigma = (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        normed = (x - x.mean(-1, keepdim=True)) / sigma
+        weights = (normed @ normed.transpose(-2, -1) / 6**0.5).softmax(-1)
+        z = (x + weights @ normed) @ w.T + b
+        entered = y + weights @ ((y - y.mean(-1, keepdim=True)) / sigma)
+        return entered + ((entered @ w.T + b) * (F.gelu(z) / z)) @ u.T + c
+
+    output, leaf, _ = run(plain, x)
+    assert_close(output, held(x))
+    (gradient,) = torch.autograd.grad((output * target).sum(), leaf)
+    for i, step in enumerate(1e-4 * torch.eye(30, dtype=torch.float64).reshape(30, 1, 5, 6)):
+        difference = ((held(x + step) - held(x - step)) * target).sum() / 2e-4
+        assert_close(gradient.flatten()[i], difference, rtol=1e-6, atol=1e-8)
 
 
 def test_constants_lie_at_the_cells_where_they_are_added():

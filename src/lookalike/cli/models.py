@@ -84,7 +84,7 @@ def show_model(
 
         if random_weights:
             size = parse_size(input_size)
-            embedder = Embedder.from_timm(model, pretrained=False, pooling=pooling or "own", input_size=size)
+            embedder = Embedder.from_timm(model, pretrained=False, pooling=pooling, input_size=size)
         else:
             embedder = Embedder.load(model, pooling=pooling, input_size=parse_size(input_size))
         result = survey(embedder)
@@ -172,7 +172,7 @@ def _loaded(
         model,
         pretrained=not random_weights,
         weights=weights,
-        pooling=pooling or "own",
+        pooling=pooling,
         input_size=input_size,
         **options,
     )

@@ -43,6 +43,7 @@ def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: b
 def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: str | Path) -> Embedder:
     """Return a gallery's embedder, loaded from ``model`` if given.
 
+    A gallery made by timm's own pooling keeps it where another is the default today (DINOv3).
     Raises GalleryError if the recorded model can't be loaded and ModelMismatchError if ``model`` is a
     different one.
     """
@@ -56,6 +57,10 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
             "give its present path as the model"
         ) from error
     found = embedder.fingerprint()
+    if found != manifest.fingerprint and _has_other_default(embedder) and not isinstance(model, Embedder):
+        name = manifest.model if model is None else model
+        embedder = Embedder.load(name, pooling="own", precision=manifest.precision)
+        found = embedder.fingerprint()
     if found != manifest.fingerprint:
         raise ModelMismatchError(
             f"{uri} was made with the model {manifest.model_name!r} ({manifest.fingerprint[:12]}), "
@@ -63,3 +68,8 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
             "open it with its own model, or index into a new gallery"
         )
     return embedder
+
+
+def _has_other_default(embedder: Embedder) -> bool:
+    """Whether the model pools by default in another way than timm."""
+    return embedder.network.backbone.default_pooling() != "own"

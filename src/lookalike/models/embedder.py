@@ -289,7 +289,7 @@ class Embedder:
         *,
         pretrained: bool = True,
         weights: str | Path | None = None,
-        pooling: str = "own",
+        pooling: str | None = None,
         head: nn.Sequential | None = None,
         input_size: tuple[int, int] | None = None,
         preprocessing: Preprocessing | None = None,
@@ -298,8 +298,10 @@ class Embedder:
         precision: Precision = "fp32",
         **options: Any,
     ) -> Embedder:
-        """An embedder on any timm backbone, with its own pooling unless told otherwise.
+        """An embedder on any timm backbone, with timm's pooling (``own``) unless told otherwise.
 
+        The DINO family pools by its CLS token, also where timm averages (DINOv3): timm's author found
+        that usually better for retrieval (pytorch-image-models, pull request 2730).
         ``weights``, a safetensors file for the architecture, replaces the pretrained ones;
         ``options`` go to ``timm.create_model``. Raises UnknownModelError and CheckpointError.
         """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.backbones import Backbone
 from lookalike.models.embedder import Embedder
+from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.frozen import Constant, FrozenForward
 from lookalike.ops.regrid import regrid
 from lookalike.types import Geometry, Reading
@@ -119,18 +120,24 @@ class FrozenPass:
             yield
 
     def _enter_before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._entering = [args[0].detach().requires_grad_()]
+        self._enter(args[0])
         return (self._entering[0], *args[1:])
 
     def _enter_after(self, _module: nn.Module, _args: Any, output: Any) -> Any:
         first, *rest = output if isinstance(output, tuple) else (output,)
-        self._entering = [first.detach().requires_grad_()]
+        self._enter(first)
         return (self._entering[0], *rest) if isinstance(output, tuple) else self._entering[0]
 
+    def _enter(self, features: Tensor) -> None:
+        self._entering = [features.detach().requires_grad_()]
+        set_cells(self._entering[0], cells_of(features))
+
     def _note_tokens(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        n_cells = self._entering[0].numel() // args[0].shape[-1]
+        if self._n_prefix and args[0].ndim == 3 and args[0].shape[1] == n_cells + self._n_prefix:
+            self._first_tokens = [args[0]]  # CaiT and XCiT join theirs later
+            self._frozen.constants = [each for each in self._frozen.constants if not each.is_token]
         self._n_early = len(self._frozen.constants)
-        if self._n_prefix and args[0].ndim == 3:
-            self._first_tokens = [args[0]]
 
     @property
     def _n_prefix(self) -> int:
@@ -149,7 +156,9 @@ class FrozenPass:
     def _add_content(self, account: _Account, entering: Tensor, tokens: list[Tensor]) -> None:
         values = entering * self._entering[0].detach()
         axis = 2 if values.ndim == 5 and not self._is_channels_last(values) else -1
-        cells, prefix = self._on_cells(values.sum(axis)[:, 0])
+        index = cells_of(self._entering[0])
+        merged = None if index is None else index.merged(1 if axis == 2 else -1)
+        cells, prefix = self._on_cells(account, values.sum(axis), merged)
         assert cells is not None
         account.content += cells
         if tokens:
@@ -162,10 +171,11 @@ class FrozenPass:
         values = gradient.squeeze(2 if constant.layout == "map" else -1)  # (K, B, ...)
         if not bool(values.any()):  # on attention scores and the like, which are held
             return
-        if values[0].numel() == 1:  # after the pooling
+        is_pooled = constant.cells is None or values.ndim == 2
+        if values[0].numel() == 1 and is_pooled:
             account.constants += values.reshape(-1, 1) / account.constants.shape[1]
             return
-        cells, prefix = self._on_cells(values[:, 0]) if values.shape[1] == 1 else (None, None)
+        cells, prefix = self._on_cells(account, values, constant.cells)
         if is_position:
             located = values.flatten(1).sum(1) if cells is None else cells.sum(1)
             account.add("position", located)  # of prefix tokens: it is a part of what entered as them
@@ -175,8 +185,21 @@ class FrozenPass:
             account.constants += cells
             account.add_prefix(prefix, prefix_names(self._backbone))
 
-    def _on_cells(self, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Values by position, (K, T) or (K, h, w), on the layer's cells (K, N), and on prefix tokens."""
+    def _on_cells(
+        self, account: _Account, values: Tensor, index: CellIndex | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Values (K, B, ...) by position on the layer's cells (K, N), and on prefix tokens.
+
+        Without an index, positions (T,) or (h, w) are in order.
+        """
+        if index is not None:
+            cells, prefix, rest = index.totals(values, self._n_prefix)
+            if bool(rest.any()):
+                account.add("padding", rest)
+            return _regridded(cells, index.grid, self.grid), prefix
+        if values.shape[1] != 1:
+            return None, None
+        values = values[:, 0]
         if values.ndim == 3:
             grid = (values.shape[1], values.shape[2])
             return _regridded(values.flatten(1), grid, self.grid), None
@@ -191,6 +214,12 @@ class FrozenPass:
     def _grid(self) -> tuple[int, int]:
         """The grid of the layer's cells."""
         x = self._entering[0]
+        index = cells_of(x)
+        if (
+            index is not None
+            and index.merged(-1 if x.ndim == 3 or self._is_channels_last(x) else 1) is not None
+        ):
+            return index.grid
         if x.ndim == 4:
             last = self._is_channels_last(x)
             return (x.shape[1], x.shape[2]) if last else (x.shape[2], x.shape[3])
@@ -261,7 +290,8 @@ def layers_of(backbone: Backbone) -> list[nn.Module]:
     for name in _STAGES:
         found = getattr(model, name, None)
         if isinstance(found, nn.Sequential | nn.ModuleList) and len(found):
-            return list(found)
+            larger: list[nn.Module] = [m for m in found if isinstance(m, nn.Sequential | nn.ModuleDict)]
+            return larger or list(found)  # DenseNet: without the layers of its stem, which stand beside
     numbered = [getattr(model, f"{start}{i}", None) for start in ("layer", "s") for i in range(1, 5)]
     modules = [module for module in numbered if isinstance(module, nn.Module)]
     if not modules:

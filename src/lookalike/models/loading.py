@@ -37,8 +37,8 @@ NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, floa
 RECOMMENDED: Mapping[str, str] = {
     "mini": "first looks, tests, weak machines; bundled, works offline",
     "mini-vit": "a small transformer beside it, to compare; bundled",
-    "vit_small_patch16_dinov3.lvd1689m": "a general choice: instances, places, products",
-    "vit_base_patch14_reg4_dinov2.lvd142m": "more accurate and slower; fine grid",
+    "vit_small_patch16_dinov3.lvd1689m": "a general choice: instances, places, products; by its CLS token",
+    "vit_base_patch14_reg4_dinov2.lvd142m": "more accurate and slower; fine grid; by its CLS token",
     "convnext_tiny.in12k_ft_in1k": "convolutional, exact maps, any input size",
     "vit_base_patch16_siglip_224.v2_webli": "semantic likeness, text-trained",
     "resnet50.a1_in1k": "the classic baseline of papers",
@@ -74,8 +74,9 @@ def load_model(
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
-    ``pooling``, ``input_size`` (H, W) and ``normalization`` replace those of the model. Raises
-    UnknownModelError, UnknownNameError and CheckpointError.
+    ``pooling``, ``input_size`` (H, W) and ``normalization`` replace those of the model. A timm model
+    pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
+    UnknownNameError and CheckpointError.
     """
     return with_preprocessing(_find(str(model), pooling, input_size), normalization=normalization)
 
@@ -98,7 +99,7 @@ def from_timm(
     *,
     pretrained: bool = True,
     weights: Path | None = None,
-    pooling: str = "own",
+    pooling: str | None = None,
     head: nn.Sequential | None = None,
     input_size: tuple[int, int] | None = None,
     preprocessing: Preprocessing | None = None,
@@ -112,7 +113,7 @@ def from_timm(
     if input_size is not None:
         preprocessing = replace(preprocessing, input_size=input_size)
     resize_backbone(backbone, preprocessing.input_size)
-    network = assemble(backbone, {"name": pooling}, head, preprocessing)
+    network = assemble(backbone, {"name": pooling or backbone.default_pooling()}, head, preprocessing)
     return LoadedModel(network, preprocessing, architecture)
 
 
@@ -146,7 +147,7 @@ def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
     else:
-        return from_timm(model, pooling=pooling or "own", input_size=input_size)
+        return from_timm(model, pooling=pooling, input_size=input_size)
     return _changed(loaded, pooling, input_size)
 
 

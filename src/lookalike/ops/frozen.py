@@ -10,13 +10,15 @@ propagation through transformers (Ali et al., ICML 2022).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from lookalike.ops.cell_index import CellIndex, carry_cells, cells_of, is_token_axis
 
 AxisOrder = Literal["last", "map"]  # channels last (..., C), or channels first (B, C, h, w)
 
@@ -30,6 +32,8 @@ class Constant:
 
     factors: Tensor  # ones; (..., 1) for layout "last", (B, 1, h, w) for "map"
     layout: AxisOrder
+    cells: CellIndex | None = None  # of the shape of the factors; None where it is not known
+    is_token: bool = False  # whether it is a prefix token that joined the others (CLS)
 
 
 class FrozenForward(TorchFunctionMode):
@@ -56,13 +60,15 @@ class FrozenForward(TorchFunctionMode):
     ) -> Any:
         """Run one function of torch, frozen where it depends on what needs a gradient."""
         kwargs = dict(kwargs or {})
-        if not torch.is_grad_enabled() or not any(_depends(each) for each in (*args, *kwargs.values())):
+        if not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        name = getattr(func, "__name__", "").strip("_")
-        rule = _RULES.get(name)
-        if rule is not None:
-            return rule(self, func, *args, **kwargs)
-        return func(*args, **kwargs)
+        name, n_before = getattr(func, "__name__", "").strip("_"), len(self.constants)
+        rule = _RULES.get(name) if any(_depends(each) for each in (*args, *kwargs.values())) else None
+        output = func(*args, **kwargs) if rule is None else rule(self, func, *args, **kwargs)
+        carry_cells(name, func, args, kwargs, output)
+        for i, constant in enumerate(self.constants[n_before:], n_before):
+            self.constants[i] = _located(constant, output)
+        return output
 
     # --- affine layers: the constant is added by itself ------------------------------------------
 
@@ -106,14 +112,24 @@ class FrozenForward(TorchFunctionMode):
         return self._plus(input * scale.reshape(shape), shift.reshape(shape), layout)
 
     def add(self, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
-        """A sum; a tensor that needs no gradient (positions, a bias) is a constant."""
-        pair = [each for each in (input, other) if isinstance(each, Tensor)]
-        if len(pair) < 2 or all(map(_depends, pair)) or rest or options:
+        """A sum; a number or a tensor that needs no gradient (positions, a bias) is a constant."""
+        pair = [_as_tensor(each, like=other if each is input else input) for each in (input, other)]
+        if all(map(_depends, pair)) or rest or options:
             return func(input, other, *rest, **options)
         features, constant = pair if _depends(pair[0]) else pair[::-1]
         if not _fits_into(constant, features):
             return func(input, other)
         return self._plus(features, constant)
+
+    def subtract(
+        self, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any
+    ) -> Tensor:
+        """A difference, as ``add``."""
+        return func(input, other, *rest, **options) if rest or options else self.add(torch.add, input, -other)
+
+    def subtract_from(self, _: Any, input: Tensor, other: Any) -> Tensor:
+        """``other - input``."""
+        return self.add(torch.add, -input, other)
 
     # --- norms: the deviation that occurred divides ------------------------------------------------
 
@@ -218,6 +234,27 @@ class FrozenForward(TorchFunctionMode):
         self._alive.append(output)
         return output
 
+    def join(self, func: Callable[..., Tensor], tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        """Features joined with tokens that need no gradient (CLS), each of them a constant."""
+        parts, n_before = list(tensors), len(self.constants)
+        for i, part in enumerate(parts):
+            if is_token_axis(part, dim) and not _depends(part):
+                parts[i] = self._plus(torch.zeros_like(part), part)
+        output = func(parts, dim)
+        carry_cells("cat", func, (tensors, dim), {}, output)
+        cells, start, added = cells_of(output), 0, iter(range(n_before, len(self.constants)))
+        for part in tensors:
+            if is_token_axis(part, dim) and not _depends(part):
+                i, length = next(added), part.shape[1]
+                of_part = cells and CellIndex(cells.numbers[:, start : start + length, :1], cells.grid)
+                self.constants[i] = replace(self.constants[i], cells=of_part, is_token=True)
+            start += part.shape[dim]
+        return output
+
+    def matrix_multiply(self, func: Callable[..., Tensor], input: Tensor, other: Tensor) -> Tensor:
+        """A product of matrices; of two features the left one weighs (linear attention) and is held."""
+        return func(input.detach() if _depends(other) else input, other)
+
     def multiply(self, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
         """A product; of two features the one that an activation made is the gate and is held."""
         if not (_depends(input) and _depends(other)):
@@ -253,6 +290,24 @@ def _depends(value: Any) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
 
+def _located(constant: Constant, output: Any) -> Constant:
+    """The constant with the cells of the output to which it was added."""
+    cells = cells_of(output)
+    axis = 1 if constant.layout == "map" else -1
+    if constant.is_token or cells is None or cells.numbers.ndim != constant.factors.ndim:
+        return constant
+    merged = cells.merged(axis)
+    fits = merged is not None and merged.numbers.shape == constant.factors.shape
+    return replace(constant, cells=merged) if fits else constant
+
+
+def _as_tensor(value: Any, like: Any) -> Tensor:
+    """A number as a tensor of the type of another."""
+    return (
+        value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    )
+
+
 def _fits_into(constant: Tensor, features: Tensor) -> bool:
     """Whether a sum with the constant has the shape of the features."""
     pairs = zip(reversed(constant.shape), reversed(features.shape), strict=False)
@@ -285,6 +340,10 @@ _RULES: dict[str, Callable[..., Any]] = {
     "normalize": FrozenForward.normalize,
     "scaled_dot_product_attention": FrozenForward.attention,
     **dict.fromkeys(("add", "radd", "iadd"), FrozenForward.add),
+    **dict.fromkeys(("cat", "concat", "concatenate"), FrozenForward.join),
+    **dict.fromkeys(("matmul", "bmm"), FrozenForward.matrix_multiply),
+    **dict.fromkeys(("sub", "isub", "subtract"), FrozenForward.subtract),
+    "rsub": FrozenForward.subtract_from,
     **dict.fromkeys(("mul", "rmul", "imul", "multiply"), FrozenForward.multiply),
     **dict.fromkeys(("div", "truediv", "itruediv", "divide"), FrozenForward.divide),
     **dict.fromkeys(_ACTIVATIONS, FrozenForward.activate),

@@ -91,6 +91,17 @@ class Backbone(nn.Module):
             )
         return ClsPooling(*last_block_rest(self.model))
 
+    def default_pooling(self) -> str:
+        """``cls`` for a DINO with a CLS token unless ``global_pool`` is among its options, else ``own``.
+
+        timm averages the cells of DINOv3, for compatibility with its first release only; the CLS token
+        is usually better for retrieval (its author in pytorch-image-models, pull request 2730).
+        """
+        tag = str((getattr(self.model, "pretrained_cfg", None) or {}).get("tag") or "")
+        is_dino = "dino" in f"{self.architecture}.{tag}".lower()
+        has_cls = getattr(self.model, "cls_token", None) is not None
+        return "cls" if is_dino and has_cls and "global_pool" not in self.options else "own"
+
     def own_embedding(self, images: Tensor) -> Tensor:
         """timm's own vectors before the classifier: (B, D)."""
         features = self.model.forward_features(images)  # type: ignore[operator]
