@@ -139,12 +139,12 @@ def randomize(embedder: Embedder) -> None:
 
 
 def _parts(residual: Mapping[str, Tensor], similarity: float) -> str:
-    """Percentages of the similarity by kind, registers together."""
+    """Percentages of the similarity by kind, those that round to zero left out, registers together."""
     sums: dict[str, float] = {}
     for name, values in residual.items():
         kind = "registers" if name.startswith("register") else name
         sums[kind] = sums.get(kind, 0.0) + 100 * float(values[0]) / abs(similarity)
-    return ", ".join(f"{kind} {value:.1f} %" for kind, value in sums.items()) or "nothing"
+    return ", ".join(f"{kind} {v:.1f} %" for kind, v in sums.items() if abs(v) >= 0.05) or "nothing"
 
 
 def _time(embedder: Embedder, result: Survey) -> str:
