@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lookalike.ops.cell_index import NOWHERE, CellIndex, cells_of, set_cells
+from lookalike.ops.cell_index import NO_CELL, CellIndex, cells_of, set_cells
 from lookalike.ops.frozen import FrozenForward
 
 H, W, C = 4, 6, 5
@@ -93,7 +93,7 @@ def test_padding_lies_nowhere():
     with torch.enable_grad(), FrozenForward():
         padded = F.pad(numbered(), (0, 0, 0, 1, 2, 0))  # one column after, two rows before
     cells = cells_of(padded)
-    assert (cells.numbers[:, :2] == NOWHERE).all() and (cells.numbers[:, :, -1] == NOWHERE).all()
+    assert (cells.numbers[:, :2] == NO_CELL).all() and (cells.numbers[:, :, -1] == NO_CELL).all()
     by_cell, _, rest = cells.totals(torch.ones(1, *padded.shape), 0)
     assert (by_cell == C).all() and rest.tolist() == [(6 * 7 - 24) * C]
 

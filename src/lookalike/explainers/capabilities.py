@@ -40,7 +40,7 @@ class Survey:
 
 def survey(embedder: Embedder) -> Survey:
     """Run every method on two generated images; takes a few forward passes."""
-    query, match = _pictures()
+    query, match = generated_pictures()
     grid, error = _grid_and_error(embedder, query)
     return Survey(
         model=embedder.name,
@@ -83,7 +83,7 @@ def _answer(embedder: Embedder, method: str, query: Image.Image, match: Image.Im
     return MethodAnswer(time.perf_counter() - start, None, residual)
 
 
-def _pictures() -> tuple[Image.Image, Image.Image]:
+def generated_pictures() -> tuple[Image.Image, Image.Image]:
     """Two images of colored noise, of different sizes and not square."""
     rng = np.random.default_rng(0)
     return tuple(  # type: ignore[return-value]

@@ -180,7 +180,7 @@ class FrozenPass:
             located = values.flatten(1).sum(1) if cells is None else cells.sum(1)
             account.add("position", located)  # of prefix tokens: it is a part of what entered as them
         elif cells is None:
-            account.add("constants in windows", values.flatten(1).sum(1))
+            account.add("unlocated constants", values.flatten(1).sum(1))
         else:
             account.constants += cells
             account.add_prefix(prefix, prefix_names(self._backbone))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NOWHERE = -(2**20)  # the number of what lies at no cell, such as padding; -1, -2, ... are prefix tokens
+NO_CELL = -(2**20)  # the number of what lies at no cell, such as padding; -1, -2, ... are prefix tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def carry_cells(
         options = dict(kwargs)
         if name == "pad":
             mode = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
-            args, options = args[:2], {**kwargs, "value": NOWHERE}
+            args, options = args[:2], {**kwargs, "value": NO_CELL}
             if mode != "constant":
                 return
         numbers = func(cells.numbers, *args[1:], **options)
