@@ -10,6 +10,8 @@ from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.gradcam import GradCam
+from lookalike.explainers.gradient_input import GradientInput
+from lookalike.explainers.integrated_gradients import IntegratedGradients
 from lookalike.explainers.occlusion import EmbedsImages, Occlusion
 from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rollout import ConservingRollout, Rollout
@@ -24,6 +26,8 @@ __all__ = [
     "EmbedsImages",
     "Explainer",
     "GradCam",
+    "GradientInput",
+    "IntegratedGradients",
     "Occlusion",
     "Rollout",
     "SharesExplainer",
@@ -37,7 +41,16 @@ __all__ = [
 
 EXPLAINERS = {
     explainer.name: explainer
-    for explainer in (SharesExplainer, Rollout, ConservingRollout, GradCam, Occlusion, Avsl)
+    for explainer in (
+        SharesExplainer,
+        Rollout,
+        ConservingRollout,
+        GradCam,
+        GradientInput,
+        IntegratedGradients,
+        Occlusion,
+        Avsl,
+    )
 }
 
 
