@@ -54,7 +54,8 @@ class IntegratedGradients:
         start = torch.zeros_like(image) if self.baseline == "mean" else gaussian_blur(image)
         positions = (torch.arange(self.steps, device=image.device) + 0.5) / self.steps
         total = torch.zeros_like(image)
-        for along in positions.split(self.batch_size):
+        for first in range(0, self.steps, self.batch_size):
+            along = positions[first : first + self.batch_size]
             points = torch.lerp(start, image, along[:, None, None, None])  # (b, 3, H, W)
             total += pixel_gradients(self.embedder, points, other).sum(0, keepdim=True)
         return total / self.steps * (image - start)

@@ -13,8 +13,8 @@ def gaussian_blur(
 ) -> Float[Tensor, "B C H W"]:
     """Each channel convolved with a Gaussian of ``size`` x ``size`` pixels; the border is repeated outward.
 
-    The default is that of the insertion metric of RISE (Petsiuk et al., BMVC 2018). Raises ValueError for a size that is not
-    odd and positive, and for a sigma that is not positive.
+    The default is that of the insertion metric of RISE (Petsiuk et al., BMVC 2018). Raises ValueError for a
+    size that is not odd and positive, and for a sigma that is not positive.
 
     >>> gaussian_blur(torch.tensor([[[[0.0, 0.0, 4.0, 0.0, 0.0]]]]), size=3, sigma=1e6)
     tensor([[[[0.0000, 1.3333, 1.3333, 1.3333, 0.0000]]]])
