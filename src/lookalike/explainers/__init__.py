@@ -14,6 +14,8 @@ from lookalike.explainers.gradcam import GradCam
 from lookalike.explainers.gradient_input import GradientInput
 from lookalike.explainers.integrated_gradients import IntegratedGradients
 from lookalike.explainers.leave_one_out import LeaveOneOut
+from lookalike.explainers.leave_tokens_out import LeaveTokensOut
+from lookalike.explainers.legrad import LeGrad
 from lookalike.explainers.occlusion import Occlusion
 from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rise import Rise
@@ -31,7 +33,9 @@ __all__ = [
     "GradCam",
     "GradientInput",
     "IntegratedGradients",
+    "LeGrad",
     "LeaveOneOut",
+    "LeaveTokensOut",
     "Occlusion",
     "Rise",
     "Rollout",
@@ -53,6 +57,8 @@ EXPLAINERS = {
         GradCam,
         GradientInput,
         IntegratedGradients,
+        LeGrad,
+        LeaveTokensOut,
         Occlusion,
         LeaveOneOut,
         Rise,

@@ -17,6 +17,7 @@ from lookalike.models.embedder import Embedder
 # Fewer passes than usual: a survey asks whether a method works.
 _QUICK: Mapping[str, Mapping[str, int]] = {
     "integrated-gradients": {"steps": 2},
+    "leave-tokens-out": {"cells": 3},
     "occlusion": {"cells": 3},
     "leave-one-out": {"cells": 3},
     "rise": {"masks": 8},
