@@ -1,7 +1,7 @@
 """Gradient times input: what each pixel adds to the cosine, to first order.
 
 Shrikumar, Greenside, Kundaje, *Learning Important Features Through Propagating Activation
-Differences*, ICML 2017, sections 2 and 3; the gradient alone is that of Simonyan, Vedaldi, Zisserman,
+Differences*, ICML 2017; the gradient alone is that of Simonyan, Vedaldi, Zisserman,
 *Deep Inside Convolutional Networks*, ICLR workshop 2014.
 """
 

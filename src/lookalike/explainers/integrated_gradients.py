@@ -25,9 +25,10 @@ class IntegratedGradients:
 
     ``baseline`` is "mean", the mean color of the model's normalization, or "blur", the image under a
     Gaussian of 11 x 11 pixels. The integral is the mean over the middles of ``steps`` equal pieces, so
-    a map sums to the cosine less that of the baseline, but for the error of the rule. That error is a few
-    hundredths for ``mini`` and large for transformers, whose gradient is steep where LayerNorm divides
-    by nearly nothing, so no sum is promised. Grids are those of ``gradient-input``. Raises ValueError
+    a map sums to the cosine less that of the baseline, but for the error of the rule. On two pairs of
+    photographs that error was about 0.1 for ``mini``, below 0.01 from "blur", and for ``mini-vit``, whose
+    gradient changes sharply along the path, as much as 10 and no smaller with more steps; so no sum is
+    promised. Grids are those of ``gradient-input``. Raises ValueError
     for counts below 1, UnknownNameError for another baseline.
     """
 
