@@ -21,7 +21,8 @@ from lookalike import images
 from lookalike.errors import LookalikeError
 from lookalike.explainers.capabilities import Survey, generated_pictures, survey
 from lookalike.models.embedder import Embedder
-from lookalike.models.frozen_pass import FrozenPass, layers_of
+from lookalike.models.frozen_pass import FrozenPass
+from lookalike.models.layers import layers_of
 from lookalike.types import Reading
 
 # name, input size and pooling (None: the default)

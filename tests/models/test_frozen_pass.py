@@ -9,7 +9,8 @@ from torch.testing import assert_close
 from lookalike import images
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.embedder import Embedder
-from lookalike.models.frozen_pass import FrozenPass, layers_of, prefix_names
+from lookalike.models.frozen_pass import FrozenPass
+from lookalike.models.layers import layers_of, prefix_names
 from lookalike.ops.cell_index import cells_of
 
 SIZE = (64, 96)  # (H, W) pixels of the input

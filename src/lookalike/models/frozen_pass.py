@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.backbones import Backbone
 from lookalike.models.embedder import Embedder
+from lookalike.models.layers import LayerEntry, prefix_names
 from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.frozen import Constant, FrozenForward
 from lookalike.ops.regrid import regrid
 from lookalike.types import Geometry, Reading
 
-_STAGES = ("blocks", "stages", "layers", "features")  # what timm calls the layers of a backbone
 _TOLERANCE = 2e-5  # largest gap in an account of cosines; fp32 reaches 1e-6 where it is exact
 
 
@@ -57,6 +57,7 @@ class FrozenPass:
                 f"{len(embedder.scales)} scales; use the last layer's shares"
             )
         self._name, self._backbone = embedder.name, embedder.network.backbone
+        self.entry = LayerEntry(self._backbone, layer, name=embedder.name)
         self.geometry: Geometry = reading.geometry
         self._entering: list[Tensor] = []
         self._first_tokens: list[Tensor] = []
@@ -64,7 +65,7 @@ class FrozenPass:
         self._n_early = 0  # constants added before the first block: positions
         image, _ = embedder.tensor(reading)
         self._backbone.model.train().eval()  # drops what timm caches in inference mode (LeViT's biases)
-        with self._recording(layer), torch.enable_grad(), self._frozen:
+        with self.entry.replacing(self._enter), self._noting_tokens(), torch.enable_grad(), self._frozen:
             output: Tensor = embedder.network(image)[0]  # (D,)
         if not self._entering or not output.requires_grad:
             raise UnsupportedMethodError(
@@ -86,7 +87,7 @@ class FrozenPass:
         entering, *rest = self._gradients(directions, [*self._entering, *self._first_tokens, *constants])
         tokens, of_constants = rest[: len(self._first_tokens)], rest[len(self._first_tokens) :]
         account = _Account(len(directions), self.grid, self._output.device)
-        self._add_content(account, entering, tokens)
+        self._add_content(account, entering * self.entering, tokens)
         for number, (constant, gradient) in enumerate(zip(self._frozen.constants, of_constants, strict=True)):
             self._add_constant(account, constant, gradient, is_position=number < self._n_early)
         expected = directions @ self._output.detach()
@@ -99,38 +100,35 @@ class FrozenPass:
             )
         return account.result()
 
+    @property
+    def entering(self) -> Tensor:
+        """What enters the layer, as it came: (1, T, C), (1, C, h, w), ..., without a gradient."""
+        return self._entering[0].detach()
+
+    def located(self, amounts: Tensor) -> LocatedShares:
+        """Amounts for each feature that enters the layer, (K, *shape), by cell and prefix token."""
+        account = _Account(len(amounts), self.grid, amounts.device)
+        self._add_content(account, amounts, [])
+        return account.result()
+
     # --- the forward pass -------------------------------------------------------------------------
 
     @contextmanager
-    def _recording(self, layer: int) -> Iterator[None]:
-        """Cut the graph where the layer begins, and keep what enters it; hooks end with the block."""
-        model, blocks = self._backbone.model, layers_of(self._backbone)
-        index = range(len(blocks))[layer] if -len(blocks) <= layer < len(blocks) else None
-        if index is None:
-            raise UnsupportedMethodError(
-                f"{self._name} has layers 0 to {len(blocks) - 1} (or -1 to -{len(blocks)}); got {layer}"
-            )
-        patches = getattr(model, "patch_embed", None)
-        with ExitStack() as hooks:
-            if index == 0 and isinstance(patches, nn.Module) and self._backbone.n_prefix_tokens is not None:
-                hooks.callback(patches.register_forward_hook(self._enter_after).remove)
-                hooks.callback(blocks[0].register_forward_pre_hook(self._note_tokens).remove)
-            else:
-                hooks.callback(blocks[index].register_forward_pre_hook(self._enter_before).remove)
+    def _noting_tokens(self) -> Iterator[None]:
+        """Keep the tokens that enter the first block, if the layer is the patch embedding."""
+        if self.entry.patches is None:
             yield
+            return
+        hook = self.entry.blocks[0].register_forward_pre_hook(self._note_tokens)
+        try:
+            yield
+        finally:
+            hook.remove()
 
-    def _enter_before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._enter(args[0])
-        return (self._entering[0], *args[1:])
-
-    def _enter_after(self, _module: nn.Module, _args: Any, output: Any) -> Any:
-        first, *rest = output if isinstance(output, tuple) else (output,)
-        self._enter(first)
-        return (self._entering[0], *rest) if isinstance(output, tuple) else self._entering[0]
-
-    def _enter(self, features: Tensor) -> None:
+    def _enter(self, features: Tensor) -> Tensor:
         self._entering = [features.detach().requires_grad_()]
         set_cells(self._entering[0], cells_of(features))
+        return self._entering[0]
 
     def _note_tokens(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
         n_cells = self._entering[0].numel() // args[0].shape[-1]
@@ -153,8 +151,8 @@ class FrozenPass:
         ]
         return [torch.stack(each) for each in zip(*rows, strict=True)]
 
-    def _add_content(self, account: _Account, entering: Tensor, tokens: list[Tensor]) -> None:
-        values = entering * self._entering[0].detach()
+    def _add_content(self, account: _Account, values: Tensor, tokens: list[Tensor]) -> None:
+        """Add amounts for each feature that enters the layer (K, *shape), and gradients of first tokens."""
         axis = 2 if values.ndim == 5 and not self._is_channels_last(values) else -1
         index = cells_of(self._entering[0])
         merged = None if index is None else index.merged(1 if axis == 2 else -1)
@@ -279,37 +277,6 @@ class _Account:
         """The finished account, on the CPU."""
         residual = {name: values.cpu() for name, values in self._residual.items()}
         return LocatedShares(self.content.cpu(), self.constants.cpu(), residual, self.grid)
-
-
-def layers_of(backbone: Backbone) -> list[nn.Module]:
-    """The blocks or stages of a backbone, in order; shares can be had where each begins.
-
-    Raises UnsupportedMethodError for a backbone that has neither.
-    """
-    model = backbone.model
-    for name in _STAGES:
-        found = getattr(model, name, None)
-        if isinstance(found, nn.Sequential | nn.ModuleList) and len(found):
-            larger: list[nn.Module] = [m for m in found if isinstance(m, nn.Sequential | nn.ModuleDict)]
-            return larger or list(found)  # DenseNet: without the layers of its stem, which stand beside
-    numbered = [getattr(model, f"{start}{i}", None) for start in ("layer", "s") for i in range(1, 5)]
-    modules = [module for module in numbered if isinstance(module, nn.Module)]
-    if not modules:
-        raise UnsupportedMethodError(
-            f"the layers of {backbone.architecture} are not known, so only its last layer has shares"
-        )
-    return modules
-
-
-def prefix_names(backbone: Backbone) -> tuple[str, ...]:
-    """What the tokens before the patches are: "CLS", "distillation", "register 1", ..."""
-    model, n = backbone.model, int(backbone.n_prefix_tokens)
-    names = [
-        name
-        for name, attribute in (("CLS", "cls_token"), ("distillation", "dist_token"))
-        if getattr(model, attribute, None) is not None
-    ][:n]
-    return (*names, *(f"register {i}" for i in range(1, n - len(names) + 1)))
 
 
 def _last_grid(backbone: Backbone, size: tuple[int, int]) -> tuple[int, int] | None:
