@@ -1,0 +1,79 @@
+"""Pairs of matching images, and what is known of each: the truth that explanations are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike import images as image_files
+from lookalike.errors import DatasetError, UnreadableImageError
+from lookalike.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class KnownImage:
+    """An image, and what is known of it; coordinates are original pixels with EXIF applied."""
+
+    path: Path
+    label: str = ""  # images of equal label match; empty where only pairs are known
+    mask: Path | None = None  # an image file of the same size; bright pixels belong to what is shared
+    box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, original pixels
+    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # visible ones: name -> (x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePair:
+    """Two images that match."""
+
+    query: KnownImage
+    match: KnownImage
+    source: str  # name of the data set, for tables
+    homography: FloatArray | None = None  # (3, 3): pixels (x, y, 1) of the query to pixels of the match
+    root: Path | None = None  # folder of the data set, left out of the key
+
+    @property
+    def key(self) -> str:
+        """Name of the pair: its source, and the names of both images in it; the same wherever it lies."""
+        return f"{self.source}: {self._name(self.query.path)} | {self._name(self.match.path)}"
+
+    def _name(self, path: Path) -> str:
+        inside = self.root is not None and path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if self.root is not None and inside else path).as_posix()
+
+
+def mask_of(image: KnownImage, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Pixels of an image that belong to what is shared, (H, W) bool; None if neither mask nor box is known.
+
+    ``size`` (H, W) is the image's own. A pixel of the mask file belongs if it is at least half as bright
+    as the brightest one, so that masks of 0 and 1 are read as those of 0 and 255. Without a mask, the
+    pixels whose centers lie in the box. Raises DatasetError for a mask that can't be read, has another
+    size than the image or marks nothing.
+    """
+    if image.mask is not None:
+        return _bright(image, image.mask, size)
+    if image.box is None:
+        return None
+    left, top, right, bottom = image.box
+    y, x = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    return np.outer((top <= y) & (y <= bottom), (left <= x) & (x <= right))
+
+
+def _bright(image: KnownImage, file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    try:
+        pixels = np.asarray(image_files.load(file).image).max(axis=2)  # (H, W) uint8
+    except UnreadableImageError as error:
+        raise DatasetError(f"the mask of {image.path} can't be read: {error}; repair it") from error
+    if pixels.shape != tuple(size):
+        raise DatasetError(
+            f"the mask {file} has {pixels.shape[0]} x {pixels.shape[1]} pixels, but its image {image.path} "
+            f"{size[0]} x {size[1]}; a mask is as large as its image"
+        )
+    brightest = int(pixels.max())
+    if brightest == 0:
+        raise DatasetError(f"the mask {file} marks nothing; bright pixels belong to what is shared")
+    bright: NDArray[np.bool_] = pixels >= brightest / 2
+    return bright
