@@ -22,7 +22,7 @@ from environment import describe_run, parser_of
 from lookalike import scenes
 from lookalike.explainers import make_explainer
 from lookalike.models.embedder import Embedder
-from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.ops.map_truth import peak_is_inside, positive_density_ratio
 from lookalike.ops.regrid import mask_coverage
 
 

@@ -15,7 +15,7 @@ from lookalike import render, scenes
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery, Hit
 from lookalike.models.embedder import Embedder
-from lookalike.ops.faithfulness import peak_is_inside, positive_density_ratio
+from lookalike.ops.map_truth import peak_is_inside, positive_density_ratio
 from lookalike.ops.regrid import mask_coverage
 from lookalike.reports.search import search_report
 from lookalike.scenes import RoomGallery

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from lookalike import scenes
 from lookalike.explainers import SharesExplainer
 from lookalike.models.embedder import Embedder
-from lookalike.ops.faithfulness import positive_density_ratio
+from lookalike.ops.map_truth import positive_density_ratio
 from lookalike.ops.regrid import mask_coverage
 
 

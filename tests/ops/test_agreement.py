@@ -7,7 +7,6 @@ import torch
 from lookalike.ops.agreement import (
     jaccard_at_k,
     list_overlaps,
-    map_correlation,
     rank_biased_overlap,
     shared_mass,
 )
@@ -41,15 +40,6 @@ def test_rank_biased_overlap_counts_the_first_ranks_most():
     same_first = list_overlaps(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 8, 9]]))
     same_last = list_overlaps(torch.tensor([[1, 2, 3]]), torch.tensor([[7, 8, 3]]))
     assert rank_biased_overlap(same_first) > rank_biased_overlap(same_last)
-
-
-def test_correlation_equals_numpy(noise):
-    a, b = noise(4, 6), noise(4, 6, seed=1)
-    expected = np.corrcoef(a.flatten(), b.flatten())[0, 1]
-    assert map_correlation(a, b) == pytest.approx(expected, abs=1e-6)
-    assert map_correlation(a, 3 * a + 2) == pytest.approx(1)
-    assert map_correlation(a, -a) == pytest.approx(-1)
-    assert map_correlation(a, torch.ones(4, 6)) == 0
 
 
 def test_shared_mass_ignores_scale_and_negative_cells():

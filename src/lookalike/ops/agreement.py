@@ -52,13 +52,6 @@ def rank_biased_overlap(overlaps: Int[Tensor, "Q K"], p: float = 0.9) -> Float[T
     return (1 - p) / p * (agreement * p**depths).sum(1) + last
 
 
-def map_correlation(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> float:
-    """Pearson correlation of two maps over their cells, in [-1, 1]; 0 where one is constant."""
-    a, b = (values.double().flatten() - values.double().mean() for values in (first, second))
-    norm = float(a.norm() * b.norm())
-    return float(a @ b) / norm if norm > 1e-12 else 0.0
-
-
 def shared_mass(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> float:
     """Fraction of two maps' positive mass that lies at the same cells, in [0, 1].
 

@@ -13,7 +13,8 @@ from lookalike.evaluation import Retrieved
 from lookalike.evaluation.comparison.results import MapAgreement
 from lookalike.evaluation.sources import AnyEmbedder
 from lookalike.explainers import Explainer, make_explainer
-from lookalike.ops.agreement import map_correlation, shared_mass
+from lookalike.ops.agreement import shared_mass
+from lookalike.ops.correlation import pearson_correlation
 from lookalike.ops.regrid import regrid_window
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray, Geometry
@@ -114,7 +115,7 @@ def _agreement(first: Explanation, second: Explanation) -> tuple[float, float]:
         ),
     ]  # fmt: skip
     return (
-        sum(map_correlation(a, b) for a, b in sides) / 2,
+        sum(pearson_correlation(a, b) for a, b in sides) / 2,
         sum(shared_mass(a, b) for a, b in sides) / 2,
     )
 
