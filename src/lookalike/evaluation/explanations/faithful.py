@@ -49,7 +49,9 @@ class PairCurves:
 
     def to_dict(self) -> dict[str, list[float]]:
         """As lists, rounded."""
-        return {name: [round(v, 5) for v in getattr(self, name).tolist()] for name in ("insertion", "deletion")}
+        return {
+            name: [round(v, 5) for v in getattr(self, name).tolist()] for name in ("insertion", "deletion")
+        }
 
 
 def pair_curves(explained: ExplainedPair, measures: Collection[str]) -> dict[str, PairCurves]:

@@ -31,7 +31,6 @@ from lookalike.models.embedder import Embedder
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Explanation, FloatArray, Reading
 
-
 AnyMethod: TypeAlias = "str | Method | Callable[..., Any]"
 
 
@@ -211,7 +210,9 @@ def _n_parameters(function: Callable[..., Any], name: str) -> int:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if len(required) not in (2, 3):
-        raise ValueError(f"{name} should take (query, match) or (query, match, model); it takes {len(required)}")
+        raise ValueError(
+            f"{name} should take (query, match) or (query, match, model); it takes {len(required)}"
+        )
     return len(required)
 
 

@@ -17,7 +17,9 @@ _DRAWS = 3  # of noise
 _NOISE = 0.02 * 255  # standard deviation, levels
 
 
-def match_values(explained: ExplainedPair, measures: Collection[str]) -> dict[str, float | list[float] | None]:
+def match_values(
+    explained: ExplainedPair, measures: Collection[str]
+) -> dict[str, float | list[float] | None]:
     """``dependence`` on the match, and the concentrations that ``right-wrong-auc`` compares."""
     true, false = explained.maps[0], explained.false_map
     if false is None:
@@ -61,7 +63,7 @@ def swap_error(explained: ExplainedPair) -> float:
 
 
 def sensitivity(explained: ExplainedPair) -> float:
-    """The largest relative change of the maps under slight noise on both images (Yeh et al., NeurIPS 2019)."""
+    """Largest relative change of the maps under slight noise on both images (Yeh et al., NeurIPS 2019)."""
     explain = explained.bound.explain
     assert explain is not None
     changes = []

@@ -99,7 +99,9 @@ class Subject:
         """
         if whole not in self._randomized:
             if not isinstance(self.model, Embedder):
-                raise UnsupportedMethodError(f"{self.name} only returns embeddings; its weights can't be shuffled")
+                raise UnsupportedMethodError(
+                    f"{self.name} only returns embeddings; its weights can't be shuffled"
+                )
             network = copy.deepcopy(self.model.network)
             shuffled = _embedder_like(self.model, network, self.model.preprocessing)
             layers = layers_of(shuffled.network.backbone)

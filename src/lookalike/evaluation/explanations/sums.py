@@ -21,7 +21,9 @@ def sum_values(explained: ExplainedPair) -> dict[str, float | None]:
     missing = [abs(similarity - side.total) / size for side in sides]
     kinds = {kind for side in sides for kind, _ in side.residual_parts}
     parts = {
-        f"residual-{kind.replace(' ', '-')}": sum(abs(dict(side.residual_parts).get(kind, 0.0)) for side in sides)
+        f"residual-{kind.replace(' ', '-')}": sum(
+            abs(dict(side.residual_parts).get(kind, 0.0)) for side in sides
+        )
         / (2 * size)
         for kind in kinds
     }

@@ -79,7 +79,9 @@ def _homography_hits(explained: ExplainedPair, cosines: CellCosines) -> float | 
     query, match = explained.case.sides
     homography = explained.case.pair.homography
     assert homography is not None
-    moved = through_homography(_centers(query, cosines.query_grid), torch.from_numpy(np.asarray(homography, float)))
+    moved = through_homography(
+        _centers(query, cosines.query_grid), torch.from_numpy(np.asarray(homography, float))
+    )
     hits = []
     best = cosines.values.argmax(1).tolist()
     for (x, y), found in zip(moved.tolist(), best, strict=True):
