@@ -77,6 +77,8 @@ def small_files():
         "gif animated": encoded(palette, "GIF", save_all=True, append_images=[rgb.quantize(5)]),
         "bmp": encoded(rgb, "BMP"),
         "bmp palette": encoded(palette, "BMP"),
+        "ppm": encoded(rgb, "PPM"),
+        "pgm 16 bit": encoded(gray16, "PPM"),
     }
     if features.check("libtiff"):
         files["tiff lzw"] = encoded(rgba, "TIFF", compression="tiff_lzw")
@@ -93,6 +95,7 @@ def small_files():
     [
         ("PNG", {}, 0),
         ("BMP", {}, 0),
+        ("PPM", {}, 0),
         ("TIFF", {}, 0),
         ("TIFF", {"compression": "tiff_lzw"}, 0),
         ("WEBP", {"lossless": True}, 0),

@@ -24,9 +24,21 @@ def read_pickle(path: Path) -> Any:
 
     Raises DatasetError for a missing or damaged file, and for one that holds anything but plain data.
     """
+    return _read(path, _unpickled)
+
+
+def read_pickled_array(path: Path) -> Any:
+    """Read the object that ``numpy.save`` pickled into a ``.npy`` file, such as a dict.
+
+    Raises DatasetError as `read_pickle`, and for an array of another shape or of numbers.
+    """
+    return _read(path, _unpickled_array)
+
+
+def _read(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
     try:
         with path.open("rb") as file:
-            return _Restricted(file, encoding="latin1").load()
+            return reader(file)
     except _ForbiddenName as error:
         raise DatasetError(
             f"{path} holds Python objects ({error}) that are not loaded, because loading them can run code; "
@@ -38,6 +50,22 @@ def read_pickle(path: Path) -> Any:
         raise DatasetError(
             f"{path} can't be read as a pickle, it may be damaged: {first_line(error)[:200]}; fetch it again"
         ) from error
+
+
+def _unpickled(file: IO[bytes]) -> Any:
+    return _Restricted(file, encoding="latin1").load()
+
+
+def _unpickled_array(file: IO[bytes]) -> Any:
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read_header(file)
+    if shape != () or not dtype.hasobject:
+        raise pickle.UnpicklingError(f"it is an array of {dtype} of shape {shape}, not one object")
+    return _unpickled(file).item()
 
 
 class _ForbiddenName(pickle.UnpicklingError):

@@ -7,7 +7,6 @@ as published with the benchmark, a pickle of the list ``gnd`` alone, or the same
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.datasets.jsons import read_json
 from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
@@ -58,7 +58,7 @@ def read_truth(path: str | Path) -> RevisitedTruth:
     is listed twice for a query or is outside the gallery.
     """
     path = Path(path)
-    content = _read_json(path) if path.suffix.lower() == ".json" else read_pickle(path)
+    content = read_json(path) if path.suffix.lower() == ".json" else read_pickle(path)
     whole = content if isinstance(content, Mapping) else {"gnd": content}
     entries = _list(whole.get("gnd"))
     if not entries or not all(isinstance(entry, Mapping) for entry in entries):
@@ -105,15 +105,6 @@ def find_images(names: Sequence[str], folder: str | Path) -> list[Path]:
                 f"{name} may be {candidates[0]} or {candidates[1]}; keep one of them in {folder}"
             )
     return [candidates[0] for candidates in chosen]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}; download it again") from error
 
 
 def _list(value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from lookalike.errors import UnreadableImageError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
-    | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".ppm", ".pgm"}
     | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 )
 

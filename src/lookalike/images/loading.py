@@ -21,6 +21,7 @@ from PIL import GifImagePlugin as _gif  # noqa: F401
 from PIL import Image, UnidentifiedImageError
 from PIL import JpegImagePlugin as _jpeg  # noqa: F401
 from PIL import PngImagePlugin as _png  # noqa: F401
+from PIL import PpmImagePlugin as _ppm  # noqa: F401
 from PIL import TiffImagePlugin as _tiff  # noqa: F401
 from PIL import WebPImagePlugin as _webp  # noqa: F401
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 ImageSource: TypeAlias = Union[str, Path, bytes, Image.Image, NDArray[Any], "Tensor", Picture]
 
 # Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see an untrusted file.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "HEIF")
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright

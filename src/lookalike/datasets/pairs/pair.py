@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from lookalike import images as image_files
+from lookalike.datasets.jsons import finite_numbers, read_json
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.types import FloatArray
 
@@ -20,7 +22,7 @@ class KnownImage:
 
     path: Path
     label: str = ""  # images of equal label match; empty where only pairs are known
-    mask: Path | None = None  # an image file of the same size; bright pixels belong to what is shared
+    mask: Path | None = None  # an image file of the same size, bright where it is shared; see mask_of
     box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, original pixels
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # visible ones: name -> (x, y)
 
@@ -49,17 +51,23 @@ def mask_of(image: KnownImage, size: tuple[int, int]) -> NDArray[np.bool_] | Non
     """Pixels of an image that belong to what is shared, (H, W) bool; None if neither mask nor box is known.
 
     ``size`` (H, W) is the image's own. A pixel of the mask file belongs if it is at least half as bright
-    as the brightest one, so that masks of 0 and 1 are read as those of 0 and 255. Without a mask, the
-    pixels whose centers lie in the box. Raises DatasetError for a mask that can't be read, has another
-    size than the image or marks nothing.
+    as the brightest one, so that masks of 0 and 1 are read as those of 0 and 255. A mask that ends in
+    ``.json`` holds outlines as labelme writes them: ``shapes``, each with ``points`` (x, y). Without a
+    mask, the pixels whose centers lie in the box. Raises DatasetError for a mask that can't be read, has
+    another size than the image or marks nothing.
     """
     if image.mask is not None:
-        return _bright(image, image.mask, size)
+        outlined = image.mask.suffix.lower() == ".json"
+        mask = _inside_outlines(image.mask, size) if outlined else _bright(image, image.mask, size)
+        if not mask.any():
+            raise DatasetError(f"the mask {image.mask} marks nothing; bright pixels belong to what is shared")
+        return mask
     if image.box is None:
         return None
     left, top, right, bottom = image.box
     y, x = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-    return np.outer((top <= y) & (y <= bottom), (left <= x) & (x <= right))
+    inside: NDArray[np.bool_] = np.outer((top <= y) & (y <= bottom), (left <= x) & (x <= right))
+    return inside
 
 
 def _bright(image: KnownImage, file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -72,8 +80,19 @@ def _bright(image: KnownImage, file: Path, size: tuple[int, int]) -> NDArray[np.
             f"the mask {file} has {pixels.shape[0]} x {pixels.shape[1]} pixels, but its image {image.path} "
             f"{size[0]} x {size[1]}; a mask is as large as its image"
         )
-    brightest = int(pixels.max())
-    if brightest == 0:
-        raise DatasetError(f"the mask {file} marks nothing; bright pixels belong to what is shared")
-    bright: NDArray[np.bool_] = pixels >= brightest / 2
+    bright: NDArray[np.bool_] = (pixels > 0) & (pixels >= pixels.max() / 2)
     return bright
+
+
+def _inside_outlines(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    content = read_json(file)
+    shapes = content.get("shapes") if isinstance(content, Mapping) else None
+    canvas = Image.new("1", (size[1], size[0]))
+    for number, shape in enumerate(shapes if isinstance(shapes, list) else []):
+        what = f"{file}: an outline's point in shape {number}"
+        points = shape.get("points") if isinstance(shape, Mapping) else None
+        corners = [finite_numbers(point, 2, what) for point in points or ()]
+        if len(corners) < 3:
+            raise DatasetError(f"{file}: shape {number} has {len(corners)} points; an outline has 3 or more")
+        ImageDraw.Draw(canvas).polygon([(x, y) for x, y in corners], fill=1)
+    return np.asarray(canvas, dtype=np.bool_)
