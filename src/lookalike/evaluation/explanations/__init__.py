@@ -2,7 +2,7 @@
 
 from lookalike.evaluation.explanations.evaluating import evaluate_explanations
 from lookalike.evaluation.explanations.measures import MEASURES, MapMeasure
-from lookalike.evaluation.explanations.methods import CONTROLS, Method, make_method, split_methods
+from lookalike.evaluation.explanations.methods import CONTROLS, MapMethod, make_method, split_methods
 from lookalike.evaluation.explanations.results import (
     ExplainedExample,
     ExplanationRow,
@@ -11,6 +11,7 @@ from lookalike.evaluation.explanations.results import (
     MethodDifference,
     Refusal,
 )
+from lookalike.evaluation.explanations.tables import best_rows, families, measure_of
 
 __all__ = [
     "CONTROLS",
@@ -20,10 +21,13 @@ __all__ = [
     "ExplanationScores",
     "HidingCurve",
     "MapMeasure",
-    "Method",
+    "MapMethod",
     "MethodDifference",
     "Refusal",
+    "best_rows",
     "evaluate_explanations",
+    "families",
     "make_method",
+    "measure_of",
     "split_methods",
 ]

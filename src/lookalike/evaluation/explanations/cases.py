@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lookalike.datasets.pairs import ImagePair, KnownImage, mask_of
 from lookalike.evaluation.explanations.hiding import Pixels, filling, hidden, random_halves
-from lookalike.evaluation.explanations.methods import BoundMethod, Method
+from lookalike.evaluation.explanations.methods import BoundMethod, MapMethod
 from lookalike.evaluation.explanations.subjects import SeenImage, Subject
 from lookalike.ops.regrid import mask_coverage, regrid
 from lookalike.types import Explanation, ImageMap
@@ -155,7 +155,7 @@ class ExplainedPair:
     """One pair under one method."""
 
     case: PairCase
-    method: Method
+    method: MapMethod
     bound: BoundMethod
 
     @cached_property

@@ -13,9 +13,9 @@ from torch import Tensor
 from lookalike.datasets.pairs import ImagePair
 from lookalike.errors import DatasetError, UnsupportedMethodError
 from lookalike.evaluation.explanations.cases import ExplainedPair, PairCase, Roster
-from lookalike.evaluation.explanations.faithful import STEPS
+from lookalike.evaluation.explanations.faithful import HIDING_STEPS
 from lookalike.evaluation.explanations.measures import chosen_measures, score_pair
-from lookalike.evaluation.explanations.methods import AnyMethod, BoundMethod, Method, make_method
+from lookalike.evaluation.explanations.methods import AnyMethod, BoundMethod, MapMethod, make_method
 from lookalike.evaluation.explanations.records import PairRecord, PairRecords, RecordKey
 from lookalike.evaluation.explanations.results import ExplainedExample, ExplanationScores, Refusal
 from lookalike.evaluation.explanations.scoring import MethodRecords, curves_of, differences_of, rows_of
@@ -56,7 +56,12 @@ def evaluate_explanations(
     chosen = chosen_measures(measures)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
-    settings: dict[str, Any] = {"seed": seed, "n_pairs": len(pairs), "pairs": _digest(pairs), "steps": STEPS}
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "n_pairs": len(pairs),
+        "pairs": _digest(pairs),
+        "steps": HIDING_STEPS,
+    }
     records = PairRecords(None if run is None else Path(run), settings)
     results: list[_ModelRun] = []
     for model in models:
@@ -85,7 +90,7 @@ class _ModelRun:
     """All methods on all pairs of one model."""
 
     def __init__(
-        self, roster: Roster, methods: Sequence[Method], measures: Sequence[str], records: PairRecords
+        self, roster: Roster, methods: Sequence[MapMethod], measures: Sequence[str], records: PairRecords
     ) -> None:
         self.roster, self._methods, self._measures, self._records = roster, methods, measures, records
         self.refusals: dict[str, Refusal] = {}  # by name of the method
@@ -127,7 +132,7 @@ class _ModelRun:
                     found.append(ExplainedExample(pair.key, method.name, _explanation(case, method, maps)))
         return found
 
-    def _bound(self, method: Method) -> BoundMethod | None:
+    def _bound(self, method: MapMethod) -> BoundMethod | None:
         try:
             return method.bind(self.roster.subject)
         except UnsupportedMethodError as error:
@@ -145,18 +150,18 @@ class _ModelRun:
             return
         self._records.add(self._key(method, case.index), scores, maps)
 
-    def _refuse(self, method: Method, error: UnsupportedMethodError) -> None:
+    def _refuse(self, method: MapMethod, error: UnsupportedMethodError) -> None:
         self.refusals[method.name] = Refusal(self.roster.subject.name, method.name, str(error))
 
-    def _record(self, method: Method, index: int) -> PairRecord:
+    def _record(self, method: MapMethod, index: int) -> PairRecord:
         return self._records.of(self._key(method, index))
 
-    def _key(self, method: Method, index: int) -> RecordKey:
+    def _key(self, method: MapMethod, index: int) -> RecordKey:
         return self.roster.subject.fingerprint, method.key, self.roster.pairs[index].key
 
 
 def _explanation(
-    case: PairCase, method: Method, maps: tuple[list[list[float]], list[list[float]]]
+    case: PairCase, method: MapMethod, maps: tuple[list[list[float]], list[list[float]]]
 ) -> Explanation:
     query, match = (
         ImageMap(side.reading.picture, side.reading.geometry, np.asarray(values, np.float32))
@@ -173,7 +178,7 @@ def _rounded(values: Tensor) -> list[list[float]]:
     return [[round(value, digits) for value in row] for row in values.double().tolist()]
 
 
-def _check(pairs: Sequence[ImagePair], models: Sequence[AnyModel], methods: Sequence[Method]) -> None:
+def _check(pairs: Sequence[ImagePair], models: Sequence[AnyModel], methods: Sequence[MapMethod]) -> None:
     if not pairs or not models or not methods:
         raise DatasetError(
             "explanations are evaluated on at least one pair, model and method; got "

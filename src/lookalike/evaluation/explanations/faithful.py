@@ -28,7 +28,7 @@ from lookalike.ops.faithfulness import (
     scaled_curve,
 )
 
-STEPS = 8  # parts of the image, hidden one after the other
+HIDING_STEPS = 8  # parts of the image, hidden one after the other
 _LEAST_CHANGE = 0.1  # of the similarity when everything is hidden; pairs with less say nothing
 
 
@@ -96,7 +96,7 @@ def faithful_values(
 def _cell_units(explained: ExplainedPair, side: int, fill: str) -> Tensor:
     """With the k most important cells alone, and with all but them: (2, S + 1, D)."""
     case = explained.case
-    top = most_important(explained.maps[side].flatten(), STEPS)[1:-1]
+    top = most_important(explained.maps[side].flatten(), HIDING_STEPS)[1:-1]
     image, other = case.sides[side].pixels, case.fills(fill)[side]
     images = hidden(image, other, torch.cat([~top, top]), case.grids[side])
     return _with_ends(case, side, fill, case.subject.units(images))
@@ -107,7 +107,7 @@ def _pixel_units(explained: ExplainedPair, side: int, fill: str) -> Tensor:
     image, other = case.sides[side].pixels, case.fills(fill)[side]
     map_ = (explained.explanation.query, explained.explanation.match)[side]
     size = image.shape[0], image.shape[1]
-    top = most_important(upsampled(map_.values, size).flatten(), STEPS)[1:-1]
+    top = most_important(upsampled(map_.values, size).flatten(), HIDING_STEPS)[1:-1]
     images = hidden(image, other, torch.cat([~top, top]), size)
     return _with_ends(case, side, fill, case.subject.units(images))
 

@@ -31,7 +31,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Explanation, FloatArray, Reading
 
-AnyMethod: TypeAlias = "str | Method | Callable[..., Any]"
+AnyMethod: TypeAlias = "str | MapMethod | Callable[..., Any]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class BoundMethod:
 
 
 @dataclass(frozen=True, eq=False)
-class Method:
+class MapMethod:
     """A way to explain a pair."""
 
     name: str  # in the rows
@@ -62,7 +62,7 @@ class Method:
     bind: Callable[[Subject], BoundMethod]  # raises UnsupportedMethodError for a model that does not fit
 
 
-def make_method(given: AnyMethod, *, seed: int = 0) -> Method:
+def make_method(given: AnyMethod, *, seed: int = 0) -> MapMethod:
     """A method from a name of ``EXPLAINERS`` or ``CONTROLS``, ``file.py:function``, or a function.
 
     Names take options, ``shares:layer=3,contrast=mean``. A function takes the pictures of query and
@@ -70,11 +70,11 @@ def make_method(given: AnyMethod, *, seed: int = 0) -> Method:
     arrays (h, w) over the whole of them, higher is more important. Raises UnknownNameError for a name
     that is none of these, and LookalikeError for a file that can't be run.
     """
-    if isinstance(given, Method):
+    if isinstance(given, MapMethod):
         return given
     if not isinstance(given, str):
         name = getattr(given, "__name__", type(given).__name__)
-        return Method(name, name, lambda subject: _of_function(subject, given, name))
+        return MapMethod(name, name, lambda subject: _of_function(subject, given, name))
     if ".py:" in given:
         return _of_file(given)
     name, _, options = given.partition(":")
@@ -82,9 +82,9 @@ def make_method(given: AnyMethod, *, seed: int = 0) -> Method:
     if name in CONTROLS:
         if options:
             raise UnknownNameError(f"method {name!r} takes no options, got {options!r}; leave them out")
-        return Method(given, given, lambda subject: CONTROLS[name](subject, seed))
+        return MapMethod(given, given, lambda subject: CONTROLS[name](subject, seed))
     parsed = _options(given, options)
-    return Method(given, given, lambda subject: _of_explainer(subject, name, parsed))
+    return MapMethod(given, given, lambda subject: _of_explainer(subject, name, parsed))
 
 
 def split_methods(text: str) -> list[str]:
@@ -170,7 +170,7 @@ CONTROLS: dict[str, Callable[[Subject, int], BoundMethod]] = {
 # --- anybody's ------------------------------------------------------------------------------------
 
 
-def _of_file(given: str) -> Method:
+def _of_file(given: str) -> MapMethod:
     path_text, _, function_name = given.rpartition(":")
     path = Path(path_text)
     if not path.is_file():
@@ -185,7 +185,7 @@ def _of_file(given: str) -> Method:
     check_name(f"function in {path}", function_name, _functions_of(vars(module)))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     function = getattr(module, function_name)
-    return Method(given, f"{given}@{digest}", lambda subject: _of_function(subject, function, given))
+    return MapMethod(given, f"{given}@{digest}", lambda subject: _of_function(subject, function, given))
 
 
 def _functions_of(names: dict[str, Any]) -> Iterable[str]:

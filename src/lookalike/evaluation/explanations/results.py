@@ -78,12 +78,19 @@ class ExplanationScores:
     examples: tuple[ExplainedExample, ...]  # the first pairs under every method; not in ``to_dict``
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def value(self, model: str, method: str, measure: str) -> float | None:
-        """The value of a row; None where there is no such row."""
-        for row in self.rows:
-            if (row.model, row.method, row.measure) == (model, method, measure):
-                return row.value
-        return None
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that have rows, in the order of the run."""
+        return list(dict.fromkeys(row.model for row in self.rows))
+
+    def methods(self, model: str) -> list[str]:
+        """Names of the methods that have rows for a model, in the order of the run."""
+        return list(dict.fromkeys(row.method for row in self.rows if row.model == model))
+
+    def row(self, model: str, method: str, measure: str) -> ExplanationRow | None:
+        """One row; None where there is no such row."""
+        wanted = (model, method, measure)
+        return next((row for row in self.rows if (row.model, row.method, row.measure) == wanted), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the examples in JSON types; ``rows`` is a flat list."""
