@@ -28,6 +28,7 @@ def test_what_is_not_understood_is_refused_with_a_reason():
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
-def test_convolutional_networks_refuse_rollout_only(name):
+def test_convolutional_networks_refuse_only_what_needs_tokens(name):
     result = survey(Embedder.from_timm(name, pretrained=False, input_size=(64, 96)))
-    assert {m for m, answer in result.methods.items() if answer.refusal} == {"rollout", "rollout-conserving"}
+    of_tokens = {"rollout", "rollout-conserving", "legrad", "leave-tokens-out"}
+    assert {m for m, answer in result.methods.items() if answer.refusal} == of_tokens

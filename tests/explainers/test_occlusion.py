@@ -60,11 +60,14 @@ def test_one_window_is_the_difference_of_two_answers():
     np.testing.assert_allclose(why.query_map, why.similarity - unit[0] @ unit[1], atol=1e-6)
 
 
-def test_an_onnx_model_is_explained(onnx_model, pictures):
-    why = lookalike.explain(pictures[0], pictures[1], model=onnx_model, method="occlusion", cells=3)
+@pytest.mark.parametrize("method", ["occlusion", "leave-one-out", "rise"])
+def test_an_onnx_model_is_explained(method, onnx_model, pictures):
+    why = lookalike.explain(pictures[0], pictures[1], model=onnx_model, method=method, cells=3)
     expected = OnnxEmbedder(onnx_model).embed(pictures[:2])
     assert why.model == "colors.onnx"
     assert why.similarity == pytest.approx(float(expected[0] @ expected[1]), abs=1e-5)
+    if method != "occlusion":  # which covers parts of the picture itself
+        assert why.query_geometry.input_size == (20, 30)
 
 
 def test_other_methods_are_refused_for_an_onnx_model(onnx_model, pictures):

@@ -24,7 +24,8 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            help="Explanation method: shares, rollout, rollout-conserving, gradcam, occlusion or avsl."
+            help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise or avsl."
         ),
     ] = "shares",
     pooling: PoolingName = None,

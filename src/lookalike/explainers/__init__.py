@@ -9,9 +9,16 @@ from typing import Any
 from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
+from lookalike.explainers.black_box import EmbedsImages
 from lookalike.explainers.gradcam import GradCam
-from lookalike.explainers.occlusion import EmbedsImages, Occlusion
+from lookalike.explainers.gradient_input import GradientInput
+from lookalike.explainers.integrated_gradients import IntegratedGradients
+from lookalike.explainers.leave_one_out import LeaveOneOut
+from lookalike.explainers.leave_tokens_out import LeaveTokensOut
+from lookalike.explainers.legrad import LeGrad
+from lookalike.explainers.occlusion import Occlusion
 from lookalike.explainers.opening import load_any, opened
+from lookalike.explainers.rise import Rise
 from lookalike.explainers.rollout import ConservingRollout, Rollout
 from lookalike.explainers.shares import SharesExplainer, difference, explain_shares, place_matches
 from lookalike.models.embedder import Embedder, ImageSource
@@ -24,7 +31,13 @@ __all__ = [
     "EmbedsImages",
     "Explainer",
     "GradCam",
+    "GradientInput",
+    "IntegratedGradients",
+    "LeGrad",
+    "LeaveOneOut",
+    "LeaveTokensOut",
     "Occlusion",
+    "Rise",
     "Rollout",
     "SharesExplainer",
     "difference",
@@ -37,8 +50,22 @@ __all__ = [
 
 EXPLAINERS = {
     explainer.name: explainer
-    for explainer in (SharesExplainer, Rollout, ConservingRollout, GradCam, Occlusion, Avsl)
+    for explainer in (
+        SharesExplainer,
+        Rollout,
+        ConservingRollout,
+        GradCam,
+        GradientInput,
+        IntegratedGradients,
+        LeGrad,
+        LeaveTokensOut,
+        Occlusion,
+        LeaveOneOut,
+        Rise,
+        Avsl,
+    )
 }
+_OF_ANY_MODEL: tuple[type[Occlusion | LeaveOneOut | Rise], ...] = (Occlusion, LeaveOneOut, Rise)
 
 
 def explain(
@@ -63,12 +90,13 @@ def make_explainer(model: Embedder | EmbedsImages, method: str, **options: Any) 
     check_name("method", method, EXPLAINERS)
     if unknown := sorted(set(options) - set(inspect.signature(EXPLAINERS[method]).parameters)):
         raise UnsupportedMethodError(f"method {method!r} has no option {', '.join(unknown)}; leave it out")
-    if method == Occlusion.name:
-        return Occlusion(model, **options)
+    for of_any_model in _OF_ANY_MODEL:
+        if method == of_any_model.name:
+            return of_any_model(model, **options)
     if not isinstance(model, Embedder):
         raise UnsupportedMethodError(
             f"method {method!r} needs the layers of a model and {model.name} only returns embeddings; "
-            "use method 'occlusion'"
+            f"use method {' or '.join(repr(each.name) for each in _OF_ANY_MODEL)}"
         )
     explainer: Explainer = EXPLAINERS[method](model, **options)
     return explainer

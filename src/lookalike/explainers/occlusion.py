@@ -6,31 +6,17 @@ model's embeddings are used, so it explains any model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Protocol, final
+from collections.abc import Iterator
+from typing import final
 
 import numpy as np
-import torch
-from PIL import Image, ImageStat
 from torch import Tensor
-from torch.nn import functional as F
 
-from lookalike import images
+from lookalike.explainers.base import image_map
+from lookalike.explainers.black_box import BlackBox, EmbedsPictures, RgbPixels, cosines_with
+from lookalike.explainers.cells import grid_of_cells
 from lookalike.models.embedder import ImageSource
-from lookalike.types import Explanation, FloatArray, Geometry, ImageMap, Picture, Reading
-
-_LARGEST_SIDE = 640  # pixels; larger images are reduced before windows are covered
-
-
-class EmbedsImages(Protocol):
-    """A model that embeds RGB images."""
-
-    name: str
-
-    def embed(self, sources: Sequence[Image.Image]) -> Tensor:
-        """Return embeddings (B, D) of B images; they need not have unit length."""
-        ...
+from lookalike.types import Explanation, ImageMap, Reading
 
 
 @final
@@ -46,12 +32,7 @@ class Occlusion:
     promise = "a heat map from answers alone; any model"
 
     def __init__(
-        self,
-        model: EmbedsImages | Callable[[Sequence[Image.Image]], object],
-        *,
-        cells: int = 10,
-        window: float = 2.0,
-        batch_size: int = 32,
+        self, model: EmbedsPictures, *, cells: int = 10, window: float = 2.0, batch_size: int = 32
     ) -> None:
         if cells < 1 or window <= 0 or batch_size < 1:
             raise ValueError(
@@ -65,75 +46,34 @@ class Occlusion:
 
         Raises ValueError if the model does not return one embedding per image.
         """
-        pictures = [_whole_picture(source) for source in (query, match)]
-        small = [_scaled_down(picture.image) for picture in pictures]
-        query_unit, match_unit = self._embed(small)
+        box = BlackBox(self.model)
+        readings = [box.read_picture(source) for source in (query, match)]
+        units = box.embed_pictures([reading.pixels for reading in readings])
+        similarity = float(units[0] @ units[1])
         return Explanation(
-            similarity=float(query_unit @ match_unit),
-            query=ImageMap(
-                pictures[0], _geometry(pictures[0], small[0]), self._drops(small[0], query_unit, match_unit)
-            ),
-            match=ImageMap(
-                pictures[1], _geometry(pictures[1], small[1]), self._drops(small[1], match_unit, query_unit)
-            ),
+            similarity=similarity,
+            query=self._drops(box, readings[0], units[1], similarity),
+            match=self._drops(box, readings[1], units[0], similarity),
             method=self.name,
             additive=False,
-            model=getattr(self.model, "name", getattr(self.model, "__name__", "model")),
+            model=box.name,
         )
 
-    def _embed(self, pictures: Sequence[Image.Image]) -> Tensor:
-        embed = self.model if callable(self.model) else self.model.embed
-        embeddings = torch.as_tensor(np.asarray(embed(list(pictures))), dtype=torch.float64)
-        if embeddings.ndim != 2 or len(embeddings) != len(pictures):
-            raise ValueError(
-                f"the model should return ({len(pictures)}, D) embeddings for {len(pictures)} images; "
-                f"it returned shape {tuple(embeddings.shape)}"
-            )
-        return F.normalize(embeddings, dim=1)
+    def _drops(self, box: BlackBox, reading: Reading, other: Tensor, similarity: float) -> ImageMap:
+        """Drop in similarity when the window around each cell is covered."""
+        grid = grid_of_cells(reading.geometry.input_size, self.cells)
+        covered = self._covered(reading.pixels, grid)
+        cosines = cosines_with(other, covered, box.embed_pictures, self.batch_size)
+        return image_map(reading, similarity - cosines, grid)
 
-    def _drops(self, image: Image.Image, unit: Tensor, other: Tensor) -> FloatArray:
-        """Drop in similarity when the window around each cell is covered: (h, w)."""
-        grid = _grid(image, self.cells)
-        windows = self._covered(image, grid)
-        similarities = []
-        while covered := list(islice(windows, self.batch_size)):
-            similarities.append(self._embed(covered) @ other)
-        drops = unit @ other - torch.cat(similarities)
-        return np.asarray(drops.reshape(grid).numpy(), dtype=np.float32)
-
-    def _covered(self, image: Image.Image, grid: tuple[int, int]) -> Iterator[Image.Image]:
-        fill = tuple(round(mean) for mean in ImageStat.Stat(image).mean)
-        cell_height, cell_width = image.height / grid[0], image.width / grid[1]
+    def _covered(self, pixels: RgbPixels, grid: tuple[int, int]) -> Iterator[RgbPixels]:
+        fill = pixels.mean((0, 1)).round()
+        height, width = pixels.shape[0] / grid[0], pixels.shape[1] / grid[1]
+        reach_y, reach_x = height * self.window / 2, width * self.window / 2
         for row in range(grid[0]):
             for column in range(grid[1]):
-                center_y, center_x = (row + 0.5) * cell_height, (column + 0.5) * cell_width
-                reach_y, reach_x = cell_height * self.window / 2, cell_width * self.window / 2
-                box = (center_x - reach_x, center_y - reach_y, center_x + reach_x, center_y + reach_y)
-                covered = image.copy()
-                covered.paste(fill, tuple(round(edge) for edge in box))  # type: ignore[arg-type]
+                center_y, center_x = (row + 0.5) * height, (column + 0.5) * width
+                top, left = max(round(center_y - reach_y), 0), max(round(center_x - reach_x), 0)
+                covered = np.array(pixels)
+                covered[top : round(center_y + reach_y), left : round(center_x + reach_x)] = fill
                 yield covered
-
-
-def _scaled_down(image: Image.Image) -> Image.Image:
-    if max(image.size) <= _LARGEST_SIDE:
-        return image
-    small = image.copy()
-    small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.LANCZOS)
-    return small
-
-
-def _grid(image: Image.Image, cells: int) -> tuple[int, int]:
-    """Grid (h, w) of nearly square cells, ``cells`` along the shorter side and up to 4 times as many."""
-    short = min(image.size)
-    h, w = (min(round(cells * side / short), 4 * cells) for side in (image.height, image.width))
-    return min(h, image.height), min(w, image.width)
-
-
-def _whole_picture(source: ImageSource | Reading) -> Picture:
-    return source.picture if isinstance(source, Reading) else images.load(source)
-
-
-def _geometry(picture: Picture, small: Image.Image) -> Geometry:
-    """Geometry of a grid that spans the whole image."""
-    height, width = picture.original_size
-    return Geometry(picture.original_size, (small.height, small.width), (0.0, 0.0, height, width))

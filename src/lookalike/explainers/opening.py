@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers.occlusion import EmbedsImages
+from lookalike.explainers.black_box import EmbedsImages
 from lookalike.models.cache import load_cached
 from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder

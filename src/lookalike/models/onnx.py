@@ -27,7 +27,7 @@ class OnnxEmbedder:
     """Runs a model with one image input (B, 3, H, W); its first output is the embedding (B, D).
 
     Pictures are squashed to the model's input size and normalized by ``normalization`` (imagenet, sop
-    or MEAN/STD). Only method ``occlusion`` can explain it.
+    or MEAN/STD). Only the methods ``occlusion``, ``leave-one-out`` and ``rise`` can explain it.
     """
 
     def __init__(self, path: str | Path, *, normalization: str | None = None) -> None:

@@ -1,6 +1,6 @@
 """timm models as backbones with one interface; the only importer of timm."""
 
-from lookalike.models.backbones.attention import recorded_attention
+from lookalike.models.backbones.attention import attention_as_leaves, recorded_attention
 from lookalike.models.backbones.backbone import (
     Backbone,
     create_backbone,
@@ -16,6 +16,7 @@ __all__ = [
     "N_LEVELS",
     "Backbone",
     "LevelChoice",
+    "attention_as_leaves",
     "create_backbone",
     "level_maps",
     "level_widths",

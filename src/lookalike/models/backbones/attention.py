@@ -36,6 +36,25 @@ class _Recorder(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class _Explicit(TorchFunctionMode):
+    def __init__(self, weights: list[Tensor]) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        call = _call(*args, **(kwargs or {}))
+        self.weights.append(call.weights.detach().requires_grad_())
+        return self.weights[-1] @ call.value
+
+
 def _call(
     query: Tensor,
     key: Tensor,
@@ -64,6 +83,17 @@ def recorded_attention() -> Iterator[list[AttentionCall]]:
     calls: list[AttentionCall] = []
     with _Recorder(calls):
         yield calls
+
+
+@contextmanager
+def attention_as_leaves() -> Iterator[list[Tensor]]:
+    """Compute every attention of this thread from weights (B, A, Tq, Tk) that gradients can be had of.
+
+    The weights are those that occurred, as leaves: queries and keys get no gradient through them.
+    """
+    weights: list[Tensor] = []
+    with _Explicit(weights):
+        yield weights
 
 
 @contextmanager
