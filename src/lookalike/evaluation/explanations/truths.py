@@ -73,7 +73,7 @@ def _part_accuracy(explained: ExplainedPair, cosines: CellCosines, names: list[s
 def _homography_hits(explained: ExplainedPair, cosines: CellCosines) -> float | None:
     """Fraction of the query's cells whose best cell is the true one or touches it.
 
-    Of the cells whose centers lie inside the match. MapMethod ``random`` shows the level of chance, about
+    Of the cells whose centers lie inside the match. Method ``random`` shows the level of chance, about
     9 / N.
     """
     query, match = explained.case.sides
