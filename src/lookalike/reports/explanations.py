@@ -165,9 +165,9 @@ def _rules(scores: ExplanationScores) -> list[str]:
         "Values are means over pairs with 95% bootstrap intervals over pairs; differences are paired, with "
         f"two-sided sign-flip tests, seed {scores.settings['seed']}, not corrected for their number. "
         "Intervals hold for other pairs of these data, not for other data.",
-        f"Hiding: on the pixels that the network sees, in {scores.settings['steps']} steps; the similarity is "
-        "scaled to 1 for the whole image and 0 for the hidden one, and pairs that lose less than 0.1 when all "
-        "is hidden are left out. Means over hiding the query and hiding the match, except for aid-both.",
+        f"Hiding: on the pixels that the network sees, in {scores.settings['steps']} steps; the similarity "
+        "is scaled to 1 for the whole image and 0 for the hidden one, and pairs that lose less than 0.1 when "
+        "all is hidden are left out. Means over hiding the query and the match, except for aid-both.",
         "All maps of one model are compared on one grid; maps of different methods have color ranges of "
         "their own.",
     ]
