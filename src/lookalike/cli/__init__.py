@@ -14,6 +14,7 @@ from lookalike.cli.arrays import rerank
 from lookalike.cli.comparing import compare
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
+from lookalike.cli.explanations import evaluate_explanations
 from lookalike.cli.galleries import gallery, index, search
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
@@ -42,6 +43,7 @@ app.command()(serve)
 app.command()(compare)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
+evaluations.command("explanations")(evaluate_explanations)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(gallery, name="gallery")
 app.add_typer(models, name="models")

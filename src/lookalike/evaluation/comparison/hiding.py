@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from lookalike import images
 from lookalike.evaluation.comparison.results import MapFaithfulness
+from lookalike.evaluation.explanations.hiding import Pixels, filling, hidden
 from lookalike.evaluation.sources import AnyEmbedder, embed_pixels
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray
 
 _STEPS = 8  # parts of the image, hidden one after the other
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def faithfulness(
@@ -52,17 +51,10 @@ def hidden_series(pixels: Pixels, order: Sequence[int], grid: tuple[int, int], s
 
     ``order`` lists the cells, numbered row by row, as they are hidden; after the last step all are.
     """
-    height, width = pixels.shape[:2]
-    rows = np.arange(height) * grid[0] // height
-    columns = np.arange(width) * grid[1] // width
-    cells = rows[:, None] * grid[1] + columns[None]  # (H, W) the cell of each pixel
-    cell = np.empty(grid[0] * grid[1], np.int64)
-    cell[np.asarray(order)] = np.arange(len(cell))
-    mean = pixels.reshape(-1, 3).mean(0).round().astype(np.uint8)
-    return [
-        np.where((cell < len(cell) * step / steps)[cells][..., None], mean, pixels)
-        for step in range(1, steps + 1)
-    ]
+    position = torch.empty(len(order), dtype=torch.long)
+    position[torch.as_tensor(order)] = torch.arange(len(order))
+    is_hidden = position[None] < torch.arange(1, steps + 1)[:, None] * len(order) / steps
+    return hidden(pixels, filling(pixels, "mean", pixels), is_hidden, grid)
 
 
 def _of_pair(
