@@ -24,7 +24,7 @@ from lookalike.evaluation.sources import load_for_evaluation
 from lookalike.explainers import EmbedsImages
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.models.frozen_pass import layers_of
+from lookalike.models.layers import layers_of
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.types import Geometry, Picture, Reading
 
