@@ -1,0 +1,277 @@
+"""A network run on an image and a reference, with everything between them made linear and exact.
+
+Each function of the network is replaced, for this one pair of inputs, by the linear map that takes the
+difference of its two inputs to the difference of its two outputs:
+
+    function        difference of the output
+    f(x), any f     (f(a) - f(b)) / (a - b) * (a - b), element by element
+    x * y, x @ y    mean of the two x times the difference of y, plus the same with x and y exchanged
+    log sum exp x   p . (a - b), p the mix of both softmaxes for which this is exact (it exists: the
+                    function is convex, so the difference lies between both first-order ones)
+    maximum         as log sum exp, with the places of both maxima
+
+Softmax, norms, attention and gates are compositions of these. One backward pass then splits the
+difference of any output exactly over any layer's features. It is the rescale rule of DeepLIFT (Shrikumar,
+Greenside, Kundaje, ICML 2017) for elementwise functions, carried through products, softmax and maxima.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+_NEAR = 1e-5  # inputs nearer than this take the derivative, for their quotient would be rounding error
+
+
+class SecantForward(TorchFunctionMode):
+    """A context in which functions of tensors that need gradients run linearized between two inputs.
+
+    The first half of every batch belongs to the image, the second to the reference. Values are those
+    of the plain run; the gradient of (output of the image - output of the reference) to what entered,
+    times the difference of what entered, sums to it exactly.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one function of torch, linearized where it depends on what needs a gradient."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "").strip("_")
+        rule = _RULES.get(name)
+        depends = any(_depends(each) for each in (*args, *kwargs.values()))
+        if rule is None or not depends or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        return rule(func, *args, **kwargs)
+
+
+# --- the three exact rules --------------------------------------------------------------------------
+
+
+def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """An elementwise function as its slope between the two halves of the input, plus what makes it exact.
+
+    >>> x = torch.tensor([[3.0], [1.0]], requires_grad=True)
+    >>> torch.autograd.grad(secant(torch.square, x)[0, 0], x)[0][0]
+    tensor([4.])
+    """
+    with torch.enable_grad():
+        z = input.detach().clone().requires_grad_()
+        values = function(z.clone())
+        (slopes,) = torch.autograd.grad(values.sum(), z)
+    z, values = z.detach(), values.detach()
+    (a, b), (at_a, at_b), (slope_a, slope_b) = (each.chunk(2) for each in (z, values, slopes))
+    is_near = (a - b).abs() < _NEAR
+    slope = torch.where(is_near, (slope_a + slope_b) / 2, (at_a - at_b) / torch.where(is_near, 1.0, a - b))
+    return _corrected(input * torch.cat([slope, slope]), values)
+
+
+def product(first: Tensor, second: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """A product, elementwise or of matrices, as both factors' means times the other: a rule without rest."""
+    with torch.no_grad():
+        values = multiply(first, second)
+        means = [_mean_of_halves(each) for each in (first, second)]
+    return _corrected(multiply(means[0], second) + multiply(first, means[1]), values)
+
+
+def log_sum_exp(scores: Tensor) -> Tensor:
+    """Log of the sum of exponentials over the last axis, kept: the exact mix of both softmaxes."""
+    with torch.no_grad():
+        values = scores.logsumexp(-1, keepdim=True)
+        weights = _exact_mix(scores.softmax(-1), scores, values)
+    return _corrected((scores * weights).sum(-1, keepdim=True), values)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last axis: the exponential of scores less their log sum of exponentials."""
+    return secant(torch.exp, scores - log_sum_exp(scores))
+
+
+def _exact_mix(gradients: Tensor, input: Tensor, values: Tensor) -> Tensor:
+    """Weights between the gradients at both halves, by which a convex function's difference is exact."""
+    (at_a, at_b), (a, b), (value_a, value_b) = (each.chunk(2) for each in (gradients, input, values))
+    high, low = ((each * (a - b)).sum(-1, keepdim=True) for each in (at_a, at_b))
+    gap = high - low  # 0 or more, by convexity
+    part = torch.where(gap > 1e-12, (value_a - value_b - low) / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
+    mix = part * at_a + (1 - part) * at_b
+    return torch.cat([mix, mix])
+
+
+def _mean_of_halves(values: Tensor) -> Tensor:
+    a, b = values.chunk(2)
+    mean = (a + b) / 2
+    return torch.cat([mean, mean])
+
+
+def _corrected(linear: Tensor, values: Tensor) -> Tensor:
+    """The linear map with the values of the plain run."""
+    return linear + (values - linear.detach())
+
+
+# --- the functions of networks ----------------------------------------------------------------------
+
+
+def _elementwise(func: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Tensor:
+    options.pop("inplace", None)
+    args = tuple(each for each in args if not isinstance(each, bool))
+    return secant(lambda z: func(z, *args, **options), input)
+
+
+def _multiply(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
+    if not (_depends(input) and _depends(other)):
+        return func(input, other, *rest)
+    return product(input, other, torch.mul)
+
+
+def _matrix_multiply(func: Callable[..., Tensor], input: Tensor, other: Tensor) -> Tensor:
+    if not (_depends(input) and _depends(other)):
+        return func(input, other)
+    return product(input, other, torch.matmul)
+
+
+def _divide(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
+    if not _depends(other):
+        return func(input, other, *rest, **options)
+    return _multiply(torch.mul, input, secant(torch.reciprocal, other))
+
+
+def _softmax(_: Any, input: Tensor, dim: int = -1, *_rest: Any, **_options: Any) -> Tensor:
+    return softmax(input.movedim(dim, -1)).movedim(-1, dim)
+
+
+def _attention(
+    _: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_options: Any,
+) -> Tensor:
+    scores = _matrix_multiply(torch.matmul, query * (scale or query.shape[-1] ** -0.5), key.transpose(-2, -1))
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, -1e4)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return product(softmax(scores), value, torch.matmul)
+
+
+def _layer_norm(
+    _: Any,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_rest: Any,
+) -> Tensor:
+    axes = tuple(range(-len(normalized_shape), 0))
+    normed = _standardized(input - input.mean(axes, keepdim=True), axes, eps)
+    scaled = normed if weight is None else normed * weight
+    return scaled if bias is None else scaled + bias
+
+
+def _group_norm(
+    _: Any,
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_rest: Any,
+) -> Tensor:
+    grouped = input.reshape(len(input), num_groups, -1)
+    normed = _standardized(grouped - grouped.mean(-1, keepdim=True), (-1,), eps).reshape(input.shape)
+    shape = (1, -1, *[1] * (input.ndim - 2))
+    scaled = normed if weight is None else normed * weight.reshape(shape)
+    return scaled if bias is None else scaled + bias.reshape(shape)
+
+
+def _rms_norm(
+    _: Any,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    axes = tuple(range(-len(normalized_shape), 0))
+    normed = _standardized(input, axes, eps or torch.finfo(input.dtype).eps)
+    return normed if weight is None else normed * weight
+
+
+def _normalize(
+    _: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, **_options: Any
+) -> Tensor:
+    assert p == 2.0
+    length = secant(torch.sqrt, secant(torch.square, input).sum(dim, keepdim=True) + eps**2)
+    return _multiply(torch.mul, input, secant(torch.reciprocal, length))
+
+
+def _standardized(centered: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    variance = secant(torch.square, centered).mean(axes, keepdim=True) + eps
+    return _multiply(torch.mul, centered, secant(torch.rsqrt, variance))
+
+
+def _max_pool2d(func: Callable[..., Any], input: Tensor, *args: Any, **options: Any) -> Tensor:
+    with torch.no_grad():
+        values, places = F.max_pool2d_with_indices(input, *args, **{**options, "return_indices": True})
+        at_a, at_b = (each.flatten(2) for each in places.chunk(2))
+    flat = input.flatten(2)
+    picked = torch.stack([flat.gather(2, torch.cat([at, at])) for at in (at_b, at_a)], -1)
+    return _larger(picked, values.flatten(2)).reshape(values.shape)
+
+
+def _amax(func: Callable[..., Any], input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    axes = [dim] if isinstance(dim, int) else list(dim) or list(range(input.ndim))
+    rows = input.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
+    at_a, at_b = rows.detach().argmax(-1, keepdim=True).chunk(2)
+    picked = torch.cat([rows.gather(-1, torch.cat([at, at])) for at in (at_b, at_a)], -1)
+    with torch.no_grad():
+        values = func(input, dim, keepdim)
+    return _larger(picked, values.flatten().reshape(picked.shape[:-1])).reshape(values.shape)
+
+
+def _larger(picked: Tensor, values: Tensor) -> Tensor:
+    """The maximum, given what stands at the places of both maxima, reference first: (..., 2)."""
+    with torch.no_grad():
+        n = len(picked) // 2
+        gradients = torch.zeros_like(picked)
+        gradients[:n, ..., 1] = gradients[n:, ..., 0] = 1.0
+        weights = _exact_mix(gradients, picked, values[..., None])
+    return _corrected((picked * weights).sum(-1), values)
+
+
+def _depends(value: Any) -> bool:
+    """Whether a value is a tensor that needs a gradient."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+_ELEMENTWISE = (
+    "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardtanh",
+    "hardsigmoid", "sigmoid", "softplus", "tanh", "pow", "square", "sqrt", "rsqrt", "reciprocal", "exp",
+    "log", "abs", "clamp", "clamp_min", "clip",
+)  # fmt: skip
+_RULES: dict[str, Callable[..., Tensor]] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("mul", "rmul", "imul", "multiply"), _multiply),
+    **dict.fromkeys(("matmul", "rmatmul", "bmm"), _matrix_multiply),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide"), _divide),
+    "softmax": _softmax,
+    "scaled_dot_product_attention": _attention,
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "rms_norm": _rms_norm,
+    "normalize": _normalize,
+    "max_pool2d": _max_pool2d,
+    "amax": _amax,
+}
