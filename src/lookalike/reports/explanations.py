@@ -20,6 +20,7 @@ from lookalike.reports.page import data_uri, page, thumbnail
 _SIDE = 150  # pixels of the longer side of an image
 _PLOT = (240, 150)  # width and height of a plot, in units of its own
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8f959e", "#7a5195")
+_SIGNIFICANT = 0.05
 _DASHES = ("", "6 3", "2 2")  # after all colors are taken
 
 
@@ -39,8 +40,8 @@ def leaderboard_report(scores: ExplanationScores) -> str:
 def _summary(scores: ExplanationScores) -> str:
     n_methods = len({row.method for row in scores.rows})
     return (
-        f"{n_methods:,} methods on {len(scores.models):,} models, {scores.settings['n_pairs']:,} pairs of "
-        "images, all measured alike."
+        f"Methods: {n_methods:,}. Models: {len(scores.models):,}. Pairs of images: "
+        f"{scores.settings['n_pairs']:,}. All are measured alike."
     )
 
 
@@ -88,7 +89,7 @@ def _table(scores: ExplanationScores, model: str, family: str, measures: Sequenc
 
 
 def _differences(scores: ExplanationScores, model: str) -> list[dict[str, str]]:
-    """Of faithfulness and truth from the reference method, only those told from 0."""
+    """Of faithfulness and truth from the reference method, only the significant ones."""
     return [
         {
             "method": each.method,
@@ -101,7 +102,7 @@ def _differences(scores: ExplanationScores, model: str) -> list[dict[str, str]]:
         for each in scores.differences
         if each.model == model
         and MEASURES[measure_of(each.measure)].family in ("faithfulness", "truth")
-        and each.low * each.high > 0
+        and each.p_value <= _SIGNIFICANT
     ]
 
 

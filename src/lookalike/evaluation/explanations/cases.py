@@ -44,12 +44,12 @@ class Roster:
         """The query of the next pair of another label; its own match in a run of one label."""
         pair = self.pairs[index]
         others = [self.pairs[(index + step) % len(self.pairs)].query for step in range(1, len(self.pairs))]
-        return next((other for other in others if _is_other(pair, other)), pair.match)
+        return next((other for other in others if self._is_other(pair, other)), pair.match)
 
     def false_match(self, index: int) -> KnownImage | None:
         """The image of another label whose cosine with the query is nearest to that of the true match."""
         pair = self.pairs[index]
-        rows = [i for i, image in enumerate(self.images) if _is_other(pair, image)]
+        rows = [i for i, image in enumerate(self.images) if self._is_other(pair, image)]
         if not rows:
             return None
         row_of = {image.path: i for i, image in enumerate(self.images)}
@@ -57,12 +57,13 @@ class Roster:
         gaps = (cosines[rows] - cosines[row_of[pair.match.path]]).abs()
         return self.images[rows[int(gaps.argmin())]]
 
-
-def _is_other(pair: ImagePair, image: KnownImage) -> bool:
-    """Whether an image does not show what a pair shows; without labels, whether it is not of the pair."""
-    if pair.query.label and image.label:
-        return image.label != pair.query.label
-    return image.path not in (pair.query.path, pair.match.path)
+    def _is_other(self, pair: ImagePair, image: KnownImage) -> bool:
+        """Whether an image does not show what a pair shows; without labels, whether no pair joins them."""
+        if pair.query.label and image.label:
+            return image.label != pair.query.label
+        own = {pair.query.path, pair.match.path}
+        joined = ({each.query.path, each.match.path} for each in self.pairs)
+        return all(image.path not in paths for paths in joined if paths & own)
 
 
 @dataclass(eq=False)
