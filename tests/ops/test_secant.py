@@ -100,7 +100,7 @@ def test_a_product_is_split_by_the_means_of_its_factors():
     """5 * 7 - 1 * 3 = 32 = (7 + 3) / 2 * (5 - 1) + (5 + 1) / 2 * (7 - 3)."""
     x = torch.tensor([[5.0], [1.0]], requires_grad=True)
     y = torch.tensor([[7.0], [3.0]], requires_grad=True)
-    output = product(x, y, torch.mul)
+    output = product(x, y)
     of_x, of_y = torch.autograd.grad(output[0].sum(), [x, y])
     assert (float(of_x[0] * 4), float(of_y[0] * 4)) == (20.0, 12.0)
 

@@ -6,17 +6,20 @@ average and max pooling to any pooling and head (see ``ops.propagation``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.explainers.base import image_map, read_whole
+from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers.base import image_map, read_whole, to_array
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.models.frozen_pass import FrozenPass, LocatedShares
+from lookalike.models.frozen_pass import LocatedShares
+from lookalike.models.passes import SharesForm, SharesPass, open_pass, shares_form
 from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import (
@@ -35,50 +38,81 @@ from lookalike.types import (
 class SharesExplainer:
     """Method ``shares``: attribution maps that sum to the cosine, less the stated residual.
 
-    ``layer`` is "last" for the cells that enter the pooling, or counts the network's blocks or stages
-    from 0, what enters the first: the map then shows where an earlier layer, before tokens mixed or at
-    a finer grid, holds what the similarity comes from. See ``models.frozen_pass``. Raises ValueError
-    for anything else, and UnsupportedMethodError where the network's layers are not understood.
+    ``layer`` is "last" for the cells that enter the pooling, or counts the network's blocks or stages:
+    0 is what enters the first, -1 the last. With ``reference`` "mean", "blur" or "both" the image is
+    compared with itself without detail, in its mean color or blurred, and the maps hold what the detail
+    adds to the similarity (``models.secant_pass``); with "none" the layer is split with the network held
+    as it was (``models.frozen_pass``). ``with_last`` averages the account against references with that
+    of the last layer. Without these options, the form that was most faithful for the model's
+    family is taken (docs/explanations.md), and the last layer where the model excludes that form.
+
+    ``contrast`` (D,) is a vector that all images share, such as the mean unit embedding of a gallery: its
+    similarity is taken out of the maps, and stated as the residual "shared with all".
+
+    Raises ValueError and UnknownNameError for other options, UnsupportedMethodError where the network's
+    layers are not understood.
     """
 
     name = "shares"
     promise = "sums to the similarity"
 
-    def __init__(self, embedder: Embedder, *, layer: int | str = "last") -> None:
-        if isinstance(layer, str) and layer != "last":
-            try:
-                layer = int(layer)
-            except ValueError as error:
-                raise ValueError(
-                    f"layer must be 'last' or a whole number from 0, the first layer; got {layer!r}"
-                ) from error
-        self.embedder, self.layer = embedder, layer
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        layer: int | str | None = None,
+        reference: str | None = None,
+        with_last: bool | None = None,
+        contrast: Tensor | Sequence[float] | None = None,
+    ) -> None:
+        self.embedder = embedder
+        self.form = shares_form(embedder, layer, reference, with_last)
+        self._may_fall_back = layer is None and reference is None and with_last is None
+        self._contrast = None if contrast is None else _vector(contrast, embedder)
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
-        """Return the explanation of two images, from one forward pass each.
-
-        With an earlier layer each image also takes one backward pass.
-        """
+        """Return the explanation of two images, from one pass each (``models.passes``)."""
         a, b = read_whole(query, self.embedder), read_whole(match, self.embedder)
-        if not isinstance(self.layer, str):
-            return self._of_layer(a, b, self.layer)
-        return explain_shares(
-            a.picture,
-            self.embedder.shares(a),
-            b.picture,
-            self.embedder.shares(b),
-            model=self.embedder.name,
+        passes = self.open(a), self.open(b)
+        similarity = float(passes[0].unit @ passes[1].unit)
+        (of_query,), (of_match,) = (
+            self._maps(reading, own, other.unit[None].float())
+            for reading, own, other in zip((a, b), passes, reversed(passes), strict=True)
         )
+        return self._explanation(similarity, of_query, of_match)
 
-    def _of_layer(self, query: Reading, match: Reading, layer: int) -> Explanation:
-        a, b = (FrozenPass(self.embedder, reading, layer=layer) for reading in (query, match))
+    def of_hits(self, query: ImageSource | Reading, matches: Tensor) -> list[ImageMap]:
+        """The query's maps for K unit embeddings (K, D), from one pass of the query."""
+        reading = read_whole(query, self.embedder)
+        return self._maps(reading, self.open(reading), matches)
+
+    def open(self, reading: Reading) -> SharesPass:
+        """The pass of one image. Raises UnsupportedMethodError where the model excludes the form."""
+        try:
+            return open_pass(self.embedder, reading, self.form)
+        except UnsupportedMethodError:
+            if not self._may_fall_back or self.form.layer == "last":
+                raise
+        self.form = SharesForm()
+        return open_pass(self.embedder, reading, self.form)
+
+    def _maps(self, reading: Reading, own: SharesPass, directions: Tensor) -> list[ImageMap]:
+        if self._contrast is None:
+            return located_maps(reading, own.shares(directions))
+        shared = float(own.unit @ self._contrast.double())
+        located = own.shares(directions - self._contrast)
+        residual = {"shared with all": torch.full((len(directions),), shared), **located.residual}
+        return located_maps(reading, replace(located, residual=residual))
+
+    def _explanation(self, similarity: float, query: ImageMap, match: ImageMap) -> Explanation:
         return Explanation(
-            similarity=float(a.unit @ b.unit),
-            query=_located(query, a.shares(b.unit[None])),
-            match=_located(match, b.shares(a.unit[None])),
+            similarity=similarity,
+            query=query,
+            match=match,
             method=self.name,
             additive=True,
             model=self.embedder.name,
+            form=self.form.words,
         )
 
 
@@ -105,6 +139,7 @@ def explain_shares(
         method=SharesExplainer.name,
         additive=True,
         model=model,
+        form=SharesForm().words,
     )
 
 
@@ -175,14 +210,24 @@ def unit(shares: Shares) -> Tensor:
     return torch.nn.functional.normalize(shares.total.double(), dim=0)
 
 
-def _located(reading: Reading, shares: LocatedShares) -> ImageMap:
-    """The map of one similarity split over the cells of a layer; registers are added up."""
-    parts: dict[str, float] = {}
-    for name, amounts in shares.residual.items():
-        kind = "registers" if name.startswith("register ") else name
-        parts[kind] = parts.get(kind, 0.0) + float(amounts[0])
-    values = np.asarray(shares.values[0].reshape(shares.grid).numpy(), dtype=np.float32)
-    return ImageMap(reading.picture, reading.geometry, values, tuple(parts.items()))
+def located_maps(reading: Reading, shares: LocatedShares) -> list[ImageMap]:
+    """The maps of K similarities split over cells; registers are added up."""
+    maps = []
+    for k, values in enumerate(shares.values):
+        parts: dict[str, float] = {}
+        for name, amounts in shares.residual.items():
+            kind = "registers" if name.startswith("register ") else name
+            parts[kind] = parts.get(kind, 0.0) + float(amounts[k])
+        array = to_array(values, shares.grid)
+        maps.append(ImageMap(reading.picture, reading.geometry, array, tuple(parts.items())))
+    return maps
+
+
+def _vector(values: Tensor | Sequence[float], embedder: Embedder) -> Tensor:
+    vector = torch.as_tensor(values, dtype=torch.float32).reshape(-1)
+    if vector.shape != (embedder.width,):
+        raise ValueError(f"contrast is a vector of {embedder.width} numbers, got {len(vector)}")
+    return vector
 
 
 def _map(picture: Picture, shares: Shares, target: Tensor) -> ImageMap:

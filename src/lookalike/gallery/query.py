@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, final
 
@@ -16,9 +17,11 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import UnsupportedMethodError
+from lookalike.explainers import SharesExplainer
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.passes import SharesPass
 from lookalike.store import Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
@@ -77,6 +80,13 @@ class Query:
             assert self._embedder is not None
             self._shares = self._embedder.shares(reading)
         return self._shares
+
+    @cached_property
+    def split(self) -> SharesPass:
+        """The query's pass by method ``shares``, to be split over cells; raises as ``shares`` does."""
+        reading = self.reading
+        assert self._embedder is not None
+        return SharesExplainer(self._embedder).open(reading)
 
     def reduce_picture(self, side: int) -> None:
         """Reduce the picture that maps are drawn on to ``side`` pixels; the model's input is unchanged."""

@@ -9,19 +9,19 @@ from html import escape
 from pathlib import Path
 from typing import Any, final, overload
 
-import numpy as np
 import torch
 
 from lookalike import images
 from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, UnsupportedMethodError
 from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
+from lookalike.explainers.base import to_array
 from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking
 from lookalike.models.embedder import Embedder
-from lookalike.ops.attribution import similarity_maps
+from lookalike.models.passes import LastPass
 from lookalike.store import Record, VectorStore
 from lookalike.types import Explanation, FloatArray, Influence, Ranking, Reading
 from lookalike.types.html import photo_html
@@ -216,14 +216,17 @@ class Search:
         method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
-        if method == SharesExplainer.name:
-            if options:
-                raise UnsupportedMethodError(
-                    f"method {method!r} has no option {', '.join(options)}; leave it out"
-                )
-            return self._by_shares(row, query, match)
+        if method == SharesExplainer.name and (not options or options == {"layer": "last"}):
+            packed = self._kept_shares(row)
+            if packed is not None or self.query.region is not None or options:
+                return self._at_last_layer(row, query, match, packed)
         if self.query.region is not None:
-            raise UnsupportedMethodError(f"method {method!r} explains whole images; query without a region")
+            how = (
+                f"method {method!r}"
+                if method != SharesExplainer.name
+                else f"shares with {', '.join(options)}"
+            )
+            raise UnsupportedMethodError(f"{how} explains whole images; query without a region")
         return make_explainer(self.embedder, method, **options)(query, match)
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
@@ -235,19 +238,24 @@ class Search:
         """The shortlist in the order of the first stage."""
         return self._found
 
-    def query_maps(self, rows: Sequence[int]) -> FloatArray:
-        """Return the query's attribution map for each of K rows, (K, h, w) float32."""
-        shares = self.query.shares
-        maps = similarity_maps(shares.values, shares.residual, self._found.ranking.gallery[list(rows)])
-        return np.asarray(maps.reshape(len(rows), *shares.grid).numpy(), dtype=np.float32)
+    def query_maps(self, rows: Sequence[int]) -> list[FloatArray]:
+        """Return the query's attribution map for each of K rows, (h, w) float32, as ``why`` draws it."""
+        units = self._found.ranking.gallery[list(rows)]
+        if not len(rows):
+            return []
+        at_last = self.query.region is not None or self._kept_shares(rows[0]) is not None
+        located = (LastPass(self.query.shares) if at_last else self.query.split).shares(units)
+        return [to_array(values, located.grid) for values in located.values]
 
     @property
     def is_reranked(self) -> bool:
         """Whether a re-ranker made the order."""
         return self._reranking is not None
 
-    def _by_shares(self, row: int, query: Reading, match: Reading) -> Explanation:
-        packed = self._store.shares(self._found.records[row].id)
+    def _kept_shares(self, row: int) -> bytes | None:
+        return self._store.shares(self._found.records[row].id)
+
+    def _at_last_layer(self, row: int, query: Reading, match: Reading, packed: bytes | None) -> Explanation:
         return explain_shares(
             query.picture,
             self.query.shares,

@@ -52,7 +52,7 @@ class SecantPass:
         self._runs = [self._run(torch.cat([image, _without_detail(image, name)])) for name in references]
 
     def shares(self, directions: Tensor) -> LocatedShares:
-        """Split the similarities with K unit directions (K, D), by a backward pass for each and each reference.
+        """Split the similarities with K unit directions (K, D), by one backward pass for each reference.
 
         Raises UnsupportedMethodError where the sum misses a similarity: the network then holds a
         function that is not understood.

@@ -57,37 +57,43 @@ class SecantForward(TorchFunctionMode):
 
 
 def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """An elementwise function as its slope between the two halves of the input, plus what makes it exact.
+    """An elementwise function, whose gradient is its slope between the two halves of the input.
 
     >>> x = torch.tensor([[3.0], [1.0]], requires_grad=True)
     >>> torch.autograd.grad(secant(torch.square, x)[0, 0], x)[0][0]
     tensor([4.])
     """
-    with torch.enable_grad():
-        z = input.detach().clone().requires_grad_()
-        values = function(z.clone())
-        (slopes,) = torch.autograd.grad(values.sum(), z)
-    z, values = z.detach(), values.detach()
-    (a, b), (at_a, at_b), (slope_a, slope_b) = (each.chunk(2) for each in (z, values, slopes))
-    is_near = (a - b).abs() < _NEAR
-    slope = torch.where(is_near, (slope_a + slope_b) / 2, (at_a - at_b) / torch.where(is_near, 1.0, a - b))
-    return _corrected(input * torch.cat([slope, slope]), values)
-
-
-def product(first: Tensor, second: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """A product, elementwise or of matrices, as both factors' means times the other: a rule without rest."""
     with torch.no_grad():
-        values = multiply(first, second)
-        means = [_mean_of_halves(each) for each in (first, second)]
-    return _corrected(multiply(means[0], second) + multiply(first, means[1]), values)
+        z = input.detach()
+        values = function(z.clone())
+        (a, b), (at_a, at_b) = z.chunk(2), values.chunk(2)
+        is_near = (a - b).abs() < _NEAR
+        slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
+    if bool(is_near.any()):
+        middle = ((a + b) / 2)[is_near].requires_grad_()
+        with torch.enable_grad():
+            (slope[is_near],) = torch.autograd.grad(function(middle.clone()).sum(), middle)
+    return _weighted(input, slope, values)
+
+
+def product(first: Tensor, second: Tensor) -> Tensor:
+    """An elementwise product, in whose gradient each factor is weighed by the mean of the other's halves."""
+    result: Tensor = _Product.apply(first, second, False)
+    return result
+
+
+def matrix_product(first: Tensor, second: Tensor) -> Tensor:
+    """``first @ second``, by the rule of ``product``."""
+    result: Tensor = _Product.apply(first, second, True)
+    return result
 
 
 def log_sum_exp(scores: Tensor) -> Tensor:
-    """Log of the sum of exponentials over the last axis, kept: the exact mix of both softmaxes."""
+    """Log of the sum of exponentials over the last axis, kept, by the exact mix of both softmaxes."""
     with torch.no_grad():
         values = scores.logsumexp(-1, keepdim=True)
-        weights = _exact_mix(scores.softmax(-1), scores, values)
-    return _corrected((scores * weights).sum(-1, keepdim=True), values)
+        weights = _exact_mix((scores - values).exp(), scores, values)
+    return _weighted(scores, weights, values)
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -101,19 +107,52 @@ def _exact_mix(gradients: Tensor, input: Tensor, values: Tensor) -> Tensor:
     high, low = ((each * (a - b)).sum(-1, keepdim=True) for each in (at_a, at_b))
     gap = high - low  # 0 or more, by convexity
     part = torch.where(gap > 1e-12, (value_a - value_b - low) / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
-    mix = part * at_a + (1 - part) * at_b
-    return torch.cat([mix, mix])
+    return torch.lerp(at_b, at_a, part)
 
 
-def _mean_of_halves(values: Tensor) -> Tensor:
-    a, b = values.chunk(2)
-    mean = (a + b) / 2
-    return torch.cat([mean, mean])
+def _weighted(input: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+    """The values, as a function whose gradient to both halves of the input is the weights' multiple."""
+    result: Tensor = _Weighted.apply(input, weights, values)
+    return result
 
 
-def _corrected(linear: Tensor, values: Tensor) -> Tensor:
-    """The linear map with the values of the plain run."""
-    return linear + (values - linear.detach())
+def _halves(values: Tensor) -> Tensor:
+    """(2 B, ...) as (2, B, ...)."""
+    return values.reshape(2, -1, *values.shape[1:])
+
+
+class _Weighted(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _input: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weights,) = ctx.saved_tensors
+        return (_halves(gradient) * weights).flatten(0, 1), None, None
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor, of_matrices: bool) -> Tensor:
+        ctx.of_matrices, ctx.shapes = of_matrices, (first.shape, second.shape)
+        ctx.save_for_backward(*(sum(each.chunk(2)) / 2 for each in (first, second)))
+        return first @ second if of_matrices else first * second
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        first, second = ctx.saved_tensors
+        halves = _halves(gradient)
+        if ctx.of_matrices:
+            to_first, to_second = halves @ second.transpose(-2, -1), first.transpose(-2, -1) @ halves
+        else:
+            to_first, to_second = halves * second, halves * first
+        return (
+            to_first.flatten(0, 1).sum_to_size(ctx.shapes[0]),
+            to_second.flatten(0, 1).sum_to_size(ctx.shapes[1]),
+            None,
+        )
 
 
 # --- the functions of networks ----------------------------------------------------------------------
@@ -128,13 +167,13 @@ def _elementwise(func: Callable[..., Tensor], input: Tensor, *args: Any, **optio
 def _multiply(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
     if not (_depends(input) and _depends(other)):
         return func(input, other, *rest)
-    return product(input, other, torch.mul)
+    return product(input, other)
 
 
 def _matrix_multiply(func: Callable[..., Tensor], input: Tensor, other: Tensor) -> Tensor:
     if not (_depends(input) and _depends(other)):
         return func(input, other)
-    return product(input, other, torch.matmul)
+    return matrix_product(input, other)
 
 
 def _divide(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
@@ -163,7 +202,7 @@ def _attention(
         scores = scores.masked_fill(~attn_mask, -1e4)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    return product(softmax(scores), value, torch.matmul)
+    return matrix_product(softmax(scores), value)
 
 
 def _layer_norm(
@@ -248,7 +287,7 @@ def _larger(picked: Tensor, values: Tensor) -> Tensor:
         gradients = torch.zeros_like(picked)
         gradients[:n, ..., 1] = gradients[n:, ..., 0] = 1.0
         weights = _exact_mix(gradients, picked, values[..., None])
-    return _corrected((picked * weights).sum(-1), values)
+    return _weighted(picked, weights, values[..., None]).squeeze(-1)
 
 
 def _depends(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -27,6 +27,7 @@ class Explanation:
     method: str  # "shares", "rollout", ...
     additive: bool  # whether the maps sum to the similarity, up to the residual
     model: str  # name of the model
+    form: str = field(default="", kw_only=True)  # of the method, for people: "at the last layer"
 
     @property
     def query_map(self) -> FloatArray:
@@ -66,6 +67,7 @@ class Explanation:
         return {
             "similarity": self.similarity,
             "method": self.method,
+            "form": self.form,
             "additive": self.additive,
             "residual": self.residual if self.additive else None,
             "match_residual": self.match_residual if self.additive else None,

@@ -64,11 +64,11 @@ def filling(pixels: Pixels, fill: str, other: Pixels) -> Pixels:
 
 def hidden(pixels: Pixels, fill: Pixels, is_hidden: Tensor, grid: tuple[int, int]) -> list[Pixels]:
     """The image (H, W, 3) with each of M sets of cells of a grid (h, w) filled: bool (M, h * w)."""
-    cells = cells_of(pixels.shape[:2], grid)
+    cells = cell_of_pixels(pixels.shape[:2], grid)
     return [np.where(each.numpy()[cells][..., None], fill, pixels) for each in is_hidden]
 
 
-def cells_of(size: tuple[int, ...], grid: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def cell_of_pixels(size: tuple[int, ...], grid: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The cell of each pixel, numbered row by row: (H, W)."""
     height, width = size
     rows = np.arange(height) * grid[0] // height

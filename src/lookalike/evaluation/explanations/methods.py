@@ -120,7 +120,8 @@ def _options(given: str, text: str) -> dict[str, Any]:
 
 def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> BoundMethod:
     explainer: Explainer = make_explainer(subject.model, name, **options)
-    matches_cells = isinstance(explainer, SharesExplainer) and explainer.layer == "last"
+    form = explainer.form if isinstance(explainer, SharesExplainer) else None
+    matches_cells = form is not None and (form.layer == "last" or form.with_last)
     return BoundMethod(
         explain=explainer,
         cell_similarity=_share_cosines(subject) if matches_cells else None,
