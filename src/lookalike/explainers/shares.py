@@ -13,22 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.explainers.base import image_map, read_whole
+from lookalike.explainers.base import read_whole
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.frozen_pass import FrozenPass, LocatedShares
-from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
-from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import (
-    CellMatch,
-    CellSimilarity,
-    Difference,
-    Explanation,
-    ImageMap,
-    Picture,
-    Reading,
-    Shares,
-)
+from lookalike.models.layers import read_layer
+from lookalike.ops.attribution import similarity_maps
+from lookalike.types import Difference, Explanation, ImageMap, Picture, Reading, Shares
 
 
 @final
@@ -45,14 +36,7 @@ class SharesExplainer:
     promise = "sums to the similarity"
 
     def __init__(self, embedder: Embedder, *, layer: int | str = "last") -> None:
-        if isinstance(layer, str) and layer != "last":
-            try:
-                layer = int(layer)
-            except ValueError as error:
-                raise ValueError(
-                    f"layer must be 'last' or a whole number from 0, the first layer; got {layer!r}"
-                ) from error
-        self.embedder, self.layer = embedder, layer
+        self.embedder, self.layer = embedder, read_layer(layer)
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Return the explanation of two images, from one forward pass each.
@@ -135,38 +119,6 @@ def difference(
         model=embedder.name,
         preferred=readings[1].picture,
         other=readings[2].picture,
-    )
-
-
-def place_matches(
-    query: ImageSource | Reading,
-    match: ImageSource | Reading,
-    *,
-    model: str | Path | Embedder = "mini",
-) -> CellSimilarity:
-    """Match the cells of two images, with each pair's contribution to the similarity.
-
-    Two cells match if each is the other's most similar by the cosine of their shares. (Ranked by
-    contribution instead, the cells with the largest features would match everything.) The values
-    (Nq, Nm) float32 sum to the cosine, less residuals. ``model`` and errors are those of ``difference``.
-    """
-    embedder = opened_with_shares(model, "matching cells")
-    readings = read_whole(query, embedder), read_whole(match, embedder)
-    a, b = (embedder.shares(reading) for reading in readings)
-    query_values, match_values = a.values.double(), b.values.double()
-    values = cell_similarity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
-    cosines = cosine_similarity(query_values, match_values)
-    matches = [
-        CellMatch(divmod(i, a.grid[1]), divmod(j, b.grid[1]), float(values[i, j]), float(cosines[i, j]))
-        for i, j in mutual_best_matches(cosines).tolist()
-    ]
-    return CellSimilarity(
-        values=values.float().numpy(),
-        query=image_map(readings[0], values.sum(1), a.grid),
-        match=image_map(readings[1], values.sum(0), b.grid),
-        matches=tuple(sorted(matches, key=lambda m: -m.contribution)),
-        similarity=float(unit(a) @ unit(b)),
-        model=embedder.name,
     )
 
 

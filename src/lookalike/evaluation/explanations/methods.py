@@ -26,7 +26,7 @@ from lookalike.evaluation.explanations.controls import (
     random_numbers,
 )
 from lookalike.evaluation.explanations.subjects import Subject
-from lookalike.explainers import EXPLAINERS, Explainer, SharesExplainer, make_explainer
+from lookalike.explainers import EXPLAINERS, Explainer, SharesExplainer, make_explainer, shares_at
 from lookalike.models.embedder import Embedder
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Explanation, FloatArray, Reading
@@ -120,20 +120,22 @@ def _options(given: str, text: str) -> dict[str, Any]:
 
 def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> BoundMethod:
     explainer: Explainer = make_explainer(subject.model, name, **options)
-    matches_cells = isinstance(explainer, SharesExplainer) and explainer.layer == "last"
     return BoundMethod(
         explain=explainer,
-        cell_similarity=_share_cosines(subject) if matches_cells else None,
+        cell_similarity=(
+            _share_cosines(explainer.embedder, explainer.layer)
+            if isinstance(explainer, SharesExplainer)
+            else None
+        ),
         of_hits=getattr(explainer, "of_hits", None),
     )
 
 
-def _share_cosines(subject: Subject) -> Callable[[Reading, Reading], CellCosines]:
+def _share_cosines(embedder: Embedder, layer: int | str) -> Callable[[Reading, Reading], CellCosines]:
     """By the cosine of the cells' shares, as ``place_matches``."""
 
     def similarity(query: Reading, match: Reading) -> CellCosines:
-        assert isinstance(subject.model, Embedder)
-        a, b = subject.model.shares(query), subject.model.shares(match)
+        a, b = (shares_at(embedder, reading, layer) for reading in (query, match))
         return CellCosines(cosine_similarity(a.values.double(), b.values.double()), a.grid, b.grid)
 
     return similarity
