@@ -10,6 +10,7 @@ from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.explainers.avsl import Avsl
 from lookalike.explainers.base import Explainer
 from lookalike.explainers.black_box import EmbedsImages
+from lookalike.explainers.cell_matches import place_matches, shares_at
 from lookalike.explainers.gradcam import GradCam
 from lookalike.explainers.gradient_input import GradientInput
 from lookalike.explainers.integrated_gradients import IntegratedGradients
@@ -20,7 +21,7 @@ from lookalike.explainers.occlusion import Occlusion
 from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rise import Rise
 from lookalike.explainers.rollout import ConservingRollout, Rollout
-from lookalike.explainers.shares import SharesExplainer, difference, explain_shares, place_matches
+from lookalike.explainers.shares import SharesExplainer, difference, explain_shares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation
 
@@ -46,6 +47,7 @@ __all__ = [
     "load_any",
     "make_explainer",
     "place_matches",
+    "shares_at",
 ]
 
 EXPLAINERS = {

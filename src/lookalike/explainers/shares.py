@@ -15,23 +15,13 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers.base import image_map, read_whole, to_array
+from lookalike.explainers.base import read_whole, to_array
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.frozen_pass import LocatedShares
 from lookalike.models.passes import SharesForm, SharesPass, open_pass, shares_form
-from lookalike.ops.attribution import cell_similarity, mutual_best_matches, similarity_maps
-from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import (
-    CellMatch,
-    CellSimilarity,
-    Difference,
-    Explanation,
-    ImageMap,
-    Picture,
-    Reading,
-    Shares,
-)
+from lookalike.ops.attribution import similarity_maps
+from lookalike.types import Difference, Explanation, ImageMap, Picture, Reading, Shares
 
 
 @final
@@ -40,11 +30,12 @@ class SharesExplainer:
 
     ``layer`` is "last" for the cells that enter the pooling, or counts the network's blocks or stages:
     0 is what enters the first, -1 the last. With ``reference`` "mean", "blur" or "both" the image is
-    compared with itself without detail, in its mean color or blurred, and the maps hold what the detail
-    adds to the similarity (``models.secant_pass``); with "none" the layer is split with the network held
-    as it was (``models.frozen_pass``). ``with_last`` averages the account against references with that
-    of the last layer. Without these options, the form that was most faithful for the model's
-    family is taken (docs/explanations.md), and the last layer where the model excludes that form.
+    compared with itself without detail, in its mean color or blurred, and a cell's value is what it has
+    without detail plus what its detail adds (``models.secant_pass``); with "none" the layer is split
+    with the network held as it was (``models.frozen_pass``). ``with_last`` averages the account against
+    references with that of the last layer. Without these options, the form that was
+    most faithful for the model's family is taken (docs/explanations.md), and the last layer where the
+    model excludes that form.
 
     ``contrast`` (D,) is a vector that all images share, such as the mean unit embedding of a gallery: its
     similarity is taken out of the maps, and stated as the residual "shared with all".
@@ -170,38 +161,6 @@ def difference(
         model=embedder.name,
         preferred=readings[1].picture,
         other=readings[2].picture,
-    )
-
-
-def place_matches(
-    query: ImageSource | Reading,
-    match: ImageSource | Reading,
-    *,
-    model: str | Path | Embedder = "mini",
-) -> CellSimilarity:
-    """Match the cells of two images, with each pair's contribution to the similarity.
-
-    Two cells match if each is the other's most similar by the cosine of their shares. (Ranked by
-    contribution instead, the cells with the largest features would match everything.) The values
-    (Nq, Nm) float32 sum to the cosine, less residuals. ``model`` and errors are those of ``difference``.
-    """
-    embedder = opened_with_shares(model, "matching cells")
-    readings = read_whole(query, embedder), read_whole(match, embedder)
-    a, b = (embedder.shares(reading) for reading in readings)
-    query_values, match_values = a.values.double(), b.values.double()
-    values = cell_similarity(query_values, match_values, a.total.double().norm(), b.total.double().norm())
-    cosines = cosine_similarity(query_values, match_values)
-    matches = [
-        CellMatch(divmod(i, a.grid[1]), divmod(j, b.grid[1]), float(values[i, j]), float(cosines[i, j]))
-        for i, j in mutual_best_matches(cosines).tolist()
-    ]
-    return CellSimilarity(
-        values=values.float().numpy(),
-        query=image_map(readings[0], values.sum(1), a.grid),
-        match=image_map(readings[1], values.sum(0), b.grid),
-        matches=tuple(sorted(matches, key=lambda m: -m.contribution)),
-        similarity=float(unit(a) @ unit(b)),
-        model=embedder.name,
     )
 
 

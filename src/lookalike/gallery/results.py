@@ -21,7 +21,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking
 from lookalike.models.embedder import Embedder
-from lookalike.models.passes import LastPass
+from lookalike.models.last_pass import LastPass
 from lookalike.store import Record, VectorStore
 from lookalike.types import Explanation, FloatArray, Influence, Ranking, Reading
 from lookalike.types.html import photo_html

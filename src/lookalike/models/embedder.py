@@ -201,7 +201,11 @@ class Embedder:
     @torch.inference_mode()
     def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
-        batch = self._to_tensor(pixels[None])
+        return self.tensor_shares(self._to_tensor(pixels[None]), geometry)
+
+    @torch.inference_mode()
+    def tensor_shares(self, batch: Tensor, geometry: Geometry) -> Shares:
+        """The shares of one normalized image (1, 3, H, W), as ``tensor`` returns it."""
         at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
         values, grid = merged_shares(at_scales, self.scale_power)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)

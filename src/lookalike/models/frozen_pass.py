@@ -17,9 +17,10 @@ from lookalike.models.layers import LayerEntry, prefix_names
 from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.frozen import Constant, FrozenForward
 from lookalike.ops.regrid import regrid
-from lookalike.types import Geometry, Reading
+from lookalike.types import Geometry, Reading, Shares
 
 _TOLERANCE = 2e-5  # largest gap in an account of cosines; fp32 reaches 1e-6 where it is exact
+_AT_ONCE = 32  # directions whose gradients are held in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,11 @@ class LocatedShares:
     def values(self) -> Tensor:
         """Content and constants together: (K, N)."""
         return self.content + self.constants
+
+    @property
+    def without_cell(self) -> Tensor:
+        """The whole residual: (K,)."""
+        return sum(self.residual.values(), self.content.new_zeros(len(self.content)))
 
 
 @final
@@ -99,6 +105,17 @@ class FrozenPass:
                 "use the last layer's shares or method 'occlusion'"
             )
         return account.result()
+
+    def cell_shares(self) -> Shares:
+        """Split the unit embedding itself, by D backward passes; the residual is all that has no cell.
+
+        Cell by cell they multiply to the similarity of two images. Raises UnsupportedMethodError as
+        ``shares`` does.
+        """
+        parts = [self.shares(some) for some in torch.split(torch.eye(len(self.unit)), _AT_ONCE)]
+        values = torch.cat([part.values for part in parts])  # (D, N)
+        residual = torch.cat([part.without_cell for part in parts])
+        return Shares(values.T.contiguous(), residual, self.grid, self.geometry)
 
     @property
     def entering(self) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, final
+from typing import Any, Literal, final
 
 from torch import Tensor, nn
 
@@ -43,6 +43,22 @@ def prefix_names(backbone: Backbone) -> tuple[str, ...]:
         if getattr(model, attribute, None) is not None
     ][:n]
     return (*names, *(f"register {i}" for i in range(1, n - len(names) + 1)))
+
+
+def read_layer(layer: int | str) -> int | Literal["last"]:
+    """A layer's number, or "last", from what a user writes; raises ValueError for anything else.
+
+    >>> read_layer("3"), read_layer("last")
+    (3, 'last')
+    """
+    if layer == "last":
+        return "last"
+    try:
+        return int(layer)
+    except ValueError as error:
+        raise ValueError(
+            f"layer must be 'last' or a whole number from 0, the first layer; got {layer!r}"
+        ) from error
 
 
 @final

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.errors import UnknownNameError, check_name
 from lookalike.models.backbones import Backbone
 from lookalike.models.embedder import Embedder
 from lookalike.models.frozen_pass import FrozenPass, LocatedShares
+from lookalike.models.last_pass import LastPass
 from lookalike.models.secant_pass import Reference, SecantPass
 from lookalike.ops.regrid import regrid
-from lookalike.types import Reading, Shares
+from lookalike.types import Reading
 
 _REFERENCES: dict[str, tuple[Reference, ...]] = {
     "none": (), "mean": ("mean",), "blur": ("blur",), "both": ("mean", "blur")
@@ -45,15 +45,19 @@ class SharesForm:
     with_last: bool = False
 
     @property
+    def has_reference(self) -> bool:
+        """Whether the image is compared with itself without detail."""
+        return self.reference != "none"
+
+    @property
     def words(self) -> str:
         """The form for people."""
         if self.layer == "last":
-            return "the last layer's"
+            return "the last layer"
         what = {"none": "held as it was", "both": "against its mean color and a blur"}.get(
             self.reference, f"against its {'mean color' if self.reference == 'mean' else 'blur'}"
         )
-        joined = "the mean of the last layer's and " if self.with_last else ""
-        return f"{joined}layer {self.layer}, {what}"
+        return f"layer {self.layer}, {what}{', and the last layer' if self.with_last else ''}"
 
 
 def shares_form(
@@ -65,7 +69,7 @@ def shares_form(
     """The form of these options; what is left out is the default of the model's family.
 
     ``layer`` is "last" or counts blocks and stages as ``FrozenPass``, -1 is the last one; ``reference``
-    is "mean", "blur", "both" or "none"; ``with_last`` needs a reference. Raises ValueError for a layer
+    is "mean", "blur", "both" or "none". Raises ValueError for a layer
     that is no number, and UnknownNameError for another reference and for options that exclude each other.
     """
     if reference is not None:
@@ -79,16 +83,15 @@ def shares_form(
             ) from error
     if layer == "last" and (with_last or reference not in (None, "none")):
         raise UnknownNameError("the last layer is split without a reference; name another layer, such as -1")
-    if with_last and reference == "none":
-        raise UnknownNameError("with_last needs a reference; give mean, blur or both")
+    if with_last and (reference == "none" or (reference is None and layer is not None)):
+        raise UnknownNameError("with_last averages two accounts; give reference mean, blur or both")
     if layer is None:
         usual = default_form(embedder)
         if reference is None and with_last is None:
             return usual
-        layer = usual.layer
-        reference = reference or usual.reference
+        layer, reference = usual.layer, reference or usual.reference
     where: int | Literal["last"] = layer if isinstance(layer, int) else "last"
-    return SharesForm(where, reference or ("both" if with_last else "none"), bool(with_last))
+    return SharesForm(where, reference or "none", bool(with_last))
 
 
 def default_form(embedder: Embedder) -> SharesForm:
@@ -111,31 +114,12 @@ def open_pass(embedder: Embedder, reading: Reading, form: SharesForm) -> SharesP
 
 
 @final
-class LastPass:
-    """An image's similarities at the cells that enter the pooling: shares times the direction."""
-
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
-        self._length = shares.total.double().norm().clamp(min=1e-12)
-        self.unit = F.normalize(shares.total.double(), dim=0)
-
-    def shares(self, directions: Tensor) -> LocatedShares:
-        """Split the similarities with K unit directions (K, D), as one product of matrices."""
-        across = directions.double().cpu().T / self._length  # (D, K)
-        content = (self._shares.values.double() @ across).T.float()
-        prefix = (self._shares.residual.double() @ across).float()
-        residual = {"prefix tokens": prefix} if bool(self._shares.residual.any()) else {}
-        return LocatedShares(content, torch.zeros_like(content), residual, self._shares.grid)
-
-
-@final
 class JointPass:
     """The mean of two exact accounts of the same similarities, on the grid of the second.
 
-    One says what the cells of the last layer carry, the other what their detail adds. Each alone is
-    misled where the other is not (docs/explanations.md), and a mean of sums is a sum (aggregation of
-    explanations: Bhatt, Weller, Moura, *Evaluating and Aggregating Feature-based Model Explanations*,
-    IJCAI 2020).
+    One says what the cells of the last layer carry, the other what an earlier layer's detail adds. Each
+    is misled where the other is not (docs/explanations.md), and a mean of sums is a sum. Kin: Bhatt,
+    Weller, Moura, *Evaluating and Aggregating Feature-based Model Explanations*, IJCAI 2020.
     """
 
     def __init__(self, last: LastPass, detail: SecantPass) -> None:
@@ -145,8 +129,8 @@ class JointPass:
     def shares(self, directions: Tensor) -> LocatedShares:
         """Split the similarities with K unit directions (K, D)."""
         last, detail = self._last.shares(directions), self._detail.shares(directions)
-        content = (regrid(last.content.T, last.grid, detail.grid).T + detail.content) / 2
+        content = (regrid(last.content.T, last.grid, detail.grid).T + detail.values) / 2
         residual = {name: values / 2 for name, values in detail.residual.items()}
         for name, values in last.residual.items():
-            residual[name] = residual.get(name, 0.0) + values / 2
+            residual[name] = residual.get(name, torch.zeros_like(values)) + values / 2
         return LocatedShares(content, torch.zeros_like(content), residual, detail.grid)

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.models.embedder import Embedder
 from lookalike.models.frozen_pass import FrozenPass, LocatedShares
+from lookalike.models.last_pass import LastPass
 from lookalike.ops.blurring import gaussian_blur
+from lookalike.ops.regrid import regrid
 from lookalike.ops.secant import SecantForward
-from lookalike.types import Reading
+from lookalike.types import Geometry, Reading
 
 Reference = Literal["mean", "blur"]
 _BLUR = 5 / 224  # standard deviation of the blurred picture, relative to the input's shorter side
@@ -27,9 +29,10 @@ class SecantPass:
 
     A reference is the picture in its ``mean`` color or under a ``blur``. The network is linearized
     between image and reference (``ops.secant``), so each cell's share of the difference of both
-    similarities is exact; over several references shares are averaged. What the references themselves
-    have in similarity is the residual "without detail"; what is carried by prefix tokens that enter the
-    layer has their names. ``layer`` is counted as in ``FrozenPass``.
+    similarities is exact; over several references shares are averaged. The similarity that the
+    references themselves have is added as their last layer locates it, so that the sum is the whole
+    similarity; where that layer's pooling is not understood it is the residual "without detail". What is
+    carried by prefix tokens has their names. ``layer`` is counted as in ``FrozenPass``.
 
     Raises UnknownNameError for a reference, ValueError for none, and UnsupportedMethodError as
     ``FrozenPass`` does.
@@ -48,31 +51,45 @@ class SecantPass:
         self._name, self._network = embedder.name, embedder.network
         self._held = FrozenPass(embedder, reading, layer=layer)
         self.unit, self.grid = self._held.unit, self._held.grid
-        image, _ = embedder.tensor(reading)
-        self._runs = [self._run(torch.cat([image, _without_detail(image, name)])) for name in references]
+        image, geometry = embedder.tensor(reading)
+        pictures = [_without_detail(image, name) for name in references]
+        self._runs = [self._run(torch.cat([image, picture])) for picture in pictures]
+        self._without = [_last_pass(embedder, picture, geometry) for picture in pictures]
 
     def shares(self, directions: Tensor) -> LocatedShares:
-        """Split the similarities with K unit directions (K, D), by one backward pass for each reference.
+        """Split the similarities with K unit directions (K, D), with one backward pass for each reference.
 
-        Raises UnsupportedMethodError where the sum misses a similarity: the network then holds a
-        function that is not understood.
+        ``content`` is what the detail adds, ``constants`` what the references have. Raises
+        UnsupportedMethodError where the sum misses a similarity: the network then holds a function that
+        is not understood.
         """
-        directions = directions.to(self._held.entering)
-        amounts = torch.zeros(len(directions), *self._held.entering.shape).to(self._held.entering)
-        reference = torch.zeros(len(directions)).to(self._held.entering)
+        detail = self._detail(directions.to(self._held.entering))
+        n = len(self._runs)
+        residual = dict(detail.residual)
+        without_detail = torch.zeros_like(detail.content)
+        for (_, units), last in zip(self._runs, self._without, strict=True):
+            if last is None:
+                parts = {"without detail": directions.cpu() @ units[1].detach().cpu()}
+            else:
+                located = last.shares(directions)
+                without_detail += regrid(located.content.T, located.grid, self.grid).T / n
+                parts = dict(located.residual)
+            for name, values in parts.items():
+                residual[name] = residual.get(name, torch.zeros_like(values)) + values / n
+        self._check(directions, (detail.content + without_detail).sum(1) + sum(residual.values()))
+        return LocatedShares(detail.content, without_detail, residual, self.grid)
+
+    def _detail(self, directions: Tensor) -> LocatedShares:
+        """What the detail adds to the similarities, by cell and prefix token."""
+        amounts = directions.new_zeros(len(directions), *self._held.entering.shape)
         for entering, units in self._runs:
             image, without_detail = entering.detach().chunk(2)
             for k, direction in enumerate(directions):
-                (gradient,) = torch.autograd.grad(
-                    (units[0] - units[1]) @ direction, entering, retain_graph=True
-                )
+                difference = (units[0] - units[1]) @ direction
+                (gradient,) = torch.autograd.grad(difference, entering, retain_graph=True)
                 of_image, of_reference = gradient.chunk(2)
                 amounts[k] += (of_image * image + of_reference * without_detail) / len(self._runs)
-            reference += directions @ units[1].detach() / len(self._runs)
-        located = self._held.located(amounts)
-        parts = {"without detail": reference.cpu(), **located.residual}
-        self._check(directions, located.values.sum(1) + sum(parts.values()))
-        return LocatedShares(located.content, located.constants, parts, located.grid)
+        return self._held.located(amounts)
 
     def _run(self, pair: Tensor) -> tuple[Tensor, Tensor]:
         """What enters the layer for image and reference, (2, ...), and their unit embeddings (2, D)."""
@@ -94,6 +111,14 @@ class SecantPass:
                 f"the shares of this layer of {self._name} miss the similarity by {gap:.1e}, for it holds a "
                 "function that is not understood; use the last layer's shares or method 'occlusion'"
             )
+
+
+def _last_pass(embedder: Embedder, image: Tensor, geometry: Geometry) -> LastPass | None:
+    """A picture (1, 3, H, W) at its last layer; None where the pooling is not understood."""
+    try:
+        return LastPass(embedder.tensor_shares(image.contiguous(), geometry))
+    except UnsupportedMethodError:
+        return None
 
 
 def _without_detail(image: Tensor, name: Reference) -> Tensor:

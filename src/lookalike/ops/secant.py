@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_NEAR = 1e-5  # inputs nearer than this take the derivative, for their quotient would be rounding error
+_NEAR = 1e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
 
 
 class SecantForward(TorchFunctionMode):
@@ -67,7 +67,7 @@ def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
         z = input.detach()
         values = function(z.clone())
         (a, b), (at_a, at_b) = z.chunk(2), values.chunk(2)
-        is_near = (a - b).abs() < _NEAR
+        is_near = (a - b).abs() <= _NEAR * (a.abs() + b.abs())
         slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
     if bool(is_near.any()):
         middle = ((a + b) / 2)[is_near].requires_grad_()

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import torch
+from torch import Tensor
 
 from lookalike.evaluation.explanations.cases import ExplainedPair
 
@@ -41,7 +43,7 @@ def cost_values(explained: ExplainedPair, measures: Collection[str]) -> dict[str
         }
         of_hits = explained.bound.of_hits
         if of_hits is not None and "cost-100" in measures:
-            hits = _hits(explained)
+            hits = _hits(explained)  # (100, D), which a gallery keeps
             passes, batch = _in_turn(
                 lambda: explained.case.subject.units([query.pixels]), lambda: of_hits(query, hits)
             )
@@ -51,11 +53,10 @@ def cost_values(explained: ExplainedPair, measures: Collection[str]) -> dict[str
     return values
 
 
-def _hits(explained: ExplainedPair) -> list[Any]:
-    """Readings of 100 hits: the run's images in turn."""
-    roster = explained.case.roster
-    images = [image for image in roster.images if image.path != explained.case.pair.query.path]
-    return [explained.case.subject.seen(images[i % len(images)]).reading for i in range(_N_HITS)]
+def _hits(explained: ExplainedPair) -> Tensor:
+    """Unit embeddings of 100 hits, (100, D) float32: the run's images in turn."""
+    units = explained.case.roster.units
+    return units[torch.arange(_N_HITS) % len(units)].float()
 
 
 def _in_turn(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:

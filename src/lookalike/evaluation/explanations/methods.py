@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,7 +26,7 @@ from lookalike.evaluation.explanations.controls import (
     random_numbers,
 )
 from lookalike.evaluation.explanations.subjects import Subject
-from lookalike.explainers import EXPLAINERS, Explainer, SharesExplainer, make_explainer
+from lookalike.explainers import EXPLAINERS, Explainer, SharesExplainer, make_explainer, shares_at
 from lookalike.models.embedder import Embedder
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Explanation, FloatArray, Reading
@@ -49,7 +49,7 @@ class BoundMethod:
 
     explain: PairExplainer | None  # None for a method that only matches cells
     cell_similarity: Callable[[Reading, Reading], CellCosines] | None = None
-    of_hits: Callable[[Reading, Sequence[Reading]], Any] | None = None  # all hits of a query at once
+    of_hits: Callable[[Reading, Tensor], Any] | None = None  # all hits of a query, from their units (K, D)
     uses_model: bool = True  # whether it would notice that the weights have changed
 
 
@@ -120,21 +120,18 @@ def _options(given: str, text: str) -> dict[str, Any]:
 
 def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> BoundMethod:
     explainer: Explainer = make_explainer(subject.model, name, **options)
-    form = explainer.form if isinstance(explainer, SharesExplainer) else None
-    matches_cells = form is not None and (form.layer == "last" or form.with_last)
-    return BoundMethod(
-        explain=explainer,
-        cell_similarity=_share_cosines(subject) if matches_cells else None,
-        of_hits=getattr(explainer, "of_hits", None),
-    )
+    cell_similarity = None
+    if isinstance(explainer, SharesExplainer):
+        form = explainer.form
+        cell_similarity = _share_cosines(explainer.embedder, "last" if form.has_reference else form.layer)
+    return BoundMethod(explainer, cell_similarity, of_hits=getattr(explainer, "of_hits", None))
 
 
-def _share_cosines(subject: Subject) -> Callable[[Reading, Reading], CellCosines]:
+def _share_cosines(embedder: Embedder, layer: int | str) -> Callable[[Reading, Reading], CellCosines]:
     """By the cosine of the cells' shares, as ``place_matches``."""
 
     def similarity(query: Reading, match: Reading) -> CellCosines:
-        assert isinstance(subject.model, Embedder)
-        a, b = subject.model.shares(query), subject.model.shares(match)
+        a, b = (shares_at(embedder, reading, layer) for reading in (query, match))
         return CellCosines(cosine_similarity(a.values.double(), b.values.double()), a.grid, b.grid)
 
     return similarity
