@@ -33,6 +33,8 @@ from lookalike.types import Explanation, FloatArray, Reading
 
 AnyMethod: TypeAlias = "str | MapMethod | Callable[..., Any]"
 
+_SLOW = frozenset({"integrated-gradients", "leave-one-out", "leave-tokens-out", "occlusion", "rise"})
+
 
 @dataclass(frozen=True, eq=False)
 class CellCosines:
@@ -51,6 +53,7 @@ class BoundMethod:
     cell_similarity: Callable[[Reading, Reading], CellCosines] | None = None
     of_hits: Callable[[Reading, Sequence[Reading]], Any] | None = None  # all hits of a query at once
     uses_model: bool = True  # whether it would notice that the weights have changed
+    is_slow: bool = False  # takes tens of forward passes for a pair; measured again on fewer pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +128,7 @@ def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> Bound
         explain=explainer,
         cell_similarity=_share_cosines(subject) if matches_cells else None,
         of_hits=getattr(explainer, "of_hits", None),
+        is_slow=name in _SLOW,
     )
 
 

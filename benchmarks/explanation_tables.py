@@ -1,0 +1,122 @@
+"""Tables of benchmarks/explanations.py as Markdown, from the folder of a run alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from explanation_models import MODELS
+
+from lookalike.evaluation.explanations import (
+    CONTROLS,
+    MEASURES,
+    ExplanationRow,
+    ExplanationScores,
+    Refusal,
+    best_rows,
+    families,
+    measure_of,
+)
+
+MARKS = ("<!-- table -->", "<!-- end of table -->")
+LEADING = {
+    "faithfulness": "aid-blur",
+    "sums": "residual",
+    "truth": "mask-auc",
+    "stability": "sensitivity",
+    "cost": "cost-pair",
+}
+
+
+def tables_of(run: Path, half: str) -> str:
+    """By family: a leading measure of all models in one table, then every measure of each model."""
+    files = [file for name in MODELS if (file := run / name / f"{half}.json").exists()]
+    if not files:
+        raise SystemExit(f"{run} holds no rows of {half!r}; measure first")
+    found = [json.loads(file.read_text()) for file in files]
+    boards = {each["name"]: _scores(each) for each in found}
+    parts = [_origin(found, half)]
+    for family, leading in LEADING.items():
+        parts += [f"### {family.capitalize()}", f"`{leading}` on every model:", _leading(boards, leading)]
+        parts += [_details(name, scores, family) for name, scores in boards.items()]
+    refusals = {(each.method, _short(each.reason)) for scores in boards.values() for each in scores.refusals}
+    parts += ["A method that has no row for a model refused it:"] * bool(refusals)
+    parts += ["\n".join(f"- `{method}`: {reason}" for method, reason in sorted(refusals))] * bool(refusals)
+    return "\n\n".join(part for part in parts if part)
+
+
+def write_between_marks(page: Path, text: str) -> None:
+    """Put a text between the two marks of a page, in place of what was there."""
+    begin, end = MARKS
+    before, found, rest = page.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise SystemExit(f"{page} should hold {begin} and {end}, where the tables go")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
+def _origin(found: list[dict], half: str) -> str:
+    which = "both halves" if half == "all" else f"the half `{half}`"
+    pairs = sorted({each["settings"]["n_pairs"] for each in found})
+    lines = list(dict.fromkeys(each["made"] for each in found))
+    return "\n\n".join([f"{' or '.join(map(str, pairs))} pairs, {which}. {line}" for line in lines])
+
+
+def _scores(found: dict) -> ExplanationScores:
+    rows = tuple(ExplanationRow(**{**row, "model": found["name"]}) for row in found["rows"])
+    refusals = tuple(Refusal(**refusal) for refusal in found["refusals"])
+    return ExplanationScores(rows, refusals, (), (), (), found["settings"])
+
+
+def _leading(boards: dict[str, ExplanationScores], measure: str) -> str:
+    """One measure, a column for each model; empty where no model has it."""
+    columns = {name: scores for name, scores in boards.items() if _methods(name, scores, [measure])}
+    methods = list(dict.fromkeys(m for name, s in columns.items() for m in _methods(name, s, [measure])))
+    rows = [
+        [_method(method), *(_cell(s, name, method, measure) for name, s in columns.items())]
+        for method in methods
+    ]
+    return _table([f"{measure} {_arrow(measure)}", *columns], rows) if columns else ""
+
+
+def _details(name: str, scores: ExplanationScores, family: str) -> str:
+    measures = dict(families(scores, name)).get(family, [])
+    if not measures:
+        return ""
+    rows = [
+        [_method(method), *(_cell(scores, name, method, measure) for measure in measures)]
+        for method in _methods(name, scores, measures)
+    ]
+    table = _table([name, *(f"{measure} {_arrow(measure)}" for measure in measures)], rows)
+    return f"<details><summary>{name}: {family}</summary>\n\n{table}\n\n</details>"
+
+
+def _methods(name: str, scores: ExplanationScores, measures: list[str]) -> list[str]:
+    return [m for m in scores.methods(name) if any(scores.row(name, m, each) for each in measures)]
+
+
+def _cell(scores: ExplanationScores, model: str, method: str, measure: str) -> str:
+    """The mean, and half the width of its interval; bold for the best of a model."""
+    row = scores.row(model, method, measure)
+    if row is None:
+        return ""
+    value = f"{row.value:.3g}"
+    text = f"**{value}**" if row in best_rows(scores) else value
+    return f"{text} ± {(row.high - row.low) / 2:.2g}" if row.pairs > 1 else text
+
+
+def _method(name: str) -> str:
+    return f"*{name}*" if name in CONTROLS else f"`{name}`"
+
+
+def _arrow(measure: str) -> str:
+    return "↑" if MEASURES[measure_of(measure)].is_higher_better else "↓"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _short(reason: str) -> str:
+    return reason.partition(";")[0]

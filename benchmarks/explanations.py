@@ -1,0 +1,130 @@
+"""The leaderboard of docs/explanations.md: methods on embeddings over real and generated pairs.
+
+    uv run python benchmarks/explanations.py --run FOLDER [--pairs 24] [--minutes 60]
+    uv run python benchmarks/explanations.py --run FOLDER --models mini,osnet --half choose
+    uv run python benchmarks/explanations.py --run FOLDER --table [--write docs/explanations.md]
+
+Pairs come in equal parts from birds (parts), butterflies and paintings (masks), groceries (labels),
+HPatches (homographies) and generated rooms (masks). Each pair is written down when it is done: interrupt
+the run, or end it after some minutes, and start it again with the same arguments to go on. Each model has
+a folder of its own inside the run's, so models can be added later. ``--table`` measures nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from itertools import zip_longest
+from pathlib import Path
+
+from environment import add_shared, describe_run, parser_of
+from explanation_models import MODELS
+from explanation_tables import tables_of, write_between_marks
+
+from lookalike.cli.printing import shown_progress
+from lookalike.datasets.pairs import ImagePair, read_pairs
+from lookalike.evaluation.explanations import (
+    HALVES,
+    ExplanationScores,
+    evaluate_explanations,
+    split_methods,
+)
+from lookalike.reports.explanations import leaderboard_report
+from lookalike.scenes import write_room_pairs
+from lookalike.types import Progress
+
+SETS = ("birds_full", "butterflies", "paintings", "grocery/test", "hpatches")
+METHODS = (
+    "random,center,feature-norm,feature-cosine,shares,shares:layer=last,shares:layer=0,leave-one-out,"
+    "leave-tokens-out,occlusion,rise,gradient-input,integrated-gradients,gradcam,legrad,rollout,"
+    "rollout-conserving"
+)
+
+
+class TimeIsUp(Exception):
+    """The minutes of this call are over."""
+
+
+def pairs_of(shared: Path, run: Path, n: int) -> list[ImagePair]:
+    """About n pairs in equal parts from each set, in turn, so that the first ones are of every kind."""
+    each = -(-n // (len(SETS) + 1))
+    sets = [read_pairs(shared / "data" / name, limit=each) for name in SETS]
+    rooms = read_pairs(write_room_pairs(run / "rooms", each), limit=each)
+    return [pair for together in zip_longest(rooms, *sets) for pair in together if pair is not None]
+
+
+def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: float) -> bool:
+    """Measure one model and write its rows; whether all was measured before the time was up."""
+    folder = arguments.run / name
+    model = MODELS[name](arguments.shared)
+    methods = list(split_methods(arguments.methods))
+
+    def scores_of(half: str | None, **options: object) -> ExplanationScores:
+        return evaluate_explanations(pairs, [model], methods, run=folder, half=half, **options)
+
+    is_done = True
+    with shown_progress() as show:
+
+        def progress(now: Progress) -> None:
+            show(now)
+            if time.monotonic() > deadline:
+                raise TimeIsUp
+
+        try:
+            scores_of(arguments.half, progress=progress)
+        except (TimeIsUp, KeyboardInterrupt):
+            is_done = False
+    for half in (None, *HALVES) if arguments.half is None else (arguments.half,):
+        scores = scores_of(half, recorded_only=True)
+        stem = half or "all"
+        found = {"made": describe_run(), "name": name, **scores.to_dict()}
+        (folder / f"{stem}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (folder / f"{stem}.html").write_text(leaderboard_report(scores))
+    return is_done
+
+
+def measure_all(arguments: Namespace) -> None:
+    """Measure the models one after the other until all is done or the time is up."""
+    print(describe_run())
+    deadline = time.monotonic() + 60 * arguments.minutes
+    pairs = pairs_of(arguments.shared, arguments.run, arguments.pairs)
+    names = arguments.models.split(",")
+    for name in names:
+        begun = time.monotonic()
+        if not measure(name, pairs, arguments, deadline):
+            print(f"{name}: stopped; run the same command again to go on")
+            return
+        print(f"{name}: {len(pairs)} pairs in {(time.monotonic() - begun) / 60:.1f} minutes")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--half", choices=HALVES, help="only the pairs of one half")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--table", action="store_true", help="print tables of what was measured")
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="write them between marks of a page")
+    add_shared(parser)
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.models.split(",")) - set(MODELS):
+        parser.error(f"models are {', '.join(MODELS)}; got {', '.join(sorted(unknown))}")
+    if not arguments.table:
+        measure_all(arguments)
+        return
+    text = tables_of(arguments.run, arguments.half or "all")
+    if arguments.write:
+        write_between_marks(arguments.write, text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
