@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from explanation_models import MODELS
@@ -28,20 +29,38 @@ LEADING = {
 }
 
 
+@dataclass(frozen=True)
+class Board:
+    """The rows of one model."""
+
+    name: str
+    scores: ExplanationScores
+    best: set[ExplanationRow]
+
+    def methods(self, measures: list[str]) -> list[str]:
+        """Methods that have a row of some of the measures."""
+        return [
+            method
+            for method in self.scores.methods(self.name)
+            if any(self.scores.row(self.name, method, measure) for measure in measures)
+        ]
+
+
 def tables_of(run: Path, half: str) -> str:
     """By family: a leading measure of all models in one table, then every measure of each model."""
     files = [file for name in MODELS if (file := run / name / f"{half}.json").exists()]
     if not files:
         raise SystemExit(f"{run} holds no rows of {half!r}; measure first")
     found = [json.loads(file.read_text()) for file in files]
-    boards = {each["name"]: _scores(each) for each in found}
+    boards = [_board(each) for each in found]
     parts = [_origin(found, half)]
     for family, leading in LEADING.items():
         parts += [f"### {family.capitalize()}", f"`{leading}` on every model:", _leading(boards, leading)]
-        parts += [_details(name, scores, family) for name, scores in boards.items()]
-    refusals = {(each.method, _short(each.reason)) for scores in boards.values() for each in scores.refusals}
-    parts += ["A method that has no row for a model refused it:"] * bool(refusals)
-    parts += ["\n".join(f"- `{method}`: {reason}" for method, reason in sorted(refusals))] * bool(refusals)
+        parts += [_details(board, family) for board in boards]
+    refusals = {(each.method, _short(each.reason)) for board in boards for each in board.scores.refusals}
+    if refusals:
+        parts.append("A method that has no row for a model refused it:")
+        parts.append("\n".join(f"- `{method}`: {reason}" for method, reason in sorted(refusals)))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -62,46 +81,41 @@ def _origin(found: list[dict], half: str) -> str:
     return "\n\n".join([f"{' or '.join(map(str, pairs))} pairs, {which}. {line}" for line in lines])
 
 
-def _scores(found: dict) -> ExplanationScores:
+def _board(found: dict) -> Board:
     rows = tuple(ExplanationRow(**{**row, "model": found["name"]}) for row in found["rows"])
     refusals = tuple(Refusal(**refusal) for refusal in found["refusals"])
-    return ExplanationScores(rows, refusals, (), (), (), found["settings"])
+    scores = ExplanationScores(rows, refusals, (), (), (), found["settings"])
+    return Board(found["name"], scores, best_rows(scores))
 
 
-def _leading(boards: dict[str, ExplanationScores], measure: str) -> str:
+def _leading(boards: list[Board], measure: str) -> str:
     """One measure, a column for each model; empty where no model has it."""
-    columns = {name: scores for name, scores in boards.items() if _methods(name, scores, [measure])}
-    methods = list(dict.fromkeys(m for name, s in columns.items() for m in _methods(name, s, [measure])))
-    rows = [
-        [_method(method), *(_cell(s, name, method, measure) for name, s in columns.items())]
-        for method in methods
-    ]
-    return _table([f"{measure} {_arrow(measure)}", *columns], rows) if columns else ""
+    columns = [board for board in boards if board.methods([measure])]
+    methods = list(dict.fromkeys(method for board in columns for method in board.methods([measure])))
+    rows = [[_method(name), *(_cell(board, name, measure) for board in columns)] for name in methods]
+    head = [f"{measure} {_arrow(measure)}", *(board.name for board in columns)]
+    return _table(head, rows) if columns else ""
 
 
-def _details(name: str, scores: ExplanationScores, family: str) -> str:
-    measures = dict(families(scores, name)).get(family, [])
+def _details(board: Board, family: str) -> str:
+    measures = dict(families(board.scores, board.name)).get(family, [])
     if not measures:
         return ""
     rows = [
-        [_method(method), *(_cell(scores, name, method, measure) for measure in measures)]
-        for method in _methods(name, scores, measures)
+        [_method(name), *(_cell(board, name, measure) for measure in measures)]
+        for name in board.methods(measures)
     ]
-    table = _table([name, *(f"{measure} {_arrow(measure)}" for measure in measures)], rows)
-    return f"<details><summary>{name}: {family}</summary>\n\n{table}\n\n</details>"
+    table = _table([board.name, *(f"{measure} {_arrow(measure)}" for measure in measures)], rows)
+    return f"<details><summary>{board.name}: {family}</summary>\n\n{table}\n\n</details>"
 
 
-def _methods(name: str, scores: ExplanationScores, measures: list[str]) -> list[str]:
-    return [m for m in scores.methods(name) if any(scores.row(name, m, each) for each in measures)]
-
-
-def _cell(scores: ExplanationScores, model: str, method: str, measure: str) -> str:
+def _cell(board: Board, method: str, measure: str) -> str:
     """The mean, and half the width of its interval; bold for the best of a model."""
-    row = scores.row(model, method, measure)
+    row = board.scores.row(board.name, method, measure)
     if row is None:
         return ""
     value = f"{row.value:.3g}"
-    text = f"**{value}**" if row in best_rows(scores) else value
+    text = f"**{value}**" if row in board.best else value
     return f"{text} ± {(row.high - row.low) / 2:.2g}" if row.pairs > 1 else text
 
 

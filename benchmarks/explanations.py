@@ -25,7 +25,7 @@ from explanation_tables import tables_of, write_between_marks
 from lookalike.cli.printing import shown_progress
 from lookalike.datasets.pairs import ImagePair, read_pairs
 from lookalike.evaluation.explanations import (
-    HALVES,
+    PAIR_HALVES,
     ExplanationScores,
     evaluate_explanations,
     split_methods,
@@ -75,7 +75,7 @@ def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: f
             scores_of(arguments.half, progress=progress)
         except (TimeIsUp, KeyboardInterrupt):
             is_done = False
-    for half in (None, *HALVES) if arguments.half is None else (arguments.half,):
+    for half in (None, *PAIR_HALVES) if arguments.half is None else (arguments.half,):
         scores = scores_of(half, recorded_only=True)
         stem = half or "all"
         found = {"made": describe_run(), "name": name, **scores.to_dict()}
@@ -103,7 +103,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--methods", default=METHODS)
-    parser.add_argument("--half", choices=HALVES, help="only the pairs of one half")
+    parser.add_argument("--half", choices=PAIR_HALVES, help="only the pairs of one half")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--table", action="store_true", help="print tables of what was measured")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="write them between marks of a page")

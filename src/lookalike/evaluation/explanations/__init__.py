@@ -1,7 +1,7 @@
 """The leaderboard of explanations: methods on models over pairs whose truth is known, measured alike."""
 
 from lookalike.evaluation.explanations.evaluating import evaluate_explanations
-from lookalike.evaluation.explanations.halves import HALVES, Half, half_of
+from lookalike.evaluation.explanations.halves import PAIR_HALVES, Half, half_of
 from lookalike.evaluation.explanations.measures import MEASURES, MapMeasure
 from lookalike.evaluation.explanations.methods import CONTROLS, MapMethod, make_method, split_methods
 from lookalike.evaluation.explanations.results import (
@@ -16,8 +16,8 @@ from lookalike.evaluation.explanations.tables import best_rows, families, measur
 
 __all__ = [
     "CONTROLS",
-    "HALVES",
     "MEASURES",
+    "PAIR_HALVES",
     "ExplainedExample",
     "ExplanationRow",
     "ExplanationScores",

@@ -14,7 +14,7 @@ from lookalike.datasets.pairs import ImagePair
 from lookalike.errors import DatasetError, UnsupportedMethodError, check_name
 from lookalike.evaluation.explanations.cases import ExplainedPair, PairCase, Roster
 from lookalike.evaluation.explanations.faithful import HIDING_STEPS
-from lookalike.evaluation.explanations.halves import HALVES, half_of
+from lookalike.evaluation.explanations.halves import PAIR_HALVES, half_of
 from lookalike.evaluation.explanations.measures import chosen_measures, score_pair
 from lookalike.evaluation.explanations.methods import AnyMethod, BoundMethod, MapMethod, make_method
 from lookalike.evaluation.explanations.records import PairRecord, PairRecords, RecordKey
@@ -60,7 +60,7 @@ def evaluate_explanations(
     """
     chosen = chosen_measures(measures)
     if half is not None:
-        check_name("half", half, HALVES)
+        check_name("half", half, PAIR_HALVES)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
     settings: dict[str, Any] = {

@@ -10,7 +10,7 @@ from lookalike.datasets.pairs import ImagePair
 
 Half: TypeAlias = Literal["choose", "confirm"]
 
-HALVES: tuple[Half, ...] = get_args(Half)
+PAIR_HALVES: tuple[Half, ...] = get_args(Half)
 
 
 def half_of(pair: ImagePair) -> Half:
@@ -21,12 +21,12 @@ def half_of(pair: ImagePair) -> Half:
     """
     image = pair.query if pair.homography is None else pair.match
     digest = hashlib.sha256(image.path.name.encode()).digest()
-    return HALVES[digest[-1] % 2]
+    return PAIR_HALVES[digest[-1] % 2]
 
 
 def ranks_in_halves(pairs: Sequence[ImagePair]) -> list[int]:
     """Of each pair, how many before it are in its half: measures of few pairs take the first of each half."""
-    counts = dict.fromkeys(HALVES, 0)
+    counts = dict.fromkeys(PAIR_HALVES, 0)
     ranks = []
     for pair in pairs:
         half = half_of(pair)
