@@ -5,9 +5,11 @@
     uv run python benchmarks/explanations.py --run FOLDER --table [--write docs/explanations.md]
 
 Pairs come in equal parts from birds (parts), butterflies and paintings (masks), groceries (labels),
-HPatches (homographies) and generated rooms (masks). Each pair is written down when it is done: interrupt
-the run, or end it after some minutes, and start it again with the same arguments to go on. Each model has
-a folder of its own inside the run's, so models can be added later. ``--table`` measures nothing.
+HPatches (homographies) and generated rooms (masks), and from both halves of the fixed split. Each pair is
+written down when it is done: interrupt the run, or end it after some minutes, and start it again with the
+same arguments to go on. Each model has a folder of its own inside the run's, so models can be added later,
+and two processes may share the models. ``--minutes 0`` only writes the rows of what was measured, and
+``--table`` measures nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from lookalike.evaluation.explanations import (
     PAIR_HALVES,
     ExplanationScores,
     evaluate_explanations,
+    half_of,
     split_methods,
 )
 from lookalike.reports.explanations import leaderboard_report
@@ -47,11 +50,15 @@ class TimeIsUp(Exception):
 
 
 def pairs_of(shared: Path, run: Path, n: int) -> list[ImagePair]:
-    """About n pairs in equal parts from each set, in turn, so that the first ones are of every kind."""
-    each = -(-n // (len(SETS) + 1))
-    sets = [read_pairs(shared / "data" / name, limit=each) for name in SETS]
-    rooms = read_pairs(write_room_pairs(run / "rooms", each), limit=each)
-    return [pair for together in zip_longest(rooms, *sets) for pair in together if pair is not None]
+    """About n pairs, as many from each set and in each half; in turn, so that the first are of every kind."""
+    each = -(-n // (2 * (len(SETS) + 1)))  # of a set in a half
+    n_drawn = 12 * each  # enough to have so many of both halves
+    folders = [write_room_pairs(run / "rooms", n_drawn), *(shared / "data" / name for name in SETS)]
+    drawn = [read_pairs(folder, limit=n_drawn) for folder in folders]
+    columns = [
+        [pair for pair in found if half_of(pair) == half][:each] for half in PAIR_HALVES for found in drawn
+    ]
+    return [pair for row in zip_longest(*columns) for pair in row if pair is not None]
 
 
 def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: float) -> bool:
@@ -72,7 +79,8 @@ def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: f
                 raise TimeIsUp
 
         try:
-            scores_of(arguments.half, progress=progress)
+            measures = arguments.measures.split(",") if arguments.measures else None
+            scores_of(arguments.half, measures=measures, progress=progress)
         except (TimeIsUp, KeyboardInterrupt):
             is_done = False
     for half in (None, *PAIR_HALVES) if arguments.half is None else (arguments.half,):
@@ -103,6 +111,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--measures", help="measure only these now; others, and those written down, stay")
     parser.add_argument("--half", choices=PAIR_HALVES, help="only the pairs of one half")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--table", action="store_true", help="print tables of what was measured")
