@@ -55,8 +55,10 @@ def tables_of(run: Path, half: str) -> str:
     boards = [_board(each) for each in found]
     parts = [_origin(found, half)]
     for family, leading in LEADING.items():
-        parts += [f"### {family.capitalize()}", f"`{leading}` on every model:", _leading(boards, leading)]
-        parts += [_details(board, family) for board in boards]
+        first, rest = _leading(boards, leading), [_details(board, family) for board in boards]
+        parts += [f"### {family.capitalize()}"] * bool(first or any(rest))
+        parts += [f"`{leading}` on every model:", first] * bool(first)
+        parts += rest
     refusals = {(each.method, _short(each.reason)) for board in boards for each in board.scores.refusals}
     if refusals:
         parts.append("A method that has no row for a model refused it:")

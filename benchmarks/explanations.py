@@ -66,11 +66,11 @@ def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: f
     folder = arguments.run / name
     model = MODELS[name](arguments.shared)
     methods = list(split_methods(arguments.methods))
+    measures = arguments.measures.split(",") if arguments.measures else None
 
     def scores_of(half: str | None, **options: object) -> ExplanationScores:
         return evaluate_explanations(pairs, [model], methods, run=folder, half=half, **options)
 
-    is_done = True
     with shown_progress() as show:
 
         def progress(now: Progress) -> None:
@@ -79,17 +79,20 @@ def measure(name: str, pairs: list[ImagePair], arguments: Namespace, deadline: f
                 raise TimeIsUp
 
         try:
-            measures = arguments.measures.split(",") if arguments.measures else None
             scores_of(arguments.half, measures=measures, progress=progress)
-        except (TimeIsUp, KeyboardInterrupt):
-            is_done = False
-    for half in (None, *PAIR_HALVES) if arguments.half is None else (arguments.half,):
-        scores = scores_of(half, recorded_only=True)
-        stem = half or "all"
-        found = {"made": describe_run(), "name": name, **scores.to_dict()}
-        (folder / f"{stem}.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / f"{stem}.html").write_text(leaderboard_report(scores))
-    return is_done
+        except TimeIsUp:
+            return False
+        finally:  # when interrupted, too
+            for half in (None, *PAIR_HALVES):
+                write_rows(name, folder / (half or "all"), scores_of(half, recorded_only=True))
+    return True
+
+
+def write_rows(name: str, stem: Path, scores: ExplanationScores) -> None:
+    """Write JSON for the tables, and a report."""
+    found = {"made": describe_run(), "name": name, **scores.to_dict()}
+    stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    stem.with_suffix(".html").write_text(leaderboard_report(scores))
 
 
 def measure_all(arguments: Namespace) -> None:
@@ -97,13 +100,14 @@ def measure_all(arguments: Namespace) -> None:
     print(describe_run())
     deadline = time.monotonic() + 60 * arguments.minutes
     pairs = pairs_of(arguments.shared, arguments.run, arguments.pairs)
-    names = arguments.models.split(",")
-    for name in names:
+    for name in arguments.models.split(","):
         begun = time.monotonic()
-        if not measure(name, pairs, arguments, deadline):
+        if begun > deadline and not (arguments.run / name).exists():
+            print(f"{name}: not begun")
+        elif measure(name, pairs, arguments, deadline):
+            print(f"{name}: {len(pairs)} pairs in {(time.monotonic() - begun) / 60:.1f} minutes")
+        else:
             print(f"{name}: stopped; run the same command again to go on")
-            return
-        print(f"{name}: {len(pairs)} pairs in {(time.monotonic() - begun) / 60:.1f} minutes")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
