@@ -56,6 +56,13 @@ def evaluate_explanations(
             metavar="FOLDER", help="Write down each pair when it is done; run again to go on from there."
         ),
     ] = None,
+    half: Annotated[
+        str | None,
+        typer.Option(
+            metavar="choose|confirm",
+            help="Only one half of the pairs, split by file names: one to choose on, one to confirm.",
+        ),
+    ] = None,
     reference: Annotated[
         str, typer.Option(metavar="METHOD", help="Method that the others are compared with.")
     ] = "shares",
@@ -81,7 +88,7 @@ def evaluate_explanations(
             scores = evaluate_explanations(
                 found, list(model or ["mini"]), list(split_methods(methods)),
                 measures=None if measures is None else [name.strip() for name in measures.split(",")],
-                reference=reference, seed=seed, run=run, progress=progress,
+                reference=reference, seed=seed, run=run, half=half, progress=progress,
             )  # fmt: skip
         if as_json:
             print_json(scores.to_dict())

@@ -1,6 +1,7 @@
 """The leaderboard of explanations: methods on models over pairs whose truth is known, measured alike."""
 
 from lookalike.evaluation.explanations.evaluating import evaluate_explanations
+from lookalike.evaluation.explanations.halves import PAIR_HALVES, Half, half_of
 from lookalike.evaluation.explanations.measures import MEASURES, MapMeasure
 from lookalike.evaluation.explanations.methods import CONTROLS, MapMethod, make_method, split_methods
 from lookalike.evaluation.explanations.results import (
@@ -16,9 +17,11 @@ from lookalike.evaluation.explanations.tables import best_rows, families, measur
 __all__ = [
     "CONTROLS",
     "MEASURES",
+    "PAIR_HALVES",
     "ExplainedExample",
     "ExplanationRow",
     "ExplanationScores",
+    "Half",
     "HidingCurve",
     "MapMeasure",
     "MapMethod",
@@ -27,6 +30,7 @@ __all__ = [
     "best_rows",
     "evaluate_explanations",
     "families",
+    "half_of",
     "make_method",
     "measure_of",
     "split_methods",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lookalike.datasets.pairs import ImagePair, KnownImage, mask_of
+from lookalike.evaluation.explanations.halves import ranks_in_halves
 from lookalike.evaluation.explanations.hiding import Pixels, filling, hidden, random_halves
 from lookalike.evaluation.explanations.methods import BoundMethod, MapMethod
 from lookalike.evaluation.explanations.subjects import SeenImage, Subject
@@ -28,6 +29,11 @@ class Roster:
 
     def __init__(self, subject: Subject, pairs: Sequence[ImagePair], *, seed: int) -> None:
         self.subject, self.pairs, self.seed = subject, pairs, seed
+
+    @cached_property
+    def ranks(self) -> list[int]:
+        """Of each pair, its position in its half of the run, from 0."""
+        return ranks_in_halves(self.pairs)
 
     @cached_property
     def images(self) -> list[KnownImage]:
@@ -84,6 +90,11 @@ class PairCase:
     def pair(self) -> ImagePair:
         """The pair."""
         return self.roster.pairs[self.index]
+
+    @property
+    def rank(self) -> int:
+        """Position of the pair in its half of the run, from 0."""
+        return self.roster.ranks[self.index]
 
     @cached_property
     def sides(self) -> tuple[SeenImage, SeenImage]:

@@ -11,9 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from lookalike.datasets.pairs import ImagePair
-from lookalike.errors import DatasetError, UnsupportedMethodError
+from lookalike.errors import DatasetError, UnsupportedMethodError, check_name
 from lookalike.evaluation.explanations.cases import ExplainedPair, PairCase, Roster
 from lookalike.evaluation.explanations.faithful import HIDING_STEPS
+from lookalike.evaluation.explanations.halves import PAIR_HALVES, half_of
 from lookalike.evaluation.explanations.measures import chosen_measures, score_pair
 from lookalike.evaluation.explanations.methods import AnyMethod, BoundMethod, MapMethod, make_method
 from lookalike.evaluation.explanations.records import PairRecord, PairRecords, RecordKey
@@ -38,6 +39,8 @@ def evaluate_explanations(
     reference: str = "shares",
     seed: int = 0,
     run: str | Path | None = None,
+    half: str | None = None,
+    recorded_only: bool = False,
     progress: ProgressCallback | None = None,
 ) -> ExplanationScores:
     """Judge the maps of several methods on several models: are they true?
@@ -48,12 +51,16 @@ def evaluate_explanations(
     ``reference`` pair by pair.
 
     With a folder ``run`` every pair is written down when it is done, and a later call goes on from
-    there. The same seed gives the same rows, except for the cost.
+    there. The same seed gives the same rows, except for the cost. ``recorded_only`` measures nothing and
+    gives the rows of what was written down. With ``half`` only the pairs of that half of ``half_of`` are
+    measured and judged; the other pairs still lend their images, so both halves come from one run.
 
     Raises DatasetError for no pairs, pairs of one key, and a folder with another run; UnknownNameError;
     UnknownModelError and CheckpointError.
     """
     chosen = chosen_measures(measures)
+    if half is not None:
+        check_name("half", half, PAIR_HALVES)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
     settings: dict[str, Any] = {
@@ -68,8 +75,9 @@ def evaluate_explanations(
         subject = Subject(model)
         if subject.name in [each.roster.subject.name for each in results]:
             raise ValueError(f"several models have the name {subject.name!r}; give each a name of its own")
-        results.append(_ModelRun(Roster(subject, pairs, seed=seed), named, chosen, records))
-        results[-1].measure(progress)
+        results.append(_ModelRun(Roster(subject, pairs, seed=seed), named, chosen, records, half))
+        if not recorded_only:
+            results[-1].measure(progress)
     judged = [each for result in results for each in result.judged()]
     return ExplanationScores(
         rows=tuple(row for each in judged for row in rows_of(each, chosen, seed=seed)),
@@ -79,6 +87,8 @@ def evaluate_explanations(
         examples=tuple(example for result in results for example in result.examples()),
         settings={
             **settings,
+            "n_pairs": sum(half in (None, half_of(pair)) for pair in pairs),
+            "half": half,
             "measures": list(chosen),
             "reference": reference,
             "models": [each.roster.subject.name for each in results],
@@ -90,21 +100,27 @@ class _ModelRun:
     """All methods on all pairs of one model."""
 
     def __init__(
-        self, roster: Roster, methods: Sequence[MapMethod], measures: Sequence[str], records: PairRecords
+        self,
+        roster: Roster,
+        methods: Sequence[MapMethod],
+        measures: Sequence[str],
+        records: PairRecords,
+        half: str | None,
     ) -> None:
         self.roster, self._methods, self._measures, self._records = roster, methods, measures, records
+        self._indices = [i for i, pair in enumerate(roster.pairs) if half in (None, half_of(pair))]
         self.refusals: dict[str, Refusal] = {}  # by name of the method
+        self._bound = {method.name: self._bind(method) for method in methods}
 
     def measure(self, progress: ProgressCallback | None) -> None:
         """Measure what is not recorded yet, pair by pair, so that methods share what they can."""
-        subject, n_pairs = self.roster.subject, len(self.roster.pairs)
-        bound = {method.name: self._bound(method) for method in self._methods}
-        work = ((PairCase(self.roster, i), method) for i in range(n_pairs) for method in self._methods)
+        work = ((PairCase(self.roster, i), method) for i in self._indices for method in self._methods)
         case = None
-        total = n_pairs * len(self._methods)
-        for current, method in tracked(work, f"explaining {subject.name}", total, progress):
+        total = len(self._indices) * len(self._methods)
+        stage = f"explaining {self.roster.subject.name}"
+        for current, method in tracked(work, stage, total, progress):
             case = current if case is None or case.index != current.index else case
-            ready = bound[method.name]
+            ready = self._bound[method.name]
             missing = [name for name in self._measures if name not in self._record(method, case.index).values]
             if ready is not None and missing and method.name not in self.refusals:
                 self._score(ExplainedPair(case, method, ready), missing)
@@ -115,7 +131,7 @@ class _ModelRun:
             MethodRecords(
                 self.roster.subject.name,
                 method.name,
-                [self._record(method, i) for i in range(len(self.roster.pairs))],
+                [self._record(method, i) for i in self._indices],
             )
             for method in self._methods
             if method.name not in self.refusals
@@ -124,15 +140,15 @@ class _ModelRun:
     def examples(self) -> list[ExplainedExample]:
         """The first pairs under every method, on the grid where maps are compared."""
         found = []
-        for i, pair in enumerate(self.roster.pairs[:_N_EXAMPLES]):
-            case = PairCase(self.roster, i)
+        for i in self._indices[:_N_EXAMPLES]:
+            case, pair = PairCase(self.roster, i), self.roster.pairs[i]
             for method in self._methods:
                 maps = self._record(method, i).maps
                 if maps is not None and method.name not in self.refusals:
                     found.append(ExplainedExample(pair.key, method.name, _explanation(case, method, maps)))
         return found
 
-    def _bound(self, method: MapMethod) -> BoundMethod | None:
+    def _bind(self, method: MapMethod) -> BoundMethod | None:
         try:
             return method.bind(self.roster.subject)
         except UnsupportedMethodError as error:
@@ -143,7 +159,7 @@ class _ModelRun:
         case, method = explained.case, explained.method
         try:
             scores = score_pair(explained, measures)
-            is_kept = case.index < _N_EXAMPLES and explained.bound.explain is not None
+            is_kept = case.rank < _N_EXAMPLES and explained.bound.explain is not None
             maps = (_rounded(explained.maps[0]), _rounded(explained.maps[1])) if is_kept else None
         except UnsupportedMethodError as error:
             self._refuse(method, error)

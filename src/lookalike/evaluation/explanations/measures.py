@@ -26,7 +26,8 @@ class MapMeasure:
     title: str
     family: Family
     is_higher_better: bool
-    first: int | None = None  # only on so many pairs of the run
+    first: int | None = None  # only on so many pairs of each half
+    first_slow: int | None = None  # the same for a method that is slow
 
 
 MEASURES = {
@@ -34,7 +35,7 @@ MEASURES = {
     "aid-blur": MapMeasure("the same, hidden cells blurred", "faithfulness", True),
     "aid-swap": MapMeasure("the same, hidden cells of another image", "faithfulness", True),
     "aid-both": MapMeasure("the same, blurred in both images at once", "faithfulness", True),
-    "aid-pixels": MapMeasure("the same, blurred pixel by pixel", "faithfulness", True),
+    "aid-pixels": MapMeasure("the same, blurred pixel by pixel", "faithfulness", True, first=3, first_slow=3),
     "insertion": MapMeasure("area under the curve of showing", "faithfulness", True),
     "deletion": MapMeasure("area under the curve of hiding", "faithfulness", False),
     "drop": MapMeasure("similarity lost when only the map is kept", "faithfulness", False),
@@ -47,15 +48,15 @@ MEASURES = {
     "mask-auc": MapMeasure("AUC of the mask by the map", "truth", True),
     "pck": MapMeasure("parts found, to a tenth of the box", "truth", True),
     "homography-hit": MapMeasure("cells found under a homography", "truth", True),
-    "right-wrong-auc": MapMeasure("true matches told by concentration", "truth", True),
-    "dependence": MapMeasure("change of the map with the match", "stability", True),
-    "sanity": MapMeasure("change of the map with shuffled weights", "stability", True, first=6),
-    "swap-error": MapMeasure("change when images change places", "stability", False, first=6),
-    "sensitivity": MapMeasure("change under slight noise", "stability", False, first=6),
-    "cost-pair": MapMeasure("one pair, in forward passes", "cost", False, first=3),
-    "cost-pair-ms": MapMeasure("one pair, ms", "cost", False, first=3),
-    "cost-100": MapMeasure("100 hits, in forward passes", "cost", False, first=3),
-    "memory-mb": MapMeasure("memory of one pair, MB", "cost", False, first=3),
+    "right-wrong-auc": MapMeasure("true matches told by concentration", "truth", True, first_slow=3),
+    "dependence": MapMeasure("change of the map with the match", "stability", True, first_slow=3),
+    "sanity": MapMeasure("change of the map with shuffled weights", "stability", True, first=3, first_slow=1),
+    "swap-error": MapMeasure("change when images change places", "stability", False, first=3, first_slow=1),
+    "sensitivity": MapMeasure("change under slight noise", "stability", False, first=3, first_slow=1),
+    "cost-pair": MapMeasure("one pair, in forward passes", "cost", False, first=2, first_slow=1),
+    "cost-pair-ms": MapMeasure("one pair, ms", "cost", False, first=2, first_slow=1),
+    "cost-100": MapMeasure("100 hits, in forward passes", "cost", False, first=2, first_slow=1),
+    "memory-mb": MapMeasure("memory of one pair, MB", "cost", False, first=2, first_slow=1),
 }
 
 OF_MATCHING = frozenset({"pck", "homography-hit"})  # which need no map
@@ -88,7 +89,7 @@ def score_pair(explained: ExplainedPair, measures: Collection[str]) -> PairScore
 
     Raises UnsupportedMethodError where the method does not fit the model.
     """
-    wanted = {name for name in measures if _applies(name, explained.case.index)}
+    wanted = {name for name in measures if _applies(name, explained)}
     values: dict[str, PairValue] = dict.fromkeys(measures)
     values |= matching_values(explained, wanted) if wanted & OF_MATCHING else {}
     curves = {}
@@ -120,9 +121,10 @@ def _map_values(explained: ExplainedPair, wanted: Collection[str]) -> dict[str, 
     return values
 
 
-def _applies(name: str, index: int) -> bool:
-    first = MEASURES[name].first
-    return first is None or index < first
+def _applies(name: str, explained: ExplainedPair) -> bool:
+    measure = MEASURES[name]
+    first = measure.first_slow if explained.bound.is_slow else measure.first
+    return first is None or explained.case.rank < first
 
 
 def _finite(value: PairValue) -> PairValue:

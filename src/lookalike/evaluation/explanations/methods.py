@@ -33,6 +33,8 @@ from lookalike.types import Explanation, FloatArray, Reading
 
 AnyMethod: TypeAlias = "str | MapMethod | Callable[..., Any]"
 
+_SLOW = frozenset({"integrated-gradients", "leave-one-out", "leave-tokens-out", "occlusion", "rise"})
+
 
 @dataclass(frozen=True, eq=False)
 class CellCosines:
@@ -51,6 +53,7 @@ class BoundMethod:
     cell_similarity: Callable[[Reading, Reading], CellCosines] | None = None
     of_hits: Callable[[Reading, Tensor], Any] | None = None  # all hits of a query, from their units (K, D)
     uses_model: bool = True  # whether it would notice that the weights have changed
+    is_slow: bool = False  # takes tens of forward passes for a pair; measured again on fewer pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,12 @@ def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> Bound
     if isinstance(explainer, SharesExplainer):
         form = explainer.form
         cell_similarity = _share_cosines(explainer.embedder, "last" if form.has_reference else form.layer)
-    return BoundMethod(explainer, cell_similarity, of_hits=getattr(explainer, "of_hits", None))
+    return BoundMethod(
+        explain=explainer,
+        cell_similarity=cell_similarity,
+        of_hits=getattr(explainer, "of_hits", None),
+        is_slow=name in _SLOW,
+    )
 
 
 def _share_cosines(embedder: Embedder, layer: int | str) -> Callable[[Reading, Reading], CellCosines]:
