@@ -73,7 +73,7 @@ def test_an_image_and_itself_have_no_distance(model, pictures):
 def test_where_all_nodes_are_believed_it_is_the_cosine_and_its_shares(pictures):
     sure = avsl_embedder(bias=9.0)
     why = explain(pictures[1], pictures[3], model=sure, method="avsl")
-    plain = explain(pictures[1], pictures[3], model=sure, method="shares")
+    plain = explain(pictures[1], pictures[3], model=sure, method="shares", layer="last")
     assert why.similarity == pytest.approx(plain.similarity, abs=1e-5)
     assert why.residual == pytest.approx(0, abs=1e-5)
     cells = why.query_map.reshape(2, 4, 3, 4).sum((1, 3))  # 8 x 12 to the highest level's 2 x 3

@@ -217,7 +217,7 @@ def test_kept_shares_explain_without_the_model(mini, photos, monkeypatch, tmp_pa
     kept.add(photos)
     plain.add(photos)
     query = photos / "b" / "five.bmp"
-    hit, expected = kept.search(query, explain=True)[1], plain.search(query)[1].why()
+    hit, expected = kept.search(query, explain=True)[1], plain.search(query)[1].why(layer="last")
     monkeypatch.setattr(type(mini), "pixel_shares", lambda *_: pytest.fail("the model was asked"))
     why = hit.why()
     assert why.similarity == pytest.approx(expected.similarity, abs=1e-3)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lookalike.ops.secant import SecantForward, log_sum_exp, product, secant
+from lookalike.ops.secant import SecantForward, log_sum_exp, product, quotient, secant
 
 
 def halves(*shape, seed=0, requires_grad=True):
@@ -103,6 +103,26 @@ def test_a_product_is_split_by_the_means_of_its_factors():
     output = product(x, y)
     of_x, of_y = torch.autograd.grad(output[0].sum(), [x, y])
     assert (float(of_x[0] * 4), float(of_y[0] * 4)) == (20.0, 12.0)
+
+
+def test_a_quotient_is_split_as_the_product_that_it_undoes():
+    """6 / 3 - 1 / 1 = 1 = ((6 - 1) - (2 + 1) / 2 * (3 - 1)) / ((3 + 1) / 2)."""
+    x = torch.tensor([[6.0], [1.0]], requires_grad=True)
+    y = torch.tensor([[3.0], [1.0]], requires_grad=True)
+    of_x, of_y = torch.autograd.grad(quotient(x, y)[0].sum(), [x, y])
+    assert (float(of_x[0] * 5), float(of_y[0] * 2)) == (2.5, -1.5)
+
+
+def test_a_vanishing_divisor_costs_no_precision():
+    """GeM of a channel that is nearly empty in the reference, in float32."""
+    x = torch.rand(2, 9, 4)
+    x[1] = 1e-6
+    x.requires_grad_()
+    with SecantForward():
+        peak = x.amax(1, keepdim=True)
+        output = peak.squeeze(1) * (x / peak).pow(3).mean(1).pow(1 / 3)
+    shares, difference = account(output, [x])
+    torch.testing.assert_close(shares, difference, atol=1e-5, rtol=1e-5)
 
 
 def test_weights_of_a_log_sum_lie_between_both_softmaxes():

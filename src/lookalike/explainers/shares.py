@@ -64,13 +64,34 @@ class SharesExplainer:
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
         """Return the explanation of two images, from one pass each (``models.passes``)."""
         a, b = read_whole(query, self.embedder), read_whole(match, self.embedder)
-        passes = self.open(a), self.open(b)
-        similarity = float(passes[0].unit @ passes[1].unit)
-        (of_query,), (of_match,) = (
-            self._maps(reading, own, other.unit[None].float())
-            for reading, own, other in zip((a, b), passes, reversed(passes), strict=True)
+        return self.of_passes(a, self.open(a), b, self.open(b))
+
+    def of_passes(
+        self,
+        query: Reading,
+        query_pass: SharesPass,
+        match: Reading,
+        match_pass: SharesPass,
+        *,
+        match_unit: Tensor | None = None,
+    ) -> Explanation:
+        """Return the explanation of two images that were run already.
+
+        ``match_unit`` (D,) is the match's unit embedding as a gallery stores it; the similarity is then
+        the cosine with it, and its rounding error goes into the match's residual.
+        """
+        target = (match_pass.unit if match_unit is None else match_unit.double()).float()
+        (of_query,) = self._maps(query, query_pass, target[None])
+        (of_match,) = self._maps(match, match_pass, query_pass.unit[None].float())
+        return Explanation(
+            similarity=float(query_pass.unit @ target.double()),
+            query=of_query,
+            match=of_match,
+            method=self.name,
+            additive=True,
+            model=self.embedder.name,
+            form=self.form.words,
         )
-        return self._explanation(similarity, of_query, of_match)
 
     def of_hits(self, query: ImageSource | Reading, matches: Tensor) -> list[ImageMap]:
         """The query's maps for K unit embeddings (K, D), from one pass of the query."""
@@ -94,17 +115,6 @@ class SharesExplainer:
         located = own.shares(directions - self._contrast)
         residual = {"shared with all": torch.full((len(directions),), shared), **located.residual}
         return located_maps(reading, replace(located, residual=residual))
-
-    def _explanation(self, similarity: float, query: ImageMap, match: ImageMap) -> Explanation:
-        return Explanation(
-            similarity=similarity,
-            query=query,
-            match=match,
-            method=self.name,
-            additive=True,
-            model=self.embedder.name,
-            form=self.form.words,
-        )
 
 
 def explain_shares(

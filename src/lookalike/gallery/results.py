@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, final, overload
 
 import torch
+from torch import Tensor
 
 from lookalike import images
 from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, UnsupportedMethodError
@@ -216,18 +217,25 @@ class Search:
         method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
-        if method == SharesExplainer.name and (not options or options == {"layer": "last"}):
-            packed = self._kept_shares(row)
-            if packed is not None or self.query.region is not None or options:
-                return self._at_last_layer(row, query, match, packed)
-        if self.query.region is not None:
-            how = (
-                f"method {method!r}"
-                if method != SharesExplainer.name
-                else f"shares with {', '.join(options)}"
-            )
-            raise UnsupportedMethodError(f"{how} explains whole images; query without a region")
-        return make_explainer(self.embedder, method, **options)(query, match)
+        if method != SharesExplainer.name:
+            self._check_whole(f"method {method!r}")
+            return make_explainer(self.embedder, method, **options)(query, match)
+        packed = self._kept_shares(row)
+        at_last = options == {"layer": "last"} or (
+            not options and (packed is not None or self.query.region is not None)
+        )
+        if at_last:
+            return self._at_last_layer(row, query, match, packed)
+        self._check_whole(f"shares by {', '.join(options)}")
+        explainer = make_explainer(self.embedder, method, **options)
+        assert isinstance(explainer, SharesExplainer)
+        return explainer.of_passes(
+            query,
+            explainer.open(query) if options else self.query.split,
+            match,
+            explainer.open(match),
+            match_unit=self._unit(row),
+        )
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences on a row in re-ranking; empty without re-ranking."""
@@ -252,6 +260,14 @@ class Search:
         """Whether a re-ranker made the order."""
         return self._reranking is not None
 
+    def _check_whole(self, what: str) -> None:
+        if self.query.region is not None:
+            raise UnsupportedMethodError(f"{what} explains whole images; query without a region")
+
+    def _unit(self, row: int) -> Tensor:
+        """A row's unit embedding as the gallery stores it: (D,) float64."""
+        return torch.nn.functional.normalize(self._found.ranking.gallery[row].double(), dim=0)
+
     def _kept_shares(self, row: int) -> bytes | None:
         return self._store.shares(self._found.records[row].id)
 
@@ -262,7 +278,7 @@ class Search:
             match.picture,
             self.embedder.shares(match) if packed is None else unpack_shares(packed),
             model=self.embedder.name,
-            match_unit=torch.nn.functional.normalize(self._found.ranking.gallery[row].double(), dim=0),
+            match_unit=self._unit(row),
         )
 
 

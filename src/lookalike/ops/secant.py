@@ -6,6 +6,7 @@ difference of its two inputs to the difference of its two outputs:
     function        difference of the output
     f(x), any f     (f(a) - f(b)) / (a - b) * (a - b), element by element
     x * y, x @ y    mean of the two x times the difference of y, plus the same with x and y exchanged
+    x / y           the same, solved for the quotient
     log sum exp x   p . (a - b), p the mix of both softmaxes for which this is exact (it exists: the
                     function is convex, so the difference lies between both first-order ones)
     maximum         as log sum exp, with the places of both maxima
@@ -70,9 +71,10 @@ def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
         is_near = (a - b).abs() <= _NEAR * (a.abs() + b.abs())
         slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
     if bool(is_near.any()):
-        middle = ((a + b) / 2)[is_near].requires_grad_()
+        middle = ((a + b) / 2).requires_grad_()
         with torch.enable_grad():
-            (slope[is_near],) = torch.autograd.grad(function(middle.clone()).sum(), middle)
+            (tangent,) = torch.autograd.grad(function(middle.clone()).sum(), middle)
+        slope = torch.where(is_near, tangent, slope)
     return _weighted(input, slope, values)
 
 
@@ -85,6 +87,12 @@ def product(first: Tensor, second: Tensor) -> Tensor:
 def matrix_product(first: Tensor, second: Tensor) -> Tensor:
     """``first @ second``, by the rule of ``product``."""
     result: Tensor = _Product.apply(first, second, True)
+    return result
+
+
+def quotient(first: Tensor, second: Tensor) -> Tensor:
+    """An elementwise quotient q of x by y: from x = q * y, its difference is (dx - mean q * dy) / mean y."""
+    result: Tensor = _Quotient.apply(first, second)
     return result
 
 
@@ -155,6 +163,22 @@ class _Product(torch.autograd.Function):
         )
 
 
+class _Quotient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        values = first / second
+        ctx.shapes = (first.shape, second.shape)
+        ctx.save_for_backward(*(sum(each.chunk(2)) / 2 for each in (values, second)))
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        values, second = ctx.saved_tensors
+        to_first = (_halves(gradient) / second).flatten(0, 1)
+        to_second = -(_halves(gradient) * values / second).flatten(0, 1)
+        return to_first.sum_to_size(ctx.shapes[0]), to_second.sum_to_size(ctx.shapes[1])
+
+
 # --- the functions of networks ----------------------------------------------------------------------
 
 
@@ -179,7 +203,10 @@ def _matrix_multiply(func: Callable[..., Tensor], input: Tensor, other: Tensor) 
 def _divide(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
     if not _depends(other):
         return func(input, other, *rest, **options)
-    return _multiply(torch.mul, input, secant(torch.reciprocal, other))
+    if not _depends(input):
+        divided: Tensor = input * secant(torch.reciprocal, other)
+        return divided
+    return quotient(input, other)
 
 
 def _softmax(_: Any, input: Tensor, dim: int = -1, *_rest: Any, **_options: Any) -> Tensor:
