@@ -66,7 +66,8 @@ def arrays_of(path):
 def test_explain_says_how_similar_two_images_are(pair):
     result = run("explain", *pair)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("similarity 0.") and "by shares of mini, residual" in result.stdout
+    assert result.stdout.startswith("similarity 0.") and "of mini, residual" in result.stdout
+    assert "by shares (layer -1, against its mean color and a blur, and the last layer)" in result.stdout
 
 
 def test_explain_writes_all_that_is_asked_for(pair, tmp_path):
@@ -98,6 +99,27 @@ def test_rollout_options_reach_the_method(options, pair, vit_folder, tmp_path):
     same = np.array_equal(arrays_of(plain)["query_map"], arrays_of(chosen)["query_map"])
     assert same == (not options)
     assert np.isnan(arrays_of(plain)["residual"])  # a heat map has none
+
+
+@pytest.mark.parametrize(
+    ("options", "form"),
+    [
+        (("--layer", "last"), "the last layer"),
+        (("--layer", "-1"), "layer -1, held as it was"),
+        (("--layer", "1", "--reference", "blur"), "layer 1, against its blur"),
+        (("--reference", "mean", "--with-last"), "layer -1, against its mean color, and the last layer"),
+    ],
+)
+def test_options_of_shares_reach_the_method_and_are_named(options, form, pair):
+    result = run("explain", *pair, *options)
+    assert result.exit_code == 0, result.output
+    assert f"by shares ({form}) of mini" in result.stdout
+
+
+def test_options_of_shares_that_exclude_each_other_are_refused(pair):
+    for options in (("--layer", "last", "--with-last"), ("--reference", "noise"), ("--layer", "top")):
+        result = run("explain", *pair, *options)
+        assert result.exit_code == 1 and len(result.stderr.strip().splitlines()) == 1
 
 
 def test_pooling_input_size_and_normalization_replace_the_models_own(pair):

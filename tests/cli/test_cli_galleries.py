@@ -91,6 +91,17 @@ def test_search_takes_parts_filters_rerankers_and_ids(rooms, gallery):
     assert len(answer("search", query, one_of(rooms), "-g", gallery, "--rerank", "aqe")["hits"]) == 8
 
 
+def test_a_report_draws_what_hits_share_beyond_all_pictures(rooms, gallery, tmp_path):
+    plain, beyond = tmp_path / "plain.html", tmp_path / "beyond.html"
+    asked = ("search", one_of(rooms), "-g", gallery, "-k", 2, "--report")
+    assert run(*asked, plain).exit_code == run(*asked, beyond, "--contrast").exit_code == 0
+    assert "shared with all" in beyond.read_text() and "shared with all" not in plain.read_text()
+    assert "beyond what all pictures of the gallery share" in beyond.read_text()
+    assert "shares, layer -1, against its mean color and a blur" in plain.read_text()
+    refused = run("search", one_of(rooms), "-g", gallery, "--contrast")
+    assert refused.exit_code == 2 and "--report" in refused.stderr
+
+
 def test_search_writes_a_report_and_a_table(rooms, gallery, tmp_path):
     html, table = tmp_path / "new" / "hits.html", tmp_path / "hits.csv"
     result = run("search", one_of(rooms), "-g", gallery, "-k", 2, "--report", html, "--csv", table)

@@ -127,3 +127,9 @@ def test_images_and_parts_of_them_are_asked_and_explained(indexed, room_files, m
         assert [hit.id for hit in found] == [hit.id for hit in expected]
         for hit, same in zip(found, expected, strict=True):
             np.testing.assert_allclose(hit.query_map, same.query_map, atol=1e-5)
+
+
+def test_the_mean_of_a_gallery_beyond_memory_is_that_of_all_vectors(without_index, mini):
+    expected = VECTORS.mean(0, dtype=np.float64)
+    np.testing.assert_allclose(without_index.mean_unit(), expected, atol=1e-6)
+    assert without_index.mean_unit().dtype == np.float32 and 0 < np.linalg.norm(expected) < 1

@@ -212,6 +212,46 @@ def test_other_methods_explain_too(indexed, room_files):
     assert why.method == "occlusion" and not why.additive
 
 
+def test_a_contrast_leaves_out_what_all_images_of_the_gallery_share(indexed, room_files):
+    hit = indexed.search(room_files[1][3], k=2)[1]
+    whole, beyond = hit.why(), hit.why(contrast="gallery")
+    mean = indexed.mean_unit()
+    shared = np.mean([other.similarity for other in indexed.search(room_files[1][3], k=50)])
+    parts = dict(beyond.query.residual_parts)
+    assert parts["shared with all"] == pytest.approx(shared, abs=1e-5)
+    assert beyond.similarity == whole.similarity and beyond.form == whole.form
+    assert beyond.query.total == pytest.approx(whole.similarity - shared, abs=1e-4)
+    np.testing.assert_allclose(hit.why(contrast=mean).match_map, beyond.match_map, atol=1e-6)
+    np.testing.assert_allclose(hit.why(contrast=0 * mean).match_map, whole.match_map, atol=1e-6)
+
+
+def test_a_contrast_of_a_region_lies_on_that_region(indexed, room_files):
+    hit = indexed.search(room_files[1][3], k=1, box=(100, 20, 200, 150))[0]
+    beyond = hit.why(contrast="gallery")
+    shared = dict(beyond.query.residual_parts)["shared with all"]
+    assert beyond.query.total == pytest.approx(hit.similarity - shared, abs=1e-4)
+    assert beyond.query_geometry.crop == pytest.approx((20, 100, 130, 100))
+
+
+def test_contrasts_that_make_no_sense_are_refused(indexed, room_files):
+    hit = indexed.search(room_files[1][3], k=1)[0]
+    with pytest.raises(UnknownNameError, match=r"'gallery', or a vector of \d+ numbers; got 'galery'"):
+        hit.why(contrast="galery")
+    with pytest.raises(UnsupportedMethodError, match="no option contrast"):
+        hit.why("occlusion", contrast="gallery")
+
+
+def test_the_mean_follows_the_gallery(mini, room_files):
+    gallery = Gallery.in_memory(mini)
+    with pytest.raises(GalleryError, match="empty"):
+        gallery.mean_unit()
+    units = mini.embed(room_files[1][:3])
+    gallery.add(room_files[1][:2])
+    np.testing.assert_allclose(gallery.mean_unit(), units[:2].mean(0), atol=1e-5)
+    gallery.add(room_files[1][2])
+    np.testing.assert_allclose(gallery.mean_unit(), units.mean(0), atol=1e-5)
+
+
 def test_kept_shares_explain_without_the_model(mini, photos, monkeypatch, tmp_path):
     kept, plain = Gallery.create(tmp_path / "g", mini, keep_shares=True), Gallery.in_memory(mini)
     kept.add(photos)
@@ -222,6 +262,10 @@ def test_kept_shares_explain_without_the_model(mini, photos, monkeypatch, tmp_pa
     why = hit.why()
     assert why.similarity == pytest.approx(expected.similarity, abs=1e-3)
     np.testing.assert_allclose(why.match_map, expected.match_map, atol=1e-3)
+    beyond = hit.why(contrast="gallery")
+    assert beyond.form == why.form == "the last layer"
+    shared = dict(beyond.match.residual_parts)["shared with all"]
+    assert beyond.match.total == pytest.approx(why.similarity - shared, abs=1e-3)
 
 
 def test_packed_shares_come_back_to_half_precision(mini, pictures):

@@ -116,6 +116,21 @@ def test_pointing_at_a_cell_shows_its_counterpart(searched):
     assert not searched.locator("#compare").is_visible()
 
 
+def test_what_all_pictures_share_can_be_left_out_of_the_maps(searched):
+    searched.locator(".hit").first.get_by_text("Compare").click()
+    wait_until_painted(searched, "#left canvas")
+    assert "shared with all" not in searched.locator("#compare-note").text_content()
+    whole = searched.locator("#left canvas").evaluate("canvas => canvas.toDataURL()")
+    with searched.expect_response(re.compile("contrast=true")):
+        searched.get_by_label("Beyond what all share").check()
+    searched.get_by_text("shared with all").wait_for()
+    assert searched.locator("#left canvas").evaluate("canvas => canvas.toDataURL()") != whole
+    with searched.expect_response(re.compile("contrast=true")):
+        searched.click("#next")
+    searched.get_by_label("Beyond what all share").uncheck()
+    searched.get_by_text("Each map sums to the similarity.").wait_for()
+
+
 def test_a_box_on_the_query_changes_the_hits(searched):
     before = searched.locator(".hit .facts b").all_text_contents()
     area = searched.locator("#query-frame").bounding_box()

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from lookalike.gallery import Gallery
 from lookalike.web import create_app
 
 
@@ -99,7 +100,39 @@ def test_explanations_are_those_of_the_gallery(client, uploaded, gallery, room_b
     got = client.get("/api/galleries/rooms/explanation", params={"query": uploaded, "match": hit.id}).json()
     assert got["similarity"] == pytest.approx(why.similarity, abs=1e-5)
     np.testing.assert_allclose(got["match_map"], why.match_map, atol=1e-6)
+    np.testing.assert_allclose(got["query_map"], why.query_map, atol=1e-6)
+    assert got["form"] == why.form and "and the last layer" in why.form
     assert got["match_geometry"]["original_size"] == [150, 200]
+
+
+@pytest.mark.parametrize("box", [None, (10, 20, 110, 120)])
+def test_a_contrast_over_http_is_that_of_the_gallery(client, uploaded, gallery, room_bytes, box):
+    hit = gallery.search(room_bytes, k=2, box=box)[1]
+    why = hit.why(contrast="gallery")
+    asked = {"query": uploaded, "match": hit.id, "contrast": True}
+    asked |= {"box": ",".join(map(str, box))} if box else {}
+    got = client.get("/api/galleries/rooms/explanation", params=asked).json()
+    np.testing.assert_allclose(got["query_map"], why.query_map, atol=1e-6)
+    assert got["residual_parts"]["shared with all"] == pytest.approx(
+        dict(why.query.residual_parts)["shared with all"], abs=1e-6
+    )
+    pictures = [
+        client.get("/api/galleries/rooms/explanation/match.png", params={**asked, "contrast": on}).content
+        for on in (True, False)
+    ]
+    assert pictures[0] != pictures[1]
+
+
+def test_a_gallery_that_keeps_shares_explains_by_them_over_http(mini, room_folder, room_bytes, tmp_path):
+    kept = Gallery.create(tmp_path / "kept.gallery", mini, keep_shares=True)
+    kept.add(room_folder)
+    hit = kept.search(room_bytes, k=2)[1]
+    with TestClient(create_app(kept)) as client:
+        id = client.post("/api/queries", files={"file": ("a.png", room_bytes)}).json()["id"]
+        asked = {"query": id, "match": hit.id}
+        got = client.get("/api/galleries/kept/explanation", params=asked).json()
+    assert got["form"] == hit.why().form == "the last layer"
+    np.testing.assert_allclose(got["match_map"], hit.why().match_map, atol=1e-3)
 
 
 def test_an_explanation_of_a_box_stays_inside_it(client, uploaded, records):
@@ -127,17 +160,17 @@ def test_overlays_are_pngs_in_the_pictures_proportions(client, uploaded, records
         assert image.format == "PNG" and image.size == (100, 75)
 
 
-def test_cells_add_up_to_the_explanations_map(client, uploaded, records):
-    pair = {"query": uploaded, "match": records[0].id}
-    why = client.get("/api/galleries/rooms/explanation", params=pair).json()
-    rows, columns = np.shape(why["query_map"])
+def test_cells_add_up_to_the_map_of_the_last_layer(client, uploaded, records, gallery, room_bytes):
+    hit = next(hit for hit in gallery.search(room_bytes) if hit.id == records[0].id)
+    why = hit.why(layer="last")
+    rows, columns = why.query_map.shape
     x, y = 200 * 2.5 / columns, 150 * 1.5 / rows
     asked = {"first": uploaded, "second": records[0].id, "x": x, "y": y}
     cells = client.get("/api/galleries/rooms/cells", params=asked).json()
     assert cells["cell"] == [1, 2]
-    assert cells["contribution"] == pytest.approx(why["query_map"][1][2], abs=1e-5)
+    assert cells["contribution"] == pytest.approx(why.query_map[1, 2], abs=1e-5)
     cosines = np.array(cells["cosines"])
-    assert cosines.shape == np.shape(why["match_map"]) and cosines.max() <= 1 + 1e-5
+    assert cosines.shape == why.match_map.shape and cosines.max() <= 1 + 1e-5
     assert tuple(cells["best_cell"]) == np.unravel_index(cosines.argmax(), cosines.shape)
 
 
@@ -194,3 +227,16 @@ def test_a_first_search_by_a_box_runs_the_network_twice_and_its_explanation_once
         assert why["similarity"] == pytest.approx(found["hits"][1]["similarity"], abs=1e-5)
         client.get("/api/galleries/rooms/explanation/match.png", params=asked)
         assert counts.take() == (0, 0)
+
+
+def test_the_pass_of_a_query_is_kept_for_the_next_hit(gallery, room_bytes, counts):
+    with TestClient(create_app(gallery)) as client:
+        id = client.post("/api/queries", files={"file": ("a.png", room_bytes)}).json()["id"]
+        hits = search(client, query=id, k=3)["hits"]
+        taken = []
+        for hit in (hits[1], hits[2]):
+            counts.take()
+            client.get("/api/galleries/rooms/explanation", params={"query": id, "match": hit["id"]})
+            taken.append(counts.take())
+        assert taken[0][0] == taken[1][0] == 1  # the match is decoded
+        assert taken[0][1] == 2 * taken[1][1] > 0

@@ -39,8 +39,22 @@ def explain(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="For shares: last (default), or a block or stage, counted from 0."),
+        typer.Option(
+            help="For shares: the block or stage to split at, from 0 or back from -1, or last; "
+            "by default the form that was most faithful for the model's family."
+        ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|mean|blur|both",
+            help="For shares: compare the image with its mean color, with a blur, or with both.",
+        ),
+    ] = None,
+    with_last: Annotated[
+        bool,
+        typer.Option("--with-last", help="For shares with --reference: average with the last layer."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Image file to write, with both images and their maps."),
@@ -78,7 +92,10 @@ def explain(
         from lookalike.explainers import load_any, make_explainer
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
-        chosen = {"fusion": fusion, "first_layer": first_layer, "layer": layer}
+        chosen = {
+            "fusion": fusion, "first_layer": first_layer, "layer": layer, "reference": reference,
+            "with_last": with_last or None,
+        }  # fmt: skip
         options = {name: value for name, value in chosen.items() if value is not None}
         embedder = load_any(
             model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
@@ -97,7 +114,10 @@ def _print_explanation(result: Explanation, written: list[Path]) -> None:
 
     residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
-    typer.echo(f"similarity {result.similarity:.4f} by {result.method} of {result.model}{residual}{parts}")
+    form = f" ({result.form})" if result.form else ""
+    typer.echo(
+        f"similarity {result.similarity:.4f} by {result.method}{form} of {result.model}{residual}{parts}"
+    )
     for line in level_lines(result):
         typer.echo(line)
     for path in written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from lookalike.cli.printing import friendly_errors, print_json, print_table, sho
 
 if TYPE_CHECKING:
     from lookalike.gallery import AddReport, Gallery, Hit
+    from lookalike.types import Explanation
 
 gallery = typer.Typer(help="Describe, prune, optimize and calibrate a gallery.", no_args_is_help=True)
 
@@ -130,6 +131,12 @@ def search(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with hits, maps and file hashes.")
     ] = None,
+    contrast: Annotated[
+        bool,
+        typer.Option(
+            "--contrast", help="In the report, draw what a hit shares beyond what all pictures share."
+        ),
+    ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -137,6 +144,10 @@ def search(
 
     Example: lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html
     """
+    if contrast and report is None:
+        raise typer.BadParameter(
+            "changes the maps of a report; add --report hits.html", param_hint="--contrast"
+        )
     with friendly_errors():
         from lookalike.gallery import Gallery
         from lookalike.reports.search import hits_csv, search_report
@@ -157,8 +168,9 @@ def search(
             reranked = rerank and f"{rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
             parameters |= {"filter": where, "re-ranked by": reranked}
+            parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
-            write_text(report, search_report(hits, opened, parameters=facts))
+            write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
@@ -167,6 +179,10 @@ def search(
             _print_hits(hits, [path for path in (report, csv) if path is not None])
             if opened.calibration is not None and (box or polygon):
                 typer.echo("no probabilities: they are calibrated for whole images, not for regions")
+
+
+def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
+    return lambda hit: hit.why(contrast="gallery") if contrast else hit.why()
 
 
 def _is_good(hits: Sequence[Hit]) -> bool | None:

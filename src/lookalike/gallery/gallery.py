@@ -240,7 +240,7 @@ class Gallery:
         if rerank is not None and len(found.ranking.indices[0]):
             reranking = Reranking(rerank, found, asked, self.embedder, self._store)
         ranking = found.ranking if reranking is None else reranking()
-        search = Search(asked, found, self.embedder, self._store, reranking)
+        search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
         curve = None if asked.region is not None else self.calibration  # fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
@@ -250,6 +250,18 @@ class Gallery:
         if not self._store.records([id]):
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
         return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
+
+    def mean_unit(self) -> FloatArray:
+        """Return the mean of all unit embeddings, (D,) float32, of length 0 to 1: what all images share.
+
+        Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
+        """
+        return self._searcher.mean()
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether the shares of each image are stored; ``why`` then splits at the last layer."""
+        return self._manifest.keep_shares
 
     # --- maintenance --------------------------------------------------------------------------
 

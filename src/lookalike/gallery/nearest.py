@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lookalike.errors import GalleryError
 from lookalike.gallery.filters import Where, check_fields, parse_filter
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
-from lookalike.types import Ranking
+from lookalike.types import FloatArray, Ranking
 
 _MIN_CANDIDATES = 64  # of an approximate search
 _WIDENING = 4  # factor on the candidates when a filter left too few
@@ -46,6 +47,7 @@ class Searcher:
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._accelerator: tuple[int, Accelerator | None] | None = None
+        self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
     def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
         """Return the n records nearest to a unit vector (D,) float32 that pass the filter.
@@ -86,6 +88,26 @@ class Searcher:
         if self._snapshot is None or self._snapshot.version != version:
             self._snapshot, self._rows = self._store.snapshot(), {}
         return self._snapshot
+
+    def mean(self) -> FloatArray:
+        """Return the mean of all unit embeddings of the latest version, (D,) float32, cached.
+
+        Raises GalleryError if there are none.
+        """
+        version = self._store.version
+        if self._mean is None or self._mean[0] != version:
+            self._mean = (version, self._mean_of(version))
+        return self._mean[1]
+
+    def _mean_of(self, version: int) -> FloatArray:
+        fits = self._fits(version)
+        blocks = [self.snapshot(version).embeddings] if fits else (rows for _, rows in self._store.batches())
+        total, n = np.zeros(self._store.width), 0
+        for rows in blocks:
+            total, n = total + rows.sum(0, dtype=np.float64), n + len(rows)
+        if not n:
+            raise GalleryError("an empty gallery has no mean; add images first")
+        return np.asarray(total / n, dtype=np.float32)
 
     def forget_accelerator(self) -> None:
         """Drop the cached accelerator, so that a new one is loaded."""

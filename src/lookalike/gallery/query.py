@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, final
 
@@ -17,11 +16,10 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import UnsupportedMethodError
-from lookalike.explainers import SharesExplainer
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.models.passes import SharesPass
+from lookalike.models.last_pass import LastPass
 from lookalike.store import Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
@@ -81,12 +79,10 @@ class Query:
             self._shares = self._embedder.shares(reading)
         return self._shares
 
-    @cached_property
-    def split(self) -> SharesPass:
-        """The query's pass by method ``shares``, to be split over cells; raises as ``shares`` does."""
-        reading = self.reading
-        assert self._embedder is not None
-        return SharesExplainer(self._embedder).open(reading)
+    @property
+    def at_last_layer(self) -> tuple[Reading, LastPass]:
+        """The image or its region, to be split over the cells of its last layer; raises as ``shares``."""
+        return at_last_layer(self.reading, self.shares)
 
     def reduce_picture(self, side: int) -> None:
         """Reduce the picture that maps are drawn on to ``side`` pixels; the model's input is unchanged."""
@@ -177,6 +173,11 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
 def read_to_draw(source: ImageSource, embedder: Embedder) -> Reading:
     """Decode an image at a scale large enough to draw on, and prepare it for the model."""
     return embedder.read(images.load(source, at_least=_DRAWN_SIZE))
+
+
+def at_last_layer(reading: Reading, shares: Shares) -> tuple[Reading, LastPass]:
+    """An image to be split over the cells of its last layer; it lies where its shares lie."""
+    return replace(reading, geometry=shares.geometry), LastPass(shares)
 
 
 def existing_file(record: Record) -> Path:

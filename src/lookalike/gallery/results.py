@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, final, overload
@@ -13,18 +14,24 @@ import torch
 from torch import Tensor
 
 from lookalike import images
-from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, UnsupportedMethodError
-from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
+from lookalike.errors import (
+    GalleryError,
+    LookalikeError,
+    UnknownNameError,
+    UnreadableImageError,
+    UnsupportedMethodError,
+)
+from lookalike.explainers import SharesExplainer, make_explainer
 from lookalike.explainers.base import to_array
 from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
-from lookalike.gallery.query import Query, existing_file, read_to_draw
+from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking
 from lookalike.models.embedder import Embedder
-from lookalike.models.last_pass import LastPass
+from lookalike.models.passes import SharesPass
 from lookalike.store import Record, VectorStore
-from lookalike.types import Explanation, FloatArray, Influence, Ranking, Reading
+from lookalike.types import Explanation, FloatArray, Influence, Ranking
 from lookalike.types.html import photo_html
 
 _THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
@@ -65,9 +72,12 @@ class Hit:
     def why(self, method: str | None = None, **options: Any) -> Explanation:
         """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.
 
-        The default is ``shares``, or ``avsl`` if the search was re-ranked by it. Raises
-        UnreadableImageError if the file is gone, ValueError if the query was not one image,
-        UnsupportedMethodError for a method that does not fit, and GalleryError for an unpickled hit.
+        The default is ``shares``, or ``avsl`` if the search was re-ranked by it. ``contrast="gallery"``
+        (``shares`` only) maps what both images share beyond what all images of the gallery share.
+
+        Raises UnreadableImageError if the file is gone, ValueError if the query was not one image,
+        UnsupportedMethodError for a method that does not fit, UnknownNameError for another word as
+        contrast, and GalleryError for an unpickled hit.
         """
         return self._searched().why(self._row, method, **options)
 
@@ -198,7 +208,8 @@ class SearchResult(Sequence[Hit]):
 class Search:
     """A query and its shortlist, with the model and store that explain a row of it.
 
-    If the gallery keeps shares, a match is explained without a forward pass.
+    If the gallery keeps shares, a match is explained without a forward pass. ``mean_unit`` returns the
+    mean (D,) of all unit embeddings of the gallery.
     """
 
     def __init__(
@@ -208,9 +219,11 @@ class Search:
         embedder: Embedder,
         store: VectorStore,
         reranking: Reranking | None,
+        mean_unit: Callable[[], FloatArray],
     ) -> None:
         self.query, self.embedder = query, embedder
         self._found, self._store, self._reranking = found, store, reranking
+        self._mean_unit = mean_unit
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
@@ -220,22 +233,21 @@ class Search:
         if method != SharesExplainer.name:
             self._check_whole(f"method {method!r}")
             return make_explainer(self.embedder, method, **options)(query, match)
+        contrast = self._contrast(options.pop("contrast", None))
         packed = self._kept_shares(row)
         at_last = options == {"layer": "last"} or (
             not options and (packed is not None or self.query.region is not None)
         )
         if at_last:
-            return self._at_last_layer(row, query, match, packed)
+            shares = self.embedder.shares(match) if packed is None else unpack_shares(packed)
+            explainer = SharesExplainer(self.embedder, layer="last", contrast=contrast)
+            sides = (*self.query.at_last_layer, *at_last_layer(match, shares))
+            return explainer.of_passes(*sides, match_unit=self._unit(row))
         self._check_whole(f"shares by {', '.join(options)}")
-        explainer = make_explainer(self.embedder, method, **options)
-        assert isinstance(explainer, SharesExplainer)
-        return explainer.of_passes(
-            query,
-            explainer.open(query) if options else self.query.split,
-            match,
-            explainer.open(match),
-            match_unit=self._unit(row),
-        )
+        chosen = make_explainer(self.embedder, method, contrast=contrast, **options)
+        assert isinstance(chosen, SharesExplainer)
+        of_query = chosen.open(query) if options else self._split
+        return chosen.of_passes(query, of_query, match, chosen.open(match), match_unit=self._unit(row))
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences on a row in re-ranking; empty without re-ranking."""
@@ -252,7 +264,7 @@ class Search:
         if not len(rows):
             return []
         at_last = self.query.region is not None or self._kept_shares(rows[0]) is not None
-        located = (LastPass(self.query.shares) if at_last else self.query.split).shares(units)
+        located = (self.query.at_last_layer[1] if at_last else self._split).shares(units)
         return [to_array(values, located.grid) for values in located.values]
 
     @property
@@ -268,18 +280,23 @@ class Search:
         """A row's unit embedding as the gallery stores it: (D,) float64."""
         return torch.nn.functional.normalize(self._found.ranking.gallery[row].double(), dim=0)
 
+    def _contrast(self, given: Any) -> Any:
+        """The vector that a contrast means: the word "gallery" is the mean of the gallery."""
+        if not isinstance(given, str):
+            return given
+        if given != "gallery":
+            raise UnknownNameError(
+                f"contrast is 'gallery', or a vector of {self.embedder.width} numbers; got {given!r}"
+            )
+        return self._mean_unit()
+
+    @cached_property
+    def _split(self) -> SharesPass:
+        """The query's pass by method ``shares``; a search holds it, for it is large."""
+        return SharesExplainer(self.embedder).open(self.query.reading)
+
     def _kept_shares(self, row: int) -> bytes | None:
         return self._store.shares(self._found.records[row].id)
-
-    def _at_last_layer(self, row: int, query: Reading, match: Reading, packed: bytes | None) -> Explanation:
-        return explain_shares(
-            query.picture,
-            self.query.shares,
-            match.picture,
-            self.embedder.shares(match) if packed is None else unpack_shares(packed),
-            model=self.embedder.name,
-            match_unit=self._unit(row),
-        )
 
 
 def present(

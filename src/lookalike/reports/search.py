@@ -52,7 +52,7 @@ def search_report(
         **parameters,
         "gallery": f"{gallery_name or description.uri}, {description.n_images:,} images",
         "model": f"{description.model}, fingerprint {description.fingerprint[:_SHORT_HASH]}",
-        "method": shown[0].explanation.method,
+        "method": _method(shown[0].explanation),
         "probabilities": _calibrated(hits, gallery),
         "created": f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} with lookalike {__version__}",
         **{f"SHA-256 of {hit.path.name}": hit.record.hash for hit in hits},
@@ -70,6 +70,10 @@ def hits_csv(hits: Sequence[Hit]) -> str:
         numbers = hit.to_dict()
         writer.writerow({**numbers, "metadata": json.dumps(numbers["metadata"], ensure_ascii=False)})
     return text.getvalue()
+
+
+def _method(explanation: Explanation) -> str:
+    return explanation.method + (f", {explanation.form}" if explanation.form else "")
 
 
 def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:

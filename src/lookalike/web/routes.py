@@ -87,6 +87,9 @@ StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
 MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+Contrast = Annotated[
+    bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
+]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
 _FILE = {"type": "string", "format": "binary"}
@@ -178,10 +181,15 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
 
 @router.get("/galleries/{gallery}/explanation")
 def explain(
-    service: ServiceDep, query: PictureId, match: PictureId, box: BoxDep, method: MethodName = "shares"
+    service: ServiceDep,
+    query: PictureId,
+    match: PictureId,
+    box: BoxDep,
+    method: MethodName = "shares",
+    contrast: Contrast = False,
 ) -> ExplanationOut:
     """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
-    result = service.explanation(query, match, box, method)
+    result = service.explanation(query, match, box, method, contrast=contrast)
     return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
 
 
@@ -193,9 +201,11 @@ def query_overlay(
     box: BoxDep,
     side: Side = 1024,
     method: MethodName = "shares",
+    contrast: Contrast = False,
 ) -> Response:
     """Draw the map over the query."""
-    return png_response(render.query_overlay(service.explanation(query, match, box, method), max_side=side))
+    result = service.explanation(query, match, box, method, contrast=contrast)
+    return png_response(render.query_overlay(result, max_side=side))
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
@@ -206,9 +216,11 @@ def match_overlay(
     box: BoxDep,
     side: Side = 1024,
     method: MethodName = "shares",
+    contrast: Contrast = False,
 ) -> Response:
     """Draw the map over the match."""
-    return png_response(render.match_overlay(service.explanation(query, match, box, method), max_side=side))
+    result = service.explanation(query, match, box, method, contrast=contrast)
+    return png_response(render.match_overlay(result, max_side=side))
 
 
 @router.get("/galleries/{gallery}/cells")

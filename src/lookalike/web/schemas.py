@@ -163,6 +163,7 @@ class ExplanationOut(BaseModel):
 
     similarity: float
     method: str
+    form: str = Field(description="Of the method, for people: what is split, and against what.")
     model: str
     residual: float = Field(description="Similarity less the sum of query_map.")
     match_residual: float = Field(description="Similarity less the sum of match_map.")
@@ -179,6 +180,7 @@ class ExplanationOut(BaseModel):
         return cls(
             similarity=explanation.similarity,
             method=explanation.method,
+            form=explanation.form,
             model=explanation.model,
             residual=explanation.residual,
             match_residual=explanation.match_residual,

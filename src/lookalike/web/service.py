@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+import torch
 from fastapi import HTTPException
 
 from lookalike import images
 from lookalike.errors import GalleryError
-from lookalike.explainers import SharesExplainer, explain_shares, make_explainer
+from lookalike.explainers import SharesExplainer, make_explainer
 from lookalike.gallery import Gallery, Hit, SearchResult
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
 from lookalike.gallery.regions import Region
+from lookalike.models.passes import SharesPass
 from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
@@ -39,6 +41,7 @@ from lookalike.web.uploads import Uploads
 
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
+_MAX_PASSES = 1  # each holds all features of a network
 _DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
@@ -49,6 +52,7 @@ class GalleryService:
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
+        self._passes: LRUCache[str, SharesPass] = LRUCache(_MAX_PASSES)  # of whole pictures as queries
 
     # --- searching ----------------------------------------------------------------------------
 
@@ -78,25 +82,36 @@ class GalleryService:
     # --- explaining ---------------------------------------------------------------------------
 
     def explanation(
-        self, query: str, match: str, box: BoxPixels | None, method: str = SharesExplainer.name
+        self,
+        query: str,
+        match: str,
+        box: BoxPixels | None,
+        method: str = SharesExplainer.name,
+        *,
+        contrast: bool = False,
     ) -> Explanation:
-        """Explain the similarity of two pictures, or of a box on the query and the match.
+        """Explain the similarity of two pictures, or of a box on the query and the match, as ``Hit.why``.
 
-        Raises HTTPException with status 422 for a box with a method other than ``shares``.
+        ``contrast`` maps what both share beyond what all pictures of the gallery share. Raises
+        HTTPException with status 422 for a box or contrast with a method other than ``shares``.
         """
         if method != SharesExplainer.name and box is not None:
             raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
+        if method != SharesExplainer.name and contrast:
+            raise HTTPException(422, f"method {method} has no contrast; leave it out")
         a, b = self.query(query, _region(box, None)), self.query(match)
+        embedder = self.gallery.embedder
         with self._lock:
             if method != SharesExplainer.name:
-                return make_explainer(self.gallery.embedder, method)(a.reading, b.reading)
-            return explain_shares(
-                a.reading.picture,
-                a.shares,
-                b.reading.picture,
-                b.shares,
-                model=self.gallery.embedder.name,
-                match_unit=b.unit,
+                return make_explainer(embedder, method)(a.reading, b.reading)
+            mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
+            if box is not None or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
+                explainer = SharesExplainer(embedder, layer="last", contrast=mean)
+                return explainer.of_passes(*a.at_last_layer, *b.at_last_layer, match_unit=b.unit)
+            explainer = SharesExplainer(embedder, contrast=mean)
+            split = self._passes.get_or_make(query, lambda: explainer.open(a.reading))
+            return explainer.of_passes(
+                a.reading, split, b.reading, explainer.open(b.reading), match_unit=b.unit
             )
 
     def why(self, hit: Hit) -> Explanation:

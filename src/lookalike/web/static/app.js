@@ -111,14 +111,14 @@ async function search() {
   if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
-    show({ ...found, gallery, request, explanationPath: (hit) => explanationPath(gallery, request, hit) });
+    show({ ...found, gallery, request, explanationPath: (hit, options) => explanationPath(gallery, request, hit, options) });
   });
   if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
 }
 
-function explanationPath(gallery, { query, box, rerank }, hit) {
+function explanationPath(gallery, { query, box, rerank }, hit, options = {}) {
   const method = rerank === "avsl" ? "avsl" : "shares"; // explain by the method that ranked the hits
-  const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }) });
+  const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }), ...options });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
 

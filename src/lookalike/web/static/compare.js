@@ -14,6 +14,7 @@ export class CompareView {
     byId("previous").onclick = () => this.step(-1);
     byId("next").onclick = () => this.step(1);
     byId("opacity").oninput = () => byId("compare").style.setProperty("--opacity", byId("opacity").value / 100);
+    byId("contrast").onchange = () => this.open(this.search, this.hit);
     byId("compare").addEventListener("click", (event) => event.target === byId("compare") && byId("compare").close());
     byId("compare").addEventListener("close", () => this.onClose?.(this.hit));
     byId("compare").addEventListener("keydown", (event) => {
@@ -29,18 +30,24 @@ export class CompareView {
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
     byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
     byId("compare-note").textContent = "…";
+    const asked = (this.asked = {}); // answers to earlier questions are not shown
+    byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
     const pictures = [{ id: search.query.id, name: search.query.name }, hit];
     this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
     if (!byId("compare").open) byId("compare").showModal();
     try {
-      const found = await getJson(search.explanationPath(hit));
-      if (this.hit !== hit) return;
+      const found = await getJson(search.explanationPath(hit, this.#options()));
+      if (this.asked !== asked) return;
       this.found = found;
       this.sizes = [found.query_geometry.original_size, found.match_geometry.original_size];
       this.overview();
     } catch (error) {
       byId("compare-note").textContent = error.message;
     }
+  }
+
+  #options() {
+    return byId("contrast").checked && !byId("contrast").parentElement.hidden ? { contrast: true } : {};
   }
 
   step(by) {
@@ -98,7 +105,7 @@ export class CompareView {
     other.draw(cells.cosines, cells.geometry, 1);
     other.mark(cells.best_box, this.sizes[1 - index]);
     byId("compare-note").textContent =
-      `This cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
+      `At the last layer, this cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
       `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
   }
 }
