@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from lookalike import images
 from lookalike.errors import UnknownNameError
+from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesForm, open_pass, shares_form
 from lookalike.models.secant_pass import SecantPass
@@ -48,7 +49,7 @@ def small_vit():
     torch.manual_seed(3)
     return Embedder.from_timm(
         "vit_tiny_patch16_224", pretrained=False, img_size=SIZE, depth=2, global_pool="avg", input_size=SIZE,
-        device="cpu",
+        preprocessing=Preprocessing("squash", SIZE), device="cpu",
     )  # fmt: skip
 
 
