@@ -56,8 +56,10 @@ class Embedder:
         scale_power: float = 1.0,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
+        has_published_maps: bool = False,
     ) -> None:
         self.name = name
+        self.has_published_maps = has_published_maps  # of its last layer: what ``shares`` then draws
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
         self.scale_power = scale_power  # of the generalized mean over scales
@@ -284,6 +286,7 @@ class Embedder:
             scale_power=model.scale_power,
             device=device,
             precision=precision,
+            has_published_maps=model.has_published_maps,
         )
 
     @classmethod
@@ -330,4 +333,11 @@ class Embedder:
         return fingerprint_of(self._as_loaded())
 
     def _as_loaded(self) -> LoadedModel:
-        return LoadedModel(self.network, self.preprocessing, self.name, self.scales, self.scale_power)
+        return LoadedModel(
+            self.network,
+            self.preprocessing,
+            self.name,
+            self.scales,
+            self.scale_power,
+            self.has_published_maps,
+        )

@@ -95,9 +95,12 @@ def shares_form(
 
 
 def default_form(embedder: Embedder) -> SharesForm:
-    """The form that was most faithful for the model's family (docs/decisions/004)."""
+    """The form that was most faithful for the model's family (docs/decisions/004).
+
+    A checkpoint of the papers that publish maps of the last layer keeps that.
+    """
     backbone = embedder.network.backbone
-    if not isinstance(backbone, Backbone):
+    if embedder.has_published_maps or not isinstance(backbone, Backbone):
         return SharesForm()
     has_tokens = hasattr(backbone.model, "patch_embed") and hasattr(backbone.model, "blocks")
     return SharesForm(0 if has_tokens else -1, "both", with_last=True)

@@ -41,6 +41,7 @@ class LoadedModel:
     name: str
     scales: tuple[float, ...] = (1.0,)  # factors on the input size; their embeddings are merged
     scale_power: float = 1.0  # of the generalized mean over scales
+    has_published_maps: bool = False  # of its last layer: what method ``shares`` then draws
 
 
 def load_folder(folder: Path) -> LoadedModel:

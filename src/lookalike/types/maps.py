@@ -24,9 +24,9 @@ class ImageMap:
 
     @property
     def residual_words(self) -> str:
-        """The parts of the residual for people, largest first; empty where there are none."""
+        """The parts of the residual for people, largest first, without those that round to 0.000."""
         parts = sorted(self.residual_parts, key=lambda part: -abs(part[1]))
-        return " · ".join(f"{name} {round(value, 3) + 0.0:.3f}" for name, value in parts)
+        return " · ".join(f"{name} {value:.3f}" for name, value in parts if round(value, 3))
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -166,4 +166,5 @@ def _embedder_like(embedder: Embedder, network: EmbeddingNetwork, settings: Prep
         scale_power=embedder.scale_power,
         device=embedder.device,
         precision=embedder.precision,
+        has_published_maps=embedder.has_published_maps,
     )

@@ -53,7 +53,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     load_weights(backbone, weights)
     preprocessing = Preprocessing("squash", _INPUT_SIZE, interpolation="bilinear")
     network = assemble(backbone, {"name": "mean"}, _head(contents), preprocessing)
-    return LoadedModel(network, preprocessing, contents.path.stem)
+    return LoadedModel(network, preprocessing, contents.path.stem, has_published_maps=True)
 
 
 def _translated(contents: Contents) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
             "squash", preprocessing.input_size, interpolation="bilinear", mean=half, std=half
         )
     network = assemble(backbone, {"name": mode}, head, preprocessing)
-    return LoadedModel(network, preprocessing, contents.path.stem)
+    return LoadedModel(network, preprocessing, contents.path.stem, has_published_maps=True)
 
 
 # --- names ------------------------------------------------------------------------------------
