@@ -29,7 +29,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking
 from lookalike.models.embedder import Embedder
-from lookalike.models.passes import SharesPass
+from lookalike.models.passes import SharesPass, default_form
 from lookalike.store import Record, VectorStore
 from lookalike.types import Explanation, FloatArray, Influence, Ranking
 from lookalike.types.html import photo_html
@@ -259,11 +259,19 @@ class Search:
         return self._found
 
     def query_maps(self, rows: Sequence[int]) -> list[FloatArray]:
-        """Return the query's attribution map for each of K rows, (h, w) float32, as ``why`` draws it."""
+        """Return the query's attribution map for each of K rows, (h, w) float32.
+
+        They are those of ``why`` where its form splits a late layer; where it would take a backward pass
+        through the whole network for each hit (transformers), they are those of the last layer.
+        """
         units = self._found.ranking.gallery[list(rows)]
         if not len(rows):
             return []
-        at_last = self.query.region is not None or self._kept_shares(rows[0]) is not None
+        at_last = (
+            self.query.region is not None
+            or self._kept_shares(rows[0]) is not None
+            or default_form(self.embedder).is_deep
+        )
         located = (self.query.at_last_layer[1] if at_last else self._split).shares(units)
         return [to_array(values, located.grid) for values in located.values]
 
