@@ -162,6 +162,7 @@ class Side {
 
 // "0.153: CLS 0.120, registers 0.033", or the number alone where its parts are not known.
 function residualOf(found) {
-  const parts = Object.entries(found.residual_parts).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const named = Object.entries(found.residual_parts).filter(([, value]) => Math.abs(value) >= 0.0005);
+  const parts = named.map(([name, value]) => `${name} ${value.toFixed(3)}`);
   return found.residual.toFixed(3) + (parts.length ? `: ${parts.join(", ")}` : "");
 }
