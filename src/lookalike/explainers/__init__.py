@@ -21,7 +21,7 @@ from lookalike.explainers.occlusion import Occlusion
 from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rise import Rise
 from lookalike.explainers.rollout import ConservingRollout, Rollout
-from lookalike.explainers.shares import SharesExplainer, difference, explain_shares
+from lookalike.explainers.shares import SharesExplainer, difference
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation
 
@@ -43,7 +43,6 @@ __all__ = [
     "SharesExplainer",
     "difference",
     "explain",
-    "explain_shares",
     "load_any",
     "make_explainer",
     "place_matches",

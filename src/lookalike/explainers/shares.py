@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from lookalike.models.frozen_pass import LocatedShares
 from lookalike.models.passes import SharesForm, SharesPass, open_pass, shares_form
 from lookalike.ops.attribution import similarity_maps
 from lookalike.types import Difference, Explanation, ImageMap, Picture, Reading, Shares
+
+# Of each model, the form that its default turned out to be.
+_WORKING_FORMS: WeakKeyDictionary[Embedder, SharesForm] = WeakKeyDictionary()
 
 
 @final
@@ -58,7 +62,7 @@ class SharesExplainer:
     ) -> None:
         self.embedder = embedder
         self.form = shares_form(embedder, layer, reference, with_last)
-        self._may_fall_back = layer is None and reference is None and with_last is None
+        self._is_default = layer is None and reference is None and with_last is None
         self._contrast = None if contrast is None else _vector(contrast, embedder)
 
     def __call__(self, query: ImageSource | Reading, match: ImageSource | Reading) -> Explanation:
@@ -99,14 +103,23 @@ class SharesExplainer:
         return self._maps(reading, self.open(reading), matches)
 
     def open(self, reading: Reading) -> SharesPass:
-        """The pass of one image. Raises UnsupportedMethodError where the model excludes the form."""
-        try:
+        """The pass of one image. Raises UnsupportedMethodError where the model excludes the form.
+
+        The default form is tried out once for each model.
+        """
+        if not self._is_default:
             return open_pass(self.embedder, reading, self.form)
+        if self.embedder in _WORKING_FORMS:
+            self.form = _WORKING_FORMS[self.embedder]
+            return open_pass(self.embedder, reading, self.form)
+        try:
+            own = open_pass(self.embedder, reading, self.form)
+            own.shares(own.unit[None].float())
         except UnsupportedMethodError:
-            if not self._may_fall_back or self.form.layer == "last":
-                raise
-        self.form = SharesForm()
-        return open_pass(self.embedder, reading, self.form)
+            self.form = SharesForm()
+            own = open_pass(self.embedder, reading, self.form)
+        _WORKING_FORMS[self.embedder] = self.form
+        return own
 
     def _maps(self, reading: Reading, own: SharesPass, directions: Tensor) -> list[ImageMap]:
         if self._contrast is None:
@@ -115,33 +128,6 @@ class SharesExplainer:
         located = own.shares(directions - self._contrast)
         residual = {"shared with all": torch.full((len(directions),), shared), **located.residual}
         return located_maps(reading, replace(located, residual=residual))
-
-
-def explain_shares(
-    query: Picture,
-    query_shares: Shares,
-    match: Picture,
-    match_shares: Shares,
-    *,
-    model: str,
-    match_unit: Tensor | None = None,
-) -> Explanation:
-    """Return the explanation of two images from their shares.
-
-    ``match_unit`` (D,) is the match's unit embedding as a gallery stores it; the similarity is then the
-    cosine with it, and its rounding error goes into the match's residual.
-    """
-    query_unit = unit(query_shares)
-    match_unit = unit(match_shares) if match_unit is None else match_unit.double()
-    return Explanation(
-        similarity=float(query_unit @ match_unit),
-        query=_map(query, query_shares, match_unit),
-        match=_map(match, match_shares, query_unit),
-        method=SharesExplainer.name,
-        additive=True,
-        model=model,
-        form=SharesForm().words,
-    )
 
 
 def difference(
