@@ -45,12 +45,10 @@ def test_a_difference_and_matching_cells_decode_each_file_once(counts, mini, roo
 def test_a_search_sees_the_query_once_and_each_reason_one_file_more(counts, gallery, room_files, explain):
     counts.take()
     hits = gallery.search(room_files[1][3], k=5, explain=explain)
-    is_split = explain and not keeps_shares(gallery)
-    assert counts.take() == (1, 1 + SPLIT * is_split)
+    assert counts.take() == (1, 1)
     for hit in hits:
         lookalike.render.side_by_side(hit.why())
-    n_split = 0 if keeps_shares(gallery) else 5 if explain else 6
-    assert counts.take() == (5, SPLIT * n_split)
+    assert counts.take() == (5, 0 if keeps_shares(gallery) else 6 * SPLIT)
 
 
 def test_a_search_by_a_box_sees_the_whole_and_the_part(counts, gallery, room_files):

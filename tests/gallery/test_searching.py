@@ -182,10 +182,10 @@ def test_the_map_of_a_part_lies_on_that_part_and_sums_to_the_similarity(indexed,
 # --- why ------------------------------------------------------------------------------------------
 
 
-def test_maps_of_all_hits_are_those_of_why(indexed, room_files):
+def test_maps_of_all_hits_are_those_of_the_last_layer(indexed, room_files):
     hits = indexed.search(room_files[1][3], k=5, explain=True, leave_self_out=True)
     for hit in hits:
-        why = hit.why()
+        why = hit.why(layer="last")
         assert hit.query_map.sum() == pytest.approx(hit.similarity, abs=1e-4)
         assert why.similarity == pytest.approx(hit.similarity, abs=1e-5)
         np.testing.assert_allclose(hit.query_map, why.query_map, atol=1e-5)

@@ -29,7 +29,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking
 from lookalike.models.embedder import Embedder
-from lookalike.models.passes import SharesPass, default_form
+from lookalike.models.passes import SharesPass
 from lookalike.store import Record, VectorStore
 from lookalike.types import Explanation, FloatArray, Influence, Ranking
 from lookalike.types.html import photo_html
@@ -49,7 +49,7 @@ class Hit:
     score: float  # sort key: the cosine, or the re-ranker's score
     rank_before: int | None  # before re-ranking; None if it was not on the shortlist
     probability: float | None  # of being a match, [0, 1]; None if the gallery is not calibrated
-    query_map: FloatArray | None = field(compare=False)  # (h, w) attribution on the query; None unless asked
+    query_map: FloatArray | None = field(compare=False)  # (h, w) by the last layer; None unless asked for
     record: Record
     _row: int = field(compare=False)  # in the shortlist's gallery
     _search: Search | None = field(compare=False)
@@ -261,18 +261,12 @@ class Search:
     def query_maps(self, rows: Sequence[int]) -> list[FloatArray]:
         """Return the query's attribution map for each of K rows, (h, w) float32.
 
-        They are those of ``why`` where its form splits a late layer; where it would take a backward pass
-        through the whole network for each hit (transformers), they are those of the last layer.
+        They are those of the last layer, one product of matrices for all rows: ``why``, whose default
+        splits an earlier layer too, would take backward passes for each.
         """
-        units = self._found.ranking.gallery[list(rows)]
         if not len(rows):
             return []
-        at_last = (
-            self.query.region is not None
-            or self._kept_shares(rows[0]) is not None
-            or default_form(self.embedder).is_deep
-        )
-        located = (self.query.at_last_layer[1] if at_last else self._split).shares(units)
+        located = self.query.at_last_layer[1].shares(self._found.ranking.gallery[list(rows)])
         return [to_array(values, located.grid) for values in located.values]
 
     @property

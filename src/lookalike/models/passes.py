@@ -50,11 +50,6 @@ class SharesForm:
         return self.reference != "none"
 
     @property
-    def is_deep(self) -> bool:
-        """Whether each direction takes a backward pass through more than the last stage."""
-        return self.layer not in ("last", -1)
-
-    @property
     def words(self) -> str:
         """The form for people."""
         if self.layer == "last":
