@@ -85,7 +85,8 @@ def evaluate(
     give your own arrays with --embeddings.
 
     Other subcommands, each with its own --help: `evaluate revisited` follows the revisited Oxford/Paris
-    protocol, `evaluate before-after` plots the effect of re-ranking.
+    protocol, `evaluate before-after` plots the effect of re-ranking, `evaluate explanations` asks whether
+    maps are true.
 
     Example: lookalike evaluate birds/ --split test --model mini
     """
