@@ -72,7 +72,7 @@ def _table(scores: ExplanationScores, model: str, family: str, measures: Sequenc
                 if row is None
                 else {
                     "value": f"{row.value:.3g}",
-                    "interval": f"{row.low:.3g} to {row.high:.3g}, {row.pairs:,} pairs",
+                    "interval": f"{row.low:.3g} to {row.high:.3g}, {row.pairs:,} pair{'s' * (row.pairs != 1)}",
                     "best": row in best,
                 }
             )
