@@ -72,7 +72,7 @@ def _table(scores: ExplanationScores, model: str, family: str, measures: Sequenc
                 if row is None
                 else {
                     "value": f"{row.value:.3g}",
-                    "interval": f"{row.low:.3g} to {row.high:.3g}, {row.pairs:,} pair{'s' * (row.pairs != 1)}",
+                    "interval": f"{row.low:.3g} to {row.high:.3g}, {_counted(row.pairs)}",
                     "best": row in best,
                 }
             )
@@ -136,6 +136,10 @@ def _points(values: Sequence[float]) -> str:
 def _style(position: int) -> dict[str, str]:
     dash = _DASHES[position // len(_COLORS) % len(_DASHES)]
     return {"color": _COLORS[position % len(_COLORS)], "dash": dash}
+
+
+def _counted(n: int) -> str:
+    return f"{n:,} pair" if n == 1 else f"{n:,} pairs"
 
 
 # --- pairs ----------------------------------------------------------------------------------------
