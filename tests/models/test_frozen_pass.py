@@ -3,7 +3,6 @@
 import pytest
 import torch
 from PIL import Image
-from tests.made_layers import CASES, SIZE, colored_noise, directions, layered_embedder, total
 from torch.testing import assert_close
 
 from lookalike import images
@@ -12,6 +11,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.models.frozen_pass import FrozenPass
 from lookalike.models.layers import layers_of, prefix_names
 from lookalike.ops.cell_index import cells_of
+from made_layers import CASES, SIZE, colored_noise, directions, layered_embedder, total
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.made_layers import CASES, SIZE, colored_noise, directions, layered_embedder, total
 from torch.testing import assert_close
 
 from lookalike import images
@@ -13,6 +12,7 @@ from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesForm, open_pass, shares_form
 from lookalike.models.secant_pass import SecantPass
+from made_layers import CASES, SIZE, colored_noise, directions, layered_embedder, total
 
 
 @pytest.fixture(scope="module", params=CASES)
