@@ -15,7 +15,7 @@ def gallery(request, tmp_path, mini, room_files):
     return made
 
 
-SPLIT = 6  # runs to split one image by shares: held, last layer, two beside a reference, two of references
+SPLIT = 5  # runs to split one image by shares: last layer, two beside a reference, two of references
 
 
 def keeps_shares(gallery):

@@ -19,7 +19,7 @@ from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import read_whole, to_array
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder, ImageSource
-from lookalike.models.frozen_pass import LocatedShares
+from lookalike.models.located import LocatedShares
 from lookalike.models.passes import SharesForm, SharesPass, open_pass, shares_form
 from lookalike.ops.attribution import similarity_maps
 from lookalike.types import Difference, Explanation, ImageMap, Picture, Reading, Shares

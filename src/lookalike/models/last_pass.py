@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lookalike.models.frozen_pass import LocatedShares
+from lookalike.models.located import LocatedShares
 from lookalike.types import Shares
 
 

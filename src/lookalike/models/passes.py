@@ -11,8 +11,10 @@ from torch import Tensor
 from lookalike.errors import UnknownNameError, check_name
 from lookalike.models.backbones import Backbone
 from lookalike.models.embedder import Embedder
-from lookalike.models.frozen_pass import FrozenPass, LocatedShares
+from lookalike.models.frozen_pass import FrozenPass
 from lookalike.models.last_pass import LastPass
+from lookalike.models.layers import read_layer
+from lookalike.models.located import LocatedShares
 from lookalike.models.secant_pass import Reference, SecantPass
 from lookalike.ops.regrid import regrid
 from lookalike.types import Reading
@@ -69,18 +71,11 @@ def shares_form(
     """The form of these options; what is left out is the default of the model's family.
 
     ``layer`` is "last" or counts blocks and stages as ``FrozenPass``, -1 is the last one; ``reference``
-    is "mean", "blur", "both" or "none". Raises ValueError for a layer
-    that is no number, and UnknownNameError for another reference and for options that exclude each other.
+    is "mean", "blur", "both" or "none". Raises ValueError for a layer that is no number, and
+    UnknownNameError for another reference and for options that exclude each other.
     """
     if reference is not None:
         check_name("reference", reference, _REFERENCES)
-    if isinstance(layer, str) and layer != "last":
-        try:
-            layer = int(layer)
-        except ValueError as error:
-            raise ValueError(
-                f"layer must be 'last' or a whole number from 0, the first layer; got {layer!r}"
-            ) from error
     if layer == "last" and (with_last or reference not in (None, "none")):
         raise UnknownNameError("the last layer is split without a reference; name another layer, such as -1")
     if with_last and (reference == "none" or (reference is None and layer is not None)):
@@ -90,8 +85,7 @@ def shares_form(
         if reference is None and with_last is None:
             return usual
         layer, reference = usual.layer, reference or usual.reference
-    where: int | Literal["last"] = layer if isinstance(layer, int) else "last"
-    return SharesForm(where, reference or "none", bool(with_last))
+    return SharesForm(read_layer(layer), reference or "none", bool(with_last))
 
 
 def default_form(embedder: Embedder) -> SharesForm:

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.models.embedder import Embedder
-from lookalike.models.frozen_pass import FrozenPass, LocatedShares
 from lookalike.models.last_pass import LastPass
+from lookalike.models.layers import LayerEntry
+from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale
 from lookalike.ops.blurring import gaussian_blur
+from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.regrid import regrid
 from lookalike.ops.secant import SecantForward
 from lookalike.types import Geometry, Reading
@@ -48,13 +50,17 @@ class SecantPass:
     ) -> None:
         if not references:
             raise ValueError("a secant pass takes at least one reference, mean or blur; got none")
-        self._name, self._network = embedder.name, embedder.network
-        self._held = FrozenPass(embedder, reading, layer=layer)
-        self.unit, self.grid = self._held.unit, self._held.grid
-        image, geometry = embedder.tensor(reading)
+        check_single_scale(embedder)
+        self._name, self._embedder = embedder.name, embedder
+        self._entry = LayerEntry(embedder.network.backbone, layer, name=embedder.name)
+        image, self._geometry = embedder.tensor(reading)
+        embedder.network.backbone.model.train().eval()  # drops what timm caches in inference mode
         pictures = [_without_detail(image, name) for name in references]
         self._runs = [self._run(torch.cat([image, picture])) for picture in pictures]
-        self._without = [_last_pass(embedder, picture, geometry) for picture in pictures]
+        entering, units = self._runs[0]
+        self._cells = self._cells_of(entering)
+        self.unit, self.grid = units[0].detach().double().cpu(), self._cells.grid
+        self._without = [_last_pass(embedder, picture, self._geometry) for picture in pictures]
 
     def shares(self, directions: Tensor) -> LocatedShares:
         """Split the similarities with K unit directions (K, D), with one backward pass for each reference.
@@ -63,7 +69,7 @@ class SecantPass:
         UnsupportedMethodError where the sum misses a similarity: the network then holds a function that
         is not understood.
         """
-        detail = self._detail(directions.to(self._held.entering))
+        detail = self._detail(directions.to(self._runs[0][0]))
         n = len(self._runs)
         residual = dict(detail.residual)
         without_detail = torch.zeros_like(detail.content)
@@ -81,15 +87,15 @@ class SecantPass:
 
     def _detail(self, directions: Tensor) -> LocatedShares:
         """What the detail adds to the similarities, by cell and prefix token."""
-        amounts = directions.new_zeros(len(directions), *self._held.entering.shape)
+        account = Account(len(directions), self.grid, directions.device)
         for entering, units in self._runs:
             image, without_detail = entering.detach().chunk(2)
-            for k, direction in enumerate(directions):
-                difference = (units[0] - units[1]) @ direction
-                (gradient,) = torch.autograd.grad(difference, entering, retain_graph=True)
-                of_image, of_reference = gradient.chunk(2)
-                amounts[k] += (of_image * image + of_reference * without_detail) / len(self._runs)
-        return self._held.located(amounts)
+            differences = directions @ (units[0] - units[1])  # (K,)
+            gradients = [torch.autograd.grad(each, entering, retain_graph=True)[0] for each in differences]
+            of_image, of_reference = torch.stack(gradients).chunk(2, dim=1)
+            amounts = (of_image * image + of_reference * without_detail) / len(self._runs)
+            account.add_prefix(self._cells.add_features(account, amounts), self._cells.prefix)
+        return account.result()
 
     def _run(self, pair: Tensor) -> tuple[Tensor, Tensor]:
         """What enters the layer for image and reference, (2, ...), and their unit embeddings (2, D)."""
@@ -97,11 +103,24 @@ class SecantPass:
 
         def enter(features: Tensor) -> Tensor:
             kept[:] = [features.detach().requires_grad_()]
+            set_cells(kept[0], cells_of(features))
             return kept[0]
 
-        with self._held.entry.replacing(enter), torch.enable_grad(), SecantForward():
-            units = F.normalize(self._network(pair), dim=1)
+        with self._entry.replacing(enter), torch.enable_grad(), SecantForward():
+            units = F.normalize(self._embedder.network(pair), dim=1)
+        if not kept or not units.requires_grad:
+            raise UnsupportedMethodError(
+                f"the embedding of {self._name} does not depend on layer {self._entry.number}; "
+                "choose another layer"
+            )
         return kept[0], units
+
+    def _cells_of(self, entering: Tensor) -> LayerCells:
+        """Where the first half of what entered, which is the image's, lies."""
+        index = cells_of(entering)
+        half = None if index is None else CellIndex(index.numbers.chunk(2)[0], index.grid)
+        backbone = self._embedder.network.backbone
+        return LayerCells(backbone, self._geometry, entering.chunk(2)[0], half, name=self._name)
 
     def _check(self, directions: Tensor, total: Tensor) -> None:
         expected = directions.double().cpu() @ self.unit

@@ -26,6 +26,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lookalike.ops.cell_index import carry_cells
+
 _NEAR = 1e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
 
 
@@ -34,7 +36,8 @@ class SecantForward(TorchFunctionMode):
 
     The first half of every batch belongs to the image, the second to the reference. Values are those
     of the plain run; the gradient of (output of the image - output of the reference) to what entered,
-    times the difference of what entered, sums to it exactly.
+    times the difference of what entered, sums to it exactly. Until something needs a gradient, the
+    cells of features are followed (``ops.cell_index``).
     """
 
     def __torch_function__(
@@ -49,9 +52,12 @@ class SecantForward(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         rule = _RULES.get(name)
         depends = any(_depends(each) for each in (*args, *kwargs.values()))
-        if rule is None or not depends or not torch.is_grad_enabled():
-            return func(*args, **kwargs)
-        return rule(func, *args, **kwargs)
+        if rule is not None and depends and torch.is_grad_enabled():
+            return rule(func, *args, **kwargs)
+        output = func(*args, **kwargs)
+        if not depends:
+            carry_cells(name, func, args, kwargs, output)
+        return output
 
 
 # --- the three exact rules --------------------------------------------------------------------------
