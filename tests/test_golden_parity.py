@@ -9,6 +9,7 @@ from numpy.random import PCG64, Generator
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.models.embedder import Embedder
 
 ON_MAPS, ON_SIMILARITY = 1e-4, 1e-5  # largest relative errors
 
@@ -75,6 +76,17 @@ def test_maps_of_the_published_resnet(tmp_path, goldens):
     assert relative_error(maps["query_map"], golden["map_a"]) < ON_MAPS
     assert relative_error(maps["match_map"], golden["map_b"]) < ON_MAPS
     assert maps["similarity"] == pytest.approx(float(golden["score"]), rel=ON_SIMILARITY)
+
+
+def test_a_saved_published_network_keeps_its_maps_and_galleries(tmp_path, goldens):
+    golden = arrays_of(goldens / "xformer_resnetv2.npz")
+    torch.save(made_weights(golden), tmp_path / "resnetv2.pth")
+    published = Embedder.load(tmp_path / "resnetv2.pth", input_size=(128, 128), device="cpu")
+    published.save(tmp_path / "saved")
+    again = Embedder.load(tmp_path / "saved", device="cpu")
+    assert again.fingerprint() == published.fingerprint()
+    maps = maps_of(tmp_path, goldens, "--model", tmp_path / "saved")
+    assert relative_error(maps["query_map"], golden["map_a"]) < ON_MAPS
 
 
 def made_weights(golden):

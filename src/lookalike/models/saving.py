@@ -91,6 +91,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
     """The model's description beside its weights: the content of config.json."""
     backbone, graph = model.network.backbone, model.network.graph
     of_graph = {"graph": graph.describe()} if isinstance(graph, NodeGraph) else {}
+    of_maps = {"has_published_maps": True} if model.has_published_maps else {}
     return {
         "format": 1,
         "name": model.name,
@@ -101,12 +102,15 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "scales": list(model.scales),
         "scale_power": model.scale_power,
         **of_graph,
+        **of_maps,
     }
 
 
 def fingerprint_of(model: LoadedModel) -> str:
-    """Hash of a model's description and weights, hexadecimal; its name does not count."""
-    described = {key: value for key, value in model_config(model).items() if key != "name"}
+    """Hash of what makes a model's embeddings, hexadecimal: neither its name nor its maps count."""
+    described = {
+        key: value for key, value in model_config(model).items() if key not in ("name", "has_published_maps")
+    }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
@@ -155,7 +159,8 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
     power = float(config.get("scale_power", 1.0))
     if not 0 < power < float("inf"):
         raise ValueError(f"scale_power is a number above 0, got {power}")
-    return LoadedModel(network, preprocessing, str(config["name"]), scales, power)
+    has_published_maps = config.get("has_published_maps") is True
+    return LoadedModel(network, preprocessing, str(config["name"]), scales, power, has_published_maps)
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
