@@ -7,9 +7,10 @@ from PIL import Image
 from torch.testing import assert_close
 
 from lookalike import images
-from lookalike.errors import UnknownNameError
+from lookalike.errors import UnknownNameError, UnsupportedMethodError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
+from lookalike.models.frozen_pass import FrozenPass
 from lookalike.models.passes import SharesForm, open_pass, shares_form
 from lookalike.models.secant_pass import SecantPass
 from made_layers import CASES, SIZE, colored_noise, directions, layered_embedder, total
@@ -122,3 +123,21 @@ def test_forms_are_read_from_options(mini):
             shares_form(mini, **wrong)
     with pytest.raises(ValueError, match="whole number"):
         shares_form(mini, "first")
+
+
+class OnlyPlain(torch.nn.Module):
+    """What a function would do that runs differently where it is followed."""
+
+    def forward(self, x):
+        return 3 * x.flip(1) if torch.is_grad_enabled() else x
+
+
+@pytest.mark.parametrize("run", [FrozenPass, SecantPass])
+def test_a_run_that_is_not_the_networks_own_is_refused(run, photo):
+    """Its sums would be exact, and of another network."""
+    embedder = small_vit()
+    reading = embedder.read(images.load(photo))
+    run(embedder, reading, layer=0).shares(directions(embedder.width))
+    embedder.network.backbone.model.blocks[1].mlp.act = OnlyPlain()
+    with pytest.raises(UnsupportedMethodError, match="misses its embedding"):
+        run(embedder, reading, layer=0)

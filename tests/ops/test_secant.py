@@ -22,17 +22,21 @@ def account(output, inputs):
     return sum(each.sum() for each in shares), difference.detach()
 
 
-def attend(x):
+def attend(x, **options):
     query, key, value = x.chunk(3, dim=-1)
-    return F.scaled_dot_product_attention(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value, **options)
+
+
+def attend_in_groups(x):
+    return F.scaled_dot_product_attention(x, x[:, :2], x[:, :2] * 2, enable_gqa=True)
 
 
 def attend_masked(x):
-    query, key, value = x.chunk(3, dim=-1)
-    mask = torch.ones(5, 5, dtype=torch.bool).tril()
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return attend(x, attn_mask=torch.ones(5, 5, dtype=torch.bool).triu())
 
 
+BIAS = torch.arange(25.0).double().reshape(5, 5)
+VALUES = torch.arange(30.0).double().reshape(1, 2, 5, 3).expand(2, 2, 5, 3)
 SCALE, SHIFT = torch.arange(1.0, 5.0).double(), torch.ones(4).double()
 FUNCTIONS = {
     "gelu": (F.gelu, (5, 4)),
@@ -50,6 +54,10 @@ FUNCTIONS = {
     "generalized mean": (lambda x: x.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3), (2, 7, 5)),
     "attention": (attend, (2, 5, 12)),
     "masked attention": (attend_masked, (2, 5, 12)),
+    "causal attention": (lambda x: attend(x, is_causal=True), (2, 5, 12)),
+    "biased attention": (lambda x: attend(x, attn_mask=BIAS), (2, 5, 12)),
+    "grouped queries": (attend_in_groups, (4, 5, 3)),
+    "fixed values": (lambda x: F.scaled_dot_product_attention(x, x, VALUES), (2, 5, 3)),
     "linear": (lambda x: x @ torch.arange(12.0).double().reshape(4, 3) + 1, (5, 4)),
 }  # fmt: skip
 

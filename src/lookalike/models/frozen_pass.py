@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.embedder import Embedder
 from lookalike.models.layers import LayerEntry
-from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale
+from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale, check_unit
 from lookalike.ops.cell_index import cells_of, set_cells
 from lookalike.ops.frozen import Constant, FrozenForward
 from lookalike.types import Geometry, Reading, Shares
@@ -53,6 +53,9 @@ class FrozenPass:
             )
         self._output = output / output.detach().norm().clamp(min=torch.finfo(output.dtype).tiny)
         self.unit = self._output.detach().double().cpu()  # (D,), unit length
+        with torch.no_grad():
+            plain: Tensor = embedder.network(image)[0]
+        check_unit(self.unit, torch.nn.functional.normalize(plain, dim=0), name=self._name)
         (x,) = self._entering
         self.cells = LayerCells(self._backbone, reading.geometry, x, cells_of(x), name=self._name)
         self.grid = self.cells.grid

@@ -17,6 +17,8 @@ from lookalike.ops.cell_index import CellIndex
 from lookalike.ops.regrid import regrid
 from lookalike.types import Geometry
 
+_SAME_UNIT = 1e-3  # distance of unit embeddings; rounding is 1e-6, another function 0.01 and more
+
 
 @dataclass(frozen=True, eq=False)
 class LocatedShares:
@@ -173,6 +175,16 @@ def check_single_scale(embedder: Embedder) -> None:
         raise UnsupportedMethodError(
             f"shares of a layer follow one forward pass, and {embedder.name} embeds at "
             f"{len(embedder.scales)} scales; use the last layer's shares"
+        )
+
+
+def check_unit(found: Tensor, expected: Tensor, *, name: str) -> None:
+    """Raise UnsupportedMethodError where the unit (D,) of a run to be split is not that of a plain run."""
+    gap = float((found.detach().double().cpu() - expected.double().cpu()).norm())
+    if not gap <= _SAME_UNIT:
+        raise UnsupportedMethodError(
+            f"a run of {name} that can be split misses its embedding by {gap:.1e}, for it holds a function "
+            "that is not understood; use the last layer's shares or method 'occlusion'"
         )
 
 

@@ -13,7 +13,7 @@ from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.models.embedder import Embedder
 from lookalike.models.last_pass import LastPass
 from lookalike.models.layers import LayerEntry
-from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale
+from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale, check_unit
 from lookalike.ops.blurring import gaussian_blur
 from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.regrid import regrid
@@ -61,6 +61,9 @@ class SecantPass:
         self._cells = self._cells_of(entering)
         self.unit, self.grid = units[0].detach().double().cpu(), self._cells.grid
         self._without = [_last_pass(embedder, picture, self._geometry) for picture in pictures]
+        for (_, of_pair), last in zip(self._runs, self._without, strict=True):
+            if last is not None:
+                check_unit(of_pair[1], last.unit, name=self._name)
 
     def shares(self, directions: Tensor) -> LocatedShares:
         """Split the similarities with K unit directions (K, D), with one backward pass for each reference.

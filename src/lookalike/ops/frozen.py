@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lookalike.ops.attention import attention_call
 from lookalike.ops.cell_index import CellIndex, carry_cells, cells_of, is_token_axis
 
 AxisOrder = Literal["last", "map"]  # channels last (..., C), or channels first (B, C, h, w)
@@ -191,27 +192,12 @@ class FrozenForward(TorchFunctionMode):
 
     # --- what decides: attention, gates, activations -----------------------------------------------
 
-    def attention(
-        self,
-        _: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        **_options: Any,
-    ) -> Tensor:
+    def attention(self, _: Any, *args: Any, **options: Any) -> Tensor:
         """Scaled dot-product attention with the weights that occurred."""
+        call = attention_call(*args, **options)
         with torch.no_grad():
-            scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
-            if attn_mask is not None and attn_mask.dtype == torch.bool:
-                scores = scores.masked_fill(~attn_mask, -torch.inf)
-            elif attn_mask is not None:
-                scores = scores + attn_mask
-            weights = scores.softmax(-1)
-        return weights @ value
+            weights = call.weights
+        return weights @ call.value
 
     def hold(self, func: Callable[..., Tensor], *args: Any, **options: Any) -> Any:
         """What only weighs others (softmax, sigmoid, a norm) is a constant factor."""

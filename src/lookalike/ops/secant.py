@@ -26,9 +26,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lookalike.ops.attention import attention_call
 from lookalike.ops.cell_index import carry_cells
 
 _NEAR = 1e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
+_MASKED = -1e4  # score of what is masked: far enough for a weight of 0, and finite
 
 
 class SecantForward(TorchFunctionMode):
@@ -219,23 +221,12 @@ def _softmax(_: Any, input: Tensor, dim: int = -1, *_rest: Any, **_options: Any)
     return softmax(input.movedim(dim, -1)).movedim(-1, dim)
 
 
-def _attention(
-    _: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    **_options: Any,
-) -> Tensor:
-    scores = _matrix_multiply(torch.matmul, query * (scale or query.shape[-1] ** -0.5), key.transpose(-2, -1))
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, -1e4)
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    return matrix_product(softmax(scores), value)
+def _attention(_: Any, *args: Any, **options: Any) -> Tensor:
+    call = attention_call(*args, **options)
+    scores = _matrix_multiply(torch.matmul, call.query * call.scale, call.key.transpose(-2, -1))
+    if call.bias is not None:
+        scores = scores + call.bias.clamp(min=_MASKED)
+    return _matrix_multiply(torch.matmul, softmax(scores), call.value)
 
 
 def _layer_norm(
