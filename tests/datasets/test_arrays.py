@@ -98,6 +98,11 @@ def test_rankings_have_one_format_and_need_a_folder(tmp_path, noise):
         write_ranks(tmp_path / "nowhere" / "r.npz", ranking, None)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_label(tmp_path):
+    (tmp_path / "l.txt").write_text("cat\ncat\ndog\n", encoding="utf-8-sig")
+    assert read_labels(tmp_path / "l.txt") == ("cat", "cat", "dog")
+
+
 @pytest.mark.parametrize("values", [np.array([3, 1, 3]), np.array(["cat", "dog", "cat"])])
 def test_labels_are_read_as_text(tmp_path, values):
     np.save(tmp_path / "l.npy", values)

@@ -12,6 +12,11 @@ def test_a_damaged_file_is_named(tmp_path, content):
         read_json(file)
 
 
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"x\.json can't be read: No such file"):
         read_json(tmp_path / "x.json")

@@ -46,6 +46,17 @@ def test_query_and_gallery_lists_are_splits(photos):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [("test.txt", "a.png robin\nd.png wren\n"), ("test.csv", "path,label\na.png,robin\nd.png,wren\n")],
+)
+def test_a_byte_order_mark_is_no_part_of_a_path(photos, name, content):
+    (photos / name).write_text(content, encoding="utf-8-sig")
+    data = read_dataset(photos, "test")
+    assert data.paths == (photos / "a.png", photos / "d.png")
+    assert data.labels == ("robin", "wren")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("path,year\na.png,1\n", "no column label"),

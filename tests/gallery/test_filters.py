@@ -3,9 +3,10 @@
 import pytest
 
 from lookalike.errors import FilterError
-from lookalike.gallery.filters import parse_filter
+from lookalike.gallery.filters import check_fields, parse_filter
 
 CAT = {"label": "cat", "year": 2019, "tags": ["indoor", "night"], "note": "a red sofa", "ok": True}
+ODD = {"class": "chair", "from": "Oslo", "product id": 12, "item-no": "7", "and": 1, "note": "a `b c` class"}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,30 @@ def test_a_filter_passes_what_it_says(where, passes):
 
 
 @pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ("class == 'chair'", True),
+        ("class == 'class'", False),
+        ("not class in ['sofa'] and from == 'Oslo'", True),
+        ("`product id` == 12", True),
+        ("11 < `product id` and `item-no` in ('7', '8')", True),
+        ("`class` == 'chair' and `and` == 1", True),
+        ("note == 'a `b c` class'", True),
+        ("'a `b' in note", True),
+        (r"note != 'it\'s `class`'", True),
+        ("`missing one` == None", True),
+    ],
+)
+def test_a_field_may_have_any_name(where, passes):
+    assert parse_filter(where)(ODD) is passes
+
+
+def test_a_missing_field_with_an_odd_name_is_named():
+    with pytest.raises(FilterError, match="has the metadata field 'product no'; there are and, class"):
+        check_fields("class == 'chair' and `product no` == 1", [ODD])
+
+
+@pytest.mark.parametrize(
     "where",
     [
         "__import__('os').system('true')", "label.upper() == 'CAT'", "tags[0] == 'indoor'",
@@ -48,6 +73,7 @@ def test_a_filter_passes_what_it_says(where, passes):
         "lambda: 1", "[x for x in tags]", "f'{label}'", "label is None", "year == 1j", "label == b'cat'",
         "(label := 'x')", "label = 'cat'", "label ==", "", "   ", "a" * 3000, "(" * 900, "not " * 400 + "ok",
         "\0", 3, None, ["label"], "- - year == 1", "1 if ok else 2", "{'a': 1}", "*tags",
+        "product id == 12", "`product id == 12", "`` == 1", "`a b`.c == 1",
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_in_one_sentence(where):

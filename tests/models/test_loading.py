@@ -128,9 +128,11 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         load_model(tmp_path)
 
 
-def test_own_weights_replace_the_pretrained_ones(tiny_backbone, tmp_path, pictures):
+@pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_own_weights_replace_the_pretrained_ones(tiny_backbone, tmp_path, pictures, wrapper):
     backbone = tiny_backbone("test_resnet", seed=5)
-    save_file(backbone.model.state_dict(), tmp_path / "weights.safetensors")
+    weights = {wrapper + name: tensor for name, tensor in backbone.model.state_dict().items()}
+    save_file(weights, tmp_path / "weights.safetensors")
     embedder = Embedder.from_timm("test_resnet", weights=tmp_path / "weights.safetensors", **OPTIONS)
     expected = backbone.model.state_dict()["conv1.0.weight"]
     assert torch.equal(embedder.network.backbone.model.state_dict()["conv1.0.weight"], expected)

@@ -41,7 +41,7 @@ def explain(
         str | None,
         typer.Option(
             help="For shares: the block or stage to split at, from 0 or back from -1, or last; "
-            "by default the form that was most faithful for the model's family."
+            "by default the mean of last and of an account against both references."
         ),
     ] = None,
     reference: Annotated[

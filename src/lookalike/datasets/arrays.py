@@ -115,7 +115,7 @@ def _is_numeric(array: np.ndarray[Any, Any] | Tensor) -> bool:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise LookalikeError(f"{path} can't be read as text: {first_line(error)}") from error
 

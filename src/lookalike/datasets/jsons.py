@@ -14,7 +14,7 @@ from lookalike.errors import DatasetError
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises DatasetError if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:  # RecursionError: lists in lists without end

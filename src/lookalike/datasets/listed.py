@@ -28,7 +28,7 @@ def fields_of_lines(file: Path, n: int, *, header: bool = False) -> Iterator[lis
     Raises DatasetError for a line with fewer fields, naming it, and for a file that can't be read.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file} can't be read: {error}; check the dataset") from error
     for number, line in enumerate(lines[header:], start=1 + header):

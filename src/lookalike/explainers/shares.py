@@ -1,7 +1,7 @@
-"""The default explanation: each cell's contribution to the cosine, exact for every additive pooling.
+"""The default explanation: each cell's contribution to the cosine, at the last layer, an earlier one or both.
 
-Generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity Networks*, WACV 2019, from
-average and max pooling to any pooling and head (see ``ops.propagation``).
+The account of the last layer generalizes Stylianou, Souvenir, Pless, *Visualizing Deep Similarity
+Networks*, WACV 2019, from average and max pooling to any pooling and head (see ``ops.propagation``).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class SharesExplainer:
     compared with itself without detail, in its mean color or blurred, and a cell's value is what it has
     without detail plus what its detail adds (``models.secant_pass``); with "none" the layer is split
     with the network held as it was (``models.frozen_pass``). ``with_last`` averages the account against
-    references with that of the last layer. Without these options, the form that was
-    most faithful for the model's family is taken (docs/explanations.md), and the last layer where the
-    model excludes that form.
+    references with that of the last layer. Without these options it is the mean of the last layer's
+    account and the one against both references, at layer 0 of plain transformers and at the last stage of
+    other networks (docs/decisions/004), or the last layer's alone where the model excludes that form.
 
     ``contrast`` (D,) is a vector that all images share, such as the mean unit embedding of a gallery: its
     similarity is taken out of the maps, and stated as the residual "shared with all".
@@ -139,8 +139,8 @@ def difference(
 ) -> Difference:
     """Explain why the query is closer to one image than to another, as a signed map on the query.
 
-    The map (h, w) sums to the difference of the two cosines, less its residual; positive cells favor
-    ``preferred``.
+    The map (h, w), of the last layer, sums to the difference of the two cosines, less its residual;
+    positive cells favor ``preferred``.
 
     ``model`` is a name as in ``Embedder.load`` or a loaded embedder. Raises UnreadableImageError,
     UnknownModelError, CheckpointError, and UnsupportedMethodError for a model without shares.

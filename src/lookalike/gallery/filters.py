@@ -2,14 +2,17 @@
 
 An expression has field names, strings, numbers, True, False, None and lists; the comparisons
 ``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a
-string or a list. A field that an image lacks is None. Values that have no order (a string and a number,
-anything and None) make ``<`` and the like false. The expression is parsed, never evaluated as Python.
+string or a list. A field whose name is no single word stands in backticks: `` `product id` == 12 ``. A field
+that an image lacks is None. Values that have no order (a string and a number, anything and None) make ``<``
+and the like false. The expression is parsed, never evaluated as Python.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -21,6 +24,11 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 _Term = Callable[[Mapping[str, Any]], Any]
 
 _LONGEST = 2000  # characters
+# Python's words that a field may have as its name: "class", "from".
+_WORDS = "|".join(sorted({*keyword.kwlist} - {"and", "or", "not", "in", "True", "False", "None"}))
+_STRING_OR_FIELD = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|""" + rf"\b(?P<word>{_WORDS})\b"
+)
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -50,10 +58,11 @@ def parse_filter(where: Where) -> Predicate:
     if not where.strip() or len(where) > _LONGEST:
         raise FilterError(f"a filter must have 1 to {_LONGEST} characters, got {len(where)}")
     try:
-        term = _term(ast.parse(where.strip(), mode="eval").body)
+        term = _term(_parsed(where))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise FilterError(
-            f"the filter {where!r} can't be parsed; write it like label == 'cat' and year >= 2019"
+            f"the filter {where!r} can't be parsed; write it like label == 'cat' and year >= 2019, and put "
+            "backticks around a field whose name has spaces or signs: `product id` == 12"
         ) from error
     return lambda metadata: bool(term(metadata))
 
@@ -66,9 +75,7 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
     names = (
         set(where)
         if isinstance(where, Mapping)
-        else {
-            node.id for node in ast.walk(ast.parse(where.strip(), mode="eval")) if isinstance(node, ast.Name)
-        }
+        else {node.id for node in ast.walk(_parsed(where)) if isinstance(node, ast.Name)}
     )
     known: set[str] = set()
     n_records = 0
@@ -79,6 +86,25 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
         raise FilterError(
             f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'}"
         )
+
+
+def _parsed(where: str) -> ast.expr:
+    """Syntax tree of an expression; fields that Python would not take as names go through it renamed."""
+    fields: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        field = match["quoted"] or match["word"]
+        if field is None:  # a string
+            return match[0]
+        name = "_" * len(where) + str(len(fields))  # longer than any name in the expression
+        fields[name] = field
+        return f" {name} "
+
+    tree = ast.parse(_STRING_OR_FIELD.sub(renamed, where).strip(), mode="eval").body
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = fields.get(node.id, node.id)
+    return tree
 
 
 def _all_equal(wanted: dict[str, Any]) -> Predicate:

@@ -25,6 +25,7 @@ from lookalike.models.backbones import (
 )
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder, load_safetensors
+from lookalike.models.wrappers import without_wrappers
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
@@ -108,7 +109,7 @@ def from_timm(
     """A timm backbone with a pooling and a head; see ``Embedder.from_timm``."""
     backbone = create_backbone(architecture, pretrained=pretrained and weights is None, **options)
     if weights is not None:
-        load_weights(backbone, load_safetensors(weights))
+        load_weights(backbone, without_wrappers(load_safetensors(weights), str(weights)))
     preprocessing = preprocessing or preprocessing_of(backbone)
     if input_size is not None:
         preprocessing = replace(preprocessing, input_size=input_size)

@@ -89,7 +89,7 @@ def shares_form(
 
 
 def default_form(embedder: Embedder) -> SharesForm:
-    """The form that was most faithful for the model's family (docs/decisions/004).
+    """The mean of the last layer's account and the one against both references (docs/decisions/004).
 
     A checkpoint of the papers that publish maps of the last layer keeps that.
     """

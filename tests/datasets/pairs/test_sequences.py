@@ -23,6 +23,12 @@ def test_the_first_image_pairs_with_those_of_which_image_and_homography_exist(se
     assert pair.homography.dtype == np.float32
 
 
+def test_a_byte_order_mark_is_no_part_of_a_homography(sequences):
+    (sequences / "v_wall/H_1_2").write_text("1 0 4\n0 1 0\n0 0 1\n", encoding="utf-8-sig")
+    (pair,) = read_pairs(sequences, limit=10)
+    assert pair.homography[0, 2] == 4
+
+
 def test_one_sequence_is_read_by_its_own_path(sequences):
     (pair,) = read_pairs(sequences / "v_wall", limit=10)
     assert pair.key == "v_wall: 1.ppm | 2.ppm"

@@ -94,8 +94,8 @@ def test_numpy_numbers_and_arrays_beside_the_weights_are_accepted(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
-def test_weights_are_found_inside_a_training_checkpoint_and_lose_the_parallel_prefix(tmp_path, key):
-    inside = {"module.a": torch.ones(2, dtype=torch.float16), "module.n": torch.tensor(3)}
+def test_weights_are_found_inside_a_training_checkpoint_and_lose_their_wrappers(tmp_path, key):
+    inside = {"module.a": torch.ones(2, dtype=torch.float16), "module._orig_mod.n": torch.tensor(3)}
     torch.save({"epoch": 3, key: inside, "optimizer": {"lr": 0.1}}, tmp_path / "training.pth")
     tensors = read_checkpoint(tmp_path / "training.pth").tensors
     assert set(tensors) == {"a", "n"}

@@ -54,7 +54,7 @@ def _image(folder: Path, stem: str) -> Path | None:
 
 def _homography(file: Path) -> FloatArray:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file} can't be read as a text of 3 x 3 numbers: {error}") from error
     return homography_of(text.split(), str(file))

@@ -23,6 +23,7 @@ from lookalike.models.backbones import N_LEVELS, create_backbone, level_widths, 
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.heads import affine_layer
 from lookalike.models.saving import LoadedModel
+from lookalike.models.wrappers import without_wrappers
 
 NAME = "AVSL of Zhang et al., CVPR 2022"
 EXPECTED = "files of trunk, embedder and collector with model.conv1.weight, conv1x1_0.weight, link_0to1, ..."
@@ -63,14 +64,14 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
 
 def _parts(contents: Contents) -> list[dict[str, Tensor]]:
     """The tensors of trunk, embedder and collector, from one file or from three."""
-    joined = [_without_wrapper(contents.below(f"{part}.")) for part in _PARTS]
+    joined = [without_wrappers(contents.below(f"{part}."), str(contents.path)) for part in _PARTS]
     if any(joined):
         missing = [part for part, tensors in zip(_PARTS, joined, strict=True) if not tensors]
         if missing:
             raise CheckpointError(f"{contents.path} has no {' and no '.join(missing)}; give all three parts")
         return joined
     return [
-        _without_wrapper(contents.tensors if path == contents.path else read_checkpoint(path).tensors)
+        dict(contents.tensors if path == contents.path else read_checkpoint(path).tensors)
         for path in _siblings(contents.path)
     ]
 
@@ -86,10 +87,6 @@ def _siblings(path: Path) -> list[Path]:
     if missing := [file.name for file in files if not file.is_file()]:
         raise CheckpointError(f"beside {path} there is no {' and no '.join(missing)}; put all three there")
     return files
-
-
-def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
 def _projections(path: Path, embedder: Mapping[str, Tensor], channels: tuple[int, ...]) -> list[nn.Linear]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lookalike.errors import CheckpointError, first_line
 from lookalike.models.saving import load_safetensors
+from lookalike.models.wrappers import without_wrappers
 
 # Where the tensors of a training checkpoint lie, beside the epoch, the optimizer and the rest.
 _INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
@@ -26,7 +27,7 @@ class Contents:
     """Contents of a checkpoint file."""
 
     path: Path
-    tensors: Mapping[str, Tensor]  # floating ones as fp32; names without DataParallel's "module."
+    tensors: Mapping[str, Tensor]  # floating ones as fp32; names without those of wrappers
     meta: Mapping[str, Any]  # what the file says of the network besides its tensors; mostly empty
 
     def some_names(self, n: int = 4) -> str:
@@ -54,7 +55,7 @@ def read_checkpoint(path: Path) -> Contents:
             tensors, meta = _read_torch(path)
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a state_dict saved with torch.save")
-    tensors = {name.removeprefix("module."): _plain(t) for name, t in tensors.items()}
+    tensors = {name: _plain(t) for name, t in without_wrappers(tensors, str(path)).items()}
     return Contents(path, tensors, meta)
 
 
