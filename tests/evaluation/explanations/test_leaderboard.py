@@ -9,9 +9,17 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lookalike.datasets.pairs import ImagePair, KnownImage
-from lookalike.errors import DatasetError, UnknownNameError
-from lookalike.evaluation.explanations import MEASURES, evaluate_explanations, make_method, split_methods
-from lookalike.evaluation.explanations.subjects import Subject
+from lookalike.errors import DatasetError, LookalikeError, UnknownNameError
+from lookalike.evaluation.explanations import (
+    MEASURES,
+    ExplanationRow,
+    ExplanationScores,
+    best_rows,
+    evaluate_explanations,
+    make_method,
+    split_methods,
+)
+from lookalike.evaluation.explanations.subjects import Subject, as_reading
 from lookalike.images import Preprocessing
 from made_classes import tiny_cnn, tiny_vit
 
@@ -264,11 +272,53 @@ def test_a_strangers_method_and_a_strangers_model_stand_in_the_same_table(pairs,
 @pytest.mark.parametrize(
     ("function", "words"),
     [(lambda query: None, "should take"), (lambda a, b: [np.ones(3), np.ones(3)], "two finite arrays"),
-     (lambda a, b: [np.full((2, 3), np.nan)] * 2, "two finite arrays")],
+     (lambda a, b: None, "two finite arrays.*got NoneType"), (lambda a, b: np.ones((2, 3)), "got 2 of sh"),
+     (lambda a, b: [[[1.0, 2.0], [3.0]]] * 2, "got list"), (lambda a, b: [np.ones((0, 3))] * 2, "shapes"),
+     (lambda a, b: [np.full((2, 3), np.nan)] * 2, "got 12 cells that are NaN")],
 )  # fmt: skip
 def test_a_function_that_returns_no_maps_is_refused(pairs, function, words):
     with pytest.raises(ValueError, match=words):
         evaluate_explanations(pairs, [Quadrant()], [function], measures=["aid-mean"])
+
+
+def test_a_function_that_fails_is_named_with_its_pair_and_what_was_done_stays(pairs, tmp_path):
+    def failing(query, match):
+        if len((tmp_path / "scores.jsonl").read_text().splitlines()) == 3:
+            raise ZeroDivisionError("by nothing")
+        return oracle(query, match)
+
+    with pytest.raises(LookalikeError, match=r"failing failed on .*ZeroDivisionError: by nothing; repair it"):
+        evaluate_explanations(pairs, [Quadrant()], ["center", failing], measures=["mass"], run=tmp_path)
+    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == 3
+
+
+def test_only_a_parameter_without_a_default_is_given_the_model():
+    def with_options(query, match, size=3, *, depth=2):
+        return [np.full((size, depth), 1.0)] * 2
+
+    def with_model(query, match, model, size=3):
+        return [np.full((size, len(model.name)), 1.0)] * 2
+
+    subject = Subject(Quadrant())
+    reading = as_reading(np.zeros((48, 64, 3), np.uint8), "a.png")
+    shapes = [make_method(each).bind(subject).explain(reading, reading).query.grid
+              for each in (with_options, with_model)]  # fmt: skip
+    assert shapes == [(3, 2), (3, len("quadrant"))]
+
+
+def test_an_option_of_another_kind_is_refused_in_a_sentence():
+    with pytest.raises(UnknownNameError, match=r"'rise' can't take \{'masks': 'many'\}"):
+        make_method("rise:masks=many").bind(Subject(Quadrant()))
+
+
+def test_the_best_of_a_column_rests_on_the_most_pairs():
+    def row(method, value, pairs, measure="mass"):
+        return ExplanationRow("m", method, measure, value, value, value, pairs)
+
+    few, good, bad, control = row("few", 9, 3), row("good", 2, 8), row("bad", 1, 8), row("random", 5, 8)
+    low, high = row("good", 1, 8, "drop"), row("bad", 2, 8, "drop")
+    scores = ExplanationScores((few, bad, good, control, high, low), (), (), (), ())
+    assert best_rows(scores) == {good, low}
 
 
 def test_shares_keep_their_sum_and_ignore_where_query_and_match_stand(pairs):
