@@ -137,5 +137,5 @@ def _print_scores(scores: ExplanationScores) -> None:
 def _cell(row: ExplanationRow | None, best: set[ExplanationRow]) -> str:
     if row is None:
         return ""
-    half = (row.high - row.low) / 2
-    return f"{row.value:.3g} ±{half:.2g}{'*' if row in best else ''}"
+    interval = f" ±{(row.high - row.low) / 2:.2g}" if row.pairs > 1 else ""  # one pair has none
+    return f"{row.value:.3g}{interval}{'*' if row in best else ''}"

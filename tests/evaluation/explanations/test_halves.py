@@ -85,7 +85,7 @@ def pairs(tmp_path_factory):
 
 
 def judged(pairs, methods=(brightness, "random"), measures=("aid-mean", "aid-swap"), **options):
-    return evaluate_explanations(pairs, [Pixels()], methods, measures=measures, reference="random", **options)
+    return evaluate_explanations(pairs, [Pixels()], methods, measures=measures, **options)
 
 
 def test_the_whole_is_the_mean_of_both_halves(pairs):

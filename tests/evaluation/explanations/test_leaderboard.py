@@ -14,11 +14,13 @@ from lookalike.evaluation.explanations import (
     MEASURES,
     ExplanationRow,
     ExplanationScores,
+    MapMethod,
     best_rows,
     evaluate_explanations,
     make_method,
     split_methods,
 )
+from lookalike.evaluation.explanations.methods import BoundMethod
 from lookalike.evaluation.explanations.subjects import Subject, as_reading
 from lookalike.images import Preprocessing
 from made_classes import tiny_cnn, tiny_vit
@@ -222,6 +224,28 @@ def test_a_folder_of_another_run_is_refused(pairs, tmp_path):
         evaluate_explanations(pairs[:5], [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("settings.json", "[]", "holds no settings"), ("settings.json", "{", "can't be read"),
+     ("scores.jsonl", '{"key": ["a", "b", "c"], "values": {}}\n', "line 1 .* damaged"),
+     ("scores.jsonl", '{"key": [1, 2, 3], "values": {}, "curves": {}, "maps": [1]}\n', "line 1 .* damaged"),
+     ("scores.jsonl", b"\xff\n", "can't be read")],
+)  # fmt: skip
+def test_a_damaged_folder_is_refused_in_a_sentence(pairs, tmp_path, name, text, words):
+    run = {"measures": ["mass"], "run": tmp_path}
+    evaluate_explanations(pairs, [Quadrant()], ["center"], **run)
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DatasetError, match=words):
+        evaluate_explanations(pairs, [Quadrant()], ["center"], **run)
+
+
+def test_a_reference_that_takes_no_part_is_refused(pairs):
+    with pytest.raises(UnknownNameError, match="reference is one of center, random; got 'centre'"):
+        evaluate_explanations(
+            pairs, [Quadrant()], ["center", "random"], measures=["mass"], reference="centre"
+        )
+
+
 # --- methods and models ---------------------------------------------------------------------------
 
 
@@ -290,6 +314,37 @@ def test_a_function_that_fails_is_named_with_its_pair_and_what_was_done_stays(pa
     with pytest.raises(LookalikeError, match=r"failing failed on .*ZeroDivisionError: by nothing; repair it"):
         evaluate_explanations(pairs, [Quadrant()], ["center", failing], measures=["mass"], run=tmp_path)
     assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_method_whose_maps_are_not_finite_is_refused_and_the_others_go_on(pairs):
+    def bind(subject):
+        center = make_method("center").bind(subject).explain
+
+        def explain(query, match):
+            found = center(query, match)
+            found.query.values[0, 0] = np.nan
+            return found
+
+        return BoundMethod(explain)
+
+    methods = [MapMethod("broken", "broken", bind), "center"]
+    found = evaluate_explanations(pairs, [Quadrant()], methods, measures=["mass", "fit-r2"])
+    assert [refusal.method for refusal in found.refusals] == ["broken"]
+    assert "not finite for 0a.png and 0b.png" in found.refusals[0].reason
+    assert {row.method for row in found.rows} == {"center"}
+
+
+def test_random_maps_of_images_of_one_name_differ(tmp_path):
+    """HPatches calls the images of every sequence 1.ppm, 2.ppm, ..."""
+    subject, maps = Subject(Quadrant()), []
+    for label in ("v_boat", "i_dome"):
+        (tmp_path / label).mkdir()
+        for name in ("1.png", "2.png"):
+            Image.new("RGB", (64, 48)).save(tmp_path / label / name)
+        sides = [subject.seen(KnownImage(tmp_path / label / name, label)) for name in ("1.png", "2.png")]
+        explain = make_method("random").bind(subject).explain
+        maps.append(explain(sides[0].reading, sides[1].reading).query_map)
+    assert not np.array_equal(*maps)
 
 
 def test_only_a_parameter_without_a_default_is_given_the_model():

@@ -27,6 +27,7 @@ from lookalike.types import Explanation, ImageMap, ProgressCallback, tracked
 
 AnyModel = str | Path | Embedder | EmbedsImages
 
+_REFERENCE = "shares"
 _N_EXAMPLES = 8  # pairs whose maps are kept
 
 
@@ -36,7 +37,7 @@ def evaluate_explanations(
     methods: Sequence[AnyMethod],
     *,
     measures: Iterable[str] | None = None,
-    reference: str = "shares",
+    reference: str = _REFERENCE,
     seed: int = 0,
     run: str | Path | None = None,
     half: str | None = None,
@@ -48,7 +49,7 @@ def evaluate_explanations(
     ``models`` are names as in ``Embedder.load``, ONNX files, or objects with ``name`` and ``embed``;
     ``methods`` are those of ``make_method``; ``measures`` are names of ``MEASURES``, all by default.
     A method that does not fit a model is listed in ``refusals``. Each other method is compared with
-    ``reference`` pair by pair.
+    ``reference`` pair by pair, if that takes part.
 
     With a folder ``run`` every pair is written down when it is done, and a later call goes on from
     there. The same seed gives the same rows, except for the cost. ``recorded_only`` measures nothing and
@@ -63,6 +64,8 @@ def evaluate_explanations(
         check_name("half", half, PAIR_HALVES)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
+    if reference != _REFERENCE:  # which need not take part
+        check_name("reference", reference, [method.name for method in named])
     settings: dict[str, Any] = {
         "seed": seed,
         "n_pairs": len(pairs),
