@@ -71,7 +71,8 @@ def test_one_pair_has_no_interval(tmp_path):
 
 @pytest.mark.parametrize(
     ("args", "words"),
-    [(["--reference", "sharse"], "reference is one of"), (["--measures", "aid-maen"], "did you mean 'aid-mean'"), (["--methods", "sharse"], "did you mean"),
+    [(["--reference", "sharse"], "reference is one of"),
+     (["--measures", "aid-maen"], "did you mean 'aid-mean'"), (["--methods", "sharse"], "did you mean"),
      (["--model", "no/such.onnx"], "no/such.onnx")],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(tmp_path, args, words):

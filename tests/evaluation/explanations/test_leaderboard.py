@@ -25,7 +25,10 @@ from lookalike.evaluation.explanations.subjects import Subject, as_reading
 from lookalike.images import Preprocessing
 from made_classes import tiny_cnn, tiny_vit
 
-FAST = ("aid-mean", "aid-blur", "aid-both", "insertion", "deletion", "peak", "mask-auc", "dependence")
+FAST = (
+    "aid-mean", "aid-blur", "aid-swap", "aid-both", "aid-pixels", "insertion", "deletion", "drop", "fit-r2",
+    "fit-spearman", "peak", "mass", "mask-auc", "right-wrong-auc", "dependence",
+)  # fmt: skip
 
 
 class Quadrant:
@@ -96,7 +99,9 @@ def value(scores, method, measure, model="quadrant"):
     return None if row is None else row.value
 
 
-@pytest.mark.parametrize("measure", ["aid-mean", "aid-blur", "aid-both", "insertion"])
+@pytest.mark.parametrize(
+    "measure", ["aid-mean", "aid-blur", "aid-swap", "aid-both", "aid-pixels", "insertion"]
+)
 def test_the_map_of_the_truth_is_the_most_faithful_and_its_opposite_the_least(scores, measure):
     others = [value(scores, m, measure) for m in ("random", "center", "of_match")]
     assert value(scores, "oracle", measure) > max(others)
@@ -112,7 +117,36 @@ def test_the_maps_of_truth_and_random_have_the_areas_that_follow(scores):
     assert value(scores, "oracle", "deletion") < 0.25 < value(scores, "random", "deletion")
 
 
+def test_sums_of_the_truth_follow_the_similarity_and_those_of_its_opposite_run_against_it(scores):
+    assert value(scores, "oracle", "fit-spearman") > 0.5 and value(scores, "inverted", "fit-spearman") < -0.5
+    assert 0.5 < value(scores, "oracle", "fit-r2") <= 1 and value(scores, "random", "fit-r2") < 0.2
+
+
+def test_nothing_is_lost_when_the_quadrant_is_kept(scores):
+    assert value(scores, "oracle", "drop") < 0.1 < value(scores, "inverted", "drop")
+
+
+def test_one_measure_alone_has_the_value_that_it_has_among_all(pairs, scores):
+    alone = evaluate_explanations(pairs, [Quadrant()], [oracle], measures=["insertion"])
+    assert [row.measure for row in alone.rows] == ["insertion"]
+    assert value(alone, "oracle", "insertion") == value(scores, "oracle", "insertion")
+
+
+def test_a_map_that_is_focused_for_true_matches_only_tells_them_from_false_ones(pairs):
+    def focused(query, match):
+        a, b = (np.asarray(p, float)[:24, :32].ravel() for p in (query, match))
+        is_true = np.corrcoef(a, b)[0, 1] > 0.5
+        return oracle(query, match) if is_true else [np.ones((4, 4))] * 2
+
+    found = evaluate_explanations(pairs, [Quadrant()], [focused], measures=["right-wrong-auc", "dependence"])
+    assert value(found, "focused", "right-wrong-auc") == 1
+    assert value(found, "focused", "dependence") == 1
+
+
 def test_the_masks_know_the_quadrant(scores):
+    # A quarter of the area, and 6.5 of 13 columns, of which half of one is spread over a cell.
+    assert value(scores, "oracle", "mass") == pytest.approx(4 * 6.25 / 6.5)
+    assert value(scores, "inverted", "mass") == 0
     assert value(scores, "oracle", "mask-auc") > 0.95 and value(scores, "oracle", "peak") == 1
     assert value(scores, "inverted", "mask-auc") < 0.05 and value(scores, "inverted", "peak") == 0
     assert value(scores, "random", "mask-auc") == pytest.approx(0.5, abs=0.15)
@@ -222,6 +256,8 @@ def test_a_folder_of_another_run_is_refused(pairs, tmp_path):
         evaluate_explanations(pairs, [Quadrant()], ["center"], measures=["mass"], run=tmp_path, seed=1)
     with pytest.raises(DatasetError, match="n_pairs 6 instead of 5"):
         evaluate_explanations(pairs[:5], [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
+    with pytest.raises(DatasetError, match="holds a run with pairs "):
+        evaluate_explanations(pairs[::-1], [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
 
 
 @pytest.mark.parametrize(
