@@ -71,8 +71,11 @@ def make_method(given: AnyMethod, *, seed: int = 0) -> MapMethod:
     Names take options, ``shares:layer=3,reference=both``. A function takes the pictures of query and
     match as the network sees them, and the model too if it has a third parameter without a default; it
     returns two arrays (h, w) over the whole of them, higher is more important. Values below zero count as
-    zero for ``mass``, ``drop`` and ``right-wrong-auc``. Raises UnknownNameError for a name that is none of
-    these, ValueError for a function of other parameters, and LookalikeError for a file that can't be run.
+    zero for ``mass``, ``drop`` and ``right-wrong-auc``. In the folder of a run a file is known by its
+    content, a function given as such by its name alone: rename it when it changes.
+
+    Raises UnknownNameError for a name that is none of these, ValueError for a function of other
+    parameters, and LookalikeError for a file that can't be run.
     """
     if isinstance(given, MapMethod):
         return given
