@@ -131,7 +131,9 @@ def _print_scores(scores: ExplanationScores) -> None:
             typer.echo()
     for refusal in scores.refusals:
         typer.echo(f"{refusal.model}, {refusal.method}: {refusal.reason}", err=True)
-    typer.echo(f"{scores.settings['n_pairs']} pairs; * is the best of a column, controls apart.")
+    n_pairs = scores.settings["n_pairs"]
+    counted = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
+    typer.echo(f"{counted}; * is the best of a column on the most pairs, controls apart.")
 
 
 def _cell(row: ExplanationRow | None, best: set[ExplanationRow]) -> str:

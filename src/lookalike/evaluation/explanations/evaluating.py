@@ -56,14 +56,18 @@ def evaluate_explanations(
     gives the rows of what was written down. With ``half`` only the pairs of that half of ``half_of`` are
     measured and judged; the other pairs still lend their images, so both halves come from one run.
 
-    Raises DatasetError for no pairs, pairs of one key, and a folder with another run; UnknownNameError;
-    UnknownModelError and CheckpointError.
+    Raises DatasetError for no pairs, also in the half, pairs of one key, and a folder with another run;
+    UnknownNameError, also for a reference other than "shares" that takes no part; UnknownModelError and
+    CheckpointError; LookalikeError and ValueError for a function of one's own that fails or returns no maps.
     """
     chosen = chosen_measures(measures)
     if half is not None:
         check_name("half", half, PAIR_HALVES)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
+    n_judged = sum(half in (None, half_of(pair)) for pair in pairs)
+    if not n_judged and not recorded_only:
+        raise DatasetError(f"none of the {len(pairs)} pairs is in the half {half!r}; take more pairs")
     if reference != _REFERENCE:  # which need not take part
         check_name("reference", reference, [method.name for method in named])
     settings: dict[str, Any] = {
@@ -90,7 +94,7 @@ def evaluate_explanations(
         examples=tuple(example for result in results for example in result.examples()),
         settings={
             **settings,
-            "n_pairs": sum(half in (None, half_of(pair)) for pair in pairs),
+            "n_pairs": n_judged,
             "half": half,
             "measures": list(chosen),
             "reference": reference,
