@@ -62,9 +62,17 @@ def test_several_data_are_judged_together(run, tmp_path):
     assert pairs == {"mask-auc": 1, "dependence": 2}  # class folders have no masks
 
 
+def test_one_pair_has_no_interval(tmp_path):
+    data = class_folders(tmp_path / "classes", n_classes=2, n_images=2)
+    args = [data, "--methods", "center", "--measures", "fit-r2"]
+    for n, has_interval in ((1, False), (2, True)):
+        assert ("±" in invoke(*args, "--pairs", n).stdout) == has_interval
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
-    [(["--measures", "aid-maen"], "did you mean 'aid-mean'"), (["--methods", "sharse"], "did you mean"),
+    [(["--reference", "sharse"], "reference is one of"),
+     (["--measures", "aid-maen"], "did you mean 'aid-mean'"), (["--methods", "sharse"], "did you mean"),
      (["--model", "no/such.onnx"], "no/such.onnx")],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(tmp_path, args, words):

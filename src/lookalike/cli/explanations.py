@@ -131,11 +131,13 @@ def _print_scores(scores: ExplanationScores) -> None:
             typer.echo()
     for refusal in scores.refusals:
         typer.echo(f"{refusal.model}, {refusal.method}: {refusal.reason}", err=True)
-    typer.echo(f"{scores.settings['n_pairs']} pairs; * is the best of a column, controls apart.")
+    n_pairs = scores.settings["n_pairs"]
+    counted = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
+    typer.echo(f"{counted}; * is the best of a column on the most pairs, controls apart.")
 
 
 def _cell(row: ExplanationRow | None, best: set[ExplanationRow]) -> str:
     if row is None:
         return ""
-    half = (row.high - row.low) / 2
-    return f"{row.value:.3g} ±{half:.2g}{'*' if row in best else ''}"
+    interval = f" ±{(row.high - row.low) / 2:.2g}" if row.pairs > 1 else ""  # one pair has none
+    return f"{row.value:.3g}{interval}{'*' if row in best else ''}"

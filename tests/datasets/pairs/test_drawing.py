@@ -67,5 +67,27 @@ def test_queries_without_class_come_once_each_before_any_twice():
 def test_only_pairs_that_are_drawn_are_read():
     read = []
     candidates = of_classes(a=20)
-    draw_pairs(Candidates(candidates.matches, {}, lambda *names: read.append(names)), 3, 0)
+
+    def reading(query, match):
+        read.append((query, match))
+        return pair(query, match)
+
+    draw_pairs(Candidates(candidates.matches, {}, reading), 3, 0)
     assert len(read) == 3
+
+
+def test_images_without_a_label_get_one_by_all_matches_drawn_or_not():
+    """a and b share the match m, which the drawn pairs need not show."""
+    matches = {"a": ["m", "n"], "b": ["o", "m"], "c": ["p"]}
+    for seed in range(5):
+        drawn = {p.query.path.name: p for p in draw_pairs(Candidates(matches, {}, pair), 3, seed)}
+        labels = {name: {p.query.label, p.match.label} for name, p in drawn.items()}
+        assert labels == {"a": {"a"}, "b": {"a"}, "c": {"c"}}
+
+
+def test_a_label_that_is_known_stays():
+    def labeled(query, match):
+        return ImagePair(KnownImage(Path(query), "mine"), KnownImage(Path(match)), "x")
+
+    (found,) = draw_pairs(Candidates({"a": ["b"]}, {}, labeled), 1, 0)
+    assert (found.query.label, found.match.label) == ("mine", "")

@@ -35,6 +35,7 @@ def test_queries_with_their_box_match_easy_and_hard_images(landmarks):
     assert set(pairs) == {("q_a", "g0"), ("q_a", "g1"), ("q_b", "g0")}
     assert pairs["q_a", "g1"].query.box == (1.5, 0, 6, 4)
     assert pairs["q_a", "g1"].match.mask is None
+    assert {image.label for p in pairs.values() for image in (p.query, p.match)} == {"g0"}  # one landmark
 
 
 def test_the_file_of_ground_truth_is_read_like_its_folder(landmarks):

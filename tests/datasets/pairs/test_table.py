@@ -25,7 +25,7 @@ def test_two_columns_are_enough(own):
     pairs = read_pairs(own("query,match", "a.jpg,b.jpg", "a.jpg,c.jpg"), limit=10)
     assert {(p.query.path.name, p.match.path.name) for p in pairs} == {("a.jpg", "b.jpg"), ("a.jpg", "c.jpg")}
     assert {(p.query.mask, p.query.box, p.query.label, p.homography) for p in pairs} == {
-        (None, None, "", None)
+        (None, None, "a.jpg", None)
     }
 
 

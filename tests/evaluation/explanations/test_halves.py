@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lookalike.datasets.pairs import ImagePair, KnownImage
-from lookalike.errors import UnknownNameError
+from lookalike.errors import DatasetError, UnknownNameError
 from lookalike.evaluation.explanations import MEASURES, MapMethod, evaluate_explanations, half_of
 from lookalike.evaluation.explanations.halves import ranks_in_halves
 from lookalike.evaluation.explanations.methods import BoundMethod, make_method
@@ -85,7 +85,7 @@ def pairs(tmp_path_factory):
 
 
 def judged(pairs, methods=(brightness, "random"), measures=("aid-mean", "aid-swap"), **options):
-    return evaluate_explanations(pairs, [Pixels()], methods, measures=measures, reference="random", **options)
+    return evaluate_explanations(pairs, [Pixels()], methods, measures=measures, **options)
 
 
 def test_the_whole_is_the_mean_of_both_halves(pairs):
@@ -115,6 +115,12 @@ def test_both_halves_come_from_one_run(pairs, tmp_path):
 def test_what_was_not_recorded_has_no_rows(pairs, tmp_path):
     assert judged(pairs, recorded_only=True, run=tmp_path).rows == ()
     assert not (tmp_path / "scores.jsonl").exists()
+
+
+def test_a_half_without_pairs_is_refused(pairs):
+    with pytest.raises(DatasetError, match="none of the 2 pairs is in the half 'choose'; take more"):
+        judged(pairs[:2], half="choose")
+    assert judged(pairs[:2], half="choose", recorded_only=True).rows == ()
 
 
 def test_another_word_than_the_two_is_an_error(pairs):

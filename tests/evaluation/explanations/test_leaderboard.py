@@ -9,13 +9,26 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lookalike.datasets.pairs import ImagePair, KnownImage
-from lookalike.errors import DatasetError, UnknownNameError
-from lookalike.evaluation.explanations import MEASURES, evaluate_explanations, make_method, split_methods
-from lookalike.evaluation.explanations.subjects import Subject
+from lookalike.errors import DatasetError, LookalikeError, UnknownNameError
+from lookalike.evaluation.explanations import (
+    MEASURES,
+    ExplanationRow,
+    ExplanationScores,
+    MapMethod,
+    best_rows,
+    evaluate_explanations,
+    make_method,
+    split_methods,
+)
+from lookalike.evaluation.explanations.methods import BoundMethod
+from lookalike.evaluation.explanations.subjects import Subject, as_reading
 from lookalike.images import Preprocessing
 from made_classes import tiny_cnn, tiny_vit
 
-FAST = ("aid-mean", "aid-blur", "aid-both", "insertion", "deletion", "peak", "mask-auc", "dependence")
+FAST = (
+    "aid-mean", "aid-blur", "aid-swap", "aid-both", "aid-pixels", "insertion", "deletion", "drop", "fit-r2",
+    "fit-spearman", "peak", "mass", "mask-auc", "right-wrong-auc", "dependence",
+)  # fmt: skip
 
 
 class Quadrant:
@@ -86,7 +99,9 @@ def value(scores, method, measure, model="quadrant"):
     return None if row is None else row.value
 
 
-@pytest.mark.parametrize("measure", ["aid-mean", "aid-blur", "aid-both", "insertion"])
+@pytest.mark.parametrize(
+    "measure", ["aid-mean", "aid-blur", "aid-swap", "aid-both", "aid-pixels", "insertion"]
+)
 def test_the_map_of_the_truth_is_the_most_faithful_and_its_opposite_the_least(scores, measure):
     others = [value(scores, m, measure) for m in ("random", "center", "of_match")]
     assert value(scores, "oracle", measure) > max(others)
@@ -102,7 +117,36 @@ def test_the_maps_of_truth_and_random_have_the_areas_that_follow(scores):
     assert value(scores, "oracle", "deletion") < 0.25 < value(scores, "random", "deletion")
 
 
+def test_sums_of_the_truth_follow_the_similarity_and_those_of_its_opposite_run_against_it(scores):
+    assert value(scores, "oracle", "fit-spearman") > 0.5 and value(scores, "inverted", "fit-spearman") < -0.5
+    assert 0.5 < value(scores, "oracle", "fit-r2") <= 1 and value(scores, "random", "fit-r2") < 0.2
+
+
+def test_nothing_is_lost_when_the_quadrant_is_kept(scores):
+    assert value(scores, "oracle", "drop") < 0.1 < value(scores, "inverted", "drop")
+
+
+def test_one_measure_alone_has_the_value_that_it_has_among_all(pairs, scores):
+    alone = evaluate_explanations(pairs, [Quadrant()], [oracle], measures=["insertion"])
+    assert [row.measure for row in alone.rows] == ["insertion"]
+    assert value(alone, "oracle", "insertion") == value(scores, "oracle", "insertion")
+
+
+def test_a_map_that_is_focused_for_true_matches_only_tells_them_from_false_ones(pairs):
+    def focused(query, match):
+        a, b = (np.asarray(p, float)[:24, :32].ravel() for p in (query, match))
+        is_true = np.corrcoef(a, b)[0, 1] > 0.5
+        return oracle(query, match) if is_true else [np.ones((4, 4))] * 2
+
+    found = evaluate_explanations(pairs, [Quadrant()], [focused], measures=["right-wrong-auc", "dependence"])
+    assert value(found, "focused", "right-wrong-auc") == 1
+    assert value(found, "focused", "dependence") == 1
+
+
 def test_the_masks_know_the_quadrant(scores):
+    # A quarter of the area, and 6.5 of 13 columns, of which half of one is spread over a cell.
+    assert value(scores, "oracle", "mass") == pytest.approx(4 * 6.25 / 6.5)
+    assert value(scores, "inverted", "mass") == 0
     assert value(scores, "oracle", "mask-auc") > 0.95 and value(scores, "oracle", "peak") == 1
     assert value(scores, "inverted", "mask-auc") < 0.05 and value(scores, "inverted", "peak") == 0
     assert value(scores, "random", "mask-auc") == pytest.approx(0.5, abs=0.15)
@@ -212,6 +256,30 @@ def test_a_folder_of_another_run_is_refused(pairs, tmp_path):
         evaluate_explanations(pairs, [Quadrant()], ["center"], measures=["mass"], run=tmp_path, seed=1)
     with pytest.raises(DatasetError, match="n_pairs 6 instead of 5"):
         evaluate_explanations(pairs[:5], [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
+    with pytest.raises(DatasetError, match="holds a run with pairs "):
+        evaluate_explanations(pairs[::-1], [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("settings.json", "[]", "holds no settings"), ("settings.json", "{", "can't be read"),
+     ("scores.jsonl", '{"key": ["a", "b", "c"], "values": {}}\n', "line 1 .* damaged"),
+     ("scores.jsonl", '{"key": [1, 2, 3], "values": {}, "curves": {}, "maps": [1]}\n', "line 1 .* damaged"),
+     ("scores.jsonl", b"\xff\n", "can't be read")],
+)  # fmt: skip
+def test_a_damaged_folder_is_refused_in_a_sentence(pairs, tmp_path, name, text, words):
+    run = {"measures": ["mass"], "run": tmp_path}
+    evaluate_explanations(pairs, [Quadrant()], ["center"], **run)
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DatasetError, match=words):
+        evaluate_explanations(pairs, [Quadrant()], ["center"], **run)
+
+
+def test_a_reference_that_takes_no_part_is_refused(pairs):
+    with pytest.raises(UnknownNameError, match="reference is one of center, random; got 'centre'"):
+        evaluate_explanations(
+            pairs, [Quadrant()], ["center", "random"], measures=["mass"], reference="centre"
+        )
 
 
 # --- methods and models ---------------------------------------------------------------------------
@@ -264,11 +332,84 @@ def test_a_strangers_method_and_a_strangers_model_stand_in_the_same_table(pairs,
 @pytest.mark.parametrize(
     ("function", "words"),
     [(lambda query: None, "should take"), (lambda a, b: [np.ones(3), np.ones(3)], "two finite arrays"),
-     (lambda a, b: [np.full((2, 3), np.nan)] * 2, "two finite arrays")],
+     (lambda a, b: None, "two finite arrays.*got NoneType"), (lambda a, b: np.ones((2, 3)), "got 2 of sh"),
+     (lambda a, b: [[[1.0, 2.0], [3.0]]] * 2, "got list"), (lambda a, b: [np.ones((0, 3))] * 2, "shapes"),
+     (lambda a, b: [np.full((2, 3), np.nan)] * 2, "got 12 cells that are NaN")],
 )  # fmt: skip
 def test_a_function_that_returns_no_maps_is_refused(pairs, function, words):
     with pytest.raises(ValueError, match=words):
         evaluate_explanations(pairs, [Quadrant()], [function], measures=["aid-mean"])
+
+
+def test_a_function_that_fails_is_named_with_its_pair_and_what_was_done_stays(pairs, tmp_path):
+    def failing(query, match):
+        if len((tmp_path / "scores.jsonl").read_text().splitlines()) == 3:
+            raise ZeroDivisionError("by nothing")
+        return oracle(query, match)
+
+    with pytest.raises(LookalikeError, match=r"failing failed on .*ZeroDivisionError: by nothing; repair it"):
+        evaluate_explanations(pairs, [Quadrant()], ["center", failing], measures=["mass"], run=tmp_path)
+    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_method_whose_maps_are_not_finite_is_refused_and_the_others_go_on(pairs):
+    def bind(subject):
+        center = make_method("center").bind(subject).explain
+
+        def explain(query, match):
+            found = center(query, match)
+            found.query.values[0, 0] = np.nan
+            return found
+
+        return BoundMethod(explain)
+
+    methods = [MapMethod("broken", "broken", bind), "center"]
+    found = evaluate_explanations(pairs, [Quadrant()], methods, measures=["mass", "fit-r2"])
+    assert [refusal.method for refusal in found.refusals] == ["broken"]
+    assert "not finite for 0a.png and 0b.png" in found.refusals[0].reason
+    assert {row.method for row in found.rows} == {"center"}
+
+
+def test_random_maps_of_images_of_one_name_differ(tmp_path):
+    """HPatches calls the images of every sequence 1.ppm, 2.ppm, ..."""
+    subject, maps = Subject(Quadrant()), []
+    for label in ("v_boat", "i_dome"):
+        (tmp_path / label).mkdir()
+        for name in ("1.png", "2.png"):
+            Image.new("RGB", (64, 48)).save(tmp_path / label / name)
+        sides = [subject.seen(KnownImage(tmp_path / label / name, label)) for name in ("1.png", "2.png")]
+        explain = make_method("random").bind(subject).explain
+        maps.append(explain(sides[0].reading, sides[1].reading).query_map)
+    assert not np.array_equal(*maps)
+
+
+def test_only_a_parameter_without_a_default_is_given_the_model():
+    def with_options(query, match, size=3, *, depth=2):
+        return [np.full((size, depth), 1.0)] * 2
+
+    def with_model(query, match, model, size=3):
+        return [np.full((size, len(model.name)), 1.0)] * 2
+
+    subject = Subject(Quadrant())
+    reading = as_reading(np.zeros((48, 64, 3), np.uint8), "a.png")
+    shapes = [make_method(each).bind(subject).explain(reading, reading).query.grid
+              for each in (with_options, with_model)]  # fmt: skip
+    assert shapes == [(3, 2), (3, len("quadrant"))]
+
+
+def test_an_option_of_another_kind_is_refused_in_a_sentence():
+    with pytest.raises(UnknownNameError, match=r"'rise' can't take \{'masks': 'many'\}"):
+        make_method("rise:masks=many").bind(Subject(Quadrant()))
+
+
+def test_the_best_of_a_column_rests_on_the_most_pairs():
+    def row(method, value, pairs, measure="mass"):
+        return ExplanationRow("m", method, measure, value, value, value, pairs)
+
+    few, good, bad, control = row("few", 9, 3), row("good", 2, 8), row("bad", 1, 8), row("random", 5, 8)
+    low, high = row("good", 1, 8, "drop"), row("bad", 2, 8, "drop")
+    scores = ExplanationScores((few, bad, good, control, high, low), (), (), (), ())
+    assert best_rows(scores) == {good, low}
 
 
 def test_shares_keep_their_sum_and_ignore_where_query_and_match_stand(pairs):

@@ -59,6 +59,7 @@ def test_parts_are_found_at_the_centers_of_the_matching_cells(tmp_path):
     assert matched(tmp_path, 0)["pck"] == 1
     assert matched(tmp_path, 1)["pck"] == 0  # 10 pixels away
     assert matched(tmp_path, 0, parts=((4, 4), (49.5, 29.5)))["pck"] == 0.5  # 6.4 pixels away
+    assert matched(tmp_path, 0, parts=((4, 4), (48, 28)))["pck"] == 1  # 4.2, beyond a tenth of 40
     assert matched(tmp_path, 0, parts=())["pck"] is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -24,7 +24,8 @@ def draw_pairs(candidates: Candidates, limit: int, seed: int) -> tuple[ImagePair
     """At most ``limit`` pairs; a smaller limit gives the first of a larger one's.
 
     Queries are taken in turn from each class, in an order that the seed decides. Each query comes once
-    before any comes twice, and of a pair (a, b) and its mirror (b, a) only one comes.
+    before any comes twice, and of a pair (a, b) and its mirror (b, a) only one comes. Images without a
+    label get one that all have which matches join, drawn or not, so that none is taken for another.
     """
     names = sorted(candidates.matches)
     others = {
@@ -47,7 +48,37 @@ def draw_pairs(candidates: Candidates, limit: int, seed: int) -> tuple[ImagePair
 
 
 def _read(candidates: Candidates, drawn: Mapping[frozenset[str], tuple[str, str]]) -> tuple[ImagePair, ...]:
-    return tuple(candidates.pair(query, match) for query, match in drawn.values())
+    """The drawn pairs; where no label is known, it is the first name of the group that matches join."""
+    pairs = [candidates.pair(query, match) for query, match in drawn.values()]
+    if all(pair.query.label or pair.match.label for pair in pairs):
+        return tuple(pairs)
+    group_of = _groups(candidates.matches)
+    labels = [group_of[query] for query, _ in drawn.values()]
+    return tuple(_labeled(pair, label) for pair, label in zip(pairs, labels, strict=True))
+
+
+def _labeled(pair: ImagePair, label: str) -> ImagePair:
+    if pair.query.label or pair.match.label:
+        return pair
+    return replace(pair, query=replace(pair.query, label=label), match=replace(pair.match, label=label))
+
+
+def _groups(matches: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Of each name, the first of all that it is joined with by matches, directly or by way of others."""
+    neighbors: dict[str, set[str]] = {}
+    for query, names in matches.items():
+        for name in names:
+            neighbors.setdefault(query, set()).add(name)
+            neighbors.setdefault(name, set()).add(query)
+    group_of: dict[str, str] = {}
+    for first in sorted(neighbors):
+        waiting = [first]
+        while waiting:
+            name = waiting.pop()
+            if name not in group_of:
+                group_of[name] = first
+                waiting += neighbors[name]
+    return group_of
 
 
 def _others(name: str, matches: Sequence[str], seed: list[int]) -> Iterator[str]:

@@ -21,7 +21,7 @@ class KnownImage:
     """An image, and what is known of it; coordinates are original pixels with EXIF applied."""
 
     path: Path
-    label: str = ""  # images of equal label match; empty where only pairs are known
+    label: str = ""  # images of equal label match, also by way of others; empty if not known
     mask: Path | None = None  # an image file of the same size, bright where it is shared; see mask_of
     box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, original pixels
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # visible ones: name -> (x, y)

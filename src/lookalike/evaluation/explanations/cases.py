@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lookalike.datasets.pairs import ImagePair, KnownImage, mask_of
+from lookalike.errors import UnsupportedMethodError
 from lookalike.evaluation.explanations.halves import ranks_in_halves
 from lookalike.evaluation.explanations.hiding import Pixels, filling, hidden, random_halves
 from lookalike.evaluation.explanations.methods import BoundMethod, MapMethod
@@ -196,7 +197,11 @@ class ExplainedPair:
 
     def _explain(self, query: SeenImage, match: SeenImage) -> Explanation:
         assert self.bound.explain is not None
-        return self.bound.explain(query.reading, match.reading)
+        found = self.bound.explain(query.reading, match.reading)
+        if not all(np.isfinite(side.values).all() for side in (found.query, found.match)):
+            names = f"{query.known.path.name} and {match.known.path.name}"
+            raise UnsupportedMethodError(f"{self.method.name} gives maps that are not finite for {names}")
+        return found
 
 
 def on_grid(side: ImageMap, grid: tuple[int, int]) -> Tensor:

@@ -27,6 +27,7 @@ from lookalike.types import Explanation, ImageMap, ProgressCallback, tracked
 
 AnyModel = str | Path | Embedder | EmbedsImages
 
+_REFERENCE = "shares"
 _N_EXAMPLES = 8  # pairs whose maps are kept
 
 
@@ -36,7 +37,7 @@ def evaluate_explanations(
     methods: Sequence[AnyMethod],
     *,
     measures: Iterable[str] | None = None,
-    reference: str = "shares",
+    reference: str = _REFERENCE,
     seed: int = 0,
     run: str | Path | None = None,
     half: str | None = None,
@@ -48,21 +49,27 @@ def evaluate_explanations(
     ``models`` are names as in ``Embedder.load``, ONNX files, or objects with ``name`` and ``embed``;
     ``methods`` are those of ``make_method``; ``measures`` are names of ``MEASURES``, all by default.
     A method that does not fit a model is listed in ``refusals``. Each other method is compared with
-    ``reference`` pair by pair.
+    ``reference`` pair by pair, if that takes part.
 
     With a folder ``run`` every pair is written down when it is done, and a later call goes on from
     there. The same seed gives the same rows, except for the cost. ``recorded_only`` measures nothing and
     gives the rows of what was written down. With ``half`` only the pairs of that half of ``half_of`` are
     measured and judged; the other pairs still lend their images, so both halves come from one run.
 
-    Raises DatasetError for no pairs, pairs of one key, and a folder with another run; UnknownNameError;
-    UnknownModelError and CheckpointError.
+    Raises DatasetError for no pairs, also in the half, pairs of one key, and a folder with another run;
+    UnknownNameError, also for a reference other than "shares" that takes no part; UnknownModelError and
+    CheckpointError; LookalikeError and ValueError for a function of one's own that fails or returns no maps.
     """
     chosen = chosen_measures(measures)
     if half is not None:
         check_name("half", half, PAIR_HALVES)
     named = [make_method(method, seed=seed) for method in methods]
     _check(pairs, models, named)
+    n_judged = sum(half in (None, half_of(pair)) for pair in pairs)
+    if not n_judged and not recorded_only:
+        raise DatasetError(f"none of the {len(pairs)} pairs is in the half {half!r}; take more pairs")
+    if reference != _REFERENCE:  # which need not take part
+        check_name("reference", reference, [method.name for method in named])
     settings: dict[str, Any] = {
         "seed": seed,
         "n_pairs": len(pairs),
@@ -87,7 +94,7 @@ def evaluate_explanations(
         examples=tuple(example for result in results for example in result.examples()),
         settings={
             **settings,
-            "n_pairs": sum(half in (None, half_of(pair)) for pair in pairs),
+            "n_pairs": n_judged,
             "half": half,
             "measures": list(chosen),
             "reference": reference,

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from lookalike.ops.blurring import gaussian_blur
 from lookalike.types import FloatArray
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network sees it
@@ -106,11 +107,6 @@ def random_halves(n_cells: int, n_masks: int, seed: Sequence[int]) -> Tensor:
 def _blurred(pixels: Pixels) -> Pixels:
     scale = min(pixels.shape[:2]) / _AT_SIDE
     reach = max(1, round((_KERNEL // 2) * scale))
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    kernel = torch.exp(-((offsets / (_SIGMA * scale)) ** 2) / 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    planes = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[:, None]  # (3, 1, H, W)
-    padded = F.pad(planes, (reach, reach, reach, reach), mode="replicate")
-    across = F.conv2d(padded, kernel[:, :, None])
-    both = F.conv2d(across, kernel[..., None])
-    return np.asarray(both[:, 0].permute(1, 2, 0).round().clamp(0, 255).numpy(), np.uint8)
+    planes = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    blurred = gaussian_blur(planes, size=2 * reach + 1, sigma=_SIGMA * scale)[0]
+    return np.asarray(blurred.permute(1, 2, 0).round().clamp(0, 255).numpy(), np.uint8)

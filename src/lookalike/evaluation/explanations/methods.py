@@ -68,10 +68,14 @@ class MapMethod:
 def make_method(given: AnyMethod, *, seed: int = 0) -> MapMethod:
     """A method from a name of ``EXPLAINERS`` or ``CONTROLS``, ``file.py:function``, or a function.
 
-    Names take options, ``shares:layer=3,contrast=mean``. A function takes the pictures of query and
-    match as the network sees them, and the model too if it has a third parameter; it returns two
-    arrays (h, w) over the whole of them, higher is more important. Raises UnknownNameError for a name
-    that is none of these, and LookalikeError for a file that can't be run.
+    Names take options, ``shares:layer=3,reference=both``. A function takes the pictures of query and
+    match as the network sees them, and the model too if it has a third parameter without a default; it
+    returns two arrays (h, w) over the whole of them, higher is more important. Values below zero count as
+    zero for ``mass``, ``drop`` and ``right-wrong-auc``. In the folder of a run a file is known by its
+    content, a function given as such by its name alone: rename it when it changes.
+
+    Raises UnknownNameError for a name that is none of these, ValueError for a function of other
+    parameters, and LookalikeError for a file that can't be run.
     """
     if isinstance(given, MapMethod):
         return given
@@ -91,10 +95,10 @@ def make_method(given: AnyMethod, *, seed: int = 0) -> MapMethod:
 
 
 def split_methods(text: str) -> list[str]:
-    """Split ``shares:layer=3,contrast=mean,occlusion`` at the commas that do not separate options.
+    """Split ``shares:layer=3,reference=both,occlusion`` at the commas that do not separate options.
 
-    >>> split_methods("shares:layer=3,contrast=mean,occlusion,mine.py:explain")
-    ['shares:layer=3,contrast=mean', 'occlusion', 'mine.py:explain']
+    >>> split_methods("shares:layer=3,reference=both,occlusion,mine.py:explain")
+    ['shares:layer=3,reference=both', 'occlusion', 'mine.py:explain']
     """
     methods: list[str] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -122,7 +126,12 @@ def _options(given: str, text: str) -> dict[str, Any]:
 
 
 def _of_explainer(subject: Subject, name: str, options: dict[str, Any]) -> BoundMethod:
-    explainer: Explainer = make_explainer(subject.model, name, **options)
+    try:
+        explainer: Explainer = make_explainer(subject.model, name, **options)
+    except TypeError as error:  # a text in place of a number
+        raise UnknownNameError(
+            f"method {name!r} can't take {options}: {first_line(error)}; give values of the right kind"
+        ) from error
     cell_similarity = None
     if isinstance(explainer, SharesExplainer):
         form = explainer.form
@@ -203,17 +212,27 @@ def _of_function(subject: Subject, function: Callable[..., Any], name: str) -> B
 
     def explain(query: Reading, match: Reading) -> Explanation:
         pictures = (query.picture.image, match.picture.image)
-        found = function(*pictures, subject.model) if takes_model else function(*pictures)
+        try:
+            found = function(*pictures, subject.model) if takes_model else function(*pictures)
+        except LookalikeError:
+            raise
+        except Exception as error:  # anything may go wrong in a function from outside
+            raise LookalikeError(
+                f"{name} failed on {query.picture.name} and {match.picture.name}: "
+                f"{type(error).__name__}: {first_line(error)}; repair it and run again"
+            ) from error
         return heat_maps(subject, (query, match), _two_maps(found, name), name)
 
     return BoundMethod(explain, uses_model=takes_model)
 
 
 def _n_parameters(function: Callable[..., Any], name: str) -> int:
+    """How many must be given by position; those with a default keep it."""
     required = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
     ]
     if len(required) not in (2, 3):
         raise ValueError(
@@ -223,8 +242,15 @@ def _n_parameters(function: Callable[..., Any], name: str) -> int:
 
 
 def _two_maps(found: Any, name: str) -> tuple[FloatArray, FloatArray]:
-    maps = [np.asarray(each, np.float32) for each in found]
-    if len(maps) != 2 or any(each.ndim != 2 or not np.isfinite(each).all() for each in maps):
-        shapes = ", ".join(str(each.shape) for each in maps)
-        raise ValueError(f"{name} should return two finite arrays (h, w), one for each picture; got {shapes}")
+    expected = f"{name} should return two finite arrays (h, w), one for each picture; got"
+    try:
+        maps = [np.asarray(each, np.float32) for each in found]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected} {type(found).__name__}: {first_line(error)}") from error
+    if len(maps) != 2 or any(each.ndim != 2 or not each.size for each in maps):
+        raise ValueError(
+            f"{expected} {len(maps)} of shapes {', '.join(str(each.shape) for each in maps[:3])}"
+        )
+    if n_bad := sum(int((~np.isfinite(each)).sum()) for each in maps):
+        raise ValueError(f"{expected} {n_bad} cells that are NaN or infinite")
     return maps[0], maps[1]

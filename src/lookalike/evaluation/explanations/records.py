@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, first_line, writing
 from lookalike.evaluation.explanations.measures import PairScores, PairValue
 
 RecordKey: TypeAlias = tuple[str, str, str]  # fingerprint of the model, key of the method, key of the pair
@@ -70,7 +70,10 @@ class PairRecords:
         assert self._file is not None
         if not self._file.exists():
             return
-        text = self._file.read_text(encoding="utf-8")
+        try:
+            text = self._file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise _unreadable(self._file, error) from error
         *lines, torn = text.split("\n")
         if torn:
             with writing(self._file, DatasetError):
@@ -78,7 +81,7 @@ class PairRecords:
         for number, line in enumerate(lines, start=1):
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise DatasetError(
                     f"line {number} of {self._file} is damaged; remove it and run again"
                 ) from error
@@ -95,7 +98,9 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} can't be read: {error}; choose another folder for the run") from error
+        raise _unreadable(file, error) from error
+    if not isinstance(known, dict):
+        raise DatasetError(f"{file} holds no settings of a run; choose another folder for the run")
     differing = [
         f"{name} {known.get(name)!r} instead of {settings.get(name)!r}"
         for name in sorted({*known, *settings})
@@ -105,3 +110,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         raise DatasetError(
             f"{folder} holds a run with {', '.join(differing)}; give the same settings or another folder"
         )
+
+
+def _unreadable(file: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{file} can't be read: {first_line(error)}; choose another folder for the run")

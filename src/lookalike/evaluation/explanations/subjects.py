@@ -77,7 +77,8 @@ class Subject:
         """An image prepared for the network; kept, for it is needed again for other pairs."""
         if image.path not in self._seen:
             reading = images.read(image.path, self._preprocessing)
-            self._seen[image.path] = as_reading(reading.pixels, image.path.name), reading.geometry
+            name = f"{image.label}/{image.path.name}" if image.label else image.path.name
+            self._seen[image.path] = as_reading(reading.pixels, name), reading.geometry
         return SeenImage(image, *self._seen[image.path])
 
     def units(self, pixels: Sequence[Pixels]) -> Tensor:

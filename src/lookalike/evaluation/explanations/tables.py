@@ -18,10 +18,17 @@ def families(scores: ExplanationScores, model: str) -> list[tuple[str, list[str]
 
 
 def best_rows(scores: ExplanationScores) -> set[ExplanationRow]:
-    """The best row of each model and measure, controls apart; none where methods can't differ for better."""
+    """The best row of each model and measure, controls apart; of equal ones the first.
+
+    Only among rows that rest on the most pairs: a mean over a few other pairs does not compare.
+    """
+    judged = [row for row in scores.rows if row.method not in CONTROLS]
+    most: dict[tuple[str, str], int] = {}
+    for row in judged:
+        most[row.model, row.measure] = max(row.pairs, most.get((row.model, row.measure), 0))
     best: dict[tuple[str, str], ExplanationRow] = {}
-    for row in scores.rows:
-        if row.method in CONTROLS:
+    for row in judged:
+        if row.pairs < most[row.model, row.measure]:
             continue
         sign = 1 if MEASURES[measure_of(row.measure)].is_higher_better else -1
         known = best.get((row.model, row.measure))
