@@ -39,9 +39,9 @@ from lookalike.types import Progress
 
 SETS = ("birds_full", "butterflies", "paintings", "grocery/test", "hpatches")
 METHODS = (
-    "random,center,feature-norm,feature-cosine,shares,shares:layer=last,shares:layer=0,leave-one-out,"
-    "leave-tokens-out,occlusion,rise,gradient-input,integrated-gradients,gradcam,legrad,rollout,"
-    "rollout-conserving"
+    "random,center,feature-norm,feature-cosine,shares,shares:layer=last,shares:layer=-1,reference=both,"
+    "shares:layer=0,reference=both,shares:layer=-1,leave-one-out,leave-tokens-out,occlusion:cells=7,"
+    "rise:masks=64,gradient-input,integrated-gradients:steps=8,gradcam,legrad,rollout,rollout-conserving"
 )
 
 
