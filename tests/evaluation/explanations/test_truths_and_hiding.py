@@ -35,7 +35,7 @@ class Halves:
 
 
 def matched(tmp_path, shift, *, parts=((4, 4), (44, 24)), homography=None, size=(80, 40)):
-    """Two empty pictures, the match of a size (width, height), whose cells (4 x 8, of 10 pixels) match at a shift of so many columns."""
+    """Two empty pictures whose cells (4 x 8) match at a shift of so many columns; the match has a size."""
     files = [tmp_path / name for name in ("a.png", "b.png")]
     for file, pixels in zip(files, ((80, 40), size), strict=True):
         Image.new("RGB", pixels).save(file)
