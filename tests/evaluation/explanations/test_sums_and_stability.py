@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lookalike.datasets.pairs import ImagePair, KnownImage
-from lookalike.evaluation.explanations.cases import Roster
+from lookalike.evaluation.explanations.cases import PairCase, Roster
 from lookalike.evaluation.explanations.stability import sanity
 from lookalike.evaluation.explanations.subjects import Subject, as_reading
 from lookalike.evaluation.explanations.sums import sum_values
@@ -93,6 +93,13 @@ def test_the_false_match_is_of_another_label_and_as_similar_as_the_true_one(rost
 
 def test_hidden_cells_show_the_next_query_of_another_label(roster):
     assert [roster.swapped_in(i).path.name for i in range(3)] == ["q2.png", "q2.png", "q0.png"]
+
+
+def test_each_image_is_filled_by_what_is_its_own_and_both_by_the_other(roster):
+    case = PairCase(roster, 0)
+    for fill in ("mean", "blur"):
+        assert [int(each.max()) for each in case.fills(fill)] == [0, 80]
+    assert [int(each.min()) for each in case.fills("swap")] == [200, 200]
 
 
 def test_a_run_of_one_label_has_no_false_match(roster):

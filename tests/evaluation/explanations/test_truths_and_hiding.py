@@ -34,11 +34,11 @@ class Halves:
         return np.ones((len(sources), 3))
 
 
-def matched(tmp_path, shift, *, parts=((4, 4), (44, 24)), homography=None):
-    """Two empty pictures whose cells (4 x 8, of 10 pixels) match at a shift of so many columns."""
+def matched(tmp_path, shift, *, parts=((4, 4), (44, 24)), homography=None, size=(80, 40)):
+    """Two empty pictures whose cells (4 x 8) match at a shift of so many columns; the match has a size."""
     files = [tmp_path / name for name in ("a.png", "b.png")]
-    for file in files:
-        Image.new("RGB", (80, 40)).save(file)
+    for file, pixels in zip(files, ((80, 40), size), strict=True):
+        Image.new("RGB", pixels).save(file)
     named = {f"part {i}": point for i, point in enumerate(parts)}
     query, match = (KnownImage(file, "x", box=(0, 0, 60, 40), parts=named) for file in files)
     pair = ImagePair(query, match, "made up", homography)
@@ -68,6 +68,12 @@ def test_cells_are_found_under_a_homography_to_the_neighbor(tmp_path):
     hits = {shift: matched(tmp_path, shift, homography=moved)["homography-hit"] for shift in range(5)}
     assert hits == {0: 0, 1: 1, 2: 1, 3: pytest.approx(5 / 6), 4: 0}  # a shift of 3 wraps around once
     assert matched(tmp_path, 2)["homography-hit"] is None
+
+
+def test_a_homography_leads_to_the_pixels_of_the_match(tmp_path):
+    doubled = np.diag([2, 2, 1]).astype(np.float32)
+    hits = {shift: matched(tmp_path, shift, homography=doubled, size=(160, 80)) for shift in (0, 4)}
+    assert [hits[shift]["homography-hit"] for shift in (0, 4)] == [1, 0]
 
 
 def test_the_grid_keeps_the_proportions_of_a_wide_input():
