@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 from scipy.stats import entropy, spearmanr
-from sklearn.metrics import roc_auc_score
 
-from lookalike.ops.map_stability import concentration, map_correlation, relative_distance, separation_auc
+from lookalike.ops.map_stability import concentration, map_correlation, relative_distance
 
 
 def test_correlation_of_maps_is_spearmans(noise):
@@ -67,15 +66,3 @@ def test_a_single_cell_has_no_concentration():
 def test_a_map_with_nan_has_no_concentration():
     with pytest.raises(ValueError, match="must be finite"):
         concentration(torch.tensor([[1.0, torch.nan, 0.0]]))
-
-
-def test_separation_equals_scikit_learn(noise):
-    right, wrong = (noise(30) + 0.5).round(), noise(20, seed=1).round()
-    expected = roc_auc_score([1] * 30 + [0] * 20, torch.cat([right, wrong]))
-    assert separation_auc(right, wrong) == pytest.approx(expected, abs=1e-12)
-    assert separation_auc(wrong, right) == pytest.approx(1 - expected, abs=1e-12)
-
-
-def test_separation_of_an_empty_side_is_refused():
-    with pytest.raises(ValueError, match="without any"):
-        separation_auc(torch.ones(3), torch.ones(0))

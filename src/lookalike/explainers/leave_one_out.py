@@ -24,7 +24,7 @@ from lookalike.types import Explanation, ImageMap, Reading
 
 Fill = Literal["blur", "mean"]
 
-_LARGEST_GRID = 16  # cells along a side, where the model's own grid is taken
+_LARGEST_GRID = 16  # cells along the longer side, where the model's own grid is taken
 _CELLS = 10  # along the shorter side, for a model without a grid
 
 
@@ -81,9 +81,10 @@ class LeaveOneOut:
         if self.cells is not None:
             return grid_of_cells(size, self.cells)
         own = feature_grid(self.model, reading) if isinstance(self.model, Embedder) else None
-        return (
-            (min(own[0], _LARGEST_GRID), min(own[1], _LARGEST_GRID)) if own else grid_of_cells(size, _CELLS)
-        )
+        if own is None:
+            return grid_of_cells(size, _CELLS)
+        factor = min(1.0, _LARGEST_GRID / max(own))
+        return max(1, round(own[0] * factor)), max(1, round(own[1] * factor))
 
     def _filled(self, pixels: RgbPixels) -> RgbPixels:
         """What stands in for a cell: the whole image blurred, or its mean color."""

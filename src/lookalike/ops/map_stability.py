@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lookalike.ops.correlation import rank_correlation
-from lookalike.ops.weighted_auc import weighted_auc
 
 
 def map_correlation(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
@@ -65,18 +64,3 @@ def concentration(values: Float[Tensor, "h w"]) -> float:
         return 0.0
     entropy = float(torch.special.entr(positive / total).sum())
     return min(1.0, max(0.0, 1 - entropy / math.log(values.numel())))
-
-
-def separation_auc(right: Float[Tensor, " R"], wrong: Float[Tensor, " W"]) -> float:
-    """Probability that the value of a right pair exceeds that of a wrong one, ties half; in [0, 1].
-
-    The area under the ROC curve: 0.5 is chance, less means that wrong pairs have the higher values. It
-    depends on how hard the wrong pairs are, so compare on the same pairs. Raises ValueError where
-    either side is empty and for NaN.
-
-    >>> separation_auc(torch.tensor([0.9, 0.4]), torch.tensor([0.4, 0.1]))
-    0.875
-    """
-    values = torch.cat([right, wrong])
-    is_right = torch.arange(len(values), device=values.device) < len(right)
-    return weighted_auc(values, is_right.double(), (~is_right).double())

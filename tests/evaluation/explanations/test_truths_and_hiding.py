@@ -20,6 +20,7 @@ from lookalike.evaluation.explanations.methods import BoundMethod, CellCosines, 
 from lookalike.evaluation.explanations.subjects import Subject
 from lookalike.evaluation.explanations.truths import matching_values
 from lookalike.images import Preprocessing
+from lookalike.models.embedder import Embedder
 
 BOTH = ("pck", "homography-hit")
 
@@ -52,6 +53,27 @@ def matched(tmp_path, shift, *, parts=((4, 4), (44, 24)), homography=None, size=
     case = PairCase(Roster(Subject(Halves()), [pair], seed=0), 0)
     method = make_method("center")
     return matching_values(ExplainedPair(case, method, BoundMethod(None, similarity)), BOTH)
+
+
+def test_a_mask_lies_where_the_model_that_crops_sees_it(tmp_path):
+    """Of 80 x 40 pixels the network sees the middle 40 columns; the left half is masked."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / name for name in ("a.png", "b.png", "mask.png")]
+    for file in files[:2]:
+        Image.fromarray(rng.integers(0, 256, (40, 80, 3), np.uint8)).save(file)
+    left = np.zeros((40, 80), np.uint8)
+    left[:, :40] = 255
+    Image.fromarray(left).save(files[2])
+    embedder = Embedder.from_timm(
+        "resnet10t", pretrained=False, preprocessing=Preprocessing("crop", (64, 64), 1.0), device="cpu"
+    )
+    pair = ImagePair(KnownImage(files[0], "x", mask=files[2]), KnownImage(files[1], "x"), "made up")
+    case = PairCase(Roster(Subject(embedder), [pair], seed=0), 0)
+    coverage, of_match = case.coverages
+    h, w = case.grids[0]
+    expected = (w / 2 - torch.arange(w)).clamp(0, 1).expand(h, w)
+    torch.testing.assert_close(coverage, expected, atol=1e-5, rtol=0)
+    assert of_match is None and (h, w) == (7, 7)
 
 
 def test_parts_are_found_at_the_centers_of_the_matching_cells(tmp_path):
