@@ -92,7 +92,7 @@ class SearchSettings(BaseModel):
         default=None, max_length=80, description="Name of a re-ranker, or several joined by +."
     )
     shortlist: int = Field(default=200, ge=1, le=1000, description="Number of hits to re-rank.")
-    where: str | dict[str, Any] | None = Field(
+    where: Annotated[str, StringConstraints(max_length=4000)] | dict[str, Any] | None = Field(
         default=None, description="Filter on metadata, such as: label == 'hall' and year >= 2019"
     )
     min_similarity: float | None = Field(
