@@ -102,8 +102,10 @@ def _page() -> str:
     return str(_STATIC / "index.html")
 
 
-def _lookalike_error(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, GalleryError) else 422)
+def _lookalike_error(request: Request, error: Exception) -> JSONResponse:
+    state: AppState = request.app.state.lookalike
+    detail = state.without_folders(str(error))
+    return JSONResponse({"detail": detail}, 409 if isinstance(error, GalleryError) else 422)
 
 
 def _invalid_request(_: Request, error: Exception) -> JSONResponse:

@@ -23,9 +23,9 @@ class PatientProtocol(H11Protocol):
         super().connection_made(transport)
         self._ending = self.loop.call_later(_HEAD_SECONDS, transport.close)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what arrived; a part of a head, after whole ones or none, is waited for a while."""
-        super().data_received(data)
+    def handle_events(self) -> None:
+        """Take what arrived, after data and after each answer; the rest of a head is waited for a while."""
+        super().handle_events()
         is_waiting = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         if not is_waiting:
             self._stop_waiting()

@@ -57,6 +57,15 @@ class AppState:
         """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
+    def without_folders(self, message: str) -> str:
+        """Return a message without the folders of this server that lie before names in it."""
+        folders = {str(folder) for folder in (self.jobs.folder,) if folder is not None}
+        for service in self.services.values():
+            folders |= service.folders()
+        for folder in sorted(folders, key=len, reverse=True):
+            message = message.replace(folder.rstrip("/") + "/", "")
+        return message
+
 
 def app_state(request: Request) -> AppState:
     """Return the state of the app that received a request."""

@@ -207,6 +207,11 @@ class GalleryService:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
+    def folders(self) -> set[str]:
+        """Return the folders of the pictures, and the one that the gallery lies in."""
+        found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
+        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
         picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
