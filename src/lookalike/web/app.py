@@ -48,7 +48,7 @@ def create_app(
     names that can't be part of a URL, and an empty token.
     """
     if token is not None and not token.strip():
-        raise ValueError("the token is empty, so nobody could send it; give a secret, or None for none")
+        raise ValueError("the token is empty, so nobody could send it; give a secret, or leave the token out")
     named = galleries if isinstance(galleries, Mapping) else {_name_of(galleries): galleries}
     limits = limits or WebLimits()
     state = _app_state(named, limits, add_from)
