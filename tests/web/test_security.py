@@ -4,12 +4,10 @@ import http.client
 import socket
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -18,27 +16,10 @@ from lookalike.gallery import Gallery
 from lookalike.images import Limits
 from lookalike.images.guarded import GuardedDecoder
 from lookalike.web import WebLimits, create_app, patience
-from lookalike.web.patience import PatientProtocol
+from made_server import serving
 
 LIMITS = WebLimits(max_upload_bytes=2**20, max_pixels=2_000_000)
 SEARCH = "/api/galleries/rooms/search"
-
-
-@contextmanager
-def serving(app):
-    """Port of a real server with the protocol that ``serve`` uses."""
-    config = uvicorn.Config(app, port=0, log_level="error", http=PatientProtocol)
-    server = uvicorn.Server(config)
-    listening = config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.mark.parametrize(

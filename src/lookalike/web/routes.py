@@ -151,9 +151,12 @@ def list_pictures(
     service: ServiceDep,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    where: Annotated[
+        str | None, Query(max_length=4000, description="Filter on metadata, as of a search.")
+    ] = None,
 ) -> PicturesOut:
     """List the pictures of a gallery, one page at a time."""
-    records = service.gallery.records()
+    records = service.records(where)
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
@@ -234,10 +237,19 @@ def match_overlay(
 
 @router.get("/galleries/{gallery}/cells")
 def compare_cells(
-    service: ServiceDep, first: PictureId, second: PictureId, x: Pixel, y: Pixel
+    service: ServiceDep,
+    first: PictureId,
+    second: PictureId,
+    x: Pixel,
+    y: Pixel,
+    box: BoxDep,
+    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the box.")] = "first",
 ) -> CellMatchOut:
-    """Compare the cell at pixel (x, y) of the first picture with every cell of the second."""
-    return service.cells(first, second, x, y)
+    """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
+
+    `box` limits one of them to the part that was searched by, as in its explanation.
+    """
+    return service.cells(first, second, x, y, box=box, box_on=box_on)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
