@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lookalike import __version__
-from lookalike.errors import GalleryError, LookalikeError
+from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LRUCache
 from lookalike.web.jobs import Jobs
@@ -105,12 +106,21 @@ def _page() -> str:
 def _lookalike_error(request: Request, error: Exception) -> JSONResponse:
     state: AppState = request.app.state.lookalike
     detail = state.without_folders(str(error))
-    return JSONResponse({"detail": detail}, 409 if isinstance(error, GalleryError) else 422)
+    is_asked_wrongly = isinstance(error, FilterError) or not isinstance(error, GalleryError)
+    return JSONResponse({"detail": detail}, 422 if is_asked_wrongly else 409)
 
 
 def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"detail": validation_message(error.errors(), skip=1)}, 422)
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON."""
+    assert isinstance(error, StarletteHTTPException)
+    if error.status_code == 400:
+        return JSONResponse({"detail": "the body can't be read as JSON; send JSON in UTF-8"}, 422)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 def _internal_error(request: Request, _: Exception) -> JSONResponse:
@@ -121,5 +131,6 @@ def _internal_error(request: Request, _: Exception) -> JSONResponse:
 _ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
     LookalikeError: _lookalike_error,
     RequestValidationError: _invalid_request,
+    StarletteHTTPException: _refused,
     Exception: _internal_error,
 }

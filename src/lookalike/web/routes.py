@@ -112,7 +112,8 @@ _PNG: _Responses = {
 }
 
 router = APIRouter(
-    prefix="/api", responses={code: {"model": ErrorOut} for code in (401, 403, 404, 413, 415, 422)}
+    prefix="/api",
+    responses={code: {"model": ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 415, 422, 503, 507)},
 )
 
 
@@ -152,7 +153,7 @@ def list_pictures(
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
     where: Annotated[
-        str | None, Query(max_length=4000, description="Filter on metadata, as of a search.")
+        str | None, Query(min_length=1, max_length=4000, description="Filter on metadata, as of a search.")
     ] = None,
 ) -> PicturesOut:
     """List the pictures of a gallery, one page at a time."""
