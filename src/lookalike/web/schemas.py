@@ -257,7 +257,8 @@ def validation_message(errors: Sequence[Mapping[str, Any]], *, skip: int = 0) ->
     first = errors[0]
     field = ".".join(str(part) for part in first["loc"][skip:]) or "the request"
     if first["type"] == "json_invalid":
-        return f"the body can't be read as JSON: {first.get('ctx', {}).get('error', 'it is damaged')}; send valid JSON"
+        cause = first.get("ctx", {}).get("error", "it is damaged")
+        return f"the body can't be read as JSON: {cause}; send valid JSON"
     if first["type"] == "extra_forbidden":
         return f"{field}: the request has no such setting; /api/openapi.json lists them"
     return f"{field}: {first['msg']}"
