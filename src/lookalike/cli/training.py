@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_size
+from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_ks, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Settings without an option of their own, for --set; a test compares them with TrainSettings.
 TRAIN_SETTINGS = (
-    "optimizer", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
-    "crop_pct", "crop_area", "flip",
+    "optimizer", "gate_rate", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm",
+    "clip", "crop_pct", "crop_area", "flip", "clustering", "patience", "collapse", "keep_best",
 )  # fmt: skip
 AVSL_SETTINGS = (
     "level_weights", "positive_margin", "negative_margin", "final_positive_margin", "final_negative_margin",
@@ -101,7 +101,14 @@ def train(
     precision: Annotated[str | None, typer.Option(help="Precision: fp32, bf16 or fp16.")] = None,
     input_size: InputSize = None,
     evaluate_every: Annotated[
-        int | None, typer.Option(min=0, help="Epochs between evaluations; 0 evaluates at the end only.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs from one evaluation to the next, from the first on; 0 evaluates at the end only.",
+        ),
+    ] = None,
+    recalls: Annotated[
+        str | None, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K in evaluations.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     others: Annotated[
@@ -136,7 +143,7 @@ def train(
     with friendly_errors():
         _check_extra()
         from lookalike.reports.plots.training import training_curve
-        from lookalike.training import RuntimeOptions, TrainSettings, fit, recorded
+        from lookalike.training import RuntimeOptions, TrainSettings, fit, kept_epoch, recorded
 
         if resume and preset is not None:
             raise ValueError("--preset starts a new training; leave it out to resume one")
@@ -150,6 +157,7 @@ def train(
             backbone_rate=backbone_rate, head_rate=head_rate, loss_rate=loss_rate, schedule=schedule,
             warm_up_epochs=warm_up_epochs, memory=memory, precision=precision,
             input_size=parse_size(input_size), evaluate_every=evaluate_every, seed=seed,
+            recalls=None if recalls is None else parse_ks(recalls),
         )  # fmt: skip
         settings = settings if resume else spec.default_settings(settings)
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
@@ -164,6 +172,8 @@ def train(
         if as_json:
             print_json(result.to_dict())
         else:
+            if kept := kept_epoch(out):
+                typer.echo(kept)
             typer.echo(f"wrote {out}; use it with: --model {out}")
 
 

@@ -1,0 +1,124 @@
+"""Clusters of items, and their agreement with labels; the only importer of scikit-learn (extra ``train``)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# Distances (R, C), 0 or more, of the items in R rows with those in C rows.
+Distances = Callable[[Tensor, Tensor], Tensor]
+_BLOCK = 2**22  # distances held at once: 16 MiB
+
+
+def k_means(
+    units: Float[Tensor, "N D"], n_clusters: int, *, n_starts: int = 1, max_steps: int = 100, seed: int = 0
+) -> Int[Tensor, " N"]:
+    """Number of the cluster of each vector, by k-means; the tightest of ``n_starts`` runs.
+
+    Raises ImportError without scikit-learn.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    k_means = KMeans(n_clusters, n_init=n_starts, max_iter=max_steps, random_state=seed)
+    with warnings.catch_warnings():
+        # fewer distinct rows than clusters: still clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return torch.as_tensor(k_means.fit_predict(units.numpy())).long()
+
+
+def k_medoids(
+    n_items: int, n_clusters: int, distances: Distances, *, max_steps: int = 20, seed: int = 0
+) -> Int[Tensor, " N"]:
+    """Number of the cluster of each item, for distances that no vectors have: (N,) int64.
+
+    The first medoids are drawn with probability proportional to the distance to those drawn before
+    (Arthur and Vassilvitskii, SODA 2007, for squared distances); then items go to the nearest medoid and
+    the item with the smallest sum of distances in its cluster is its medoid, until nothing changes (Park
+    and Jun, Expert Systems with Applications 2009). It takes N x n_clusters distances and those inside the
+    clusters a step, and holds few of them at once. Raises ValueError for more clusters than items.
+
+    >>> places = torch.tensor([0.0, 0.1, 5.0, 5.1, 5.2])
+    >>> k_medoids(5, 2, lambda a, b: (places[a, None] - places[b]).square()).unique().tolist()
+    [0, 1]
+    """
+    if not 1 <= n_clusters <= n_items:
+        raise ValueError(f"clusters are 1 to the {n_items} items, got {n_clusters}")
+    medoids = _first_medoids(n_items, n_clusters, distances, torch.Generator().manual_seed(seed))
+    clusters = _nearest_medoid(n_items, medoids, distances)
+    for _ in range(max_steps):
+        moved = torch.stack([_medoid(clusters, i, medoids[i], distances) for i in range(n_clusters)])
+        if torch.equal(moved, medoids):
+            break
+        medoids = moved
+        clusters = _nearest_medoid(n_items, medoids, distances)
+    return clusters
+
+
+def agreement_with_labels(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> dict[str, float]:
+    """``nmi``, ``ami`` and ``f1`` of clusters with labels.
+
+    Normalized mutual information (arithmetic mean of the entropies), in [0, 1]; mutual information adjusted
+    for chance (Vinh, Epps, Bailey, JMLR 2010), at most 1; and F1 of the decision, for every pair of items,
+    that they belong together, in [0, 1]. Raises ImportError without scikit-learn.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+    labels, found = codes.numpy(), clusters.numpy()
+    return {
+        "nmi": float(normalized_mutual_info_score(labels, found)),
+        "ami": float(adjusted_mutual_info_score(labels, found)),
+        "f1": pair_f1(codes, clusters),
+    }
+
+
+def pair_f1(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> float:
+    """F1 over all pairs of items: found is a pair in one cluster, relevant one of one label; in [0, 1].
+
+    Without a pair of either kind nothing is missed and nothing wrong, so it is 1.
+
+    >>> pair_f1(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+    0.4
+    """
+    both = torch.unique(torch.stack([codes, clusters]), dim=1, return_counts=True)[1]
+    n_relevant, n_found = (_n_pairs(torch.unique(side, return_counts=True)[1]) for side in (codes, clusters))
+    return 2 * _n_pairs(both) / (n_relevant + n_found) if n_relevant + n_found else 1.0
+
+
+def _n_pairs(counts: Tensor) -> float:
+    return float((counts.double() * (counts - 1) / 2).sum())
+
+
+def _first_medoids(n_items: int, n_clusters: int, distances: Distances, generator: torch.Generator) -> Tensor:
+    items = torch.arange(n_items)
+    medoids = torch.randint(n_items, (1,), generator=generator)
+    nearest = distances(items, medoids)[:, 0].double().clamp(min=0)
+    while len(medoids) < n_clusters:
+        nearest[medoids] = 0
+        left = torch.ones(n_items, dtype=torch.double).index_fill(0, medoids, 0)
+        chances = nearest if nearest.sum() > 0 else left  # all lie on a medoid: any other item
+        new = torch.multinomial(chances, 1, generator=generator)
+        nearest = torch.minimum(nearest, distances(items, new)[:, 0].double().clamp(min=0))
+        medoids = torch.cat([medoids, new])
+    return medoids
+
+
+def _nearest_medoid(n_items: int, medoids: Tensor, distances: Distances) -> Tensor:
+    step = max(1, _BLOCK // len(medoids))
+    clusters = torch.cat(
+        [distances(rows, medoids).argmin(1) for rows in torch.split(torch.arange(n_items), step)]
+    )
+    clusters[medoids] = torch.arange(len(medoids))  # a medoid stays in its cluster, so that none is empty
+    return clusters
+
+
+def _medoid(clusters: Tensor, number: int, before: Tensor, distances: Distances) -> Tensor:
+    """The member with the smallest sum of distances to its cluster; the one before, if as small."""
+    members = (clusters == number).nonzero()[:, 0]
+    step = max(1, _BLOCK // len(members))
+    sums = torch.cat([distances(rows, members).double().sum(1) for rows in torch.split(members, step)])
+    return before if sums[members == before] <= sums.min() else members[sums.argmin()]
