@@ -27,8 +27,9 @@ AVSL_SETTINGS = (
     "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum", "levels",
 )  # fmt: skip
 PRESET_HELP = (
-    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50; or cub200-inception, "
-    "cars196-inception or sop-inception, with inception_v3 in place of BN-Inception, which timm lacks."
+    "Published settings of AVSL: DATA-BACKBONE with cub200, cars196 or sop and resnet50 or bninception, such "
+    "as cub200-resnet50; with -baseline for Proxy-Anchor alone, -margin for AVSL with the margin loss, and "
+    "-margin-baseline for that loss alone."
 )
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
@@ -48,7 +49,8 @@ def train(
         str | None,
         typer.Option(
             help="Loss: proxy-anchor (default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
-            "supcon, soft-triple or arcface."
+            "supcon, soft-triple or arcface; or as in AVSL's baselines, proxy-anchor-avsl, "
+            "proxy-anchor-avsl-sop or margin-avsl."
         ),
     ] = None,
     avsl: Annotated[
@@ -184,7 +186,12 @@ def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSetting
     if preset_name is None:
         return ModelSpec(avsl=AvslSettings() if avsl else None), TrainSettings()
     chosen = preset(preset_name)
-    return ModelSpec(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
+    spec = ModelSpec(
+        model=chosen.model, pooling=chosen.pooling, loss=chosen.loss, dims=chosen.dims, avsl=chosen.avsl
+    )
+    if avsl and spec.avsl is None:
+        raise ValueError(f"{preset_name} is a baseline without AVSL; leave --avsl or -baseline out")
+    return spec, chosen.settings
 
 
 def _changed(spec: ModelSpec, changes: dict[str, Any], assigned: dict[str, Any]) -> ModelSpec:

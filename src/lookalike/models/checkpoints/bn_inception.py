@@ -1,4 +1,4 @@
-"""BN-Inception as pretrained-models.pytorch publishes it, in a file such as ``bn_inception-52deb4733.pth``."""
+"""BN-Inception as pretrained-models.pytorch publishes it, in files such as ``bn_inception-52deb4733.pth``."""
 
 from __future__ import annotations
 
