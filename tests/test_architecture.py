@@ -35,7 +35,7 @@ OWNERS = {
     "matplotlib": {"reports.plots"},
     "pytorch_metric_learning": {"training"},
     "scipy": {"datasets", "evaluation"},
-    "sklearn": {"ops.clusters"},
+    "sklearn": {"evaluation"},
 }
 
 

@@ -1,7 +1,11 @@
-"""Agreement of clusters with the labels: k-means of vectors, k-medoids of AVSL's inferred distance."""
+"""Agreement of clusters with the labels: k-means of vectors, k-medoids of AVSL's inferred distance.
+
+The only importer of scikit-learn (extra ``[train]``).
+"""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -9,9 +13,10 @@ import torch
 from torch import Tensor
 
 from lookalike.evaluation.labeled import LabeledEmbeddings
-from lookalike.ops.clusters import agreement_with_labels, k_means, k_medoids
+from lookalike.ops.clusters import k_medoids, mutual_information, pair_f1
 
 _STARTS = 3  # k-means runs, of which the tightest counts
+_MAX_STEPS = 100
 _MANY = 1000  # classes from which there is one run only: each step costs images x classes
 
 
@@ -52,11 +57,25 @@ def cluster_agreement(embeddings: LabeledEmbeddings, *, seed: int = 0) -> Cluste
         clusters = k_medoids(len(codes), n_clusters, distances, seed=seed)
     else:
         n_starts, method = _STARTS if n_clusters < _MANY else 1, "k-means"
-        clusters = k_means(embeddings.values, n_clusters, n_starts=n_starts, seed=seed)
+        clusters = _k_means(embeddings.values, n_clusters, n_starts, seed)
+    nmi, ami = mutual_information(codes, clusters)
     return ClusterAgreement(
-        **agreement_with_labels(codes, clusters),
+        nmi=nmi,
+        ami=ami,
+        f1=pair_f1(codes, clusters),
         n_clusters=n_clusters,
         n_starts=n_starts,
         seed=seed,
         method=method,
     )
+
+
+def _k_means(units: Tensor, n_clusters: int, n_starts: int, seed: int) -> Tensor:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    k_means = KMeans(n_clusters, n_init=n_starts, max_iter=_MAX_STEPS, random_state=seed)
+    with warnings.catch_warnings():
+        # fewer distinct rows than classes: still clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return torch.as_tensor(k_means.fit_predict(units.numpy())).long()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lookalike.models.avsl_network import AvslNetwork
-from lookalike.models.embedder import Embedder, ImageSource, Pixels
+from lookalike.models.embedder import Embedder, ImageSource, InputPixels
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
 from lookalike.ops.compared import ComparedNodes
 from lookalike.types import Geometry, Reading
@@ -55,7 +55,7 @@ class AvslModel:
         return Nodes.joined([self.pixel_nodes(self._read(sources[i : i + _BATCH])) for i in starts])
 
     @torch.inference_mode()
-    def pixel_nodes(self, pixels: Sequence[Pixels]) -> Nodes:
+    def pixel_nodes(self, pixels: Sequence[InputPixels]) -> Nodes:
         """Nodes of B preprocessed pictures (H, W, 3) uint8, on the CPU; few at once, their maps are large."""
         tensors = [self.embedder.pixel_tensor(array) for array in pixels]
         if len({tensor.shape for tensor in tensors}) == 1:
@@ -66,7 +66,7 @@ class AvslModel:
         """Images that are compared by the inferred distance, on the embedder's device."""
         return ComparedNodes(nodes.to(self.embedder.device), self.graph)
 
-    def _read(self, sources: Sequence[ImageSource | Reading]) -> list[Pixels]:
+    def _read(self, sources: Sequence[ImageSource | Reading]) -> list[InputPixels]:
         return [self.embedder.read(source).pixels for source in sources]
 
     def distances(self, query: Nodes, gallery: Nodes | None = None) -> Tensor:

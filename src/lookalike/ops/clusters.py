@@ -1,34 +1,16 @@
-"""Clusters of items, and their agreement with labels; the only importer of scikit-learn (extra ``train``)."""
+"""Clusters of items that have distances and no vectors, and the agreement of clusters with labels."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 # Distances (R, C), 0 or more, of the items in R rows with those in C rows.
 Distances = Callable[[Tensor, Tensor], Tensor]
 _BLOCK = 2**22  # distances held at once: 16 MiB
-
-
-def k_means(
-    units: Float[Tensor, "N D"], n_clusters: int, *, n_starts: int = 1, max_steps: int = 100, seed: int = 0
-) -> Int[Tensor, " N"]:
-    """Number of the cluster of each vector, by k-means; the tightest of ``n_starts`` runs.
-
-    Raises ImportError without scikit-learn.
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    k_means = KMeans(n_clusters, n_init=n_starts, max_iter=max_steps, random_state=seed)
-    with warnings.catch_warnings():
-        # fewer distinct rows than clusters: still clusters
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return torch.as_tensor(k_means.fit_predict(units.numpy())).long()
 
 
 def k_medoids(
@@ -59,21 +41,26 @@ def k_medoids(
     return clusters
 
 
-def agreement_with_labels(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> dict[str, float]:
-    """``nmi``, ``ami`` and ``f1`` of clusters with labels.
+def mutual_information(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> tuple[float, float]:
+    """Mutual information of clusters with labels: normalized, in [0, 1], and adjusted for chance, at most 1.
 
-    Normalized mutual information (arithmetic mean of the entropies), in [0, 1]; mutual information adjusted
-    for chance (Vinh, Epps, Bailey, JMLR 2010), at most 1; and F1 of the decision, for every pair of items,
-    that they belong together, in [0, 1]. Raises ImportError without scikit-learn.
+    Both divide by the arithmetic mean of the entropies; the adjusted one takes from both what random
+    clusters of the same sizes have on average (Vinh, Epps, Bailey, JMLR 2010). Where both sides are one
+    group, or N groups, they agree, and both are 1.
+
+    >>> mutual_information(torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 0]))
+    (1.0, 1.0)
     """
-    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-
-    labels, found = codes.numpy(), clusters.numpy()
-    return {
-        "nmi": float(normalized_mutual_info_score(labels, found)),
-        "ami": float(adjusted_mutual_info_score(labels, found)),
-        "f1": pair_f1(codes, clusters),
-    }
+    both = torch.unique(torch.stack([codes, clusters]), dim=1, return_counts=True)[1]
+    rows, columns = (torch.unique(side, return_counts=True)[1] for side in (codes, clusters))
+    n = len(codes)
+    if len(rows) == len(columns) and len(rows) in (1, n):
+        return 1.0, 1.0
+    joint, of_rows, of_columns = (_entropy(counts, n) for counts in (both, rows, columns))
+    information, mean = max(of_rows + of_columns - joint, 0.0), (of_rows + of_columns) / 2
+    by_chance = _expected_information(rows, columns, n)
+    spread = mean - by_chance
+    return information / mean, (information - by_chance) / spread if abs(spread) > 1e-15 else 0.0
 
 
 def pair_f1(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> float:
@@ -87,6 +74,27 @@ def pair_f1(codes: Int[Tensor, " N"], clusters: Int[Tensor, " N"]) -> float:
     both = torch.unique(torch.stack([codes, clusters]), dim=1, return_counts=True)[1]
     n_relevant, n_found = (_n_pairs(torch.unique(side, return_counts=True)[1]) for side in (codes, clusters))
     return 2 * _n_pairs(both) / (n_relevant + n_found) if n_relevant + n_found else 1.0
+
+
+def _entropy(counts: Tensor, n: int) -> float:
+    shares = counts.double() / n
+    return float(-(shares * shares.log()).sum())
+
+
+def _expected_information(rows: Tensor, columns: Tensor, n: int) -> float:
+    """Mean mutual information of random partitions with these sizes, under the hypergeometric model."""
+    total = 0.0
+    log_of = torch.lgamma(torch.arange(1, n + 2, dtype=torch.double))  # of the factorials 0 to n
+    sizes = [torch.unique(side, return_counts=True) for side in (rows, columns)]
+    for a, n_a in zip(*(each.tolist() for each in sizes[0]), strict=True):
+        for b, n_b in zip(*(each.tolist() for each in sizes[1]), strict=True):
+            both = torch.arange(max(1, a + b - n), min(a, b) + 1)
+            chance = log_of[a] + log_of[b] + log_of[n - a] + log_of[n - b] - log_of[n] - log_of[both]
+            chance = chance - log_of[a - both] - log_of[b - both] - log_of[n - a - b + both]
+            share = both.double() / n
+            terms = share * (share * n * n / (a * b)).log() * chance.exp()
+            total += n_a * n_b * float(terms.sum())
+    return total
 
 
 def _n_pairs(counts: Tensor) -> float:

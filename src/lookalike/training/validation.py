@@ -10,8 +10,8 @@ from torch import Tensor
 from lookalike.datasets import LabeledImages
 from lookalike.errors import DatasetError
 from lookalike.images import Preprocessing
-from lookalike.ops.clusters import agreement_with_labels, k_means, k_medoids
-from lookalike.ops.compared import Compared, ComparedUnits
+from lookalike.ops.clusters import k_medoids, mutual_information, pair_f1
+from lookalike.ops.compared import Compared
 from lookalike.ops.metrics_per_query import average_precisions_at_r, is_recalled_at_k
 from lookalike.training.pictures import evaluation_batches
 from lookalike.training.settings import TrainSettings
@@ -30,8 +30,8 @@ def validate(
 ) -> dict[str, float]:
     """Return the means over queries of ``metric_names``, in [0, 1]; see ``metrics_of_queries``.
 
-    With ``clustering`` also ``nmi``, ``ami`` and ``f1`` of as many clusters as classes, by the same
-    similarity: k-means for vectors, k-medoids for AVSL's distance.
+    With ``clustering`` also ``nmi``, ``ami`` and ``f1`` of as many clusters as classes, k-medoids by the
+    same similarity.
     """
     check_validation(data)
     items = _compared(model, data, preprocessing)
@@ -76,17 +76,14 @@ def _values(items: Compared, data: LabeledImages, settings: TrainSettings) -> Te
 
 
 def _of_clusters(items: Compared, data: LabeledImages, seed: int) -> dict[str, float]:
-    codes, n_clusters = torch.tensor(data.codes), len(data.classes)
-    if isinstance(items, ComparedUnits):
-        clusters = k_means(items.units.cpu(), n_clusters, seed=seed)
-    else:
-        clusters = k_medoids(
-            len(codes),
-            n_clusters,
-            lambda rows, columns: 1 - items.similarities(rows, items, columns),
-            seed=seed,
-        )
-    return agreement_with_labels(codes, clusters)
+    codes = torch.tensor(data.codes)
+
+    def distances(rows: Tensor, columns: Tensor) -> Tensor:
+        return 1 - items.similarities(rows, items, columns)
+
+    clusters = k_medoids(len(codes), len(data.classes), distances, seed=seed)
+    nmi, ami = mutual_information(codes, clusters)
+    return {"nmi": nmi, "ami": ami, "f1": pair_f1(codes, clusters)}
 
 
 def _ranks(relevant: Tensor, n_relevant: Tensor) -> Tensor:
