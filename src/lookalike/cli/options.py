@@ -59,3 +59,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
+
+
+def parse_ks(text: str) -> list[int]:
+    """Return the values of K in text such as ``1,2,4,8``."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
+    return [int(part) for part in parts]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike.errors import DatasetError
+from lookalike.ops.compared import Compared, ComparedNodes, ComparedUnits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,7 +24,7 @@ class LabeledEmbeddings:
     source: str  # origin, for messages and reports
     model: str = ""  # name of the model that made them; empty if unknown
     left_out: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
-    has_graph: bool = False  # made by an AVSL model, whose graph is not used here
+    nodes: ComparedNodes | None = None  # of an AVSL model, which judge instead of the values
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,6 +32,16 @@ class LabeledEmbeddings:
     def __repr__(self) -> str:
         n, width = self.values.shape
         return f"<LabeledEmbeddings of {self.source}: {n:,} rows, {width} dimensions>"
+
+    @property
+    def is_avsl(self) -> bool:
+        """Whether images are compared by the distance that an AVSL model infers."""
+        return self.nodes is not None
+
+    @property
+    def compared(self) -> Compared:
+        """What similarities are computed from: the nodes, or else the unit embeddings."""
+        return ComparedUnits(self.values) if self.nodes is None else self.nodes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,6 +82,11 @@ def labeled(
 def check_can_be_judged(queries: LabeledEmbeddings, gallery: LabeledEmbeddings | None) -> None:
     """Raise DatasetError if retrieval would be meaningless: one class, different widths, no match."""
     among = queries if gallery is None else gallery
+    if queries.is_avsl != among.is_avsl:
+        raise DatasetError(
+            "queries and gallery are compared by different rules, one of them by an AVSL model's distance; "
+            "both must come from the same model"
+        )
     if queries.values.shape[1] != among.values.shape[1]:
         raise DatasetError(
             f"queries have width {queries.values.shape[1]} and the gallery {among.values.shape[1]}; "

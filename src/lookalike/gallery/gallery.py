@@ -259,6 +259,11 @@ class Gallery:
         return self._searcher.mean()
 
     @property
+    def infers_distance(self) -> bool:
+        """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
+        return self.embedder.network.graph is not None
+
+    @property
     def keeps_shares(self) -> bool:
         """Whether the shares of each image are stored; ``why`` then splits at the last layer."""
         return self._manifest.keep_shares

@@ -29,7 +29,7 @@ from lookalike.types import Geometry, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -136,7 +136,7 @@ class Embedder:
                 yield from self.embed_pixels(batch)
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[InputPixels]) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
         Images of several sizes (preprocessing mode ``fit``) are run size by size.
@@ -184,7 +184,7 @@ class Embedder:
             ]
         return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _to_tensor(self, pixels: _Pixels) -> Tensor:
+    def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         if self.network.backbone.is_convolutional:
             batch = batch.to(memory_format=torch.channels_last)
@@ -201,7 +201,7 @@ class Embedder:
         return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
+    def pixel_shares(self, pixels: InputPixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
         return self.tensor_shares(self._to_tensor(pixels[None]), geometry)
 
@@ -219,6 +219,10 @@ class Embedder:
         """
         reading = self.read(source)
         return self._to_tensor(reading.pixels[None]), reading.geometry
+
+    def pixel_tensor(self, pixels: InputPixels) -> Tensor:
+        """One image that ``read`` returned, normalized: (1, 3, H, W) float32 on the embedder's device."""
+        return self._to_tensor(pixels[None])
 
     # --- fitting to one's own images ----------------------------------------------------------
 

@@ -18,7 +18,7 @@ from lookalike.training.log import CsvLog
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
 
-RECORD = "training.json"
+RECORD, RESULT = "training.json", "result.json"
 
 
 @final
@@ -28,6 +28,7 @@ class RunDirectory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoint = folder / "checkpoint.ckpt"
+        self.best = folder / "best.ckpt"  # weights of the best evaluation so far
         self.steps = CsvLog(folder / "log.csv")
         self.evaluations = CsvLog(folder / "evaluation.csv")
         self._record: dict[str, Any] = {}
@@ -80,6 +81,21 @@ class RunDirectory:
         (self.folder / RECORD).write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write which epoch was kept, which was the last, and why the training stopped before its end."""
+        (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def kept_epoch(folder: Path) -> str:
+    """A sentence on the epoch whose weights a finished training saved; empty for the last of all."""
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    ended = f"stopped after epoch {result['last_epoch']}: {result['stopped']}; " if result["stopped"] else ""
+    if result["epoch"] == result["last_epoch"]:
+        return f"{ended}the last epoch is kept" if ended else ""
+    return (
+        f"{ended}epoch {result['epoch']} of {result['last_epoch']} is kept, the best on the evaluation images"
+    )
 
 
 def recorded(folder: Path) -> tuple[ModelSpec, TrainSettings]:

@@ -9,20 +9,24 @@ from lookalike.models.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.backbones.bn_inception import BnInception, bninception, published_weights
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
 
 __all__ = [
     "N_LEVELS",
     "Backbone",
+    "BnInception",
     "LevelChoice",
     "attention_as_leaves",
+    "bninception",
     "create_backbone",
     "level_maps",
     "level_widths",
     "load_weights",
     "model_names",
     "preprocessing_of",
+    "published_weights",
     "recorded_attention",
     "resize_backbone",
     "vit_mobile_s16",

@@ -1,8 +1,9 @@
 """Checkpoints of the original research codes as networks on timm backbones.
 
 One module per layout: vision transformers and ResNetV2 of Black et al. (WACV 2022), the retrieval
-networks of Radenović et al. (TPAMI 2019), and AVSL (Zhang et al., CVPR 2022). Sizes are read off
-the tensors. Tensors that a layout does not explain are refused.
+networks of Radenović et al. (TPAMI 2019), AVSL and its baselines (Zhang et al., CVPR 2022), and
+BN-Inception, their second backbone. Sizes are read off the tensors. Tensors that a layout does not
+explain are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike.errors import CheckpointError
-from lookalike.models.checkpoints import avsl, image_retrieval, resnet_v2, vision_transformer
+from lookalike.models.checkpoints import avsl, bn_inception, image_retrieval, resnet_v2, vision_transformer
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.saving import LoadedModel
 
@@ -18,7 +19,7 @@ __all__ = ["CHECKPOINT_SUFFIXES", "load_checkpoint"]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
 
-_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
+_LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, bn_inception, avsl)
 
 
 def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
