@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,13 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
+    ),
+]
+MeanImage = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npy",
+        help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
     ),
 ]
 Normalization = Annotated[

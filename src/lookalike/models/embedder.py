@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
+from lookalike.errors import UnsupportedMethodError
 from lookalike.images import ImageSource, Preprocessing
 from lookalike.models import loading
+from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
@@ -250,6 +252,23 @@ class Embedder:
         model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
+    def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
+        """This embedder with the BatchNorm statistics of these images instead of its own.
+
+        The demo of Stylianou et al., WACV 2019, ran its network in training mode on the two images that
+        it compared. Raises UnsupportedMethodError for a network without BatchNorm, and for images that
+        reach it in different sizes.
+        """
+        tensors = [self.tensor(source)[0] for source in sources]
+        if len({tensor.shape for tensor in tensors}) != 1:
+            raise UnsupportedMethodError(
+                "batch statistics need images of one size, and this model keeps their proportions; give it "
+                "an input size"
+            )
+        network = with_batch_statistics(self.network, torch.cat(tensors))
+        model = replace(self._as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        return Embedder.of(model, device=self.device, precision=self.precision)
+
     # --- loading and saving -------------------------------------------------------------------
 
     @classmethod
@@ -260,6 +279,7 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
+        mean_image: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -267,13 +287,18 @@ class Embedder:
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
-        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
+        ``MEAN/STD``) replace those of the model. TF-slim's networks of the WACV 2019 demo need a
+        ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device`` auto is the GPU where
+        there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
+        natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
         and CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=input_size,
+            normalization=normalization,
+            mean_image=None if mean_image is None else Path(mean_image),
         )
         return cls.of(loaded, device=device, precision=precision)
 
