@@ -85,7 +85,6 @@ def write_single(path, tensors):
     """The older form: every tensor's values as numbers one after the other."""
     metas, entries = b"", []
     for name, array in sorted(tensors.items()):
-        kind = field(1, KINDS[array.dtype])
         extents = b"".join(field(1, b"") for _ in array.shape)
         metas += field(
             1,
@@ -94,18 +93,13 @@ def write_single(path, tensors):
             + field(3, KINDS[array.dtype])
             + field(4, extents),
         )
-        whole = array.dtype.kind == "f"
-        values = (
-            field(5 if array.dtype == "<f4" else 6, array.tobytes())
-            if whole
-            else field(
-                7 if array.dtype == "<i4" else 10,
-                b"".join(varint(int(value) % 2**64) for value in array.ravel()),
-            )
-        )
-        data = (
-            field(1, name.encode()) + field(2, extents) + field(3, kind + field(2, shape_of(array)) + values)
-        )
+        entry = {"<f4": 5, "<f8": 6, "<i4": 7, "<i8": 10, "<f2": 13}[array.dtype.str]
+        if array.dtype.str in ("<f4", "<f8"):
+            values = field(entry, array.tobytes())
+        else:  # half precision as the bits of each number
+            numbers = array.view(np.uint16) if array.dtype == np.float16 else array
+            values = field(entry, b"".join(varint(int(number) % 2**64) for number in numbers.ravel()))
+        data = field(1, name.encode()) + field(2, extents) + field(3, values)
         entries.append((b"\0\1" + name.encode(), field(2, data)))
     path.write_bytes(table([(b"", field(1, metas)), *entries]))
 

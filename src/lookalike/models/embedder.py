@@ -290,8 +290,8 @@ class Embedder:
         ``MEAN/STD``) replace those of the model. TF-slim's networks of the WACV 2019 demo need a
         ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device`` auto is the GPU where
         there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
-        natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
-        and CheckpointError.
+        natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
+        UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
             model,

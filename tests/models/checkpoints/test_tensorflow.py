@@ -15,6 +15,7 @@ TENSORS = {
     "b/step": np.array(-7, np.int32),
     "b/long": np.array([[1, 2**40, -3]], np.int64),
     "c/none": np.zeros((0, 3), np.float32),
+    "c/half": np.array([[1.5, -0.25], [65504, 0]], np.float16),
     "d/large": np.random.default_rng(0).normal(size=(37, 101)).astype(np.float32),
 }
 

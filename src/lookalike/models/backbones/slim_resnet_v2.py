@@ -11,26 +11,13 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import torch
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["SlimResNetV2", "slim_resnet_v2"]
 
-default_cfgs = generate_default_cfgs(
-    {
-        "slim_resnet_v2": {
-            "input_size": (3, 224, 224),
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
-            "interpolation": "bilinear",
-            "mean": (0.0, 0.0, 0.0),
-            "std": (1 / 255,) * 3,
-            "first_conv": "conv1",
-            "classifier": "",
-        }
-    }
-)
+_NOT_FOR_THE_NETWORK = {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 
 
 @final
@@ -127,5 +114,6 @@ def _padded_same(x: Tensor) -> Tensor:
 @register_model  # type: ignore[untyped-decorator]
 def slim_resnet_v2(pretrained: bool = False, **options: Any) -> SlimResNetV2:
     """ResNetV2 of TF-slim; its weights come from a checkpoint."""
-    model: SlimResNetV2 = build_model_with_cfg(SlimResNetV2, "slim_resnet_v2", pretrained, **options)
-    return model
+    if pretrained:
+        raise RuntimeError("slim_resnet_v2 has no pretrained weights; load a checkpoint of TF-slim")
+    return SlimResNetV2(**{key: value for key, value in options.items() if key not in _NOT_FOR_THE_NETWORK})

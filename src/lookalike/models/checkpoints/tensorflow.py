@@ -43,21 +43,23 @@ _VALUES = {
     "i1": 7,
     "<i8": 10,
     "?": 11,
+    "<f2": 13,
 }  # where a tensor keeps its values
+# What the readers below raise for damaged files.
+_BROKEN = (OSError, ValueError, LookupError, RuntimeError, struct.error, ArithmeticError, MemoryError)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 
 
 def is_tensorflow(path: Path) -> bool:
     """Whether a path is a table of TensorFlow, one of a bundle's files, or what their names begin with."""
-    if path.with_name(path.name + ".index").is_file():
+    if path.with_name(path.name + ".index").is_file() or _is_data_shard(path):
         return True
     try:
         with path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell() < _FOOTER:
+            if file.seek(0, 2) < _FOOTER:
                 return False
             file.seek(-len(_MAGIC), 2)
-            return file.read() == _MAGIC or _is_data_shard(path)
+            return file.read() == _MAGIC
     except OSError:
         return False
 
@@ -77,15 +79,7 @@ def read_tensorflow(path: Path) -> dict[str, Tensor]:
         return _read_single(path)
     except CheckpointError:
         raise
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        RuntimeError,
-        struct.error,
-        ArithmeticError,
-        MemoryError,
-    ) as error:
+    except _BROKEN as error:
         raise CheckpointError(
             f"{path} can't be read as a TensorFlow checkpoint, it may be damaged: {first_line(error)[:200]}"
         ) from error
@@ -121,52 +115,48 @@ def _read_bundle(prefix: Path, index: Path) -> dict[str, Tensor]:
 
 
 def _read_single(path: Path) -> dict[str, Tensor]:
+    table = list(_entries(path))
+    known = _described(next((value for key, value in table if not key), b""))
     tensors: dict[str, Tensor] = {}
-    for key, value in _entries(path):
+    for key, value in table:
         for saved in _fields(value).get(2, ()) if key else ():
             fields = _fields(saved)
-            name, content = _last(fields, 1, b"").decode(), _fields(_last(fields, 3, b""))
-            dtype = _DTYPES.get(_last(content, 1, 0))
-            if dtype is None:
-                continue
+            name = _last(fields, 1, b"").decode()
             if any(_fields(extent) for extent in _fields(_last(fields, 2, b"")).get(1, ())):
                 raise CheckpointError(f"{path} holds only a slice of {name}; save it whole")
-            tensors[name] = _values(content, dtype)
-    shapes = _shapes_of_single(path)
-    if missing := sorted(set(shapes) - set(tensors)):
+            if name in known:
+                dtype, shape = known[name]
+                tensors[name] = _tensor(_values(_fields(_last(fields, 3, b"")), dtype), shape)
+    if missing := sorted(set(known) - set(tensors)):
         raise CheckpointError(
             f"{path} names {len(missing)} tensors that it lacks, e.g. {missing[0]}; copy it again"
         )
-    return {name: tensor.reshape(shapes[name]) for name, tensor in tensors.items()}
+    return tensors
 
 
-def _shapes_of_single(path: Path) -> dict[str, tuple[int, ...]]:
-    meta = next((value for key, value in _entries(path) if not key), b"")
+def _described(meta: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each numeric tensor of a single file."""
     saved = [_fields(each) for part in _fields(meta).get(1, ()) for each in _fields(part).get(1, ())]
     return {
-        _last(each, 1, b"").decode(): _shape(_last(each, 2, b""))
+        _last(each, 1, b"").decode(): (_DTYPES[_last(each, 3, 0)], _shape(_last(each, 2, b"")))
         for each in saved
         if _last(each, 3, 0) in _DTYPES
     }
 
 
-def _values(content: Mapping[int, list[Any]], dtype: str) -> Tensor:
+def _values(content: Mapping[int, list[Any]], dtype: str) -> np.ndarray[Any, Any]:
     """A tensor's values as they were written: its bytes, or numbers one after the other."""
     if raw := _last(content, 4, b""):
-        return _tensor(np.frombuffer(raw, dtype), (-1,))
-    number = _VALUES.get(dtype)
-    if number is None:
-        raise ValueError(f"values of type {dtype} have no bytes")
-    kind = dtype if dtype in ("<f4", "<f8") else None
-    found: list[np.ndarray[Any, Any]] = []
-    for each in content.get(number, ()):
-        if not isinstance(each, bytes):
-            found.append(np.array([each]).astype(dtype))
-        elif kind:
-            found.append(np.frombuffer(each, kind))
-        else:
-            found.append(np.array(list(_varints(each))).astype(dtype))
-    return _tensor(np.concatenate(found) if found else np.zeros(0, dtype), (-1,))
+        return np.frombuffer(raw, dtype)
+    found: list[np.ndarray[Any, Any]] = [np.zeros(0, dtype)]
+    for each in content.get(_VALUES[dtype], ()):
+        if isinstance(each, bytes) and dtype in ("<f4", "<f8"):
+            found.append(np.frombuffer(each, dtype))
+            continue
+        numbers = np.array([each] if isinstance(each, int) else list(_varints(each)), np.int64)
+        # of half precision the bits are written as a number
+        found.append(numbers.astype("<u2").view(dtype) if dtype == "<f2" else numbers.astype(dtype))
+    return np.concatenate(found)
 
 
 def _tensor(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Tensor:
