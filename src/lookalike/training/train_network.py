@@ -91,9 +91,10 @@ def train_network(
     last = math.ceil(loop.global_step / loop.steps_per_epoch)
     kept = last
     if settings.keep_best and evaluated.best_epoch:
-        loop.load_state_dict(torch.load(run_directory.best, weights_only=True))
         kept, metrics = evaluated.best_epoch, evaluated.best_metrics
     if is_first():
+        if kept != last:
+            loop.load_state_dict(torch.load(run_directory.best, weights_only=True))
         run_directory.finish({"epoch": kept, "last_epoch": last, "stopped": evaluated.stopped})
         model.save(out, preprocessing)
     return metrics
