@@ -11,6 +11,7 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.models.backbones import create_backbone
 from lookalike.models.embedder import Embedder
 from lookalike.models.loading import from_timm
 from lookalike.models.saving import save_folder
@@ -87,6 +88,16 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """BN-Inception with random weights, in a file as the published one."""
+    path = tmp_path_factory.mktemp("inception") / "bn_inception-00000000.pth"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(create_backbone("bninception").model.state_dict(), path)
+    return path
+
+
 def run(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
@@ -126,3 +137,25 @@ def test_one_command_leads_from_the_published_layout_to_an_evaluated_model(
     assert any("inferred" in rule or "infers" in rule for rule in again["rules"]) == (
         not preset.endswith("-baseline")
     )
+
+
+@pytest.mark.parametrize("preset", ["cub200-bninception", "cub200-bninception-baseline"])
+def test_a_file_of_bn_inception_is_trained_evaluated_and_explained(preset, inception, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "model"
+    cub(data)
+    is_avsl = not preset.endswith("-baseline")
+    options = ("--set", "keep_best=false", *(("--set", "top_k=3") if is_avsl else ()))
+    trained = run("train", data, "--preset", preset, "--model", inception, *SMALL, *options, "-o", out)
+    judged = run("evaluate", data, "--split", "test", "--model", out, "--json")
+    assert judged["metrics"][0]["value"] == pytest.approx(trained["metrics"]["recall_at_1"])
+    network = Embedder.load(out, device="cpu").network
+    start = torch.load(inception, weights_only=True)
+    norm, layer = "inception_4c_3x3_bn", "inception_4c_3x3.weight"
+    weights = network.backbone.model.state_dict()
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        assert torch.equal(weights[f"{norm}.{part}"], start[f"{norm}.{part}"])  # frozen whole
+    assert not torch.equal(weights[layer], start[layer])
+    pair = [next((data / "test").rglob(f"{i}.jpg")) for i in (0, 1)]
+    why = run("explain", *pair, "--model", out, "--method", "avsl" if is_avsl else "shares", "--json")
+    total = np.sum(why["query_map"]) + why["residual"]
+    assert why["additive"] and total == pytest.approx(why["similarity"], abs=1e-4)

@@ -13,8 +13,9 @@ from lookalike.datasets import read_dataset
 from lookalike.errors import DatasetError
 from lookalike.evaluation import cluster_agreement, embed_images, evaluate, labeled, retrieve, summarize
 from lookalike.evaluation.comparison import compare
-from lookalike.gallery import Gallery
+from lookalike.gallery import Gallery, folder_labels
 from lookalike.models.avsl import AvslModel
+from lookalike.models.embedder import Embedder
 from lookalike.ops import compared
 from lookalike.ops.avsl import final_distances
 from made_avsl import avsl_embedder
@@ -115,6 +116,17 @@ def gallery(folder, embedder, tmp_path_factory):
     made = Gallery.create(uri, model=embedder)
     made.add(folder, workers=0)
     return uri, made
+
+
+def test_a_gallery_says_that_it_lacks_the_nodes(embedder, folder, tmp_path):
+    embedder.save(tmp_path / "avsl")
+    saved = Embedder.load(tmp_path / "avsl", device="cpu")
+    saved.name = str(tmp_path / "avsl")
+    made = Gallery.create(str(tmp_path / "g"), model=str(tmp_path / "avsl"))
+    made.add(folder, workers=0, metadata=folder_labels(folder))
+    evaluation = evaluate(str(tmp_path / "g"), clustering=False)
+    assert any("holds the embedding of its highest level only" in rule for rule in evaluation.rules)
+    assert not any("highest level only" in rule for rule in evaluate(folder, saved, clustering=False).rules)
 
 
 def search(gallery, monkeypatch, *arguments):

@@ -299,6 +299,8 @@ def test_a_training_from_the_command_line(colored, tmp_path):
     (["--set", "top_k=3"], "settings of AVSL"),
     (["--avsl", "--loss", "triplet"], "proxy-anchor or margin"),
     (["--preset", "birds"], "cub200-resnet50"),
+    (["--avsl", "--preset", "cub200-resnet50-baseline"], "a baseline without AVSL"),
+    (["-k", "1,x"], "positive integers"),
     (["--avsl", "--set", "level_weights=[1,2]"], "level_weights"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_a_sentence_and_nothing_is_written(options, reason, colored, tmp_path):

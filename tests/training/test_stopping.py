@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lookalike.errors import TrainingError
 from lookalike.training import TrainSettings, kept_epoch, train_network
 from lookalike.training.log import CsvLog
 from lookalike.training.stopping import EvaluatedEpochs
@@ -102,6 +103,9 @@ def test_a_stopped_training_says_so_and_stays_stopped(trained, tmp_path):
     before = weights(out)
     metrics = trained(out, [], epochs=9, patience=2, keep_best=True, resume=True)
     assert metrics["recall_at_1"] == 0.5 and equal(weights(out), before)
+    (out / "best.ckpt").unlink()
+    with pytest.raises(TrainingError, match="the best epoch is lost"):
+        trained(out, [], epochs=9, patience=2, keep_best=True, resume=True)
     assert len(CsvLog(out / "log.csv").rows()) == 9
 
 

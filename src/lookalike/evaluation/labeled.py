@@ -25,6 +25,7 @@ class LabeledEmbeddings:
     model: str = ""  # name of the model that made them; empty if unknown
     left_out: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
     nodes: ComparedNodes | None = None  # of an AVSL model, which judge instead of the values
+    lacks_nodes: bool = False  # made by an AVSL model, but without its nodes, so judged by the cosine
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -23,6 +23,7 @@ from lookalike.images import DecodedFile, Decoders
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder
+from lookalike.models.saving import saves_graph
 from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
@@ -176,7 +177,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
             "--labels-from-folders"
         )
     missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
-    return labeled(
+    found = labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [str(labels[i]) for i in known],
         source=str(uri),
@@ -184,6 +185,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
         model=manifest.model_name,
         left_out=[(path, f"it has no {field!r}") for path in missing],
     )
+    return replace(found, lacks_nodes=saves_graph(manifest.model))
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:

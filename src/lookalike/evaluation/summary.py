@@ -183,7 +183,13 @@ def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: flo
 def similarity_rule(embeddings: LabeledEmbeddings) -> str:
     """The sentence on what compares two images."""
     if not embeddings.is_avsl:
-        return "Similarity is the cosine; equal similarities are ranked in the order of the rows."
+        cosine = "Similarity is the cosine; equal similarities are ranked in the order of the rows."
+        if not embeddings.lacks_nodes:
+            return cosine
+        return (
+            f"{cosine} {embeddings.model} has a graph (AVSL), but {embeddings.source} holds the embedding of "
+            "its highest level only; evaluate the folder of images to judge the distance that it infers."
+        )
     return (
         f"{embeddings.model or 'The model'} has a graph (AVSL): similarity is one minus half the distance "
         "that it infers, of every query with every image; equal similarities are ranked in the order of the "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, final
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -76,8 +77,13 @@ class ComparedNodes:
         tile = TILE if device.type == "cpu" else _TILE_ON_GPU
         if others is self and len(self) <= _KEPT:
             if self._among is None:
-                self._among = 1 - all_pairs(self.nodes, graph=self.graph, tile=tile).cpu() / 2
+                self._among = _similarity(all_pairs(self.nodes, graph=self.graph, tile=tile))
             found = self._among[rows]
             return found if columns is None else found[:, columns]
         asked = others.nodes if columns is None else others.nodes.rows(columns.to(device))
-        return 1 - all_pairs(self.nodes.rows(rows.to(device)), asked, graph=self.graph, tile=tile).cpu() / 2
+        some = self.nodes.rows(rows.to(device))
+        return _similarity(all_pairs(some, asked, graph=self.graph, tile=tile))
+
+
+def _similarity(distances: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
+    return torch.rsub(distances.cpu(), 1.0, alpha=0.5)

@@ -82,6 +82,23 @@ class RunDirectory:
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
 
+    def keep(self, weights: Mapping[str, Any]) -> None:
+        """Write weights as those of the best evaluation; a process killed here leaves the earlier ones."""
+        new = self.best.with_suffix(".new")
+        torch.save(weights, new)
+        new.replace(self.best)
+
+    def best_weights(self) -> dict[str, Any]:
+        """Read what ``keep`` wrote. Raises TrainingError if it can't be read."""
+        try:
+            weights: dict[str, Any] = torch.load(self.best, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{self.best} can't be read ({type(error).__name__}), so the best epoch is lost; train again "
+                "in a new folder"
+            ) from error
+        return weights
+
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write which epoch was kept, which was the last, and why the training stopped before its end."""
         (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, final
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lookalike.datasets import LabeledImages
@@ -91,9 +90,10 @@ def train_network(
     last = math.ceil(loop.global_step / loop.steps_per_epoch)
     kept = last
     if settings.keep_best and evaluated.best_epoch:
-        loop.load_state_dict(torch.load(run_directory.best, weights_only=True))
         kept, metrics = evaluated.best_epoch, evaluated.best_metrics
     if is_first():
+        if kept != last:
+            loop.load_state_dict(run_directory.best_weights())
         run_directory.finish({"epoch": kept, "last_epoch": last, "stopped": evaluated.stopped})
         model.save(out, preprocessing)
     return metrics
@@ -176,12 +176,6 @@ class _Watch(L.Callback):  # type: ignore[misc]
         self.metrics = trainer.strategy.broadcast(metrics)  # so that all processes stop together
         is_best = self.evaluated.add(epoch, self.metrics, settings)
         if is_best and settings.keep_best and trainer.is_global_zero:
-            self._keep()
+            self._run_directory.keep(self._loop.state_dict())
         trainer.should_stop = bool(self.evaluated.stopped)
         return self.metrics
-
-    def _keep(self) -> None:
-        """Write the weights as those of the best evaluation; a killed process leaves the earlier ones."""
-        new = self._run_directory.best.with_suffix(".new")
-        torch.save(self._loop.state_dict(), new)
-        new.replace(self._run_directory.best)

@@ -89,7 +89,11 @@ def compare(
         faithfulness=faithful,
         rules=(
             *_rules(a, settings, has_maps=bool(maps)),
-            *(similarity_rule(side.gallery) for side in (a, b) if side.gallery.is_avsl),
+            *(
+                similarity_rule(side.gallery)
+                for side in (a, b)
+                if side.gallery.is_avsl or side.gallery.lacks_nodes
+            ),
         ),
         cases=cases,
     )
