@@ -129,6 +129,7 @@ def embed_images(
         paths=[images.paths[i] for i in kept],
         model=embedder.name,
         left_out=left_out,
+        precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
     return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
 
@@ -165,6 +166,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
         left_out=[(path, f"it has no {field!r}") for path in missing],
+        precision=manifest.precision,
     )
 
 
