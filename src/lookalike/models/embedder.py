@@ -87,7 +87,7 @@ class Embedder:
 
     @cached_property
     def _memory_format(self) -> torch.memory_format:
-        """Channels last, which is faster for convolutions, but not for GroupNorm, which loses digits there."""
+        """Channels last, faster for convolutions; GroupNorm loses digits there, so not with that."""
         layers = self.network.backbone.modules()
         if not self.network.backbone.is_convolutional or any(isinstance(m, nn.GroupNorm) for m in layers):
             return torch.contiguous_format
