@@ -142,7 +142,7 @@ def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif path.is_file():
-        loaded = checkpoints.load_checkpoint(path, pooling=pooling)
+        loaded = checkpoints.load_checkpoint(path, pooling=pooling, input_size=input_size)
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):

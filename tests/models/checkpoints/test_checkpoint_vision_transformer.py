@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.testing import assert_close
 
-from lookalike.errors import CheckpointError
+from lookalike.errors import CheckpointError, LookalikeError
 from lookalike.models.checkpoints import load_checkpoint
 from lookalike.models.embedder import Embedder
 from lookalike.ops.attribution import similarity_maps
@@ -184,6 +185,39 @@ def test_files_of_the_original_authors_are_the_same_network(save, tmp_path, pict
     np.savez(tmp_path / "jax.npz", **in_jax(tensors))
     expected = embedder(save(tensors), pooling=mode).embed(pictures)
     assert_close(embedder(tmp_path / "jax.npz", pooling=mode).embed(pictures), expected)
+
+
+@pytest.mark.parametrize("mode", ["cls", "mean"])
+@pytest.mark.parametrize("grid", [(GRID + 2, GRID + 2), (GRID - 1, GRID + 3)])
+def test_positions_of_the_original_authors_are_zoomed_as_in_their_code(tmp_path, mode, grid):
+    """By ``scipy.ndimage.zoom`` of order 1, without the position of the CLS token."""
+    arrays = in_jax(published())
+    np.savez(tmp_path / "jax.npz", **arrays)
+    size = (grid[0] * PATCH, grid[1] * PATCH)
+    model = embedder(tmp_path / "jax.npz", pooling=mode, input_size=size)
+    positions = arrays["Transformer/posembed_input/pos_embedding"][0]
+    square = positions[1:].reshape(GRID, GRID, WIDTH)
+    zoomed = ndimage.zoom(square, (grid[0] / GRID, grid[1] / GRID, 1), order=1).reshape(-1, WIDTH)
+    expected = np.concatenate([positions[:1], zoomed]) if mode == "cls" else zoomed
+    found = model.network.backbone.model.pos_embed[0].numpy()
+    assert model.preprocessing.input_size == size
+    assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_positions_of_published_torch_files_keep_the_resampling_of_timm(save, tmp_path):
+    size = ((GRID + 2) * PATCH, (GRID + 2) * PATCH)
+    np.savez(tmp_path / "jax.npz", **in_jax(published()))
+    files = (save(published()), tmp_path / "jax.npz")
+    torch_like, jax_like = (
+        embedder(file, pooling="mean", input_size=size).network.backbone.model.pos_embed for file in files
+    )
+    assert torch_like.shape == jax_like.shape and not torch.allclose(torch_like, jax_like, atol=1e-3)
+
+
+def test_a_size_that_patches_do_not_divide_is_refused_for_files_of_the_original_authors(tmp_path):
+    np.savez(tmp_path / "jax.npz", **in_jax(published()))
+    with pytest.raises(LookalikeError, match="choose multiples"):
+        embedder(tmp_path / "jax.npz", input_size=(GRID * PATCH + 1, GRID * PATCH))
 
 
 def test_classifiers_of_the_original_authors_embed_by_their_cls_token_without_classifier(tmp_path):

@@ -21,16 +21,22 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
 _LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
 
 
-def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
+def load_checkpoint(
+    path: Path, *, pooling: str | None = None, input_size: tuple[int, int] | None = None
+) -> LoadedModel:
     """Load the network of a checkpoint file, named after the file.
 
     ``pooling`` ("cls" or "mean") applies to vision transformers, see ``vision_transformer``;
-    the files of other layouts determine their pooling. Raises CheckpointError for a file
-    that can't be read, an unknown layout, and tensors that are missing, left over or of odd sizes.
+    the files of other layouts determine their pooling. ``input_size`` (H, W) is for the original authors'
+    vision transformers, whose positions are then zoomed as in their code; others keep their own. Raises
+    CheckpointError for a file that can't be read, an unknown layout, and tensors that are missing, left
+    over or of odd sizes.
     """
     contents = read_checkpoint(path)
     for layout in _LAYOUTS:
         if layout.matches(contents):
+            if layout is vision_transformer:
+                return vision_transformer.build(contents, pooling, input_size)
             loaded: LoadedModel = layout.build(contents, pooling)
             return loaded
     raise _unknown(contents)
