@@ -55,7 +55,7 @@ class Palette:
 
 def check_colors(name: str) -> None:
     """Raise UnknownNameError unless the name is "lookalike" or "jet"."""
-    check_name("color map", name, _NAMES)
+    check_name("palette", name, _NAMES)
 
 
 def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
