@@ -2,6 +2,7 @@
 
 import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
+import { factsOf } from "./results.js";
 
 const BINS = 28; // positions per side at which cells are requested; finer than common grids
 const byId = (id) => document.getElementById(id);
@@ -28,7 +29,7 @@ export class CompareView {
     Object.assign(this, { search, hit, found: null });
     this.cells = new Map();
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    byId("compare-facts").textContent = `similarity ${fixed(hit.similarity, 3)}`;
+    byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
     byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
@@ -94,7 +95,9 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
+    const { box } = this.search.request; // of the query, which is the first picture when the left side is pointed at
+    const part = box && { box: box.join(","), box_on: index ? "second" : "first" };
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y, ...part });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
