@@ -14,6 +14,7 @@ from lookalike.cli.options import (
     MeanImage,
     Normalization,
     PoolingName,
+    PrecisionName,
     parse_ks,
     parse_size,
 )
@@ -77,6 +78,7 @@ def evaluate(
     input_size: InputSize = None,
     normalization: Normalization = None,
     mean_image: MeanImage = None,
+    precision: PrecisionName = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
@@ -111,6 +113,7 @@ def evaluate(
         options = {
             "pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization,
             "mean_image": mean_image,
+            "precision": precision,
         }  # fmt: skip
         changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)

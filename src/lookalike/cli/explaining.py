@@ -92,7 +92,11 @@ def explain(
         Path | None, typer.Option(help=".npz file to write: query_map, match_map, similarity, residual.")
     ] = None,
     colors: Annotated[
-        str, typer.Option(help="Color map: lookalike (color-blind-safe) or jet (as in the papers).")
+        str,
+        typer.Option(
+            help="lookalike (color-blind safe), or jet for the look of the papers: gray photo, colors added "
+            "to it, each map by its own range."
+        ),
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
@@ -142,11 +146,11 @@ def explain(
 def _print_explanation(result: Explanation, written: list[Path]) -> None:
     from lookalike.reports.explanation_files import level_lines
 
-    residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
+    residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
     form = f" ({result.form})" if result.form else ""
     typer.echo(
-        f"similarity {result.similarity:.4f} by {result.method}{form} of {result.model}{residual}{parts}"
+        f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}"
     )
     for line in level_lines(result):
         typer.echo(line)
@@ -203,14 +207,14 @@ def _print_demo(result: DemoResult) -> None:
         for search in result.searches
     ]
     print_table(("search by", "best match", "ranks of true matches", "correct over all rooms"), rows)
-    typer.echo(f"\nChance level: {result.chance * n:.0f} of {n} correct.")
+    typer.echo(f"\nChance level: {result.chance * n:z.0f} of {n} correct.")
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
         typer.echo(
             f"The map of the whole room {where} the painting; a pixel there contributes "
-            f"{result.density_ratio:.1f} times as much as one elsewhere."
+            f"{result.density_ratio:z.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
     typer.echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
-    typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")
+    typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")

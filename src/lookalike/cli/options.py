@@ -40,6 +40,15 @@ Normalization = Annotated[
         help="For checkpoints that don't record theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
     ),
 ]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="fp32|bf16|auto",
+        help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
+        "By default fp32.",
+    ),
+]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

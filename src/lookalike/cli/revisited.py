@@ -215,4 +215,4 @@ def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:
 
 
 def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.2f}"
+    return "-" if value != value else f"{100 * value:z.2f}"

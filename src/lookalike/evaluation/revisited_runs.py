@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
@@ -22,6 +21,7 @@ from lookalike.evaluation.revisited_images import describe_gallery, describe_que
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
+from lookalike.ops.similarity import unit_rows
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
 from lookalike.types import ProgressCallback, tracked
 
@@ -220,22 +220,18 @@ def _reranked(
     return metrics_of_ranks(truth, ranks, n_best=N_BEST)
 
 
-def _unit(rows: Tensor) -> Tensor:
-    return F.normalize(rows, dim=1)
-
-
 def _preparation(
     learned_on: Sequence[VectorBlocks], width: int | None, provenance: DescriptorProvenance
 ) -> tuple[Callable[[Tensor], Tensor], DescriptorProvenance]:
     """The function applied to rows of descriptors, and the provenance that describes it."""
     if not learned_on:
-        return _unit, provenance
+        return unit_rows, provenance
     features = learned_on[0]
-    layer = whitening(_unit(features.whole()), width)
+    layer = whitening(unit_rows(features.whole()), width)
 
     def whitened(rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return _unit(layer(_unit(rows)))
+            return unit_rows(layer(unit_rows(rows)))
 
     words = f"PCA learned on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
     return whitened, replace(provenance, whitening=words)

@@ -84,9 +84,16 @@ class Embedder:
         wanted = choose_device(device)
         self.network.to(wanted)
         self.device = wanted
-        if self.network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=self._memory_format)
         return self
+
+    @cached_property
+    def _memory_format(self) -> torch.memory_format:
+        """Channels last, faster for convolutions; GroupNorm loses digits there, so not with that."""
+        layers = self.network.backbone.modules()
+        if not self.network.backbone.is_convolutional or any(isinstance(m, nn.GroupNorm) for m in layers):
+            return torch.contiguous_format
+        return torch.channels_last
 
     @cached_property
     def width(self) -> int:
@@ -188,9 +195,7 @@ class Embedder:
 
     def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
-        if self.network.backbone.is_convolutional:
-            batch = batch.to(memory_format=torch.channels_last)
-        return batch  # (B, 3, H, W)
+        return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
     # --- explaining ---------------------------------------------------------------------------
 

@@ -147,7 +147,9 @@ def _find(
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
-        loaded = checkpoints.load_checkpoint(path, pooling=pooling, mean_image=mean_image)
+        loaded = checkpoints.load_checkpoint(
+            path, pooling=pooling, input_size=input_size, mean_image=mean_image
+        )
         mean_image = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.ops.neighbors import nearest
-from lookalike.ops.similarity import cosine_similarity
+from lookalike.ops.similarity import cosine_similarity, unit_rows
 from lookalike.types import Ranking
 
 _QUERY_BLOCK = 64  # queries sorted at once
@@ -16,8 +15,9 @@ _QUERY_BLOCK = 64  # queries sorted at once
 def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
     """Return the k nearest rows of the gallery by exact cosine, or all rows if there are fewer.
 
-    ``queries`` (Q, D) and ``gallery`` (G, D) are normalized here. A query that is itself in the gallery
-    finds itself. Raises ValueError for values that are not finite, different widths, and empty input.
+    ``queries`` (Q, D) and ``gallery`` (G, D) are scaled to unit length where they do not have it. A query
+    that is itself in the gallery finds itself. Raises ValueError for values that are not finite, different
+    widths, and empty input.
     """
     for name, vectors in (("queries", queries), ("gallery", gallery)):
         if vectors.ndim != 2 or not vectors.numel():
@@ -34,7 +34,7 @@ def first_stage(queries: Tensor, gallery: Tensor, *, k: int) -> Ranking:
             f"queries have width {queries.shape[1]} and the gallery {gallery.shape[1]}; "
             "both should come from the same model"
         )
-    queries, gallery = (F.normalize(vectors.float(), dim=1) for vectors in (queries, gallery))
+    queries, gallery = (unit_rows(vectors.float()) for vectors in (queries, gallery))
     scores, indices = nearest(queries, gallery, k)
     return Ranking(queries, gallery, indices, scores)
 

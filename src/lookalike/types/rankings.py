@@ -63,5 +63,5 @@ class Move:
     def __repr__(self) -> str:
         return (
             f"Move(row {self.row}, method {self.method!r}, rank {self.rank_before} -> {self.rank_after}, "
-            f"score {self.score_before:.4f} -> {self.score_after:.4f}, {len(self.influences)} influences)"
+            f"score {self.score_before:z.4f} -> {self.score_after:z.4f}, {len(self.influences)} influences)"
         )

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from lookalike import __version__, render
 from lookalike.errors import unknown_name
-from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
 from lookalike.web.caching import LRUCache
@@ -203,7 +202,7 @@ def explain(
 ) -> ExplanationOut:
     """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
     result = service.explanation(query, match, box, method, contrast=contrast)
-    return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
+    return ExplanationOut.of(result, explanation_limit([result]))
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)

@@ -36,19 +36,30 @@ def is_checkpoint(path: Path) -> bool:
     return path.is_file() or is_tensorflow(path)
 
 
-def load_checkpoint(path: Path, *, pooling: str | None = None, mean_image: Path | None = None) -> LoadedModel:
+def load_checkpoint(
+    path: Path,
+    *,
+    pooling: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    mean_image: Path | None = None,
+) -> LoadedModel:
     """Load the network of a checkpoint file, named after the file.
 
     ``pooling`` ("cls" or "mean") applies to vision transformers, see ``vision_transformer``;
     "mean" leaves the logits of TF-slim's networks out; the files of other layouts determine their
-    pooling. TF-slim's networks need a ``mean_image``, see ``with_mean_image``. Raises CheckpointError
-    for a file that can't be read, an unknown layout, and tensors that are missing, left over or of odd
-    sizes.
+    pooling. ``input_size`` (H, W) is for the original authors' vision transformers, whose positions are
+    then zoomed as in their code; others keep their own. TF-slim's networks need a ``mean_image``, see
+    ``with_mean_image``. Raises CheckpointError for a file that can't be read, an unknown layout, and
+    tensors that are missing, left over or of odd sizes.
     """
     contents = read_checkpoint(path)
     for layout in _LAYOUTS:
         if layout.matches(contents):
-            loaded: LoadedModel = layout.build(contents, pooling)
+            loaded: LoadedModel = (
+                vision_transformer.build(contents, pooling, input_size)
+                if layout is vision_transformer
+                else layout.build(contents, pooling)
+            )
             if layout is slim_resnet_v2 and mean_image is None:
                 raise CheckpointError(
                     f"{path} is a network of the WACV 2019 demo, which takes pictures less a mean image; "
