@@ -119,10 +119,8 @@ def read_published_test(path: Path, part: PublishedPart) -> Tensor:
     if not isinstance(content, Mapping):
         return _matrix(content, path)
     if part not in content:
-        raise DatasetError(
-            f"{path} should be a dict with query and db, or a matrix; got a dict with "
-            f"{', '.join(map(str, content)) or 'nothing'}"
-        )
+        found = ", ".join(map(str, content))
+        raise DatasetError(f"{path} should be a matrix or a dict with query and db, got {found or 'nothing'}")
     return _matrix(content[part], path)
 
 
