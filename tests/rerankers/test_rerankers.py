@@ -1,4 +1,4 @@
-from dataclasses import replace
+from copy import deepcopy
 
 import pytest
 import torch
@@ -81,9 +81,9 @@ def test_a_reranking_keeps_every_item_and_sorts_its_scores(reranker, ranking):
 
 @contract
 def test_a_reranking_leaves_its_argument_as_it_was(reranker, ranking):
-    before = replace(ranking, **{k: v.clone() for k, v in vars(ranking).items()})
+    before = deepcopy(ranking)
     reranker(ranking)
-    assert all(torch.equal(a, b) for a, b in zip(vars(ranking).values(), vars(before).values(), strict=True))
+    assert ranking == before
 
 
 @contract

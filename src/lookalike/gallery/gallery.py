@@ -22,7 +22,7 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.reranking import Rerank, Reranking, context_of
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.images import list_images
 from lookalike.models.embedder import Embedder, Precision
@@ -233,6 +233,7 @@ class Gallery:
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),
+            n_context=context_of(rerank),
             where=where,
             without=asked.id if leave_self_out else None,
         )
