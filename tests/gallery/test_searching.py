@@ -318,7 +318,7 @@ def test_a_reranker_brings_nothing_back_that_was_filtered_out(indexed, room_file
     assert room_files[1][3] not in paths(hits) and len(hits) == 11
 
 
-@pytest.mark.parametrize("name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares"])
+@pytest.mark.parametrize("name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "superglobal", "shares"])
 def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_files, name):
     before = indexed.search(room_files[1][3], k=12)
     after = indexed.search(room_files[1][3], k=12, rerank=name)

@@ -15,10 +15,12 @@ from lookalike.rerankers import (
     KReciprocal,
     QueryExpansion,
     SharesReranking,
+    SuperGlobal,
     first_stage,
     full_ranks,
     make_reranker,
 )
+from lookalike.rerankers.base import first_then_rest
 from lookalike.rerankers.shares import matched_similarity
 from lookalike.types import Geometry, Shares
 
@@ -50,6 +52,8 @@ ALL = [
     KReciprocal(k1=20, k2=6),
     Diffusion(),
     Diffusion(n=100, n_seeds=100),
+    SuperGlobal(),
+    SuperGlobal(n=3, beta=0.5, n_first=8),
     ContextualReranking(),
     ContextualReranking(n_explained=3),
     shares_reranker(),
@@ -166,6 +170,7 @@ def planted():
         DatabaseAugmentation(n=1),
         KReciprocal(k1=2, k2=1),
         Diffusion(n=2, n_seeds=1),
+        SuperGlobal(n=1, beta=0.5),
         make_reranker("dba+aqe", n=1),
     ],
     ids=lambda r: r.name,
@@ -173,7 +178,7 @@ def planted():
 def test_the_planted_helper_is_named_with_a_positive_amount(reranker):
     ranking = planted()
     move = reranker.explain(ranking, 0, 1)
-    amounts = {influence.item: influence.amount for influence in move.influences}
+    amounts = {each.item: each.amount for each in move.influences if each.item != 1}  # others than itself
     assert amounts[0] > 0 and amounts[0] == max(amounts.values())
     assert move.rank_after <= move.rank_before
 
@@ -194,6 +199,31 @@ def test_amounts_of_query_expansion_are_differences_of_cosines(ranking):
         kept = neighbors[ranking.indices[1, :3] != influence.item]
         change = candidates @ (whole - expand(ranking.queries[1:2], kept[None], 1.0)[0])
         assert influence.amount == pytest.approx(float(change[5] - change.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("reranker", [SuperGlobal(), SuperGlobal(n=2, beta=0.6)], ids=lambda r: f"n={r.n}")
+def test_influences_of_superglobal_sum_to_the_score_it_ranks_by(reranker, ranking):
+    after = reranker(ranking)
+    for query, position in ((0, 0), (2, 5), (4, 16)):
+        move = reranker.explain(ranking, query, int(after.indices[query, position]))
+        assert sum(each.amount for each in move.influences) == pytest.approx(move.score_after, abs=1e-6)
+        assert move.score_after == pytest.approx(float(after.scores[query, position]), abs=1e-6)
+
+
+def test_superglobal_ranks_its_first_before_the_rest_which_keep_their_order(ranking):
+    after = SuperGlobal(n_first=6)(ranking)
+    assert set(after.indices[1, :6].tolist()) == set(ranking.indices[1, :6].tolist())
+    assert torch.equal(after.indices[:, 6:], ranking.indices[:, 6:])
+    move = SuperGlobal(n_first=6).explain(ranking, 1, int(ranking.indices[1, 6]))
+    assert (move.rank_before, move.rank_after, move.influences) == (7, 7, ())
+
+
+def test_the_rest_stays_behind_though_subtraction_rounds():
+    """0.1 - (0.1 - 0.7 * 0.1) is more than 0.7 * 0.1 in float32 for some of these."""
+    for before in torch.linspace(0.05, 0.95, 200):
+        for low in (before * 0.7, before * 0.3, before - 1):
+            scores = first_then_rest(torch.tensor([1.0, before, before]), low[None])
+            assert scores[1] <= scores[0]
 
 
 def test_shares_prefer_the_picture_with_the_same_cells():

@@ -12,6 +12,7 @@ from lookalike.rerankers.from_files import Reranked, rerank_files
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.named import RERANKERS, make_reranker
 from lookalike.rerankers.shares import SharesReranking
+from lookalike.rerankers.superglobal import SuperGlobal
 
 __all__ = [
     "RERANKERS",
@@ -25,6 +26,7 @@ __all__ = [
     "Reranked",
     "Reranker",
     "SharesReranking",
+    "SuperGlobal",
     "first_stage",
     "full_ranks",
     "make_reranker",

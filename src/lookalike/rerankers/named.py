@@ -15,12 +15,14 @@ from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.shares import SharesReranking
+from lookalike.rerankers.superglobal import SuperGlobal
 
 RERANKERS: dict[str, Callable[..., Reranker]] = {
     "aqe": QueryExpansion,
     "dba": DatabaseAugmentation,
     "k-reciprocal": KReciprocal,
     "diffusion": Diffusion,
+    "superglobal": SuperGlobal,
     "csa": ContextualReranking,
     "shares": SharesReranking,
     "avsl": AvslReranking,
