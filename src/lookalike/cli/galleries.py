@@ -114,7 +114,8 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
+            "join several with +."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,

@@ -13,6 +13,7 @@ from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.named import RERANKERS, make_reranker
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
+from lookalike.rerankers.transport import TransportReranking
 
 __all__ = [
     "RERANKERS",
@@ -27,6 +28,7 @@ __all__ = [
     "Reranker",
     "SharesReranking",
     "SuperGlobal",
+    "TransportReranking",
     "first_stage",
     "full_ranks",
     "make_reranker",

@@ -16,6 +16,7 @@ from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
+from lookalike.rerankers.transport import TransportReranking
 
 RERANKERS: dict[str, Callable[..., Reranker]] = {
     "aqe": QueryExpansion,
@@ -25,6 +26,7 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
     "superglobal": SuperGlobal,
     "csa": ContextualReranking,
     "shares": SharesReranking,
+    "transport": TransportReranking,
     "avsl": AvslReranking,
 }
 

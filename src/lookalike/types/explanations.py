@@ -21,7 +21,7 @@ class Explanation:
     its residual. Otherwise they are heat maps, of relative weights only.
     """
 
-    similarity: float  # the score explained: cosine in [-1, 1]
+    similarity: float  # the score explained, in [-1, 1]: the cosine, or that of method avsl or transport
     query: ImageMap
     match: ImageMap
     method: str  # "shares", "rollout", ...

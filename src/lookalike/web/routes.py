@@ -86,7 +86,7 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
-MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+MethodName = Literal["shares", "avsl", "transport"]  # those that explain an order
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]

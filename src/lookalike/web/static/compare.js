@@ -31,7 +31,7 @@ export class CompareView {
     byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
-    byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
+    byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
     const pictures = [{ id: search.query.id, name: search.query.name }, hit];
     this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
     if (!byId("compare").open) byId("compare").showModal();
