@@ -7,12 +7,13 @@ from functools import partial
 from PIL import Image
 
 from lookalike.render.colors import palette
+from lookalike.render.graph import graph_parts
 from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
 from lookalike.render.legend import legend, three_digits, unit_of
 from lookalike.render.overlay import explanation_limit, painted, photo
 from lookalike.render.ranges import per_percent
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, ImageMap
+from lookalike.types import Explanation, GraphExplanation, ImageMap
 
 
 def side_by_side(
@@ -22,7 +23,8 @@ def side_by_side(
 
     The image is ``width`` pixels wide (480 or more); its height depends on the photos. Both maps are
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
-    range that the legend shows. Colors are "lookalike" (signed) or "jet" (positive part). Raises
+    range that the legend shows. Of a ``GraphExplanation``, levels, corrections and linked nodes follow.
+    Colors are "lookalike" (signed) or "jet" (positive part). Raises
     ValueError for maps that are not finite, a width that is too small and unknown colors.
     """
     sheet, chosen = Sheet(width), palette(colors)
@@ -37,7 +39,10 @@ def side_by_side(
     ]
     geometries = [side.geometry for side in sides.values()]
     scale = legend(chosen, limit, unit_of(explanation.additive), sheet, geometries=geometries)
-    return composed(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
+    parts = [row(columns, sheet.gap), scale]
+    if isinstance(explanation, GraphExplanation):
+        parts += graph_parts(explanation, sheet, chosen, smooth=smooth)
+    return composed(_headline(explanation, sheet), parts, sheet)
 
 
 def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:
