@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from lookalike import render
-from lookalike.types import Explanation
+from lookalike.types import Explanation, GraphExplanation
 
 _PICTURE_SIDE = 560  # pixels of the longer side of images in the report
+_GRAPH_WIDTH = 900  # pixels of pictures with levels and nodes
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,18 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "similarity": f"{explanation.similarity:.3f}",
         "residual": _residual(explanation),
         "remark": match.remark,
+        "graph": _graph(explanation) if rank > 1 else None,  # the best match is drawn whole above
         "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
         "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
     }
+
+
+def _graph(explanation: Explanation) -> str | None:
+    """A picture of the levels and nodes of an AVSL explanation; None for others."""
+    if not isinstance(explanation, GraphExplanation):
+        return None
+    return data_uri(render.side_by_side(explanation, width=_GRAPH_WIDTH))
 
 
 def _residual(explanation: Explanation) -> str | None:

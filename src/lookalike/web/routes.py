@@ -15,8 +15,10 @@ from lookalike.errors import unknown_name
 from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
+from lookalike.types import GraphExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
+from lookalike.web.graphs import GraphExplanationOut
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
@@ -187,10 +189,16 @@ def explain(
     box: BoxDep,
     method: MethodName = "shares",
     contrast: Contrast = False,
-) -> ExplanationOut:
-    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
+) -> GraphExplanationOut | ExplanationOut:
+    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query.
+
+    Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
+    """
     result = service.explanation(query, match, box, method, contrast=contrast)
-    return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
+    limit = explanation_limit([result], palette("lookalike"))
+    if isinstance(result, GraphExplanation):
+        return GraphExplanationOut.of_graph(result, limit)
+    return ExplanationOut.of(result, limit)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
