@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from lookalike import scenes
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import WebLimits, create_app
+from made_avsl import avsl_embedder
 from made_rooms import save_rooms
 
 LIMITS = WebLimits(max_upload_bytes=2**20, max_pixels=2_000_000, max_queries=4)
@@ -70,6 +72,21 @@ def png():
 @pytest.fixture(scope="session")
 def address(gallery):
     """Address of a real server."""
+    with served(gallery) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def graph_address(room_folder):
+    """Address of a real server of an AVSL model's gallery."""
+    gallery = Gallery.in_memory(avsl_embedder())
+    gallery.add(room_folder, workers=0)
+    with served(gallery) as found:
+        yield found
+
+
+@contextmanager
+def served(gallery):
     config = uvicorn.Config(create_app(gallery, limits=LIMITS), port=0, log_level="warning")
     server = uvicorn.Server(config)
     listening = config.bind_socket()
