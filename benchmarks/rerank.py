@@ -31,7 +31,7 @@ from environment import SHARED, describe_run, parser_of
 from lookalike.images import list_images
 from lookalike.models.embedder import Embedder
 from lookalike.ops.metrics import average_precision, recall_at_k
-from lookalike.rerankers import first_stage, make_reranker
+from lookalike.rerankers import first_stage, make_reranker, needs_shares
 from lookalike.types import Ranking
 
 SETS = ("paintings", "birds_cropped/test", "grocery/test", "butterflies")
@@ -115,7 +115,7 @@ def results(embedder: Embedder, task: Task, methods: list[str]) -> Iterator[str]
     yield f"| {task.name} | {sizes} | - | {first.mean():.1%} | {recall:.1%} |"
     for method in methods:
         options = {}
-        if method in ("shares", "transport"):
+        if needs_shares(method):
             options["query_shares"] = cache(lambda i: embedder.shares(task.queries[i]))
             options["gallery_shares"] = cache(lambda row: embedder.shares(task.gallery[row]))
         after, recall_after = precisions(make_reranker(method, **options)(before), task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ from lookalike.errors import DatasetError, writing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    provenance_of,
+    shares_of_images,
+)
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
-from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.rerankers import first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
 N_BEST = 100  # results of each query that are kept for plots
@@ -116,7 +122,10 @@ def run_on_images(
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
     origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
-    return _run(truth, *sides, settings, origin, progress)
+    shares = {}
+    if needs_shares(settings.rerank or ""):
+        shares = shares_of_images(truth, folder, embedder, crop=crop)
+    return _run(truth, *sides, settings, origin, progress, shares)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
@@ -172,6 +181,7 @@ def _run(
     settings: DescriptorSettings,
     origin: _Origin,
     progress: ProgressCallback | None,
+    shares: Mapping[str, SharesOf] | None = None,
 ) -> RevisitedRun:
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
@@ -187,7 +197,7 @@ def _run(
     before, reranking = None, "none"
     if settings.rerank is not None:
         before, reranking = metrics, f"{settings.rerank} of the first {settings.k}"
-        metrics = _reranked(truth, asked, prepare(gallery.whole()), settings)
+        metrics = _reranked(truth, asked, prepare(gallery.whole()), settings, shares or {})
     files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
     card = protocol_card(metrics, origin.given, provenance, files, reranking=reranking, notes=origin.notes)
     return RevisitedRun(metrics, before, card)
@@ -207,7 +217,11 @@ def _scores(
 
 
 def _reranked(
-    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, settings: DescriptorSettings
+    truth: RevisitedTruth,
+    queries: Tensor,
+    gallery: Tensor,
+    settings: DescriptorSettings,
+    shares: Mapping[str, SharesOf],
 ) -> RevisitedMetrics:
     if settings.distractors:
         raise ValueError(
@@ -216,7 +230,7 @@ def _reranked(
         )
     assert settings.rerank is not None
     first = first_stage(queries, gallery, k=settings.k)
-    ranks = full_ranks(first, make_reranker(settings.rerank)(first))
+    ranks = full_ranks(first, make_reranker(settings.rerank, **shares)(first))
     return metrics_of_ranks(truth, ranks, n_best=N_BEST)
 
 

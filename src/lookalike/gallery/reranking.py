@@ -11,7 +11,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
-from lookalike.rerankers import Reranker, make_reranker
+from lookalike.rerankers import Reranker, make_reranker, needs_shares
 from lookalike.store import Record, VectorStore
 from lookalike.types import Influence, Ranking, Shares
 
@@ -77,7 +77,7 @@ def _reranker_by_name(
 ) -> Reranker:
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
-    if _BY_SHARES in steps or _BY_VOTES in steps:
+    if needs_shares(name):
         options["query_shares"] = lambda _index: query.shares
         options["gallery_shares"] = lambda row: record_shares(found.records[row], embedder, store)
     if _BY_NODES in steps:

@@ -31,6 +31,12 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
 }
 
 
+def needs_shares(name: str) -> bool:
+    """Whether a step of this re-ranker takes ``query_shares`` and ``gallery_shares``."""
+    steps = (RERANKERS.get(part.strip()) for part in name.split("+"))
+    return any(step is not None and "query_shares" in inspect.signature(step).parameters for step in steps)
+
+
 def make_reranker(name: str, **options: Any) -> Reranker:
     """Return a new re-ranker by name; names joined by ``+``, such as ``dba+aqe``, make a chain.
 
@@ -50,7 +56,10 @@ def make_reranker(name: str, **options: Any) -> Reranker:
     for step, parameters in taken.items():
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
         if missing:
-            raise ValueError(f"re-ranker {step} reads the images and needs {' and '.join(missing)}")
+            raise ValueError(
+                f"re-ranker {step} reads the images and needs {' and '.join(missing)}; "
+                "search a gallery with it, or choose one that needs embeddings only"
+            )
     rerankers = [
         RERANKERS[step](**{key: value for key, value in options.items() if key in taken[step]})
         for step in steps
