@@ -3,6 +3,7 @@
 import { getJson, showPicture } from "./api.js";
 import { showGraph } from "./graph.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { factsOf } from "./results.js";
 
 const BINS = 28; // positions per side at which cells are requested; finer than common grids
 const byId = (id) => document.getElementById(id);
@@ -30,7 +31,7 @@ export class CompareView {
     this.cells = new Map();
     showGraph(byId("graph"), null);
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
+    byId("compare-facts").textContent = [`similarity ${hit.similarity.toFixed(3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
     byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
@@ -111,7 +112,9 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
+    const { box } = this.search.request; // of the query, which is the first picture when the left side is pointed at
+    const part = box && { box: box.join(","), box_on: index ? "second" : "first" };
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y, ...part });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 

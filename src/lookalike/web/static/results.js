@@ -52,9 +52,9 @@ export function browseCard(gallery, picture, onChoose) {
   card.tabIndex = 0;
   card.setAttribute("role", "button");
   card.setAttribute("aria-label", `Search with ${picture.name}`);
-  card.append(stage, element("p", "name", picture.name));
+  card.append(stage, titled(element("p", "name", picture.name)), ...metadataOf(picture));
   card.onclick = () => onChoose(picture);
-  card.onkeydown = (event) => event.target === card && event.key === "Enter" && onChoose(picture);
+  onPress(card, () => onChoose(picture));
   return card;
 }
 
@@ -66,9 +66,8 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
   const stage = element("div", "stage"), frame = frameOf(search.gallery, hit);
   stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
   const facts = element("p", "facts");
-  facts.append(element("b", "", hit.similarity.toFixed(3)), element("span", "name", hit.name));
+  facts.append(element("b", "", hit.similarity.toFixed(3)), titled(element("span", "name", hit.name)));
   if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)}% match`));
-  facts.lastChild.title = hit.name;
   const why = button("why", "Why", "Show which cells match (W)", () => toggle(card, search, hit, frame));
   why.setAttribute("aria-pressed", "false");
   const actions = element("p", "actions");
@@ -77,16 +76,38 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
-  card.append(stage, facts, actions);
+  card.append(stage, facts, ...metadataOf(hit), actions);
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
-  card.onkeydown = (event) => {
-    if (event.target !== card) return;
-    if (event.key === "Enter") onCompare(hit);
-    if (event.key === "w") why.click();
-  };
+  onPress(card, () => onCompare(hit));
+  card.addEventListener("keydown", (event) => {
+    if (event.target === card && event.key === "w" && !event.ctrlKey && !event.metaKey) why.click();
+  });
   return card;
+}
+
+// Enter and Space act on a card as a click does; every other key keeps its meaning.
+function onPress(card, act) {
+  card.addEventListener("keydown", (event) => {
+    if (event.target !== card || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault(); // Space would scroll
+    act();
+  });
+}
+
+// A text that may be cut off, with the whole of it as its title.
+function titled(made) {
+  made.title = made.textContent;
+  return made;
+}
+
+// "field: value" of each metadata field.
+export const factsOf = ({ metadata }) => Object.entries(metadata ?? {}).map(([name, value]) => `${name}: ${value}`);
+
+function metadataOf(picture) {
+  const facts = factsOf(picture);
+  return facts.length ? [titled(element("p", "metadata soft small", facts.join(" · ")))] : [];
 }
 
 function moveOf(hit) {
