@@ -26,7 +26,8 @@ def rerank(
     method: Annotated[
         str,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion or csa; join several with +, e.g. dba+aqe."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal or csa; join several with +, "
+            "e.g. dba+aqe."
         ),
     ] = "aqe",
     checkpoint: Annotated[

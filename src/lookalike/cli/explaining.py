@@ -33,7 +33,8 @@ def explain(
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
+            "or avsl."
         ),
     ] = "shares",
     pooling: PoolingName = None,

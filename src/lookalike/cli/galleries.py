@@ -114,8 +114,9 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +. By "
-            "default none, but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
+            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
+            "model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,

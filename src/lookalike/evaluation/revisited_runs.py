@@ -17,12 +17,18 @@ from lookalike.errors import DatasetError, writing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    provenance_of,
+    shares_of_images,
+)
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.ops.similarity import unit_rows
-from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker
+from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
 N_BEST = 100  # results of each query that are kept for plots
@@ -122,7 +128,10 @@ def run_on_images(
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
     origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
-    return _run(truth, *sides, settings, origin, progress)
+    shares = {}
+    if needs_shares(settings.rerank or ""):
+        shares = shares_of_images(truth, folder, embedder, crop=crop)
+    return _run(truth, *sides, settings, origin, progress, shares)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
@@ -178,8 +187,9 @@ def _run(
     settings: DescriptorSettings,
     origin: _Origin,
     progress: ProgressCallback | None,
+    shares: Mapping[str, SharesOf] | None = None,
 ) -> RevisitedRun:
-    reranker = _reranker(settings)
+    reranker = _reranker(settings, shares or {})
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
     _check_widths(queries, gallery, *distractors, *learned_on)
@@ -217,12 +227,17 @@ def _scores(
         yield queries @ prepare(block).T
 
 
-def _reranker(settings: DescriptorSettings) -> Reranker | None:
-    options = dict(settings.options)
+def _reranker(settings: DescriptorSettings, shares: Mapping[str, SharesOf]) -> Reranker | None:
+    options: dict[str, Any] = dict(settings.options)
     if settings.checkpoint is not None:
         options["checkpoint"] = str(settings.checkpoint)
     if settings.rerank is not None:
-        return make_reranker(settings.rerank, **options)
+        if shares and settings.distractors:
+            raise ValueError(
+                f"re-ranker {settings.rerank} reads the images, and distractors are vectors; leave the "
+                "distractors out, or choose a re-ranker that needs embeddings only"
+            )
+        return make_reranker(settings.rerank, **options, **shares)
     if options:
         raise ValueError(f"{', '.join(options)}: an option of a re-ranker; name the re-ranker too")
     return None
