@@ -22,6 +22,7 @@ from lookalike.gallery.packing import pack_shares, unpack_shares
 from lookalike.gallery.query import image_query
 from lookalike.gallery.regions import Region
 from lookalike.models.embedder import Embedder
+from lookalike.rerankers.transport import MIX
 
 
 def paths(hits):
@@ -381,3 +382,20 @@ def test_an_accelerator_needs_a_folder_and_pictures(mini, tmp_path):
         Gallery.in_memory(mini).optimize()
     with pytest.raises(GalleryError, match="empty"):
         Gallery.create(tmp_path / "g", mini).optimize()
+
+
+@pytest.mark.parametrize(("rerank", "of_cosine"), [("shares", 1), ("transport", 1 - MIX)])
+def test_a_hit_that_cannot_be_read_ranks_as_if_no_cells_matched(mini, photos, tmp_path, rerank, of_cosine):
+    gallery = Gallery.create(tmp_path / "g.gallery", mini)
+    gallery.add(photos)
+    query = (photos / "one.png").read_bytes()
+    whole = gallery.search(query, k=3, rerank=rerank)
+    gone = whole[1].path
+    gone.unlink()
+    found = gallery.search(query, k=3, rerank=rerank)
+    assert list(found.unreadable) == [str(gone)] and "no such file" in found.unreadable[str(gone)]
+    assert not whole.unreadable
+    scores = {hit.path: hit.score for hit in found}
+    cosine = next(hit.similarity for hit in found if hit.path == gone)
+    assert scores[gone] == pytest.approx(of_cosine * cosine)
+    assert scores[whole[0].path] == pytest.approx(whole[0].score) and whole[0].score != whole[0].similarity

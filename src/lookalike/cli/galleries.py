@@ -187,6 +187,8 @@ def search(
             _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
             if by_distance:
                 typer.echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+            for path, reason in hits.unreadable.items():
+                typer.echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
             if opened.calibration is not None and (box or polygon):
                 typer.echo("no probabilities: they are calibrated for whole images, not for regions")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, final
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnreadableImageError, UnsupportedMethodError
 from lookalike.gallery.nearest import Shortlist
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file
@@ -27,10 +27,11 @@ class Reranking:
         self, rerank: Rerank, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
     ) -> None:
         self._found = found
+        self.unreadable: dict[str, str] = {}  # files that could not be read, and why
         self._name = rerank if isinstance(rerank, str) else ""
         self._reranker = rerank
         if isinstance(rerank, str):
-            self._reranker = _reranker_by_name(rerank, found, query, embedder, store)
+            self._reranker = _reranker_by_name(rerank, found, query, embedder, store, self.unreadable)
         elif not callable(rerank):
             raise ValueError(f"a re-ranker must be a name or a function of a Ranking; got {rerank!r}")
 
@@ -81,13 +82,27 @@ def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Sha
 
 
 def _reranker_by_name(
-    name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
+    name: str,
+    found: Shortlist,
+    query: Query,
+    embedder: Embedder,
+    store: VectorStore,
+    unreadable: dict[str, str],
 ) -> Reranker:
+    def shares_of(row: int) -> Shares:
+        record = found.records[row]
+        try:
+            return record_shares(record, embedder, store)
+        except UnreadableImageError as error:
+            unreadable[record.path] = str(error)
+            raise
+
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
     if needs_shares(name):
-        options["query_shares"] = lambda _index: query.shares
-        options["gallery_shares"] = lambda row: record_shares(found.records[row], embedder, store)
+        query_shares = query.shares  # raises for a query that can't be read, before any candidate does
+        options["query_shares"] = lambda _index: query_shares
+        options["gallery_shares"] = shares_of
     if _BY_NODES in steps:
         if query.region is not None:
             raise UnsupportedMethodError(

@@ -152,6 +152,11 @@ class SearchResult(Sequence[Hit]):
         """The query: its unit embedding, its image and its shares."""
         return self._search.query
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Files that re-ranking could not read, and why; they rank as if no cells matched."""
+        return self._search.unreadable
+
     def __len__(self) -> int:
         return len(self._hits)
 
@@ -272,6 +277,11 @@ class Search:
             return []
         located = self.query.at_last_layer[1].shares(self._found.ranking.gallery[list(rows)])
         return [to_array(values, located.grid) for values in located.values]
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Files that re-ranking could not read, and why."""
+        return {} if self._reranking is None else self._reranking.unreadable
 
     @property
     def is_reranked(self) -> bool:

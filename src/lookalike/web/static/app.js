@@ -145,6 +145,7 @@ function show(found) {
   showLimit(found.limit);
   byId("all-heat").setAttribute("aria-pressed", "false");
   byId("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
+  if (found.unreadable.length) showMessage(`Ranked as if no cells matched, since they can't be read: ${found.unreadable.join(", ")}`);
   if (!hits.length) showMessage("No match. Lower the minimum similarity or relax the filter.");
 }
 
