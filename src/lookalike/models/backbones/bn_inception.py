@@ -6,6 +6,7 @@ Shift*, ICML 2015. The second backbone of metric learning (Proxy-Anchor, AVSL) b
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ def _fetched() -> dict[str, Tensor]:
         weights: dict[str, Tensor] = load_state_dict_from_url(
             _URL, map_location="cpu", check_hash=True, weights_only=True
         )
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         name = _URL.rpartition("/")[2]
         raise RuntimeError(f"{first_line(error)}; if you have {name}, give that file as the model") from error
     return weights
