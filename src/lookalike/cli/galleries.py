@@ -114,8 +114,9 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +. By "
-            "default none, but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
+            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
+            "model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
@@ -208,9 +209,9 @@ def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool =
     rows = [
         (
             str(hit.rank),
-            f"{hit.similarity:.4f}",
-            f"{hit.score:.4f}" if with_scores else "",
-            "" if hit.probability is None else f"{hit.probability:.2f}",
+            f"{hit.similarity:z.4f}",
+            f"{hit.score:z.4f}" if with_scores else "",
+            "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
             str(hit.path),
         )
@@ -303,7 +304,7 @@ def calibrate(
         curve = opened.calibrate(found, field=field, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold}
         _print_or_json(
-            as_json, values, "similarity {threshold:.3f} or more is a match; calibrated on {source}"
+            as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"
         )
 
 

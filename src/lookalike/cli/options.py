@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,11 +26,27 @@ InputSize = Annotated[
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
     ),
 ]
+MeanImage = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npy",
+        help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
+    ),
+]
 Normalization = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|sop|MEAN/STD",
         help="For checkpoints that don't record theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="fp32|bf16|auto",
+        help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
+        "By default fp32.",
     ),
 ]
 

@@ -214,7 +214,7 @@ def _with_metrics(show: ProgressCallback) -> ProgressCallback:
     def report(progress: Progress) -> None:
         show(progress)
         if len(progress.values) > 1:
-            values = ", ".join(f"{name} {value:.4f}" for name, value in progress.values.items())
+            values = ", ".join(f"{name} {value:z.4f}" for name, value in progress.values.items())
             typer.echo(f"{progress.stage}: {values}", err=True)
 
     return report

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.errors import DatasetError
 from lookalike.ops.compared import Compared, ComparedNodes, ComparedUnits
+from lookalike.ops.similarity import unit_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +24,7 @@ class LabeledEmbeddings:
     source: str  # origin, for messages and reports
     model: str = ""  # name of the model that made them; empty if unknown
     left_out: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
+    precision: str = ""  # of the model's forward pass: fp32 or bf16; empty if unknown
     nodes: ComparedNodes | None = None  # of an AVSL model, which judge instead of the values
     lacks_nodes: bool = False  # made by an AVSL model, but without its nodes, so judged by the cosine
 
@@ -58,8 +59,11 @@ def labeled(
     paths: Sequence[Path] | None = None,
     model: str = "",
     left_out: Sequence[tuple[str, str]] = (),
+    precision: str = "",
 ) -> LabeledEmbeddings:
-    """Check embeddings (G, D) of any float type with their G labels, and scale rows to unit length.
+    """Check embeddings (G, D) of any float type with their G labels; scale rows to unit length.
+
+    Rows that have it are kept as they are.
 
     Raises DatasetError for another number of labels, and for rows that are NaN, infinite or zero.
     """
@@ -71,12 +75,13 @@ def labeled(
     _refuse(~values.isfinite().all(1), source, "hold NaN or infinity")
     _refuse(values.abs().amax(1) == 0, source, "are zero and so have no direction")
     return LabeledEmbeddings(
-        F.normalize(values.double(), dim=1).float(),  # float64: huge numbers have a length too
+        unit_rows(values),
         tuple(labels),
         None if paths is None else tuple(paths),
         source,
         model,
         tuple(left_out),
+        precision,
     )
 
 

@@ -142,6 +142,7 @@ def embed_images(
         paths=[images.paths[i] for i in kept],
         model=embedder.name,
         left_out=left_out,
+        precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
     return found if avsl is None else replace(found, nodes=avsl.compared(Nodes.joined(nodes)))
 
@@ -184,6 +185,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
         left_out=[(path, f"it has no {field!r}") for path in missing],
+        precision=manifest.precision,
     )
     return replace(found, lacks_nodes=saves_graph(manifest.model))
 

@@ -62,6 +62,7 @@ class Evaluation:
     n_gallery: int
     n_classes: int  # of the gallery
     width: int  # D
+    precision: str  # of the model's forward pass: fp32 or bf16; empty where it is unknown
     metrics: tuple[Metric, ...]
     clusters: ClusterAgreement | None  # None if not asked for, or without scikit-learn
     classes: tuple[ClassMetrics, ...]  # worst first: by MAP@R, then by name
@@ -148,6 +149,7 @@ def summarize(
         n_gallery=len(gallery),
         n_classes=len(gallery.classes),
         width=gallery.values.shape[1],
+        precision=gallery.precision,
         metrics=tuple(metrics),
         clusters=clusters,
         classes=tuple(class_metrics(retrieved)),
@@ -197,6 +199,14 @@ def similarity_rule(embeddings: LabeledEmbeddings) -> str:
     )
 
 
+def _precision_rule(embeddings: LabeledEmbeddings) -> str:
+    """In which number format the embeddings were computed."""
+    if not embeddings.precision:
+        return "Embeddings are used as they came; in which precision they were computed is not known."
+    closer = "" if embeddings.precision == "fp32" else "; its cosines differ from fp32 by some hundredths"
+    return f"Embeddings were computed in {embeddings.precision}{closer}."
+
+
 def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples: int, seed: int) -> list[str]:
     n_queries, n_gallery = len(retrieved.queries), len(retrieved.gallery)
     rules = [
@@ -205,6 +215,7 @@ def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples:
         else f"{n_queries:,} queries against {n_gallery:,} gallery images; a query among them finds itself.",
         f"{retrieved.n_without_match:,} queries without a match are left out of every metric.",
         similarity_rule(retrieved.gallery),
+        _precision_rule(retrieved.gallery),
         f"Intervals: {CONFIDENCE:.0%}, percentile bootstrap over queries, {n_resamples:,} resamples, seed "
         f"{seed}; they hold for other queries of these classes, not for other classes.",
     ]

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
+from lookalike.errors import UnsupportedMethodError
 from lookalike.images import ImageSource, Preprocessing
 from lookalike.models import loading
+from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
@@ -82,9 +84,16 @@ class Embedder:
         wanted = choose_device(device)
         self.network.to(wanted)
         self.device = wanted
-        if self.network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=self._memory_format)
         return self
+
+    @cached_property
+    def _memory_format(self) -> torch.memory_format:
+        """Channels last, faster for convolutions; GroupNorm loses digits there, so not with that."""
+        layers = self.network.backbone.modules()
+        if not self.network.backbone.is_convolutional or any(isinstance(m, nn.GroupNorm) for m in layers):
+            return torch.contiguous_format
+        return torch.channels_last
 
     @cached_property
     def width(self) -> int:
@@ -186,9 +195,7 @@ class Embedder:
 
     def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
-        if self.network.backbone.is_convolutional:
-            batch = batch.to(memory_format=torch.channels_last)
-        return batch  # (B, 3, H, W)
+        return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
     # --- explaining ---------------------------------------------------------------------------
 
@@ -250,6 +257,23 @@ class Embedder:
         model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
+    def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
+        """This embedder with the BatchNorm statistics of these images instead of its own.
+
+        The demo of Stylianou et al., WACV 2019, ran its network in training mode on the two images that
+        it compared. Raises UnsupportedMethodError for a network without BatchNorm, and for images that
+        reach it in different sizes.
+        """
+        tensors = [self.tensor(source)[0] for source in sources]
+        if len({tensor.shape for tensor in tensors}) != 1:
+            raise UnsupportedMethodError(
+                "batch statistics need images of one size, and this model keeps their proportions; give it "
+                "an input size"
+            )
+        network = with_batch_statistics(self.network, torch.cat(tensors))
+        model = replace(self._as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        return Embedder.of(model, device=self.device, precision=self.precision)
+
     # --- loading and saving -------------------------------------------------------------------
 
     @classmethod
@@ -260,6 +284,7 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
+        mean_image: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -267,13 +292,18 @@ class Embedder:
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
-        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
-        and CheckpointError.
+        ``MEAN/STD``) replace those of the model. TF-slim's networks of the WACV 2019 demo need a
+        ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device`` auto is the GPU where
+        there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
+        natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
+        UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=input_size,
+            normalization=normalization,
+            mean_image=None if mean_image is None else Path(mean_image),
         )
         return cls.of(loaded, device=device, precision=precision)
 

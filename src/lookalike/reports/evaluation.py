@@ -105,7 +105,7 @@ def _query(i: int, retrieved: Retrieved, paths: Sequence[Path]) -> dict[str, obj
         {
             "photo": file_thumbnail(gallery.paths[row]) or "",
             "right": bool(is_right[position]),
-            "similarity": f"{float(retrieved.similarities[i, position]):.3f}",
+            "similarity": f"{float(retrieved.similarities[i, position]):z.3f}",
             "label": gallery.labels[row],
         }
         for position, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())

@@ -29,7 +29,7 @@ class TrainingResult:
         return hash((self.path, self.spec))
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        metrics = ", ".join(f"{name} {value:z.4f}" for name, value in self.metrics.items())
         return f"TrainingResult({str(self.path)!r}{', ' if metrics else ''}{metrics})"
 
     def load(self) -> Embedder:

@@ -12,12 +12,14 @@ from lookalike.models.backbones.backbone import (
 from lookalike.models.backbones.bn_inception import BnInception, bninception, published_weights
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
+from lookalike.models.backbones.slim_resnet_v2 import SlimResNetV2, slim_resnet_v2
 
 __all__ = [
     "N_LEVELS",
     "Backbone",
     "BnInception",
     "LevelChoice",
+    "SlimResNetV2",
     "attention_as_leaves",
     "bninception",
     "create_backbone",
@@ -29,5 +31,6 @@ __all__ = [
     "published_weights",
     "recorded_attention",
     "resize_backbone",
+    "slim_resnet_v2",
     "vit_mobile_s16",
 ]

@@ -1,7 +1,7 @@
 // The grid of cards: pictures of the gallery, or hits of a search.
 
 import { getJson, showPicture } from "./api.js";
-import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
 
@@ -62,11 +62,11 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
   const card = element("article", "card hit");
   card.tabIndex = 0;
   card.dataset.id = hit.id;
-  card.setAttribute("aria-label", `${hit.rank}: ${hit.name}, similarity ${hit.similarity.toFixed(3)}`);
+  card.setAttribute("aria-label", `${hit.rank}: ${hit.name}, similarity ${fixed(hit.similarity, 3)}`);
   const stage = element("div", "stage"), frame = frameOf(search.gallery, hit);
   stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
   const facts = element("p", "facts");
-  facts.append(element("b", "", hit.similarity.toFixed(3)), titled(element("span", "name", hit.name)));
+  facts.append(element("b", "", fixed(hit.similarity, 3)), titled(element("span", "name", hit.name)));
   if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)}% match`));
   const why = button("why", "Why", "Show which cells match (W)", () => toggle(card, search, hit, frame));
   why.setAttribute("aria-pressed", "false");
