@@ -324,14 +324,16 @@ def test_a_reranker_brings_nothing_back_that_was_filtered_out(indexed, room_file
     assert room_files[1][3] not in paths(hits) and len(hits) == 11
 
 
-@pytest.mark.parametrize("name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares"])
+@pytest.mark.parametrize(
+    "name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "superglobal", "shares", "transport"]
+)
 def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_files, name):
     before = indexed.search(room_files[1][3], k=12)
     after = indexed.search(room_files[1][3], k=12, rerank=name)
     assert set(paths(after)) == set(paths(before))
     assert {h.path: h.similarity for h in after} == pytest.approx({h.path: h.similarity for h in before})
     lifts = [lift for hit in after for lift in hit.influences()]
-    assert (lifts == []) == (name == "shares")
+    assert (lifts == []) == (name in ("shares", "transport"))
     assert all(lift.item.path in map(str, room_files[1]) for lift in lifts) and before[0].influences() == ()
 
 

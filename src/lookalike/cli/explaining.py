@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, InputSize, Model, Normalization, PoolingName, parse_size
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    MeanImage,
+    Model,
+    Normalization,
+    PoolingName,
+    parse_size,
+)
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
@@ -25,12 +33,21 @@ def explain(
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
+            "or avsl."
         ),
     ] = "shares",
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    mean_image: MeanImage = None,
+    batch_statistics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="pair",
+            help="Normalize batches by the two images' own statistics, as the WACV 2019 demo did.",
+        ),
+    ] = None,
     fusion: Annotated[
         str | None, typer.Option(help="For rollout: how to fuse attention heads (mean, min or max).")
     ] = None,
@@ -92,8 +109,12 @@ def explain(
     """
     if versus is not None and output is None:
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
+    if batch_statistics not in (None, "pair"):
+        raise typer.BadParameter("is 'pair', or left out", param_hint="--batch-statistics")
     with friendly_errors():
+        from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
+        from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
         chosen = {
@@ -102,8 +123,18 @@ def explain(
         }  # fmt: skip
         options = {name: value for name, value in chosen.items() if value is not None}
         embedder = load_any(
-            model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=parse_size(input_size),
+            normalization=normalization,
+            mean_image=mean_image,
         )
+        if batch_statistics:
+            if not isinstance(embedder, Embedder):
+                raise UnsupportedMethodError(
+                    f"{embedder.name} only returns embeddings; leave batch statistics out"
+                )
+            embedder = embedder.with_batch_statistics([query, match])
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)

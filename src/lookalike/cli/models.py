@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_assignments, parse_size
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    MeanImage,
+    Normalization,
+    PoolingName,
+    parse_assignments,
+    parse_size,
+)
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 if TYPE_CHECKING:
@@ -123,6 +131,7 @@ def make_model(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    mean_image: MeanImage = None,
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
@@ -145,7 +154,7 @@ def make_model(
         from lookalike.models.loading import with_preprocessing
 
         options = parse_assignments(option or [])
-        loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options)
+        loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options, mean_image)
         embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
         if set_aside is not None:
             embedder = embedder.setting_aside(list_images(set_aside))
@@ -162,12 +171,13 @@ def _loaded(
     pooling: str | None,
     input_size: tuple[int, int] | None,
     options: dict[str, Any],
+    mean_image: Path | None,
 ) -> LoadedModel:
     """Load a model by name, or a timm architecture with weights or options of its own."""
     from lookalike.models.loading import from_timm, load_model
 
     if not (weights or options or random_weights):
-        return load_model(model, pooling=pooling, input_size=input_size)
+        return load_model(model, pooling=pooling, input_size=input_size, mean_image=mean_image)
     return from_timm(
         model,
         pretrained=not random_weights,

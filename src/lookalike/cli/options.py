@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,13 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
+    ),
+]
+MeanImage = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npy",
+        help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
     ),
 ]
 Normalization = Annotated[
@@ -68,3 +76,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
+
+
+def parse_ks(text: str) -> list[int]:
+    """Return the values of K in text such as ``1,2,4,8``."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
+    return [int(part) for part in parts]

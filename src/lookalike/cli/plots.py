@@ -45,7 +45,8 @@ def before_after(
     data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery with labels in its metadata.")],
     plots: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the plots.")],
     rerank: Annotated[
-        str, typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, csa, dba+aqe, ...")
+        str,
+        typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, superglobal, csa, dba+aqe, ..."),
     ] = "aqe",
     model: Annotated[
         str | None,

@@ -44,12 +44,13 @@ def evaluate(
 
     ``data`` is a folder or table of labeled images, the path of a gallery, or a pair of arrays:
     embeddings (G, D) of any float type and length, and G labels. Images are embedded with ``model``
-    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. An AVSL
-    model is judged by the cosine of its highest level.
+    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. Images of an
+    AVSL model are compared by its inferred distance, every query with every image; galleries hold the
+    embedding of its highest level only, and are judged by the cosine.
 
     Each image is a query among all others; with ``queries`` (arrays) or ``query_split`` (of the same
-    dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI
-    and AMI if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
+    dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI,
+    AMI and F1 if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
     metadata of a gallery that holds the label; ``workers`` processes decode images. ``precision``, for a
     model by name, is fp32 (if None), bf16, or auto: bf16 where the device has it.
 

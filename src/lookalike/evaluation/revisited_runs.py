@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from lookalike.errors import DatasetError, writing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    provenance_of,
+    shares_of_images,
+)
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.ops.similarity import unit_rows
-from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
 N_BEST = 100  # results of each query that are kept for plots
@@ -51,6 +57,8 @@ class DescriptorSettings:
     distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and match no query
     rerank: str | None = None  # a re-ranker's name
     k: int = 1024  # length of the list that is re-ranked
+    checkpoint: Path | None = None  # of the re-ranker csa, instead of its bundled network
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the re-ranker
 
 
 def run_on_ranks(
@@ -92,10 +100,14 @@ def run_on_descriptors(
     notes: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> RevisitedRun:
-    """Evaluate the cosines of two files of descriptors (Q, D) and (G, D). Raises LookalikeError."""
+    """Evaluate the cosines of two files of descriptors (Q, D) and (G, D). Raises LookalikeError.
+
+    Of a .pkl in CSA's layout, ``query`` and ``db`` are read.
+    """
     provenance = DescriptorProvenance.unknown("descriptors", whitening="none here")
     origin = _Origin("descriptors", provenance, _hashes(truth, [queries, gallery]), tuple(notes))
-    return _run(truth, open_vectors(queries), open_vectors(gallery), settings, origin, progress)
+    sides = open_vectors(queries, "query"), open_vectors(gallery)
+    return _run(truth, *sides, settings, origin, progress)
 
 
 def run_on_images(
@@ -116,7 +128,10 @@ def run_on_images(
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
     origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
-    return _run(truth, *sides, settings, origin, progress)
+    shares = {}
+    if needs_shares(settings.rerank or ""):
+        shares = shares_of_images(truth, folder, embedder, crop=crop)
+    return _run(truth, *sides, settings, origin, progress, shares)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
@@ -172,7 +187,9 @@ def _run(
     settings: DescriptorSettings,
     origin: _Origin,
     progress: ProgressCallback | None,
+    shares: Mapping[str, SharesOf] | None = None,
 ) -> RevisitedRun:
+    reranker = _reranker(settings, shares or {})
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
     _check_widths(queries, gallery, *distractors, *learned_on)
@@ -185,10 +202,14 @@ def _run(
         n_best=N_BEST,
     )
     before, reranking = None, "none"
-    if settings.rerank is not None:
-        before, reranking = metrics, f"{settings.rerank} of the first {settings.k}"
-        metrics = _reranked(truth, asked, prepare(gallery.whole()), settings)
-    files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
+    if reranker is not None:
+        before, reranking = metrics, _reranking_words(settings)
+        everything = torch.cat(
+            [prepare(block) for side in (gallery, *distractors) for block in side.blocks()]
+        )
+        metrics = _reranked(truth, asked, everything, reranker, settings.k, len(everything) - len(gallery))
+    learned_from = filter(None, [settings.whiten, settings.checkpoint])
+    files = origin.files | _named_hashes([*settings.distractors, *learned_from])
     card = protocol_card(metrics, origin.given, provenance, files, reranking=reranking, notes=origin.notes)
     return RevisitedRun(metrics, before, card)
 
@@ -206,18 +227,38 @@ def _scores(
         yield queries @ prepare(block).T
 
 
+def _reranker(settings: DescriptorSettings, shares: Mapping[str, SharesOf]) -> Reranker | None:
+    options: dict[str, Any] = dict(settings.options)
+    if settings.checkpoint is not None:
+        options["checkpoint"] = str(settings.checkpoint)
+    if settings.rerank is not None:
+        if shares and settings.distractors:
+            raise ValueError(
+                f"re-ranker {settings.rerank} reads the images, and distractors are vectors; leave the "
+                "distractors out, or choose a re-ranker that needs embeddings only"
+            )
+        return make_reranker(settings.rerank, **options, **shares)
+    if options:
+        raise ValueError(f"{', '.join(options)}: an option of a re-ranker; name the re-ranker too")
+    return None
+
+
+def _reranking_words(settings: DescriptorSettings) -> str:
+    """The re-ranking as the card says it."""
+    options = [f"{name} {value}" for name, value in settings.options.items()]
+    if settings.checkpoint is not None:
+        options.insert(0, f"checkpoint {settings.checkpoint}")
+    described = f" ({', '.join(options)})" if options else ""
+    return f"{settings.rerank}{described} of the first {settings.k}"
+
+
 def _reranked(
-    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, settings: DescriptorSettings
+    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, reranker: Reranker, k: int, n_distractors: int
 ) -> RevisitedMetrics:
-    if settings.distractors:
-        raise ValueError(
-            "re-ranking here takes no distractors; re-rank the whole gallery with 'lookalike rerank' and "
-            "give its ranks"
-        )
-    assert settings.rerank is not None
-    first = first_stage(queries, gallery, k=settings.k)
-    ranks = full_ranks(first, make_reranker(settings.rerank)(first))
-    return metrics_of_ranks(truth, ranks, n_best=N_BEST)
+    """Metrics after re-ranking; the last rows of the gallery are the distractors."""
+    first = first_stage(queries, gallery, k=k)
+    ranks = full_ranks(first, reranker(first))
+    return metrics_of_ranks(truth, ranks, n_distractors=n_distractors, n_best=N_BEST)
 
 
 def _preparation(

@@ -20,8 +20,11 @@ from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
 from lookalike.images import DecodedFile, Decoders
+from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder
+from lookalike.models.saving import saves_graph
+from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
 from lookalike.types import ProgressCallback, tracked
@@ -95,13 +98,23 @@ def embed_images(
 ) -> LabeledEmbeddings:
     """Embed labeled images; files that can't be read are left out and listed in ``left_out``.
 
-    ``workers`` processes decode ahead; 0 decodes in this process. Raises DatasetError if no image can
-    be read.
+    With an AVSL model they are compared by its inferred distance. ``workers`` processes decode ahead;
+    0 decodes in this process. Raises DatasetError if no image can be read.
     """
+    avsl = _avsl_of(embedder)
     batches: list[Tensor] = []
-    waiting: list[np.ndarray[Any, Any]] = []
+    nodes: list[Nodes] = []
     kept: list[int] = []
     left_out: list[tuple[str, str]] = []
+
+    def embed(pixels: list[np.ndarray[Any, Any]]) -> None:
+        if avsl is None:
+            batches.append(embed_pixels(embedder, pixels))
+            return
+        nodes.append(avsl.pixel_nodes(pixels))
+        batches.append(nodes[-1].embeddings[-1])  # the highest level is the model's embedding
+
+    waiting: list[np.ndarray[Any, Any]] = []
     with Decoders(workers, embedder.preprocessing) as decoders:
         decoded = _decoded(images, decoders)
         for i in tracked(range(len(images)), f"embedding with {embedder.name}", len(images), progress):
@@ -114,10 +127,10 @@ def embed_images(
             kept.append(i)
             waiting.append(pixels)
             if len(waiting) == _BATCH:
-                batches.append(embed_pixels(embedder, waiting))
+                embed(waiting)
                 waiting = []
     if waiting:
-        batches.append(embed_pixels(embedder, waiting))
+        embed(waiting)
     if not batches:
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
@@ -131,7 +144,13 @@ def embed_images(
         left_out=left_out,
         precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
-    return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
+    return found if avsl is None else replace(found, nodes=avsl.compared(Nodes.joined(nodes)))
+
+
+def _avsl_of(embedder: AnyEmbedder) -> AvslModel | None:
+    """The graph of an AVSL model; None for any other."""
+    has_graph = isinstance(embedder, Embedder) and embedder.network.graph is not None
+    return AvslModel(embedder) if has_graph else None  # type: ignore[arg-type]
 
 
 def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
@@ -159,7 +178,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
             "--labels-from-folders"
         )
     missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
-    return labeled(
+    found = labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [str(labels[i]) for i in known],
         source=str(uri),
@@ -168,6 +187,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
         left_out=[(path, f"it has no {field!r}") for path in missing],
         precision=manifest.precision,
     )
+    return replace(found, lacks_nodes=saves_graph(manifest.model))
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:

@@ -22,7 +22,7 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.reranking import Rerank, Reranking, context_of, record_shares
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.images import list_images
 from lookalike.models.embedder import Embedder, Precision
@@ -37,7 +37,7 @@ from lookalike.store import (
     write_manifest,
 )
 from lookalike.store.manifest import has_manifest
-from lookalike.types import FloatArray, ProgressCallback
+from lookalike.types import FloatArray, ProgressCallback, Shares
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
@@ -233,6 +233,7 @@ class Gallery:
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),
+            n_context=context_of(rerank),
             where=where,
             without=asked.id if leave_self_out else None,
         )
@@ -251,12 +252,27 @@ class Gallery:
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
         return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
 
+    def shares(self, id: str) -> Shares:
+        """Return a record's shares, as stored or else from its file, which is one forward pass.
+
+        Raises GalleryError for an unknown id, UnreadableImageError if the file is gone and
+        UnsupportedMethodError for a model without shares.
+        """
+        if not (found := self._store.records([id])):
+            raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
+        return record_shares(found[0], self.embedder, self._store)
+
     def mean_unit(self) -> FloatArray:
         """Return the mean of all unit embeddings, (D,) float32, of length 0 to 1: what all images share.
 
         Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
         """
         return self._searcher.mean()
+
+    @property
+    def infers_distance(self) -> bool:
+        """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
+        return self.embedder.network.graph is not None
 
     @property
     def keeps_shares(self) -> bool:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
+from lookalike.errors import UnsupportedMethodError
 from lookalike.images import ImageSource, Preprocessing
 from lookalike.models import loading
+from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
@@ -29,7 +31,7 @@ from lookalike.types import Geometry, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -143,7 +145,7 @@ class Embedder:
                 yield from self.embed_pixels(batch)
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[InputPixels]) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
         Images of several sizes (preprocessing mode ``fit``) are run size by size.
@@ -191,7 +193,7 @@ class Embedder:
             ]
         return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _to_tensor(self, pixels: _Pixels) -> Tensor:
+    def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
@@ -206,7 +208,7 @@ class Embedder:
         return self.pixel_shares(reading.pixels, reading.geometry)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
+    def pixel_shares(self, pixels: InputPixels, geometry: Geometry) -> Shares:
         """The shares of one image that ``read`` returned."""
         return self.tensor_shares(self._to_tensor(pixels[None]), geometry)
 
@@ -224,6 +226,10 @@ class Embedder:
         """
         reading = self.read(source)
         return self._to_tensor(reading.pixels[None]), reading.geometry
+
+    def pixel_tensor(self, pixels: InputPixels) -> Tensor:
+        """One image that ``read`` returned, normalized: (1, 3, H, W) float32 on the embedder's device."""
+        return self._to_tensor(pixels[None])
 
     # --- fitting to one's own images ----------------------------------------------------------
 
@@ -251,6 +257,23 @@ class Embedder:
         model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
+    def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
+        """This embedder with the BatchNorm statistics of these images instead of its own.
+
+        The demo of Stylianou et al., WACV 2019, ran its network in training mode on the two images that
+        it compared. Raises UnsupportedMethodError for a network without BatchNorm, and for images that
+        reach it in different sizes.
+        """
+        tensors = [self.tensor(source)[0] for source in sources]
+        if len({tensor.shape for tensor in tensors}) != 1:
+            raise UnsupportedMethodError(
+                "batch statistics need images of one size, and this model keeps their proportions; give it "
+                "an input size"
+            )
+        network = with_batch_statistics(self.network, torch.cat(tensors))
+        model = replace(self._as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        return Embedder.of(model, device=self.device, precision=self.precision)
+
     # --- loading and saving -------------------------------------------------------------------
 
     @classmethod
@@ -261,6 +284,7 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
+        mean_image: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -268,13 +292,18 @@ class Embedder:
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
-        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
-        and CheckpointError.
+        ``MEAN/STD``) replace those of the model. TF-slim's networks of the WACV 2019 demo need a
+        ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device`` auto is the GPU where
+        there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
+        natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
+        UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=input_size,
+            normalization=normalization,
+            mean_image=None if mean_image is None else Path(mean_image),
         )
         return cls.of(loaded, device=device, precision=precision)
 

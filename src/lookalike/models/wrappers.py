@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lookalike.errors import CheckpointError
 
-# DataParallel's and DistributedDataParallel's "module." around the whole, torch.compile's around any part.
-_WRAPPER = re.compile(r"^((module|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
+# DataParallel's and DistributedDataParallel's "module." around the whole, within it the "base_model." of
+# AVSL's framework, and torch.compile's around any part.
+_WRAPPER = re.compile(r"^((module|_orig_mod|base_model)\.)+|(?<=\.)_orig_mod\.")
 
 
 def without_wrappers(tensors: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:

@@ -62,7 +62,8 @@ def _metrics(evaluation: Evaluation) -> list[dict[str, object]]:
         for each in evaluation.metrics
     ]
     if evaluation.clusters is not None:
-        agreement = (("NMI", evaluation.clusters.nmi), ("AMI", evaluation.clusters.ami))
+        found = evaluation.clusters
+        agreement = (("NMI", found.nmi), ("AMI", found.ami), ("F1", found.f1))
         rows += [{"name": name, "value": f"{value:.1%}", "interval": ""} for name, value in agreement]
     return rows
 
