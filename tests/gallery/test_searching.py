@@ -19,7 +19,7 @@ from lookalike.errors import (
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
-from lookalike.gallery.query import image_query
+from lookalike.gallery.query import image_query, vector_query
 from lookalike.gallery.regions import Region
 from lookalike.models.embedder import Embedder
 from lookalike.rerankers.transport import MIX
@@ -63,6 +63,12 @@ def test_several_images_are_asked_for_together(indexed, room_files, mini):
     by_vector = indexed.search(unit, k=3)
     assert set(paths(hits)[:2]) == set(paths(by_vector)[:2]) == set(two)  # equally near: in either order
     assert paths(hits)[2] == paths(by_vector)[2]
+
+
+def test_a_unit_vector_is_the_query_bit_by_bit(mini, pictures):
+    for unit in mini.embed(pictures):
+        assert torch.equal(vector_query(unit, mini.width).unit, unit)
+        torch.testing.assert_close(vector_query(3 * unit, mini.width).unit, unit)
 
 
 def test_the_query_itself_can_be_left_out(indexed, room_files):

@@ -20,6 +20,7 @@ from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.last_pass import LastPass
+from lookalike.ops.similarity import unit_rows
 from lookalike.store import Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
@@ -158,7 +159,7 @@ def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Q
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
-    """Return the query for a vector (D,) or (1, D), normalized.
+    """Return the query for a vector (D,) or (1, D), normalized unless it has unit length.
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
@@ -167,7 +168,7 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
     if not (values.isfinite().all() and values.any()):
         raise ValueError("a query vector must be finite and not zero; check where it comes from")
-    return Query(F.normalize(values, dim=0))
+    return Query(unit_rows(values[None])[0])
 
 
 def read_to_draw(source: ImageSource, embedder: Embedder) -> Reading:
