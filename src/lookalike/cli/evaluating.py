@@ -11,6 +11,7 @@ from lookalike.cli.default_command import DefaultCommandGroup
 from lookalike.cli.options import (
     AsJson,
     InputSize,
+    LearnedWhiteningName,
     MeanImage,
     Normalization,
     PoolingName,
@@ -78,6 +79,7 @@ def evaluate(
     input_size: InputSize = None,
     normalization: Normalization = None,
     mean_image: MeanImage = None,
+    whitening: LearnedWhiteningName = None,
     precision: PrecisionName = None,
     report: Annotated[
         Path | None,
@@ -113,6 +115,7 @@ def evaluate(
         options = {
             "pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization,
             "mean_image": mean_image,
+            "whitening": whitening,
             "precision": precision,
         }  # fmt: skip
         changes = {name: value for name, value in options.items() if value is not None}

@@ -11,6 +11,7 @@ import typer
 from lookalike.cli.options import (
     AsJson,
     InputSize,
+    LearnedWhiteningName,
     MeanImage,
     Model,
     Normalization,
@@ -41,6 +42,7 @@ def explain(
     input_size: InputSize = None,
     normalization: Normalization = None,
     mean_image: MeanImage = None,
+    whitening: LearnedWhiteningName = None,
     batch_statistics: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +130,7 @@ def explain(
             input_size=parse_size(input_size),
             normalization=normalization,
             mean_image=mean_image,
+            whitening=whitening,
         )
         if batch_statistics:
             if not isinstance(embedder, Embedder):

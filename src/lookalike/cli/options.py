@@ -33,6 +33,15 @@ MeanImage = Annotated[
         help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
     ),
 ]
+LearnedWhiteningName = Annotated[
+    str | None,
+    typer.Option(
+        "--whitening",
+        metavar="NAME[:ms]",
+        help="For retrieval networks (TPAMI 2019): a whitening that the file carries, for one scale, or with "
+        ":ms for three.",
+    ),
+]
 Normalization = Annotated[
     str | None,
     typer.Option(
@@ -84,3 +93,18 @@ def parse_ks(text: str) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
     return [int(part) for part in parts]
+
+
+def parse_scales(text: str | None) -> tuple[float, ...] | None:
+    """Parse ``1,0.707,0.5``. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 4 for value in values):
+        raise typer.BadParameter(
+            f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
+        )
+    return values

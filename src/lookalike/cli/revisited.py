@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, Model, PoolingName, parse_assignments
+from lookalike.cli.options import (
+    AsJson,
+    LearnedWhiteningName,
+    Model,
+    PoolingName,
+    parse_assignments,
+    parse_scales,
+)
 from lookalike.cli.plots import Show, import_plots, parse_numbers
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 
@@ -70,6 +77,7 @@ def evaluate_revisited(
     ] = None,
     model: Model = "mini",
     pooling: PoolingName = None,
+    whitening: LearnedWhiteningName = None,
     scales: Annotated[
         str | None, typer.Option(metavar="S,S,...", help="Image scales; 1,0.707,0.5 by default.")
     ] = None,
@@ -168,8 +176,8 @@ def evaluate_revisited(
                 from lookalike.evaluation.revisited_images import for_protocol
                 from lookalike.models.embedder import Embedder
 
-                loaded = Embedder.load(model, pooling=pooling)
-                embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)
+                loaded = Embedder.load(model, pooling=pooling, whitening=whitening)
+                embedder = for_protocol(loaded, scales=parse_scales(scales), resolution=resolution)
                 run = runs.run_on_images(
                     truth, images, embedder, settings,
                     crop=crop, keep=save_descriptors, notes=notes, progress=progress,
@@ -191,20 +199,6 @@ def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None,
     of_descriptors = settings.whiten or settings.distractors or settings.rerank
     if kind in ("ranks", "scores") and of_descriptors:
         raise typer.BadParameter("--whiten, --distractors and --rerank go with descriptors or images")
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 < value <= 4 for value in values):
-        raise typer.BadParameter(
-            f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
-        )
-    return values
 
 
 def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:

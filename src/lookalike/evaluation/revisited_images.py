@@ -30,9 +30,9 @@ def for_protocol(
     """Return the embedder at the protocol's scales and resolution.
 
     ``scales`` are factors on the input size, by default the three published ones, or 1 for networks of a
-    fixed input size. With ``resolution`` images keep their proportions and are shrunk to a longer side of
-    so many pixels; without it, the model's own preprocessing is used. Raises ValueError for options that
-    do not fit the network.
+    fixed input size; a learned whitening determines them. With
+    ``resolution`` images keep their proportions and are shrunk to a longer side of so many pixels; without
+    it, the model's own preprocessing is used. Raises ValueError for options that do not fit the network.
     """
     is_convolutional = embedder.network.backbone.is_convolutional
     if not is_convolutional and (resolution or len(scales or ()) > 1):
@@ -40,6 +40,11 @@ def for_protocol(
             f"{embedder.name} is a transformer for inputs of one size; leave out --resolution and --scales, "
             "and load it with the --input-size you want"
         )
+    if embedder.whitening and scales is not None and tuple(scales) != embedder.scales:
+        raise ValueError(
+            f"{embedder.name} ends with a whitening {embedder.whitening}; leave out --scales, or take another"
+        )
+    usual = PUBLISHED_SCALES if is_convolutional else (1.0,)
     preprocessing = embedder.preprocessing
     if resolution is not None:
         preprocessing = replace(preprocessing, mode="fit", input_size=(resolution, resolution), crop_pct=1.0)
@@ -47,10 +52,11 @@ def for_protocol(
         embedder.network,
         preprocessing,
         name=embedder.name,
-        scales=scales or (PUBLISHED_SCALES if is_convolutional else (1.0,)),
+        scales=scales or (embedder.scales if embedder.whitening else usual),
         scale_power=embedder.scale_power,
         device=embedder.device,
         precision=embedder.precision,
+        whitening=embedder.whitening,
     )
 
 
@@ -149,5 +155,5 @@ def provenance_of(embedder: Embedder, *, crop: bool) -> DescriptorProvenance:
         query_boxes="cropped" if crop else "ignored: whole query images",
         resolution=how[preprocessing.mode],
         scales=scales + power,
-        whitening="none beyond the model's own head",
+        whitening=embedder.whitening or "none beyond the model's own head",
     )

@@ -275,6 +275,8 @@ def _preparation(
             return unit_rows(layer(unit_rows(rows)))
 
     words = f"PCA learned on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
+    if provenance.whitening.startswith("learned"):
+        words = f"{provenance.whitening}; then {words}"
     return whitened, replace(provenance, whitening=words)
 
 

@@ -72,4 +72,4 @@ def _unit_embeddings(embedder: Embedder, images: Tensor) -> Tensor:
         F.normalize(embedder.network(scaled).float(), dim=1)
         for scaled in scaled_images(images, embedder.scales)
     ]
-    return merged_embeddings(at_scales, embedder.scale_power)
+    return merged_embeddings(at_scales, embedder.scale_power, embedder.network.merged_head)

@@ -24,8 +24,8 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
     normalization = changes.pop("normalization", None)
     if any(value is not None for value in changes.values()):
         raise UnsupportedMethodError(
-            f"pooling, input size, precision and mean image of an ONNX model are fixed; load {model} without "
-            "changes"
+            f"pooling, input size, precision, mean image and whitening of an ONNX model are fixed; load "
+            f"{model} without changes"
         )
     return OnnxEmbedder(model, normalization=normalization)
 

@@ -59,8 +59,12 @@ class Embedder:
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
         has_published_maps: bool = False,
+        whitening: str = "",
+        carried_whitenings: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.whitening = whitening  # the learned whitening at its end, in words; empty for none
+        self.carried_whitenings = tuple(carried_whitenings)  # names that ``load(whitening=)`` takes
         self.has_published_maps = has_published_maps  # of its last layer: what ``shares`` then draws
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
@@ -191,7 +195,7 @@ class Embedder:
                 F.normalize(self.network(scaled).float(), dim=1)
                 for scaled in scaled_images(batch, self.scales)
             ]
-        return merged_embeddings(at_scales, self.scale_power).cpu()
+        return merged_embeddings(at_scales, self.scale_power, self.network.merged_head).cpu()
 
     def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
@@ -216,7 +220,7 @@ class Embedder:
     def tensor_shares(self, batch: Tensor, geometry: Geometry) -> Shares:
         """The shares of one normalized image (1, 3, H, W), as ``tensor`` returns it."""
         at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
-        values, grid = merged_shares(at_scales, self.scale_power)
+        values, grid = merged_shares(at_scales, self.scale_power, self.network.merged_head)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
     def tensor(self, source: ImageSource | Reading) -> tuple[Tensor, Geometry]:
@@ -253,8 +257,8 @@ class Embedder:
         return self._followed_by(whitening(units, width), "whitened")
 
     def _followed_by(self, layer: nn.Linear, suffix: str) -> Embedder:
-        network = self.network.followed_by(L2Norm(), layer)
-        model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
+        network = self.network.followed_by(L2Norm(), layer, merged=len(self.scales) > 1)
+        model = replace(self.as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
@@ -271,7 +275,7 @@ class Embedder:
                 "an input size"
             )
         network = with_batch_statistics(self.network, torch.cat(tensors))
-        model = replace(self._as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        model = replace(self.as_loaded(), network=network, name=f"{self.name}-batch-statistics")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
@@ -285,6 +289,7 @@ class Embedder:
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
         mean_image: str | Path | None = None,
+        whitening: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -293,8 +298,10 @@ class Embedder:
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
         ``MEAN/STD``) replace those of the model. TF-slim's networks of the WACV 2019 demo need a
-        ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device`` auto is the GPU where
-        there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
+        ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``whitening``, of the
+        retrieval networks of Radenović et al., is one that the file carries: ``NAME``, for one scale, or
+        ``NAME:ms``, for the three published ones. ``device`` auto is the GPU where there is one;
+        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it
         natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
         UnknownNameError and CheckpointError.
         """
@@ -304,6 +311,7 @@ class Embedder:
             input_size=input_size,
             normalization=normalization,
             mean_image=None if mean_image is None else Path(mean_image),
+            whitening=whitening,
         )
         return cls.of(loaded, device=device, precision=precision)
 
@@ -321,6 +329,8 @@ class Embedder:
             device=device,
             precision=precision,
             has_published_maps=model.has_published_maps,
+            whitening=model.whitening,
+            carried_whitenings=model.carried_whitenings,
         )
 
     @classmethod
@@ -360,13 +370,14 @@ class Embedder:
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a folder that ``load`` reads: config.json and model.safetensors (fp16 if half)."""
-        save_folder(self._as_loaded(), Path(folder), half=half)
+        save_folder(self.as_loaded(), Path(folder), half=half)
 
     def fingerprint(self) -> str:
         """Hash of preprocessing, layers and weights: equal for embedders that give equal embeddings."""
-        return fingerprint_of(self._as_loaded())
+        return fingerprint_of(self.as_loaded())
 
-    def _as_loaded(self) -> LoadedModel:
+    def as_loaded(self) -> LoadedModel:
+        """The network with its settings, for ``of``; shares weights."""
         return LoadedModel(
             self.network,
             self.preprocessing,
@@ -374,4 +385,6 @@ class Embedder:
             self.scales,
             self.scale_power,
             self.has_published_maps,
+            self.whitening,
+            self.carried_whitenings,
         )

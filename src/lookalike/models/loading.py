@@ -73,15 +73,16 @@ def load_model(
     input_size: tuple[int, int] | None = None,
     normalization: str | None = None,
     mean_image: Path | None = None,
+    whitening: str | None = None,
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
     ``pooling``, ``input_size`` (H, W), ``normalization`` and ``mean_image`` (of TF-slim's networks)
-    replace those of the model. A timm model
+    replace those of the model; ``whitening`` is one that its checkpoint carries. A timm model
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    found = _find(str(model), pooling, input_size, mean_image)
+    found = _find(str(model), pooling, input_size, mean_image, whitening)
     return with_preprocessing(found, normalization=normalization)
 
 
@@ -139,7 +140,11 @@ def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[fl
 
 
 def _find(
-    model: str, pooling: str | None, input_size: tuple[int, int] | None, mean_image: Path | None
+    model: str,
+    pooling: str | None,
+    input_size: tuple[int, int] | None,
+    mean_image: Path | None,
+    whitening: str | None,
 ) -> LoadedModel:
     path = Path(model)
     if model in bundled_names():
@@ -148,9 +153,9 @@ def _find(
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
         loaded = checkpoints.load_checkpoint(
-            path, pooling=pooling, input_size=input_size, mean_image=mean_image
+            path, pooling=pooling, input_size=input_size, mean_image=mean_image, whitening=whitening
         )
-        mean_image = None
+        mean_image = whitening = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
@@ -158,6 +163,8 @@ def _find(
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
+    if whitening is not None:
+        raise checkpoints.no_whitening(loaded.name, whitening)
     if mean_image is not None:
         loaded = checkpoints.with_mean_image(loaded, mean_image)
     return _changed(loaded, pooling, input_size)
@@ -171,6 +178,7 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
     if pooling is not None:
         network = loaded.network
         changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
+        changed.merged_head = network.merged_head
         _check_width(changed, pooling, loaded.preprocessing.input_size)
         loaded = replace(loaded, network=changed)
     return loaded

@@ -56,6 +56,8 @@ class EmbeddingNetwork(nn.Module):
         self.head = head or nn.Sequential()
         self._own_layers = Borrowed(own_layers or nn.Sequential())  # of the backbone
         self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
+        # After the merging of several scales; the embedder applies it.
+        self.merged_head = nn.Sequential()
         # Of nodes below the embedding, see avsl_network; it takes no part in embedding.
         self.graph: nn.Module | None = None
 
@@ -64,15 +66,20 @@ class EmbeddingNetwork(nn.Module):
         """The backbone's layers between its own pooling and its classifier; empty for others."""
         return self._own_layers.module
 
-    def followed_by(self, *layers: nn.Module) -> EmbeddingNetwork:
-        """A network with more layers at the end of its head and without a graph; shares weights."""
-        return EmbeddingNetwork(
+    def followed_by(self, *layers: nn.Module, merged: bool = False) -> EmbeddingNetwork:
+        """A network with more layers at its end and without a graph; shares weights.
+
+        The end is that of the head or, with ``merged``, of what follows the merging of scales.
+        """
+        network = EmbeddingNetwork(
             self.backbone,
             self.pooling,
-            nn.Sequential(*self.head, *layers),
+            nn.Sequential(*self.head, *(() if merged else layers)),
             own_layers=self.own_layers,
             is_own=self.is_own,
         )
+        network.merged_head = nn.Sequential(*self.merged_head, *(layers if merged else ()))
+        return network
 
     def describe_pooling(self) -> dict[str, Any]:
         """The JSON description that ``assemble`` reads back."""
@@ -91,7 +98,7 @@ class EmbeddingNetwork(nn.Module):
 
     def width(self) -> int | None:
         """D from the layers after the pooling; None where only a forward pass tells it."""
-        for layer in reversed([*self.own_layers, *self.head]):
+        for layer in reversed([*self.own_layers, *self.head, *self.merged_head]):
             if not keeps_width(layer):
                 return output_width(layer)
         return None

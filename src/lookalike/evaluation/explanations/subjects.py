@@ -174,4 +174,5 @@ def _embedder_like(embedder: Embedder, network: EmbeddingNetwork, settings: Prep
         device=embedder.device,
         precision=embedder.precision,
         has_published_maps=embedder.has_published_maps,
+        whitening=embedder.whitening,
     )

@@ -24,7 +24,7 @@ from lookalike.models.checkpoints.slim_resnet_v2 import with_mean_image
 from lookalike.models.checkpoints.tensorflow import is_tensorflow
 from lookalike.models.saving import LoadedModel
 
-__all__ = ["CHECKPOINT_SUFFIXES", "is_checkpoint", "load_checkpoint", "with_mean_image"]
+__all__ = ["CHECKPOINT_SUFFIXES", "is_checkpoint", "load_checkpoint", "no_whitening", "with_mean_image"]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors", ".index")
 
@@ -42,6 +42,7 @@ def load_checkpoint(
     pooling: str | None = None,
     input_size: tuple[int, int] | None = None,
     mean_image: Path | None = None,
+    whitening: str | None = None,
 ) -> LoadedModel:
     """Load the network of a checkpoint file, named after the file.
 
@@ -49,7 +50,8 @@ def load_checkpoint(
     "mean" leaves the logits of TF-slim's networks out; the files of other layouts determine their
     pooling. ``input_size`` (H, W) is for the original authors' vision transformers, whose positions are
     then zoomed as in their code; others keep their own. TF-slim's networks need a ``mean_image``, see
-    ``with_mean_image``. Raises CheckpointError for a file that can't be read, an unknown layout, and
+    ``with_mean_image``. ``whitening`` is one that a retrieval network carries, see ``image_retrieval``.
+    Raises CheckpointError for a file that can't be read, an unknown layout, and
     tensors that are missing, left over or of odd sizes.
     """
     contents = read_checkpoint(path)
@@ -65,8 +67,20 @@ def load_checkpoint(
                     f"{path} is a network of the WACV 2019 demo, which takes pictures less a mean image; "
                     "give its file (such as hotels_meanIm.npy) as --mean-image, or mean_image="
                 )
+            if whitening is not None:
+                if layout is not image_retrieval:
+                    raise no_whitening(loaded.name, whitening)
+                loaded = image_retrieval.with_carried_whitening(loaded, contents, whitening)
             return loaded if mean_image is None else with_mean_image(loaded, mean_image)
     raise _unknown(contents)
+
+
+def no_whitening(model: str, whitening: str) -> CheckpointError:
+    """The error for a whitening that is asked of a model that carries none."""
+    return CheckpointError(
+        f"whitening {whitening!r} is asked of {model}, which carries none; only retrieval networks of "
+        "Radenović et al. do. Leave it out, or learn one with 'lookalike models whiten'"
+    )
 
 
 def _unknown(contents: Contents) -> CheckpointError:
