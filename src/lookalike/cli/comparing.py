@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.evaluating import Layout, Limit, Split, Workers
-from lookalike.cli.options import AsJson
+from lookalike.cli.options import AsJson, MaxPixels
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two models on the same images.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
-from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_size
+from lookalike.cli.options import AsJson, InputSize, MaxPixels, Normalization, PoolingName, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well an embedding retrieves matching images.

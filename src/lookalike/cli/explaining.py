@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, InputSize, Model, Normalization, PoolingName, parse_size
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    Levels,
+    MaxPixels,
+    Model,
+    Normalization,
+    PoolingName,
+    parse_levels,
+    parse_size,
+)
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
@@ -31,6 +41,8 @@ def explain(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    levels: Levels = None,
+    max_pixels: MaxPixels = None,
     fusion: Annotated[
         str | None, typer.Option(help="For rollout: how to fuse attention heads (mean, min or max).")
     ] = None,
@@ -98,7 +110,11 @@ def explain(
         }  # fmt: skip
         options = {name: value for name, value in chosen.items() if value is not None}
         embedder = load_any(
-            model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=parse_size(input_size),
+            normalization=normalization,
+            levels=parse_levels(levels),
         )
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson
+from lookalike.cli.options import AsJson, MaxPixels
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def evaluate_explanations(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with curves, tables and maps."),
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure whether maps of a similarity are true.

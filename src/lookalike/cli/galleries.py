@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.options import AsJson
+from lookalike.cli.options import AsJson, Levels, MaxPixels, parse_levels
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images.")
     ] = None,
+    levels: Levels = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a gallery from a folder, or update it.
@@ -68,7 +70,7 @@ def index(
     with friendly_errors():
         from lookalike.gallery import Gallery, combined_metadata
 
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
+        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
         with shown_progress() as bar:
             report = opened.add(
@@ -138,6 +140,7 @@ def search(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the most similar images in a gallery.

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_assignments, parse_size
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    Levels,
+    MaxPixels,
+    Normalization,
+    PoolingName,
+    parse_assignments,
+    parse_levels,
+    parse_size,
+)
 from lookalike.cli.printing import friendly_errors, print_json, print_table
 
 if TYPE_CHECKING:
@@ -126,6 +136,8 @@ def make_model(
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
+    levels: Levels = None,
+    max_pixels: MaxPixels = None,
     set_aside: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Subtract what the images in DIR have in common.")
     ] = None,
@@ -147,6 +159,7 @@ def make_model(
         options = parse_assignments(option or [])
         loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options)
         embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
+        embedder = embedder.with_levels(parse_levels(levels) or embedder.preprocessing.levels)
         if set_aside is not None:
             embedder = embedder.setting_aside(list_images(set_aside))
         if whiten_on is not None:

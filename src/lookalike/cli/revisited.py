@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, Model, PoolingName
+from lookalike.cli.options import AsJson, MaxPixels, Model, PoolingName
 from lookalike.cli.plots import Show, import_plots, parse_numbers
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
 
@@ -115,6 +115,7 @@ def evaluate_revisited(
     ] = None,
     show: Show = None,
     difficulty: Annotated[str, typer.Option(help="Difficulty to plot: easy, medium or hard.")] = "medium",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate with the revisited Oxford/Paris protocol.

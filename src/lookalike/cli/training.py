@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_size
+from lookalike.cli.options import AsJson, InputSize, MaxPixels, PoolingName, parse_assignments, parse_size
 from lookalike.cli.printing import friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def train(
     ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on labeled images.

@@ -56,16 +56,22 @@ class BlackBox:
         if isinstance(self.model, Embedder):
             return read_whole(source, self.model)
         if isinstance(self.model, OnnxEmbedder):
-            return images.read(_picture(source), self.model.preprocessing)
+            return images.read(self._picture(source), self.model.preprocessing)
         return self.read_picture(source)
 
     def read_picture(self, source: ImageSource | Reading) -> Reading:
         """The whole picture with at most 640 pixels along its longer side, for ``embed_pictures``."""
-        picture = _picture(source)
+        picture = self._picture(source)
         pixels = np.asarray(_scaled_down(picture.image))
         height, width = picture.original_size
         geometry = Geometry(picture.original_size, pixels.shape[:2], (0.0, 0.0, height, width))
         return Reading(picture, pixels, geometry)
+
+    def _picture(self, source: ImageSource | Reading) -> Picture:
+        if isinstance(source, Reading):
+            return source.picture
+        preprocessing = getattr(self.model, "preprocessing", None)
+        return images.load(source, levels=getattr(preprocessing, "levels", None))
 
     def embed_pixels(self, pixels: Sequence[RgbPixels]) -> Tensor:
         """Unit embeddings (B, D) float64 of pixels such as ``read`` returned."""
@@ -100,10 +106,6 @@ def cosines_with(
     while batch := list(islice(remaining, batch_size)):
         found.append(embed(batch) @ other)
     return torch.cat(found)
-
-
-def _picture(source: ImageSource | Reading) -> Picture:
-    return source.picture if isinstance(source, Reading) else images.load(source)
 
 
 def _scaled_down(image: Image.Image) -> Image.Image:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.images.loading import DEFAULT_LIMITS, ImageSource, Limits, load
+from lookalike.images.limits import Limits
+from lookalike.images.loading import ImageSource, load
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry, Picture, Reading
 
@@ -29,7 +30,7 @@ def read(
     source: ImageSource,
     preprocessing: Preprocessing,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
     name: str | None = None,
 ) -> Reading:
     """Load a picture at the smallest sufficient scale and `prepare` it.
@@ -41,7 +42,7 @@ def read(
     # For crop, a picture that covers the doubled target in both directions has its short side twice
     # as long as the resized one. Letterbox asks for more than it needs across, never for less.
     at_least = (height * _DRAFT_MARGIN, width * _DRAFT_MARGIN)
-    picture = load(source, at_least=at_least, limits=limits, name=name)
+    picture = load(source, at_least=at_least, limits=limits, levels=preprocessing.levels, name=name)
     pixels, geometry = prepare(_drafted(picture, at_least), preprocessing)
     return Reading(picture, pixels, geometry)
 

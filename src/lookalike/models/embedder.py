@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
-from lookalike.images import ImageSource, Preprocessing
+from lookalike.images import ImageSource, Levels, Preprocessing
 from lookalike.models import loading
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.heads import L2Norm
@@ -25,7 +25,7 @@ from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
 from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Geometry, ProgressCallback, Reading, Shares, tracked
+from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
@@ -100,6 +100,19 @@ class Embedder:
     def read(self, source: ImageSource | Reading) -> Reading:
         """One image decoded once and prepared for the network; a Reading of this model as it is."""
         return source if isinstance(source, Reading) else image_files.read(source, self.preprocessing)
+
+    def picture(
+        self, source: ImageSource, *, at_least: tuple[int, int] | None = None, name: str | None = None
+    ) -> Picture:
+        """One image as ``images.load`` returns it, to be drawn on, with gray on this model's levels."""
+        return image_files.load(source, at_least=at_least, levels=self.preprocessing.levels, name=name)
+
+    def with_levels(self, levels: Levels | None) -> Embedder:
+        """This embedder, or one on the same weights that takes black and white of gray from ``levels``."""
+        if levels == self.preprocessing.levels:
+            return self
+        model = replace(self._as_loaded(), preprocessing=replace(self.preprocessing, levels=levels))
+        return Embedder.of(model, device=self.device, precision=self.precision)
 
     def embed(
         self,
@@ -256,6 +269,7 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
+        levels: Levels | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -263,15 +277,17 @@ class Embedder:
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
-        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
-        and CheckpointError.
+        ``MEAN/STD``) replace those of the model; ``levels`` are the values of black and white in gray
+        pictures of more than 8 bits, by default what each file declares. ``device`` auto is the GPU
+        where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has
+        it natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
+        UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
             model, pooling=pooling, input_size=input_size, normalization=normalization
         )
-        return cls.of(loaded, device=device, precision=precision)
+        embedder = cls.of(loaded, device=device, precision=precision)
+        return embedder if levels is None else embedder.with_levels(levels)
 
     @classmethod
     def of(
