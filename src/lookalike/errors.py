@@ -5,6 +5,7 @@ LookalikeError
 ├── UnknownNameError          a name (of a pooling, a method, ...) that does not exist; lists those that do
 │   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
+├── ModelOutputError          a model that gives NaN or infinity for an image
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
@@ -42,6 +43,10 @@ class UnknownModelError(UnknownNameError):
 
 class CheckpointError(LookalikeError):
     """A checkpoint's keys or sizes are not those of the layout it should have."""
+
+
+class ModelOutputError(LookalikeError):
+    """A model gives NaN or infinity for an image; the message names both."""
 
 
 class UnsupportedMethodError(LookalikeError):

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
-from lookalike.cli.options import AsJson, InputSize, MaxPixels, Normalization, PoolingName, parse_size
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    MaxPixels,
+    Normalization,
+    OutputName,
+    PoolingName,
+    parse_size,
+)
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -68,6 +76,7 @@ def evaluate(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
@@ -100,7 +109,12 @@ def evaluate(
 
         source = data if embeddings is None else embeddings_of_files(embeddings, labels)
         assert source is not None
-        options = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
+        options = {
+            "pooling": pooling,
+            "input_size": parse_size(input_size),
+            "normalization": normalization,
+            "output": output_name,
+        }
         changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
         with shown_progress() as progress:

@@ -15,6 +15,7 @@ from lookalike.cli.options import (
     MaxPixels,
     Model,
     Normalization,
+    OutputName,
     PoolingName,
     parse_levels,
     parse_size,
@@ -41,6 +42,7 @@ def explain(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
     levels: Levels = None,
     max_pixels: MaxPixels = None,
     fusion: Annotated[
@@ -115,6 +117,7 @@ def explain(
             input_size=parse_size(input_size),
             normalization=normalization,
             levels=parse_levels(levels),
+            output=output_name,
         )
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)

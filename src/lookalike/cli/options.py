@@ -25,6 +25,12 @@ InputSize = Annotated[
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
     ),
 ]
+OutputName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="For an .onnx file: its output that is the embedding; also FILE.onnx:NAME."
+    ),
+]
 Normalization = Annotated[
     str | None,
     typer.Option(

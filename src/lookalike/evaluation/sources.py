@@ -19,12 +19,13 @@ from lookalike.datasets.arrays import read_labels, read_vectors
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
+from lookalike.explainers.opening import is_onnx
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.models.onnx import OnnxEmbedder
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.types import ProgressCallback, tracked
+from lookalike.types import Picture, ProgressCallback, tracked
 
 AnyEmbedder = Embedder | OnnxEmbedder
 _BATCH = 32  # images per forward pass
@@ -32,8 +33,9 @@ _BATCH = 32  # images per forward pass
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
     """Load an embedder by name, or an ONNX model."""
-    if str(model).endswith(".onnx"):
+    if is_onnx(model) or changes.get("output") is not None:
         return load_any(model, **changes)
+    changes.pop("output", None)
     return Embedder.load(model, **changes)
 
 
@@ -114,10 +116,12 @@ def embed_images(
             kept.append(i)
             waiting.append(pixels)
             if len(waiting) == _BATCH:
-                batches.append(embed_pixels(embedder, waiting))
+                batches.append(
+                    embed_pixels(embedder, waiting, [str(images.paths[j]) for j in kept[-_BATCH:]])
+                )
                 waiting = []
     if waiting:
-        batches.append(embed_pixels(embedder, waiting))
+        batches.append(embed_pixels(embedder, waiting, [str(images.paths[j]) for j in kept[-len(waiting) :]]))
     if not batches:
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
@@ -133,11 +137,21 @@ def embed_images(
     return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
 
 
-def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8."""
+def embed_pixels(
+    embedder: AnyEmbedder,
+    pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
+    names: Sequence[str] | None = None,
+) -> Tensor:
+    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8; ``names`` are for messages."""
     if isinstance(embedder, Embedder):
-        return embedder.embed_pixels(pixels)
-    return embedder.embed([Image.fromarray(array) for array in pixels])
+        return embedder.embed_pixels(pixels, names=names)
+    names = names or ["a picture"] * len(pixels)
+    return embedder.embed(
+        [
+            Picture(Image.fromarray(array), (array.shape[0], array.shape[1]), name)
+            for array, name in zip(pixels, names, strict=True)
+        ]
+    )
 
 
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:

@@ -226,4 +226,4 @@ def _embedding_and_shares(reading: Reading, embedder: Embedder) -> tuple[Tensor,
             return F.normalize(shares.total, dim=0), shares
         except UnsupportedMethodError:
             pass  # a model without shares
-    return embedder.embed_pixels([reading.pixels])[0], None
+    return embedder.embed_pixels([reading.pixels], names=[reading.picture.name])[0], None

@@ -19,6 +19,7 @@ from lookalike import images as image_files
 from lookalike.images import ImageSource, Levels, Preprocessing
 from lookalike.models import loading
 from lookalike.models.devices import Precision, choose_device, choose_precision
+from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
@@ -92,7 +93,8 @@ class Embedder:
         width = self.network.width()
         if width is None:
             blank = np.zeros((*self.preprocessing.input_size, 3), np.uint8)
-            width = self.embed_pixels([blank]).shape[1]
+            with torch.inference_mode():
+                width = self._embed_batch(self._to_tensor(blank[None])).shape[1]
         return width
 
     # --- embedding ----------------------------------------------------------------------------
@@ -128,8 +130,9 @@ class Embedder:
         uint8, a torch tensor (3, H, W), uint8 or floating in [0, 1], or a Picture. ``workers``
         processes decode files ahead of the model; ``progress`` is told after every image.
 
-        Raises UnreadableImageError, naming the file, at the first that can't be read, and
-        ValueError for no images and for arrays of another shape, dtype or range.
+        Raises UnreadableImageError, naming the file, at the first that can't be read, ModelOutputError
+        where the model gives NaN or infinity for one, and ValueError for no images and for arrays of
+        another shape, dtype or range.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
@@ -144,15 +147,19 @@ class Embedder:
         return torch.stack(embeddings)
 
     def _embedded(self, images: Iterable[ImageSource], batch_size: int, workers: int) -> Iterator[Tensor]:
-        with closing(image_files.read_all(images, self.preprocessing, workers=workers)) as pixels:
+        names: list[str] = []  # of images that were asked for, those of the next batch first
+        named = _noting_names(images, names)
+        with closing(image_files.read_all(named, self.preprocessing, workers=workers)) as pixels:
             while batch := list(islice(pixels, batch_size)):
-                yield from self.embed_pixels(batch)
+                yield from self.embed_pixels(batch, names=names[: len(batch)])
+                del names[: len(batch)]
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[_Pixels], *, names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
-        Images of several sizes (preprocessing mode ``fit``) are run size by size.
+        Images of several sizes (preprocessing mode ``fit``) are run size by size. Raises
+        ModelOutputError, with one of ``names``, where the model gives NaN or infinity for an image.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(pixels):
@@ -162,7 +169,9 @@ class Embedder:
             batch = self._to_tensor(np.stack([pixels[i] for i in indices]))
             for i, embedding in zip(indices, self._embed_batch(batch), strict=True):
                 embeddings[i] = embedding
-        return torch.stack([e for e in embeddings if e is not None])
+        found = torch.stack([e for e in embeddings if e is not None])
+        check_finite(found, self.name, names or [f"image {i + 1} of {len(found)}" for i in range(len(found))])
+        return found
 
     def similarity(
         self,
@@ -211,17 +220,20 @@ class Embedder:
         Raises UnsupportedMethodError where the model's pooling can't be split over cells.
         """
         reading = self.read(source)
-        return self.pixel_shares(reading.pixels, reading.geometry)
+        return self.pixel_shares(reading.pixels, reading.geometry, name=reading.picture.name)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
-        """The shares of one image that ``read`` returned."""
-        return self.tensor_shares(self._to_tensor(pixels[None]), geometry)
+    def pixel_shares(self, pixels: _Pixels, geometry: Geometry, *, name: str = "an image") -> Shares:
+        """The shares of one image that ``read`` returned; ``name`` is for messages."""
+        return self.tensor_shares(self._to_tensor(pixels[None]), geometry, name=name)
 
     @torch.inference_mode()
-    def tensor_shares(self, batch: Tensor, geometry: Geometry) -> Shares:
+    def tensor_shares(self, batch: Tensor, geometry: Geometry, *, name: str = "an image") -> Shares:
         """The shares of one normalized image (1, 3, H, W), as ``tensor`` returns it."""
-        at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
+        at_scales = [
+            self.network.shares(scaled, model=self.name, image=name)
+            for scaled in scaled_images(batch, self.scales)
+        ]
         values, grid = merged_shares(at_scales, self.scale_power)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
@@ -357,3 +369,11 @@ class Embedder:
             self.scale_power,
             self.has_published_maps,
         )
+
+
+def _noting_names(images: Iterable[ImageSource], names: list[str]) -> Iterator[ImageSource]:
+    """The images, each with its file's name or its number added to ``names`` when it is asked for."""
+    for number, source in enumerate(images, 1):
+        name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "")
+        names.append(str(name) or f"image {number}")
+        yield source

@@ -29,6 +29,7 @@ from lookalike.models.wrappers import without_wrappers
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
+ONNX_SUFFIX = ".onnx"
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -118,6 +119,14 @@ def from_timm(
     return LoadedModel(network, preprocessing, architecture)
 
 
+def split_output(model: str | Path) -> tuple[Path, str | None]:
+    """The file of an ONNX model, and the name of its output where it is written ``model.onnx:NAME``."""
+    file, colon, output = str(model).rpartition(":")
+    if colon and file.endswith(ONNX_SUFFIX):
+        return Path(file), output
+    return Path(model), None
+
+
 def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per channel: ``imagenet``, ``sop`` or ``R,G,B/R,G,B``."""
     if text in NORMALIZATIONS:
@@ -137,6 +146,11 @@ def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[fl
 
 def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
     path = Path(model)
+    if split_output(model)[0].suffix == ONNX_SUFFIX:
+        raise UnknownModelError(
+            f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
+            "explain (with --method occlusion), evaluate and compare"
+        )
     if model in bundled_names():
         loaded = load_folder(_BUNDLED / model)
     elif path.is_dir():
