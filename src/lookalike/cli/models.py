@@ -121,7 +121,10 @@ def make_model(
     ],
     folder: Annotated[Path, typer.Argument(help="Folder to write; other commands take it as --model.")],
     weights: Annotated[
-        Path | None, typer.Option(help="Safetensors file to load instead of timm's weights.")
+        Path | None,
+        typer.Option(
+            help="Weights instead of timm's: .safetensors, or a state_dict or checkpoint (.pth, .pt, .ckpt)."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,

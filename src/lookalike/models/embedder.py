@@ -337,7 +337,8 @@ class Embedder:
 
         The DINO family pools by its CLS token, also where timm averages (DINOv3): timm's author found
         that usually better for retrieval (pytorch-image-models, pull request 2730).
-        ``weights``, a safetensors file for the architecture, replaces the pretrained ones;
+        ``weights``, a file for the architecture (safetensors, or a state_dict or checkpoint of torch),
+        replaces the pretrained ones;
         ``options`` go to ``timm.create_model``. Raises UnknownModelError and CheckpointError.
         """
         loaded = loading.from_timm(

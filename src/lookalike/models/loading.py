@@ -23,9 +23,10 @@ from lookalike.models.backbones import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.network import EmbeddingNetwork, assemble
-from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder, load_safetensors
-from lookalike.models.wrappers import without_wrappers
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
+from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
@@ -110,7 +111,9 @@ def from_timm(
     """A timm backbone with a pooling and a head; see ``Embedder.from_timm``."""
     backbone = create_backbone(architecture, pretrained=pretrained and weights is None, **options)
     if weights is not None:
-        load_weights(backbone, without_wrappers(load_safetensors(weights), str(weights)))
+        contents = read_checkpoint(weights)
+        names = backbone.model.state_dict().keys()
+        load_weights(backbone, weights_below(contents.tensors, names, str(weights)))
     preprocessing = preprocessing or preprocessing_of(backbone)
     if input_size is not None:
         preprocessing = replace(preprocessing, input_size=input_size)

@@ -7,17 +7,24 @@ the tensors. Tensors that a layout does not explain are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lookalike.errors import CheckpointError
 from lookalike.models.checkpoints import avsl, image_retrieval, resnet_v2, vision_transformer
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.saving import LoadedModel
+from lookalike.models.wrappers import without_wrappers
 
 __all__ = ["CHECKPOINT_SUFFIXES", "load_checkpoint"]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors")
 
+_PREFIXES = (
+    "ema_model.", "model_ema.", "ema.", "teacher.", "student.",
+    "model.", "net.", "network.", "backbone.", "encoder.",
+)  # fmt: skip
 _LAYOUTS = (vision_transformer, resnet_v2, image_retrieval, avsl)
 
 
@@ -29,11 +36,20 @@ def load_checkpoint(path: Path, *, pooling: str | None = None) -> LoadedModel:
     that can't be read, an unknown layout, and tensors that are missing, left over or of odd sizes.
     """
     contents = read_checkpoint(path)
-    for layout in _LAYOUTS:
-        if layout.matches(contents):
-            loaded: LoadedModel = layout.build(contents, pooling)
-            return loaded
+    for inner in _with_parts(contents):
+        for layout in _LAYOUTS:
+            if layout.matches(inner):
+                loaded: LoadedModel = layout.build(inner, pooling)
+                return loaded
     raise _unknown(contents)
+
+
+def _with_parts(contents: Contents, depth: int = 2) -> Iterator[Contents]:
+    """The contents, then what lies below the usual prefixes of training code, averaged weights first."""
+    yield contents
+    for prefix in _PREFIXES if depth else ():
+        if tensors := without_wrappers(contents.below(prefix), str(contents.path)):
+            yield from _with_parts(replace(contents, tensors=tensors), depth - 1)
 
 
 def _unknown(contents: Contents) -> CheckpointError:

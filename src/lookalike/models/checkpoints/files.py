@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import warnings
@@ -19,7 +20,13 @@ from lookalike.models.saving import load_safetensors
 from lookalike.models.wrappers import without_wrappers
 
 # Where the tensors of a training checkpoint lie, beside the epoch, the optimizer and the rest.
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
+# Averaged weights come first: training code evaluates with them.
+_INSIDE = (
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema",
+    "state_dict", "model_state_dict", "model", "net", "network",
+)  # fmt: skip
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,16 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             "give a state_dict saved with torch.save"
         )
     meta = content.get("meta")
-    inside = next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), content)
+    found = [key for key in _INSIDE if isinstance(content.get(key), Mapping)]
+    if len(found) > 1:
+        _logger.warning("%s holds %s; the weights of %s are taken", path, ", ".join(found), found[0])
+    inside = content[found[0]] if found else content
     tensors = {str(name): value for name, value in inside.items() if isinstance(value, Tensor)}
-    if not tensors:  # several networks in one file, each under its name
+    if not tensors or not found:  # several networks in one file, each under its name
         parts = ((name, part) for name, part in inside.items() if isinstance(part, Mapping))
-        tensors = {f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)}
+        tensors |= {
+            f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)
+        }
     return tensors, meta if isinstance(meta, Mapping) else {}
 
 
