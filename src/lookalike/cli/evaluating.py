@@ -17,7 +17,7 @@ from lookalike.cli.options import (
     PoolingName,
     parse_size,
 )
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
@@ -132,7 +132,7 @@ def evaluate(
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, evaluation_report(evaluation))
             if not as_json:
-                typer.echo(f"wrote {report}")
+                echo(f"wrote {report}")
 
 
 def _ks(text: str) -> list[int]:
@@ -143,7 +143,7 @@ def _ks(text: str) -> list[int]:
 
 
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
-    typer.echo(evaluation.headline)
+    echo(evaluation.headline)
     print_table(("", "mean", "95 % interval"), evaluation.rows())
     worst = [
         (each.label, str(each.n_queries), f"{each.recall_at_1:.1%}", f"{each.map_at_r:.1%}",
@@ -152,6 +152,6 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
     ]  # fmt: skip
     print_table(("worst classes", "queries", "Recall@1", "MAP@R", "most often confused with"), worst)
     for rule in evaluation.rules:
-        typer.echo(rule)
+        echo(rule)
     for path, reason in evaluation.left_out:
-        typer.echo(f"left out: {path}: {reason}", err=True)
+        echo(f"left out: {path}: {reason}", err=True)

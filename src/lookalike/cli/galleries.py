@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.options import AsJson, Levels, MaxPixels, parse_levels
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import AddReport, Gallery, Hit
@@ -83,15 +83,13 @@ def index(
 
 
 def _print_report(report: AddReport, n_images: int) -> None:
-    typer.echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
+    echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
     for path, reason in report.unreadable:
-        typer.echo(f"unreadable: {path}: {reason}", err=True)
+        echo(f"unreadable: {path}: {reason}", err=True)
     if report.vanished and report.pruned:
-        typer.echo(f"removed {len(report.vanished):,} files that no longer exist, {report.pruned:,} images")
+        echo(f"removed {len(report.vanished):,} files that no longer exist, {report.pruned:,} images")
     elif report.vanished:
-        typer.echo(
-            f"{len(report.vanished):,} files no longer exist; remove them from the gallery with --prune"
-        )
+        echo(f"{len(report.vanished):,} files no longer exist; remove them from the gallery with --prune")
 
 
 def search(
@@ -181,7 +179,7 @@ def search(
         else:
             _print_hits(hits, [path for path in (report, csv) if path is not None])
             if opened.calibration is not None and (box or polygon):
-                typer.echo("no probabilities: they are calibrated for whole images, not for regions")
+                echo("no probabilities: they are calibrated for whole images, not for regions")
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
@@ -197,7 +195,7 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
 
 def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
     if _is_good(hits) is False:
-        typer.echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
+        echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
     header = ("", "similarity", "probability", "before", "path")
     rows = [
         (
@@ -212,7 +210,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
     used = [i for i in range(len(header)) if i in (0, 1, 4) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @gallery.command()
@@ -312,7 +310,7 @@ def _print_or_json(as_json: bool, values: dict[str, Any], sentence: str) -> None
     if as_json:
         print_json(values)
     else:
-        typer.echo(sentence.format(**values))
+        echo(sentence.format(**values))
 
 
 def _box(text: str | None) -> tuple[float, float, float, float] | None:

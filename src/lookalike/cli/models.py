@@ -20,7 +20,7 @@ from lookalike.cli.options import (
     parse_levels,
     parse_size,
 )
-from lookalike.cli.printing import friendly_errors, print_json, print_table
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table
 
 if TYPE_CHECKING:
     from lookalike.explainers.capabilities import Survey
@@ -58,9 +58,9 @@ def list_models(
         elif pattern:
             _print_names(pattern, names_like(pattern))
         else:
-            typer.echo(f"bundled: {', '.join(bundled_names())}")
+            echo(f"bundled: {', '.join(bundled_names())}")
             print_table(("recommended", "for"), RECOMMENDED.items())
-            typer.echo(
+            echo(
                 f"and {len(timm_names)} timm models with pretrained weights: 'lookalike models list PATTERN'"
             )
 
@@ -71,7 +71,7 @@ def _print_names(pattern: str, names: list[str]) -> None:
             f"no bundled or timm model matches {pattern!r}; try a shorter part of the name"
         )
     for name in names:
-        typer.echo(name)
+        echo(name)
 
 
 @models.command("show")
@@ -106,7 +106,7 @@ def show_model(
 
 def _print_survey(result: Survey) -> None:
     grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
-    typer.echo(
+    echo(
         f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, "
         f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters"
     )
@@ -168,7 +168,7 @@ def make_model(
         if whiten_on is not None:
             embedder = embedder.whitened(list_images(whiten_on))
         embedder.save(folder)
-        typer.echo(f"wrote {folder}; use it with: --model {folder}")
+        echo(f"wrote {folder}; use it with: --model {folder}")
 
 
 def _loaded(

@@ -10,7 +10,7 @@ import typer
 
 from lookalike.cli.options import AsJson, MaxPixels, Model, PoolingName
 from lookalike.cli.plots import Show, import_plots, parse_numbers
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.evaluation.revisited import RevisitedMetrics
@@ -197,11 +197,11 @@ def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
     if run.before is not None:
         print_table(("before", *header[1:]), _rows(run.before))
     print_table(header if run.before is None else ("after", *header[1:]), _rows(run.metrics))
-    typer.echo()
+    echo()
     for name, text in card_lines(run.card):
-        typer.echo(f"{name:<12} {text}")
+        echo(f"{name:<12} {text}")
     for path in written:
-        typer.echo(f"wrote        {path}")
+        echo(f"wrote        {path}")
 
 
 def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson, InputSize, MaxPixels, PoolingName, parse_assignments, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.training import ModelSpec, TrainSettings
@@ -165,7 +165,7 @@ def train(
         if as_json:
             print_json(result.to_dict())
         else:
-            typer.echo(f"wrote {out}; use it with: --model {out}")
+            echo(f"wrote {out}; use it with: --model {out}")
 
 
 def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
@@ -199,7 +199,7 @@ def _with_metrics(show: ProgressCallback) -> ProgressCallback:
         show(progress)
         if len(progress.values) > 1:
             values = ", ".join(f"{name} {value:.4f}" for name, value in progress.values.items())
-            typer.echo(f"{progress.stage}: {values}", err=True)
+            echo(f"{progress.stage}: {values}", err=True)
 
     return report
 

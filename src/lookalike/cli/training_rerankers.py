@@ -10,7 +10,7 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 # Settings without an option of their own, for --set.
 RERANKER_SETTINGS = (
@@ -99,4 +99,4 @@ def train_reranker(
         if as_json:
             print_json({"checkpoint": str(written), "settings": settings.to_dict()})
             return
-        typer.echo(f"trained {settings.steps} steps; use it with: --method csa --checkpoint {written}")
+        echo(f"trained {settings.steps} steps; use it with: --method csa --checkpoint {written}")

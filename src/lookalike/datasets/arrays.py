@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, first_line, writing
+from lookalike.errors import LookalikeError, first_line, replacing
 from lookalike.types import Ranking
 
 # What numpy, safetensors and torch raise for a damaged or misnamed file.
@@ -75,8 +75,8 @@ def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Pat
     arrays = {"indices": ranking.indices.cpu().numpy(), "scores": ranking.scores.cpu().numpy()}
     if ranks is not None:
         arrays["ranks"] = ranks.numpy()
-    with writing(path):
-        np.savez(path, allow_pickle=False, **arrays)
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return path
 
 

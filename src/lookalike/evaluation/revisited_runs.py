@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, replacing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
@@ -121,10 +121,9 @@ def run_on_images(
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
     """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
-    with writing(folder, DatasetError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in sides.items():
-            np.save(folder / f"{name}.npy", rows.numpy())
+    for name, rows in sides.items():
+        with replacing(folder / f"{name}.npy", DatasetError) as file:
+            np.save(file, rows.numpy())
 
 
 def read_ranks(path: str | Path) -> Tensor:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lookalike.errors import CheckpointError, LookalikeError, first_line
+from lookalike.errors import CheckpointError, LookalikeError, first_line, replacing
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
 from lookalike.models.backbones import create_backbone, load_weights, resize_backbone
@@ -78,10 +78,10 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
             f"{model.network.backbone.options}"
         ) from error
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+        with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+            save_file(tensors, weights)
+            settings.write_text(config + "\n", encoding="utf-8")
+    except (LookalikeError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
         ) from error
