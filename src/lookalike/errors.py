@@ -127,16 +127,18 @@ def writing(path: str | Path, error: type[LookalikeError] = LookalikeError) -> I
 
 
 @contextmanager
-def replacing(path: str | Path, error: type[LookalikeError] = LookalikeError) -> Iterator[Path]:
+def replacing(
+    path: str | Path, error: type[LookalikeError] = LookalikeError, *, make_folder: bool = False
+) -> Iterator[Path]:
     """A file beside ``path`` to write to; it takes the place of ``path`` when the block ends well.
 
-    Where the block fails, ``path`` stays as it was. Its folder is made if needed. An OSError becomes
-    ``error``, as by ``writing``. What is no regular file, such as ``/dev/stdout``, is written directly.
+    Where the block fails, ``path`` stays as it was. An OSError becomes ``error``, as by ``writing``. What is no regular file, such as ``/dev/stdout``, is written directly.
     """
     target = Path(path)
     with writing(path, error):
         target = target.resolve() if target.is_symlink() else target
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
             yield target
             return

@@ -106,7 +106,7 @@ def shown_progress() -> Iterator[ProgressCallback]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
-    with errors.replacing(path) as file:
+    with errors.replacing(path, make_folder=True) as file:
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

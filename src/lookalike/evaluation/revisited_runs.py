@@ -122,7 +122,7 @@ def run_on_images(
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
     """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
     for name, rows in sides.items():
-        with replacing(folder / f"{name}.npy", DatasetError) as file:
+        with replacing(folder / f"{name}.npy", DatasetError, make_folder=True) as file:
             np.save(file, rows.numpy())
 
 

@@ -78,10 +78,11 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
             f"{model.network.backbone.options}"
         ) from error
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
             save_file(tensors, weights)
             settings.write_text(config + "\n", encoding="utf-8")
-    except (LookalikeError, SafetensorError) as error:
+    except (OSError, LookalikeError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
         ) from error

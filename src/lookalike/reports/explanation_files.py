@@ -123,6 +123,6 @@ def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] 
         suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
     if path.suffix.lower() not in suffixes:
         raise LookalikeError(f"{path} has no known extension; use .png, .jpg or .webp (maps: .npz)")
-    with replacing(path) as file:
+    with replacing(path, make_folder=True) as file:
         save(file)
     return [path]

@@ -78,7 +78,7 @@ def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> N
         tensors |= {_DIRECT: scorer.direct.detach(), _GATE: scorer.gate.weight.detach()}
         settings["view"] = asdict(scorer.view)
     stored = {name: t.to("cpu", torch.float16 if half else None).contiguous() for name, t in tensors.items()}
-    with replacing(path, CheckpointError) as file:
+    with replacing(path, CheckpointError, make_folder=True) as file:
         file.write_bytes(save(stored, {_METADATA: json.dumps(settings)}))
 
 

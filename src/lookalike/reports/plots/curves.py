@@ -103,7 +103,7 @@ def loss_plot(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) ->
 def save_plot(drawing: Figure, path: Path) -> Path:
     """Write a plot and return its path. Raises LookalikeError if that is not possible."""
     try:
-        with replacing(path) as file:
+        with replacing(path, make_folder=True) as file:
             drawing.savefig(file, dpi=150)
     except ValueError as error:  # an ending that matplotlib does not know
         raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
