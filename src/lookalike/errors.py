@@ -132,7 +132,8 @@ def replacing(
 ) -> Iterator[Path]:
     """A file beside ``path`` to write to; it takes the place of ``path`` when the block ends well.
 
-    Where the block fails, ``path`` stays as it was. An OSError becomes ``error``, as by ``writing``. What is no regular file, such as ``/dev/stdout``, is written directly.
+    Where the block fails, ``path`` stays as it was. An OSError becomes ``error``, as by ``writing``.
+    What is no regular file, such as ``/dev/stdout``, is written directly.
     """
     target = Path(path)
     with writing(path, error):

@@ -20,6 +20,7 @@ from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError
 
 _LABELS = "labels"
+_MOST_NUMBERS = 2**28  # in lists of a pickle, which may repeat one list; arrays are bounded by their file
 _CACHED = "topk"  # part of the names of the authors' cached lists, which lie beside the descriptors
 
 
@@ -124,12 +125,24 @@ def _at(content: Any, keys: tuple[str, ...], path: Path) -> Any:
 
 def _matrix(values: Any, path: Path) -> Tensor:
     try:
-        matrix = torch.as_tensor(np.asarray(values, dtype=np.float32))
+        matrix = torch.as_tensor(np.asarray(_rows(values), dtype=np.float32))
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path} should hold a matrix of numbers, got {type(values).__name__}") from error
     if matrix.ndim != 2:
         raise DatasetError(f"{path} should hold a matrix (items, width), got shape {tuple(matrix.shape)}")
     return matrix
+
+
+def _rows(values: Any) -> Any:
+    """The values, if rows of numbers; ValueError for deeper lists, which can repeat one another."""
+    if not isinstance(values, list | tuple):
+        return values
+    rows = [row for row in values if isinstance(row, list | tuple)]
+    if any(isinstance(number, list | tuple | np.ndarray) for row in rows for number in row):
+        raise ValueError("its rows hold lists")
+    if sum(map(len, rows)) > _MOST_NUMBERS:
+        raise ValueError(f"it has more than {_MOST_NUMBERS:,} numbers in lists")
+    return values
 
 
 def _file_set(path: Path) -> Descriptors:

@@ -7,6 +7,7 @@ type flags in the file, which a hostile file can set so that bytes are read as o
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from lookalike.errors import DatasetError, first_line
+from lookalike.models.budgets import check_pickle
 
 _PLAIN_KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, text: data without pointers
 
@@ -53,7 +55,9 @@ def _read(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
 
 
 def _unpickled(file: IO[bytes]) -> Any:
-    return _Restricted(file, encoding="latin1").load()
+    content = file.read()
+    check_pickle(content)
+    return _Restricted(io.BytesIO(content), encoding="latin1").load()
 
 
 def _unpickled_array(file: IO[bytes]) -> Any:

@@ -20,6 +20,7 @@ from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, m
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
 from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
+from lookalike.models.budgets import check_archive
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.rerankers import first_stage, full_ranks, make_reranker
@@ -134,6 +135,7 @@ def read_ranks(path: str | Path) -> Tensor:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            check_archive(path)
             loaded = np.load(file, allow_pickle=False)
             held = [""] if isinstance(loaded, np.ndarray) else list(loaded.files)
             ranks = loaded if isinstance(loaded, np.ndarray) else loaded["ranks"] if "ranks" in held else None

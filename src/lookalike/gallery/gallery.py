@@ -36,7 +36,7 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
-from lookalike.store.manifest import has_manifest
+from lookalike.store.manifest import check_no_table, has_manifest
 from lookalike.types import FloatArray, ProgressCallback
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
@@ -97,6 +97,7 @@ class Gallery:
         uri = plain_uri(uri)
         if has_manifest(uri):
             raise GalleryError(f"{uri} is a gallery already; open it, or choose another URI")
+        check_no_table(uri)
         embedder = load_embedder(model, precision, levels)
         manifest = manifest_of(embedder, model, keep_shares)
         write_manifest(uri, manifest)  # first: a table without a manifest can't be opened

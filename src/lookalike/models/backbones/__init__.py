@@ -11,12 +11,14 @@ from lookalike.models.backbones.backbone import (
 )
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
+from lookalike.models.backbones.options import check_architecture
 
 __all__ = [
     "N_LEVELS",
     "Backbone",
     "LevelChoice",
     "attention_as_leaves",
+    "check_architecture",
     "create_backbone",
     "level_maps",
     "level_widths",

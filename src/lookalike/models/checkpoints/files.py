@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import CheckpointError, first_line
+from lookalike.models.budgets import check_archive, check_tensor
 from lookalike.models.saving import load_safetensors
 from lookalike.models.wrappers import without_wrappers
 
@@ -62,6 +63,11 @@ def read_checkpoint(path: Path) -> Contents:
             tensors, meta = _read_torch(path)
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a state_dict saved with torch.save")
+    try:
+        for name, tensor in tensors.items():
+            check_tensor(name, tensor)
+    except ValueError as error:
+        raise _damaged(path, error) from error
     tensors = {name: _plain(t) for name, t in without_wrappers(tensors, str(path)).items()}
     return Contents(path, tensors, meta)
 
@@ -94,6 +100,7 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 def _unpickle(path: Path) -> Any:
     """torch.load, restricted to tensors, numbers, strings, containers and NumPy numbers and arrays."""
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files: remarks on storages that change nothing
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -123,6 +130,7 @@ def _numpy_globals() -> list[Any]:
 
 def _read_numpy(path: Path) -> dict[str, Tensor]:
     try:
+        check_archive(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a file from outside can make the zip reader fail in any way
