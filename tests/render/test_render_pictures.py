@@ -6,11 +6,10 @@ from made_up import a_difference, an_affinity, explanation, one_hot, pixels
 from PIL import Image
 
 from lookalike import render
-from lookalike.render.colors import palette
 from lookalike.render.layout import Sheet, justified
-from lookalike.render.legend import legend, number
+from lookalike.render.legend import ends_in_words, legend, number
 from lookalike.render.text import printable, shortened, text_line, text_width
-from lookalike.types import Geometry
+from lookalike.types import ColorScale, Geometry
 
 CELLS = [((0, 0), (3, 1)), ((2, 4), (0, 0))]
 NAMES = ("größe 日本 \udcff\n😀.png", "x" * 500 + ".jpg", "ملف.png")
@@ -18,6 +17,16 @@ FIGURES = {
     "side_by_side": lambda **how: render.side_by_side(explanation(names=NAMES[:2]), **how),
     "heat maps": lambda **how: render.side_by_side(explanation(additive=False, method="rollout"), **how),
     "jet": lambda **how: render.side_by_side(explanation(), colors="jet", **how),
+    "constant heat maps": lambda **how: render.side_by_side(
+        explanation(np.ones((3, 5)), np.ones((2, 2)), additive=False), **how
+    ),
+    "signed heat maps": lambda **how: render.side_by_side(
+        explanation(one_hot((3, 5), (1, 2)) - 0.3, one_hot((2, 2), (0, 1)) - 1e-6, additive=False), **how
+    ),
+    "heat strip": lambda **how: render.strip(
+        [explanation(one_hot((3, 5), (1, 2)) - 0.3, additive=False), explanation(additive=False)], **how
+    ),
+    "jet strip": lambda **how: render.strip([explanation()] * 2, colors="jet", **how),
     "difference": lambda **how: render.preference(
         a_difference(one_hot((3, 5), (1, 2), -0.1), names=NAMES), **how
     ),
@@ -98,6 +107,36 @@ def test_strip_refuses_more_columns_than_fit():
         render.strip([explanation()] * 40, columns=40)
 
 
+def test_heat_maps_side_by_side_use_the_whole_range_each():
+    values = 1 + 1e-4 * one_hot((3, 5), (1, 2))
+    image = pixels(render.side_by_side(explanation(values, 1000 * values, additive=False), width=1000))
+    warm = (image[..., 0] - image[..., 2] > 120)[: -5 * Sheet(1000).line]
+    assert warm[:, :500].sum() > 300 and warm[:, 500:].sum() > 300
+
+
+def test_a_heat_map_has_a_bar_of_its_own_and_an_attribution_shares_one():
+    both = explanation(one_hot((3, 5), (1, 2)), one_hot((3, 5), (1, 2)))
+    heat = replace(both, additive=False)
+    bars = [pixels(render.side_by_side(each, smooth=False))[-200:] for each in (both, heat)]
+    blue = [(bar[..., 2] - bar[..., 0] > 60).sum() for bar in bars]
+    assert blue[0] > 100 and blue[1] == 0  # only the shared range goes below zero
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1.2034, 1.2036, "+1.20340 to +1.20360, spread 0.017 %"),
+        (0.5, 1.0, "+0.500 to +1.00, spread 50 %"),
+        (-1.0, -0.25, "-1.00 to -0.250, spread 75 %"),
+        (-0.5, 2.0, "-0.500 to +2.00"),
+        (0.125, 0.125, "+0.125 everywhere"),
+        (0.0, 0.0, "0 everywhere"),
+    ],
+)
+def test_the_ends_of_a_map_are_told_apart_in_words(low, high, words):
+    assert ends_in_words(ColorScale.between_ends(np.array([[low, high]]))) == words
+
+
 def test_difference_draws_cells_for_the_other_match_in_blue():
     image = pixels(render.preference(a_difference(one_hot((3, 5), (1, 2), -1.0))))
     red, blue = image[..., 0], image[..., 2]
@@ -175,7 +214,7 @@ def test_numbers_have_three_digits_and_a_sign(value, text):
 
 
 def test_the_legend_runs_from_blue_to_orange():
-    image = legend(palette("lookalike"), 0.5, "unit", Sheet(1000), geometries=[])
+    image = legend(ColorScale.symmetric(0.5), "unit", Sheet(1000), geometries=[])
     values = pixels(image)
     warm = np.argwhere((values[..., 0] - values[..., 2]) > 100)[:, 1].mean()
     cold = np.argwhere((values[..., 2] - values[..., 0]) > 100)[:, 1].mean()

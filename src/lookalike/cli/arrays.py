@@ -40,6 +40,10 @@ def rerank(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
     ] = None,
+    distractors: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="More rows of the gallery, after it; can be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank and re-rank your own embeddings.
@@ -49,6 +53,8 @@ def rerank(
     entries. A query that is also in the gallery is found first.
 
     Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
+
+    Ranks with distractors are judged by: lookalike evaluate revisited --ranks ranks.npz --n-distractors N
     """
     with friendly_errors():
         from lookalike.rerankers import rerank_files
@@ -56,7 +62,9 @@ def rerank(
         options = parse_assignments(option or [])
         if checkpoint is not None:
             options["checkpoint"] = str(checkpoint)
-        result = rerank_files(queries, gallery, output, method=method, k=k, **options)
+        result = rerank_files(
+            queries, gallery, output, method=method, k=k, distractors=distractors or (), **options
+        )
         if as_json:
             print_json(dataclasses.asdict(result))
             return

@@ -99,7 +99,7 @@ def _print_comparison(found: Comparison) -> None:
             f"{each.second:.2%}",
             f"{each.difference:+.2%}",
             f"{each.low:+.2%} to {each.high:+.2%}",
-            f"{each.p_value:.4f}",
+            f"{each.p_value:z.4f}",
         )
         for each in found.metrics
     ]
@@ -109,8 +109,8 @@ def _print_comparison(found: Comparison) -> None:
         f"first hit correct: both {counts.both:,}, only {found.first} {counts.only_first:,}, "
         f"only {found.second} {counts.only_second:,}, neither {counts.neither:,}"
     )
-    jaccard = ", ".join(f"{value:.2f} at {k}" for k, value in found.lists.jaccard)
-    echo(f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:.2f}")
+    jaccard = ", ".join(f"{value:z.2f} at {k}" for k, value in found.lists.jaccard)
+    echo(f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:z.2f}")
     if found.maps:
         _print_maps(found)
     for rule in found.rules:
@@ -122,8 +122,8 @@ def _print_maps(found: Comparison) -> None:
         (
             each.first,
             each.second,
-            f"{each.correlation:.2f} ({each.correlation_by_chance:.2f})",
-            f"{each.shared_mass:.2f} ({each.shared_mass_by_chance:.2f})",
+            f"{each.correlation:z.2f} ({each.correlation_by_chance:z.2f})",
+            f"{each.shared_mass:z.2f} ({each.shared_mass_by_chance:z.2f})",
         )
         for each in found.maps
     ]
@@ -131,9 +131,9 @@ def _print_maps(found: Comparison) -> None:
     gains = [
         (
             f"{each.model}, {each.method}",
-            f"{each.gain:+.3f}",
-            f"{each.low:+.3f} to {each.high:+.3f}",
-            f"{each.mean_drop:.3f}",
+            f"{each.gain:+z.3f}",
+            f"{each.low:+z.3f} to {each.high:+z.3f}",
+            f"{each.mean_drop:z.3f}",
         )
         for each in found.faithfulness
     ]

@@ -12,9 +12,12 @@ from lookalike.cli.options import (
     AsJson,
     InputSize,
     MaxPixels,
+    MeanImage,
     Normalization,
     OutputName,
     PoolingName,
+    PrecisionName,
+    parse_ks,
     parse_size,
 )
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
@@ -71,12 +74,14 @@ def evaluate(
     ),
     ks: Annotated[str, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K.")] = "1,2,4,8",
     clustering: Annotated[
-        bool, typer.Option(help="Report NMI and AMI of k-means clusters; slow with many classes.")
+        bool, typer.Option(help="Report NMI, AMI and F1 of clusters; slow with many classes.")
     ] = True,
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
     output_name: OutputName = None,
+    mean_image: MeanImage = None,
+    precision: PrecisionName = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
@@ -102,7 +107,7 @@ def evaluate(
     """
     if (data is None) == (embeddings is None):
         raise typer.BadParameter("give either DATA (images or a gallery) or --embeddings")
-    k_values = _ks(ks)
+    k_values = parse_ks(ks)
     with friendly_errors():
         from lookalike.evaluation import embeddings_of_files, evaluate, load_for_evaluation
         from lookalike.reports.evaluation import evaluation_report
@@ -110,11 +115,11 @@ def evaluate(
         source = data if embeddings is None else embeddings_of_files(embeddings, labels)
         assert source is not None
         options = {
-            "pooling": pooling,
-            "input_size": parse_size(input_size),
-            "normalization": normalization,
+            "pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization,
+            "mean_image": mean_image,
+            "precision": precision,
             "output": output_name,
-        }
+        }  # fmt: skip
         changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
         with shown_progress() as progress:
@@ -133,13 +138,6 @@ def evaluate(
             write_text(report, evaluation_report(evaluation))
             if not as_json:
                 echo(f"wrote {report}")
-
-
-def _ks(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
-    return [int(part) for part in parts]
 
 
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:

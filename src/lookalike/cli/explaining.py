@@ -13,6 +13,7 @@ from lookalike.cli.options import (
     InputSize,
     Levels,
     MaxPixels,
+    MeanImage,
     Model,
     Normalization,
     OutputName,
@@ -45,6 +46,14 @@ def explain(
     output_name: OutputName = None,
     levels: Levels = None,
     max_pixels: MaxPixels = None,
+    mean_image: MeanImage = None,
+    batch_statistics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="pair",
+            help="Normalize batches by the two images' own statistics, as the WACV 2019 demo did.",
+        ),
+    ] = None,
     fusion: Annotated[
         str | None, typer.Option(help="For rollout: how to fuse attention heads (mean, min or max).")
     ] = None,
@@ -90,7 +99,11 @@ def explain(
         Path | None, typer.Option(help=".npz file to write: query_map, match_map, similarity, residual.")
     ] = None,
     colors: Annotated[
-        str, typer.Option(help="Color map: lookalike (color-blind-safe) or jet (as in the papers).")
+        str,
+        typer.Option(
+            help="lookalike (color-blind safe), or jet for the look of the papers: gray photo, colors added "
+            "to it, each map by its own range."
+        ),
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
@@ -102,8 +115,12 @@ def explain(
     """
     if versus is not None and output is None:
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
+    if batch_statistics not in (None, "pair"):
+        raise typer.BadParameter("is 'pair', or left out", param_hint="--batch-statistics")
     with friendly_errors():
+        from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
+        from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
         chosen = {
@@ -118,7 +135,14 @@ def explain(
             normalization=normalization,
             levels=parse_levels(levels),
             output=output_name,
+            mean_image=mean_image,
         )
+        if batch_statistics:
+            if not isinstance(embedder, Embedder):
+                raise UnsupportedMethodError(
+                    f"{embedder.name} only returns embeddings; leave batch statistics out"
+                )
+            embedder = embedder.with_batch_statistics([query, match])
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
@@ -131,10 +155,10 @@ def explain(
 def _print_explanation(result: Explanation, written: list[Path]) -> None:
     from lookalike.reports.explanation_files import level_lines
 
-    residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
+    residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
     form = f" ({result.form})" if result.form else ""
-    echo(f"similarity {result.similarity:.4f} by {result.method}{form} of {result.model}{residual}{parts}")
+    echo(f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}")
     for line in level_lines(result):
         echo(line)
     for path in written:
@@ -190,14 +214,14 @@ def _print_demo(result: DemoResult) -> None:
         for search in result.searches
     ]
     print_table(("search by", "best match", "ranks of true matches", "correct over all rooms"), rows)
-    echo(f"\nChance level: {result.chance * n:.0f} of {n} correct.")
+    echo(f"\nChance level: {result.chance * n:z.0f} of {n} correct.")
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
         echo(
             f"The map of the whole room {where} the painting; a pixel there contributes "
-            f"{result.density_ratio:.1f} times as much as one elsewhere."
+            f"{result.density_ratio:z.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
     echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
-    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")
+    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")

@@ -114,7 +114,8 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +. By "
+            "default none, but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
@@ -154,6 +155,11 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
+        whole = len(queries) == 1 and not box and not polygon
+        if rerank is None and whole and opened.infers_distance:
+            rerank = "avsl"
+        elif rerank == "none":
+            rerank = None
         hits = opened.search(
             queries[0] if len(queries) == 1 else queries,
             k=k,
@@ -177,7 +183,10 @@ def search(
         if as_json:
             print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
-            _print_hits(hits, [path for path in (report, csv) if path is not None])
+            by_distance = rerank == "avsl"
+            _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
+            if by_distance:
+                echo("ranked by AVSL's inferred distance: a score is one minus half of it")
             if opened.calibration is not None and (box or polygon):
                 echo("no probabilities: they are calibrated for whole images, not for regions")
 
@@ -193,21 +202,22 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
     return any((hit.probability or 0) >= 0.5 for hit in hits)
 
 
-def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
+def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool = False) -> None:
     if _is_good(hits) is False:
         echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
-    header = ("", "similarity", "probability", "before", "path")
+    header = ("", "similarity", "score", "probability", "before", "path")
     rows = [
         (
             str(hit.rank),
-            f"{hit.similarity:.4f}",
-            "" if hit.probability is None else f"{hit.probability:.2f}",
+            f"{hit.similarity:z.4f}",
+            f"{hit.score:z.4f}" if with_scores else "",
+            "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
             str(hit.path),
         )
         for hit in hits
     ]
-    used = [i for i in range(len(header)) if i in (0, 1, 4) or any(row[i] for row in rows)]
+    used = [i for i in range(len(header)) if i in (0, 1, 5) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
         echo(f"wrote {path}")
@@ -294,7 +304,7 @@ def calibrate(
         curve = opened.calibrate(found, field=field, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold}
         _print_or_json(
-            as_json, values, "similarity {threshold:.3f} or more is a match; calibrated on {source}"
+            as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"
         )
 
 

@@ -14,6 +14,7 @@ from lookalike.cli.options import (
     InputSize,
     Levels,
     MaxPixels,
+    MeanImage,
     Normalization,
     PoolingName,
     parse_assignments,
@@ -136,6 +137,7 @@ def make_model(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    mean_image: MeanImage = None,
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
@@ -160,7 +162,7 @@ def make_model(
         from lookalike.models.loading import with_preprocessing
 
         options = parse_assignments(option or [])
-        loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options)
+        loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options, mean_image)
         embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
         embedder = embedder.with_levels(parse_levels(levels) or embedder.preprocessing.levels)
         if set_aside is not None:
@@ -178,12 +180,13 @@ def _loaded(
     pooling: str | None,
     input_size: tuple[int, int] | None,
     options: dict[str, Any],
+    mean_image: Path | None,
 ) -> LoadedModel:
     """Load a model by name, or a timm architecture with weights or options of its own."""
     from lookalike.models.loading import from_timm, load_model
 
     if not (weights or options or random_weights):
-        return load_model(model, pooling=pooling, input_size=input_size)
+        return load_model(model, pooling=pooling, input_size=input_size, mean_image=mean_image)
     return from_timm(
         model,
         pretrained=not random_weights,

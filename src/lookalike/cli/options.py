@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,11 +32,27 @@ OutputName = Annotated[
         metavar="NAME", help="For an .onnx file: its output that is the embedding; also FILE.onnx:NAME."
     ),
 ]
+MeanImage = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npy",
+        help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
+    ),
+]
 Normalization = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|sop|MEAN/STD",
         help="For checkpoints that don't record theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="fp32|bf16|auto",
+        help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
+        "By default fp32.",
     ),
 ]
 Levels = Annotated[
@@ -104,3 +121,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
+
+
+def parse_ks(text: str) -> list[int]:
+    """Return the values of K in text such as ``1,2,4,8``."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
+    return [int(part) for part in parts]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, MaxPixels, Model, PoolingName
+from lookalike.cli.options import AsJson, MaxPixels, Model, PoolingName, parse_assignments
 from lookalike.cli.plots import Show, import_plots, parse_numbers
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 
@@ -55,7 +55,10 @@ def evaluate_revisited(
         Path | None, typer.Option(metavar="FILE", help="Scores (queries, gallery), higher is better.")
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Descriptors of the queries, one row each.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Descriptors of the queries, one row each; .pkl in CSA's layout, too."
+        ),
     ] = None,
     gallery: Annotated[
         Path | None,
@@ -100,6 +103,16 @@ def evaluate_revisited(
         str | None,
         typer.Option(metavar="METHOD", help="Re-ranker; reports metrics before and after re-ranking."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="For --rerank csa: trained or published weights instead of csa-mini."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of top results to re-rank.")] = 1024,
     before: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ranks to compare --ranks with.")
@@ -124,6 +137,9 @@ def evaluate_revisited(
     everything they depend on: query boxes, resolution, scales, whitening, rules, file hashes.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
+
+    Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --queries roxford5k/net.pkl --gallery
+    roxford5k/net.pkl --distractors r1m/net.pkl --rerank csa --checkpoint csa/model.safetensors
     """
     kind = _Inputs(ranks, scores, queries, gallery, images).kind()
     with friendly_errors():
@@ -131,7 +147,10 @@ def evaluate_revisited(
         from lookalike.evaluation import revisited_runs as runs
 
         truth, notes = read_truth(gnd), tuple(note or ())
-        settings = runs.DescriptorSettings(whiten, whiten_width, tuple(distractors or ()), rerank, k)
+        settings = runs.DescriptorSettings(
+            whiten, whiten_width, tuple(distractors or ()), rerank, k,
+            checkpoint=checkpoint, options=parse_assignments(option or []),
+        )  # fmt: skip
         _refuse_unused(kind, settings, before, n_distractors)
         with shown_progress() as progress:
             if kind == "ranks":
@@ -168,6 +187,8 @@ def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None,
     """Raise typer.BadParameter for options that would have no effect."""
     if kind != "ranks" and (before or n_distractors):
         raise typer.BadParameter("--before and --n-distractors go with --ranks")
+    if (settings.checkpoint or settings.options) and not settings.rerank:
+        raise typer.BadParameter("--checkpoint and --set go with --rerank")
     of_descriptors = settings.whiten or settings.distractors or settings.rerank
     if kind in ("ranks", "scores") and of_descriptors:
         raise typer.BadParameter("--whiten, --distractors and --rerank go with descriptors or images")
@@ -216,4 +237,4 @@ def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:
 
 
 def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.2f}"
+    return "-" if value != value else f"{100 * value:z.2f}"

@@ -21,8 +21,12 @@ from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
 from lookalike.explainers.opening import is_onnx
 from lookalike.images import DecodedFile, Decoders
+from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.onnx import OnnxEmbedder
+from lookalike.models.saving import saves_graph
+from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
 from lookalike.types import Picture, ProgressCallback, tracked
@@ -97,13 +101,25 @@ def embed_images(
 ) -> LabeledEmbeddings:
     """Embed labeled images; files that can't be read are left out and listed in ``left_out``.
 
-    ``workers`` processes decode ahead; 0 decodes in this process. Raises DatasetError if no image can
-    be read.
+    With an AVSL model they are compared by its inferred distance. ``workers`` processes decode ahead;
+    0 decodes in this process. Raises DatasetError if no image can be read.
     """
+    avsl = _avsl_of(embedder)
     batches: list[Tensor] = []
-    waiting: list[np.ndarray[Any, Any]] = []
+    nodes: list[Nodes] = []
     kept: list[int] = []
     left_out: list[tuple[str, str]] = []
+
+    def embed(pixels: list[np.ndarray[Any, Any]]) -> None:
+        names = [str(images.paths[i]) for i in kept[-len(pixels) :]]
+        if avsl is None:
+            batches.append(embed_pixels(embedder, pixels, names))
+            return
+        nodes.append(avsl.pixel_nodes(pixels))
+        check_finite(nodes[-1].embeddings[-1], embedder.name, names)
+        batches.append(nodes[-1].embeddings[-1])  # the highest level is the model's embedding
+
+    waiting: list[np.ndarray[Any, Any]] = []
     with Decoders(workers, embedder.preprocessing) as decoders:
         decoded = _decoded(images, decoders)
         for i in tracked(range(len(images)), f"embedding with {embedder.name}", len(images), progress):
@@ -116,12 +132,10 @@ def embed_images(
             kept.append(i)
             waiting.append(pixels)
             if len(waiting) == _BATCH:
-                batches.append(
-                    embed_pixels(embedder, waiting, [str(images.paths[j]) for j in kept[-_BATCH:]])
-                )
+                embed(waiting)
                 waiting = []
     if waiting:
-        batches.append(embed_pixels(embedder, waiting, [str(images.paths[j]) for j in kept[-len(waiting) :]]))
+        embed(waiting)
     if not batches:
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
@@ -133,8 +147,15 @@ def embed_images(
         paths=[images.paths[i] for i in kept],
         model=embedder.name,
         left_out=left_out,
+        precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
-    return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
+    return found if avsl is None else replace(found, nodes=avsl.compared(Nodes.joined(nodes)))
+
+
+def _avsl_of(embedder: AnyEmbedder) -> AvslModel | None:
+    """The graph of an AVSL model; None for any other."""
+    has_graph = isinstance(embedder, Embedder) and embedder.network.graph is not None
+    return AvslModel(embedder) if has_graph else None  # type: ignore[arg-type]
 
 
 def embed_pixels(
@@ -172,14 +193,16 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
             "--labels-from-folders"
         )
     missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
-    return labeled(
+    found = labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [str(labels[i]) for i in known],
         source=str(uri),
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
         left_out=[(path, f"it has no {field!r}") for path in missing],
+        precision=manifest.precision,
     )
+    return replace(found, lacks_nodes=saves_graph(manifest.model))
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:

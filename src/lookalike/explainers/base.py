@@ -31,5 +31,6 @@ def image_map(reading: Reading, values: Tensor, grid: tuple[int, int]) -> ImageM
 
 
 def to_array(values: Tensor, grid: tuple[int, int]) -> FloatArray:
-    """Return row-major values (N,) as an (h, w) float32 array."""
-    return np.asarray(values.detach().to("cpu", torch.float32).reshape(grid).numpy(), dtype=np.float32)
+    """Return row-major values (N,) as an (h, w) float32 array, zeros without a sign."""
+    array = values.detach().to("cpu", torch.float32).reshape(grid).numpy()
+    return np.asarray(array + np.float32(0), dtype=np.float32)

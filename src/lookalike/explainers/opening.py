@@ -29,7 +29,7 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
         return Embedder.load(model, **changes) if is_changed else load_cached(model)
     if changes.pop("pooling", None) is not None:
         raise UnsupportedMethodError(
-            f"the pooling of an ONNX model is fixed; load {model} without changing it"
+            f"pooling, precision and mean image of an ONNX model are fixed; load {model} without changes"
         )
     return OnnxEmbedder(model, **changes)
 

@@ -22,7 +22,7 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.reranking import Rerank, Reranking, context_of
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.images import Levels, list_images
 from lookalike.models.embedder import Embedder, Precision
@@ -250,6 +250,7 @@ class Gallery:
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),
+            n_context=context_of(rerank),
             where=where,
             without=asked.id if leave_self_out else None,
         )
@@ -274,6 +275,11 @@ class Gallery:
         Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
         """
         return self._searcher.mean()
+
+    @property
+    def infers_distance(self) -> bool:
+        """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
+        return self.embedder.network.graph is not None
 
     @property
     def keeps_shares(self) -> bool:

@@ -32,7 +32,6 @@ class Shortlist:
 
     ranking: Ranking
     records: Sequence[Record]
-    allowed: Tensor | None  # (G,) bool, rows that pass the filter; None: all
 
 
 @final
@@ -49,10 +48,13 @@ class Searcher:
         self._accelerator: tuple[int, Accelerator | None] | None = None
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
-    def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
+    def shortlist(
+        self, unit: Tensor, n: int, *, n_context: int = 0, where: Where | None, without: str | None
+    ) -> Shortlist:
         """Return the n records nearest to a unit vector (D,) float32 that pass the filter.
 
-        ``without`` is an id to leave out. Raises FilterError.
+        The ranking's gallery holds ``n_context`` of the nearest at least, if there are so many. ``without``
+        is an id to leave out. Raises FilterError.
         """
         version = self._store.version
         accelerator = self._accelerated(version)
@@ -66,7 +68,8 @@ class Searcher:
         if passing is not None and len(passing) <= _MAX_CANDIDATES:
             ids = [id for id in passing if keep(id)]
         else:
-            ids = self._approximate(accelerator, unit, min(n, self._total(version)), keep)
+            n_candidates = min(max(n, n_context), self._total(version))
+            ids = self._approximate(accelerator, unit, n_candidates, keep)
         return self._scored(ids, unit, n)
 
     def is_too_large(self) -> bool:
@@ -128,8 +131,8 @@ class Searcher:
             scores = scores.masked_fill(~allowed, -torch.inf)
             n = min(n, int(allowed.sum()))
         best = scores.topk(min(n, len(scores)))
-        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, snapshot.records, allowed)
+        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None], allowed)
+        return Shortlist(ranking, snapshot.records)
 
     def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:
         key = repr(where)
@@ -200,14 +203,14 @@ class Searcher:
         gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
         best = (gallery @ unit).topk(min(n, len(records)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, records, None)
+        return Shortlist(ranking, records)
 
 
 def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, float]]:
     """Return the first k (row, score) of a ranking of one query that pass the shortlist's filter."""
     rows = ranking.indices[0].tolist()
     scores = ranking.scores[0].tolist()
-    allowed = shortlist.allowed
+    allowed = shortlist.ranking.allowed
     shown = [(r, s) for r, s in zip(rows, scores, strict=True) if allowed is None or bool(allowed[r])]
     return shown[:k]
 

@@ -11,7 +11,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
-from lookalike.rerankers import Reranker, make_reranker
+from lookalike.rerankers import ContextualReranking, Reranker, make_reranker
 from lookalike.store import Record, VectorStore
 from lookalike.types import Influence, Ranking, Shares
 
@@ -58,6 +58,14 @@ class Reranking:
             )
         move = explain(self._found.ranking, 0, row)
         return tuple(Influence(self._found.records[each.item], each.amount) for each in move.influences)
+
+
+def context_of(rerank: Rerank | None) -> int:
+    """Return the number of first results that a re-ranker looks at, even if it re-ranks fewer."""
+    if isinstance(rerank, str):
+        steps = [step.strip() for step in rerank.split("+")]
+        rerank = ContextualReranking() if ContextualReranking.name in steps else None
+    return int(getattr(rerank, "n_context", 0))
 
 
 def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Shares:

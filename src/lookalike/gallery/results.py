@@ -124,13 +124,13 @@ class Hit:
         return self
 
     def __repr__(self) -> str:
-        return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:.4f})"
+        return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:z.4f})"
 
     def _repr_html_(self) -> str:
         """Return the image with its rank, name and similarity, for notebooks."""
-        words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:.3f}"
+        words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:z.3f}"
         if self.probability is not None:
-            words += f"<br>probability {self.probability:.2f}"
+            words += f"<br>probability {self.probability:z.2f}"
         try:
             file = existing_file(self.record)
             levels = None if self._search is None else self._search.embedder.preprocessing.levels

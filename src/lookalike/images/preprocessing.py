@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 Mode = Literal["squash", "crop", "letterbox", "fit"]
-Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest", "opencv"]
 Levels = tuple[float, float]  # gray values that are black and white
 
 MAX_SIDE = 4096  # pixels; an untrusted settings file must not ask for terabytes
@@ -23,7 +23,8 @@ class Preprocessing:
     covers the target (what sticks out is cut off); ``letterbox`` keeps them and fits inside it,
     on the mean color. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
     them, shrinks the picture until it fits inside the target and never enlarges it, so inputs have
-    different sizes, at most ``input_size``.
+    different sizes, at most ``input_size``. Interpolations are Pillow's; ``opencv`` is OpenCV's bilinear
+    one, which goes with ``squash`` and without cutting.
 
     Raises ValueError, naming the field, for invalid values.
     """
@@ -47,6 +48,8 @@ class Preprocessing:
             raise ValueError(f"crop_pct lies in (0, 1]; got {self.crop_pct!r}")
         if self.mode == "fit" and share != 1:
             raise ValueError(f"mode fit cuts nothing off, so crop_pct is 1; got {self.crop_pct!r}")
+        if self.interpolation == "opencv" and (self.mode != "squash" or share != 1):
+            raise ValueError("interpolation opencv goes with mode squash and crop_pct 1; change one of them")
         if max(sides) / share > MAX_SIDE:
             raise ValueError(f"crop_pct {self.crop_pct!r} is too small for input_size {self.input_size!r}")
         if not all(0 <= value <= 1 for value in _numbers("mean", self.mean, 3)):

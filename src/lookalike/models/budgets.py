@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import pickletools
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -15,7 +13,6 @@ from torch import Tensor
 
 _FREE_BYTES = 256 * 2**20  # that any archive may expand to
 _MOST_EXPANSION = 50  # times its size; arrays of numbers compress by 2 to 10
-_MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 def check_archive(path: Path) -> None:
@@ -45,15 +42,6 @@ def check_array_header(file: IO[bytes], size: int) -> None:
     shape, _, dtype = read[version](file)
     if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"it announces {shape} of {dtype} and holds {size:,} bytes")
-
-
-def check_pickle(content: bytes) -> None:
-    """Raise ValueError for a pickle whose memory of objects or whose strings exceed what it holds."""
-    n_kept = 0
-    for opcode, argument, _ in pickletools.genops(io.BytesIO(content)):
-        if opcode.name in _MEMO and isinstance(argument, int) and argument > n_kept:
-            raise ValueError(f"it keeps object number {argument:,} after {n_kept:,} others")
-        n_kept += opcode.name in _MEMO or opcode.name == "MEMOIZE"
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
+from lookalike.errors import UnsupportedMethodError
 from lookalike.images import ImageSource, Levels, Preprocessing
 from lookalike.models import loading
+from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm
@@ -30,7 +32,7 @@ from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -83,9 +85,16 @@ class Embedder:
         wanted = choose_device(device)
         self.network.to(wanted)
         self.device = wanted
-        if self.network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=self._memory_format)
         return self
+
+    @cached_property
+    def _memory_format(self) -> torch.memory_format:
+        """Channels last, faster for convolutions; GroupNorm loses digits there, so not with that."""
+        layers = self.network.backbone.modules()
+        if not self.network.backbone.is_convolutional or any(isinstance(m, nn.GroupNorm) for m in layers):
+            return torch.contiguous_format
+        return torch.channels_last
 
     @cached_property
     def width(self) -> int:
@@ -155,7 +164,7 @@ class Embedder:
                 del names[: len(batch)]
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[_Pixels], *, names: Sequence[str] | None = None) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[InputPixels], *, names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
         Images of several sizes (preprocessing mode ``fit``) are run size by size. Raises
@@ -206,11 +215,9 @@ class Embedder:
             ]
         return merged_embeddings(at_scales, self.scale_power).cpu()
 
-    def _to_tensor(self, pixels: _Pixels) -> Tensor:
+    def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
-        if self.network.backbone.is_convolutional:
-            batch = batch.to(memory_format=torch.channels_last)
-        return batch  # (B, 3, H, W)
+        return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
     # --- explaining ---------------------------------------------------------------------------
 
@@ -223,7 +230,7 @@ class Embedder:
         return self.pixel_shares(reading.pixels, reading.geometry, name=reading.picture.name)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: _Pixels, geometry: Geometry, *, name: str = "an image") -> Shares:
+    def pixel_shares(self, pixels: InputPixels, geometry: Geometry, *, name: str = "an image") -> Shares:
         """The shares of one image that ``read`` returned; ``name`` is for messages."""
         return self.tensor_shares(self._to_tensor(pixels[None]), geometry, name=name)
 
@@ -244,6 +251,10 @@ class Embedder:
         """
         reading = self.read(source)
         return self._to_tensor(reading.pixels[None]), reading.geometry
+
+    def pixel_tensor(self, pixels: InputPixels) -> Tensor:
+        """One image that ``read`` returned, normalized: (1, 3, H, W) float32 on the embedder's device."""
+        return self._to_tensor(pixels[None])
 
     # --- fitting to one's own images ----------------------------------------------------------
 
@@ -271,6 +282,23 @@ class Embedder:
         model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
+    def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
+        """This embedder with the BatchNorm statistics of these images instead of its own.
+
+        The demo of Stylianou et al., WACV 2019, ran its network in training mode on the two images that
+        it compared. Raises UnsupportedMethodError for a network without BatchNorm, and for images that
+        reach it in different sizes.
+        """
+        tensors = [self.tensor(source)[0] for source in sources]
+        if len({tensor.shape for tensor in tensors}) != 1:
+            raise UnsupportedMethodError(
+                "batch statistics need images of one size, and this model keeps their proportions; give it "
+                "an input size"
+            )
+        network = with_batch_statistics(self.network, torch.cat(tensors))
+        model = replace(self._as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        return Embedder.of(model, device=self.device, precision=self.precision)
+
     # --- loading and saving -------------------------------------------------------------------
 
     @classmethod
@@ -282,6 +310,7 @@ class Embedder:
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
         levels: Levels | None = None,
+        mean_image: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -290,13 +319,18 @@ class Embedder:
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
         ``MEAN/STD``) replace those of the model; ``levels`` are the values of black and white in gray
-        pictures of more than 8 bits, by default what each file declares. ``device`` auto is the GPU
-        where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has
-        it natively, which is faster and moves cosines by some hundredths. Raises UnknownModelError,
-        UnknownNameError and CheckpointError.
+        pictures of more than 8 bits, by default what each file declares. TF-slim's networks of the WACV
+        2019 demo need a ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``device``
+        auto is the GPU where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where
+        the device has it natively, which is faster and moves cosines by some hundredths. Raises
+        UnknownModelError, UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=input_size,
+            normalization=normalization,
+            mean_image=None if mean_image is None else Path(mean_image),
         )
         embedder = cls.of(loaded, device=device, precision=precision)
         return embedder if levels is None else embedder.with_levels(levels)

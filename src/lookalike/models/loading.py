@@ -74,14 +74,17 @@ def load_model(
     pooling: str | None = None,
     input_size: tuple[int, int] | None = None,
     normalization: str | None = None,
+    mean_image: Path | None = None,
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
-    ``pooling``, ``input_size`` (H, W) and ``normalization`` replace those of the model. A timm model
+    ``pooling``, ``input_size`` (H, W), ``normalization`` and ``mean_image`` (of TF-slim's networks)
+    replace those of the model. A timm model
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    return with_preprocessing(_find(str(model), pooling, input_size), normalization=normalization)
+    found = _find(str(model), pooling, input_size, mean_image)
+    return with_preprocessing(found, normalization=normalization)
 
 
 def with_preprocessing(
@@ -147,7 +150,9 @@ def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[fl
     return mean, std
 
 
-def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
+def _find(
+    model: str, pooling: str | None, input_size: tuple[int, int] | None, mean_image: Path | None
+) -> LoadedModel:
     path = Path(model)
     if split_output(model)[0].suffix == ONNX_SUFFIX:
         raise UnknownModelError(
@@ -158,14 +163,20 @@ def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -
         loaded = load_folder(_BUNDLED / model)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
-    elif path.is_file():
-        loaded = checkpoints.load_checkpoint(path, pooling=pooling)
+    elif checkpoints.is_checkpoint(path):
+        loaded = checkpoints.load_checkpoint(
+            path, pooling=pooling, input_size=input_size, mean_image=mean_image
+        )
+        mean_image = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
     else:
-        return from_timm(model, pooling=pooling, input_size=input_size)
+        loaded = from_timm(model, pooling=pooling, input_size=input_size)
+        pooling = input_size = None
+    if mean_image is not None:
+        loaded = checkpoints.with_mean_image(loaded, mean_image)
     return _changed(loaded, pooling, input_size)
 
 

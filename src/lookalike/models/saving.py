@@ -67,6 +67,15 @@ def load_folder(folder: Path) -> LoadedModel:
         ) from error
 
 
+def saves_graph(model: str | Path) -> bool:
+    """Whether a model is a saved folder with a graph of nodes, told by its description alone."""
+    config = Path(model) / CONFIG_FILE
+    try:
+        return config.is_file() and "graph" in json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None:
     """Write config.json and model.safetensors; ``half`` stores weight matrices and filters as fp16.
 

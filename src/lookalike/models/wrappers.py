@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lookalike.errors import CheckpointError
 
-# DataParallel's and DistributedDataParallel's "module." around the whole, torch.compile's around any part.
-_WRAPPER = re.compile(r"^((module|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
+# DataParallel's and DistributedDataParallel's "module." around the whole, within it the "base_model." of
+# AVSL's framework, and torch.compile's around any part.
+_WRAPPER = re.compile(r"^((module|_orig_mod|base_model)\.)+|(?<=\.)_orig_mod\.")
 
 _COUNT = "n_averaged"  # of torch's AveragedModel, beside the weights
 _AVERAGED = re.compile(r"ema|teacher|averag|swa")  # names of the network that training code evaluates

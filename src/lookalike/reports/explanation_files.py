@@ -15,7 +15,7 @@ from lookalike.errors import LookalikeError, replacing
 from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
-from lookalike.render.colors import palette
+from lookalike.render.colors import check_colors
 from lookalike.types import Explanation, GraphExplanation
 
 
@@ -42,7 +42,7 @@ def write_outputs(
     UnsupportedMethodError if the model has no shares for lines or a difference.
     """
     written: list[Path] = []
-    palette(outputs.colors)  # raises for an unknown name even if nothing is drawn
+    check_colors(outputs.colors)  # raises for an unknown name even if nothing is drawn
     if outputs.versus is not None and outputs.picture is not None:
         embedder = opened_with_shares(model, "--versus")
         preferred = difference(
@@ -96,8 +96,8 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
                 explanation,
                 query=node.query,
                 match=node.match,
-                method=f"avsl, level {number} {side}: node {node.node}, {node.share:.4f} of distance "
-                f"{explanation.distance:.4f}",
+                method=f"avsl, level {number} {side}: node {node.node}, {node.share:z.4f} of distance "
+                f"{explanation.distance:z.4f}",
                 additive=False,
             )
             pictures[f"level{number}_{side}_node{node.node}.png"] = render.side_by_side(
@@ -110,11 +110,11 @@ def level_lines(explanation: Explanation) -> list[str]:
     """Return text lines with each level's share of the distance and its top nodes; empty without levels."""
     if not isinstance(explanation, GraphExplanation):
         return []
-    lines = [f"distance {explanation.distance:.4f}, level by level:"]
+    lines = [f"distance {explanation.distance:z.4f}, level by level:"]
     for number, level in enumerate(explanation.levels, start=1):
-        together = ", ".join(f"{node.node} ({node.common:+.4f})" for node in level.together[:3])
-        apart = ", ".join(f"{node.node} ({node.share:.4f})" for node in level.apart[:3])
-        lines.append(f"  {number}: {level.share:.4f}; nodes together {together}; apart {apart}")
+        together = ", ".join(f"{node.node} ({node.common:+z.4f})" for node in level.together[:3])
+        apart = ", ".join(f"{node.node} ({node.share:z.4f})" for node in level.apart[:3])
+        lines.append(f"  {number}: {level.share:z.4f}; nodes together {together}; apart {apart}")
     return lines
 
 

@@ -39,7 +39,13 @@ class Reranker(Protocol):
 def reordered(ranking: Ranking, scores: Tensor, queries: Tensor, gallery: Tensor) -> Ranking:
     """Return the ranking sorted by new scores (Q, K), given in the order of ``ranking.indices``."""
     sorted_scores, order = scores.sort(dim=1, descending=True, stable=True)
-    return Ranking(queries, gallery, ranking.indices.gather(1, order), sorted_scores)
+    return replace(
+        ranking,
+        queries=queries,
+        gallery=gallery,
+        indices=ranking.indices.gather(1, order),
+        scores=sorted_scores,
+    )
 
 
 def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> Ranking:

@@ -20,11 +20,13 @@ from lookalike.types.geometry import FloatArray, Geometry, Picture, Reading
 from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
+from lookalike.types.scales import ColorScale
 
 __all__ = [
     "AttentionCall",
     "CellMatch",
     "CellSimilarity",
+    "ColorScale",
     "Difference",
     "Explanation",
     "Features",

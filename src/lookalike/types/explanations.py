@@ -11,6 +11,7 @@ import numpy as np
 from lookalike.types.geometry import FloatArray, Geometry, Picture
 from lookalike.types.html import map_html
 from lookalike.types.maps import ImageMap
+from lookalike.types.scales import ColorScale
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,23 +84,33 @@ class Explanation:
         }
 
     def _repr_html_(self) -> str:
-        """Return both images under their maps, in one color range, for notebooks."""
+        """Return both images under their maps, for notebooks.
+
+        Attributions share one color range, by density; heat maps are drawn each between its own ends.
+        """
         sides = ((self.query, "query"), (self.match, "match"))
-        densities = [np.abs(side.values).max() * side.values.size for side, _ in sides]
+        limit = max(float(np.abs(side.values).max()) * side.values.size for side, _ in sides)
         maps = "".join(
-            map_html(side, max(densities) / side.values.size, f"{role}: {side.name}") for side, role in sides
+            map_html(
+                side,
+                ColorScale.symmetric(limit / side.values.size)
+                if self.additive
+                else ColorScale.between_ends(side.values),
+                f"{role}: {side.name}",
+            )
+            for side, role in sides
         )
-        missing = f", residual {self.residual:+.3f}" if self.additive else ", heat maps"
-        words = escape(f"similarity {self.similarity:.3f}, method {self.method}, model {self.model}{missing}")
+        kind = f"residual {self.residual:+z.3f}" if self.additive else "heat maps, each between its own ends"
+        words = f"similarity {self.similarity:z.3f}, method {self.method}, model {self.model}, {kind}"
         return (
-            f"<div style='font:12px sans-serif'><b>{words}</b>"
+            f"<div style='font:12px sans-serif'><b>{escape(words)}</b>"
             f"<div style='display:flex;gap:8px'>{maps}</div></div>"
         )
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.query.name!r} and {self.match.name!r}, "
-            f"similarity {self.similarity:.4f}, method {self.method!r}, model {self.model!r})"
+            f"similarity {self.similarity:z.4f}, method {self.method!r}, model {self.model!r})"
         )
 
     def _missing(self, side: ImageMap) -> float:
@@ -233,9 +244,8 @@ class Difference:
 
     def __repr__(self) -> str:
         gap = self.preferred_similarity - self.other_similarity
-        return (
-            f"Difference({self.query.name!r}: {self.preferred.name!r} above {self.other.name!r} by {gap:.4f})"
-        )
+        order = f"{self.preferred.name!r} above {self.other.name!r}"
+        return f"Difference({self.query.name!r}: {order} by {gap:z.4f})"
 
 
 @dataclass(frozen=True)
@@ -294,5 +304,5 @@ class CellSimilarity:
     def __repr__(self) -> str:
         return (
             f"CellSimilarity({self.query.name!r} and {self.match.name!r}, "
-            f"{len(self.matches)} matching cells, similarity {self.similarity:.4f})"
+            f"{len(self.matches)} matching cells, similarity {self.similarity:z.4f})"
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from lookalike import images
 from lookalike.errors import GalleryError
 from lookalike.explainers import SharesExplainer, make_explainer
 from lookalike.gallery import Gallery, Hit, SearchResult
+from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
 from lookalike.gallery.regions import Region
 from lookalike.models.passes import SharesPass
@@ -132,17 +133,29 @@ class GalleryService:
         except GalleryError as error:
             raise HTTPException(422, str(error)) from error
 
-    def cells(self, first: str, second: str, x: float, y: float) -> CellMatchOut:
+    def cells(
+        self,
+        first: str,
+        second: str,
+        x: float,
+        y: float,
+        *,
+        box: BoxPixels | None = None,
+        box_on: Literal["first", "second"] = "first",
+    ) -> CellMatchOut:
         """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
 
-        Raises HTTPException with status 422 for a pixel outside the model's view.
+        ``box`` limits the picture ``box_on`` to a part. Raises HTTPException with status 422 for a pixel
+        outside the model's view, or outside the box.
         """
-        queries = self.query(first), self.query(second)
+        regions = (_region(box, None), None) if box_on == "first" else (None, _region(box, None))
+        queries = self.query(first, regions[0]), self.query(second, regions[1])
         with self._lock:
             a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
-            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside the model's view of the picture")
+            seen = "the model's view of the picture" if regions[0] is None else "the box"
+            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside {seen}; choose one inside")
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
@@ -200,12 +213,26 @@ class GalleryService:
         upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
         return upload.name if upload else Path(self.record(id).path).name
 
+    def records(self, where: str | None) -> Sequence[Record]:
+        """Return the records that pass a filter, or all. Raises FilterError."""
+        records = self.gallery.records()
+        if where is None:
+            return records
+        passes = parse_filter(where)
+        check_fields(where, (record.metadata for record in records))
+        return [record for record in records if passes(record.metadata)]
+
     def record(self, id: str) -> Record:
         """Return the record with this id. Raises HTTPException with status 404."""
         found = self.gallery.records([id])
         if not found:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
+
+    def folders(self) -> set[str]:
+        """Return the folders of the pictures, and the one that the gallery lies in."""
+        found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
+        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lookalike.errors import CheckpointError, first_line
 from lookalike.models.budgets import check_archive, check_tensor
+from lookalike.models.checkpoints.tensorflow import is_tensorflow, read_tensorflow
 from lookalike.models.saving import load_safetensors
 from lookalike.models.wrappers import without_wrappers
 
@@ -51,9 +52,14 @@ class Contents:
 def read_checkpoint(path: Path) -> Contents:
     """Read a file by its suffix: ``.npz``, ``.safetensors``, and torch's format for all others.
 
+    TensorFlow's checkpoints are told by what they hold; a bundle is given by its ``.index`` or by what
+    the names of its files begin with.
+
     Raises CheckpointError: unreadable, damaged, no tensors, or objects that only code could make.
     """
     meta: Mapping[str, Any] = {}
+    if is_tensorflow(path):
+        return Contents(path, {name: _plain(t) for name, t in read_tensorflow(path).items()}, meta)
     match path.suffix.lower():
         case ".npz":
             tensors = _read_numpy(path)

@@ -12,13 +12,14 @@ from lookalike.ops.avsl.attribution import (
     distance_shares,
     strongest_parents,
 )
-from lookalike.ops.avsl.blocks import all_pairs, listed_pairs, nearest_nodes
+from lookalike.ops.avsl.blocks import TILE, all_pairs, listed_pairs, nearest_nodes
 from lookalike.ops.avsl.distance import final_distances, level_distances
 from lookalike.ops.avsl.graph import Graph, Nodes, moving_average, sparse_links
 from lookalike.ops.avsl.losses import hard_triplets, margin_loss, proxy_anchor_loss
 from lookalike.ops.avsl.nodes import activation_maps, certainty, map_cosines, node_embedding
 
 __all__ = [
+    "TILE",
     "DistanceShares",
     "Graph",
     "Nodes",

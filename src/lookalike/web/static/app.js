@@ -47,13 +47,16 @@ async function clear() {
   await attempt(async () => {
     const cards = await nextCards();
     byId("grid").replaceChildren(...cards);
-    if (!cards.length) showMessage("This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
+    const isFiltered = Boolean(byId("where").value.trim());
+    if (isFiltered) byId("count").textContent = "Pictures that pass the filter; click one to search with it.";
+    if (!cards.length) showMessage(isFiltered ? "No picture passes the filter." : "This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
   });
 }
 
 async function nextCards() {
-  const path = `/galleries/${encodeURIComponent(state.gallery)}/pictures?offset=${state.shown}&limit=${PAGE_SIZE}`;
-  const { total, pictures } = await getJson(path);
+  const where = byId("where").value.trim();
+  const parameters = new URLSearchParams({ offset: state.shown, limit: PAGE_SIZE, ...(where && { where }) });
+  const { total, pictures } = await getJson(`/galleries/${encodeURIComponent(state.gallery)}/pictures?${parameters}`);
   state.shown += pictures.length;
   byId("more").hidden = state.shown >= total || Boolean(state.query);
   return pictures.map((picture) => browseCard(state.gallery, picture, choose));
@@ -101,6 +104,7 @@ function searchRequest() {
 
 async function search() {
   if (!state.query) return;
+  const hadFocus = byId("grid").contains(document.activeElement); // its cards are about to go
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -112,6 +116,7 @@ async function search() {
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
     show({ ...found, gallery, request, explanationPath: (hit, options) => explanationPath(gallery, request, hit, options) });
+    if (hadFocus) byId("heading").focus();
   });
   if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
 }
@@ -212,8 +217,12 @@ byId("gallery").onchange = () => enter(byId("gallery").value);
 byId("more").onclick = () => attempt(async () => byId("grid").append(...(await nextCards())));
 byId("report").onclick = exportReport;
 byId("all-heat").onclick = showAllHeat;
-byId("min-similarity").oninput = () => (byId("min-similarity-value").textContent = byId("min-similarity").value < 0 ? "any" : Number(byId("min-similarity").value).toFixed(2));
-byId("settings").onchange = search;
+byId("min-similarity").oninput = () => {
+  const value = Number(byId("min-similarity").value), text = value < 0 ? "any" : value.toFixed(2);
+  byId("min-similarity-value").textContent = text;
+  byId("min-similarity").setAttribute("aria-valuetext", text);
+};
+byId("settings").onchange = (event) => (state.query ? search() : event.target === byId("where") && clear());
 byId("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]") && panel.box) panel.setBox(null);

@@ -1,7 +1,8 @@
 // Two pictures side by side with their maps; pointing at a cell shows its best match in the other.
 
 import { getJson, showPicture } from "./api.js";
-import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
+import { factsOf } from "./results.js";
 
 const BINS = 28; // positions per side at which cells are requested; finer than common grids
 const byId = (id) => document.getElementById(id);
@@ -28,7 +29,7 @@ export class CompareView {
     Object.assign(this, { search, hit, found: null });
     this.cells = new Map();
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
+    byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
     byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
@@ -66,7 +67,7 @@ export class CompareView {
     byId("compare-note").textContent =
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +
-      ` Colors range over ±${found.limit.toFixed(3)} per 1% of the view. Point at a cell to see what it matches.`;
+      ` Colors range over ±${fixed(found.limit, 3)} per 1% of the view. Point at a cell to see what it matches.`;
   }
 
   // Show how the cell at (x, y) of one side matches the cells of the other; x, y in [0, 1].
@@ -94,7 +95,9 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
+    const { box } = this.search.request; // of the query, which is the first picture when the left side is pointed at
+    const part = box && { box: box.join(","), box_on: index ? "second" : "first" };
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y, ...part });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
@@ -105,8 +108,8 @@ export class CompareView {
     other.draw(cells.cosines, cells.geometry, 1);
     other.mark(cells.best_box, this.sizes[1 - index]);
     byId("compare-note").textContent =
-      `At the last layer, this cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
-      `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
+      `At the last layer, this cell contributes ${fixed(cells.contribution, 4)} to the similarity. ` +
+      `Its best match has a cosine of ${fixed(Math.max(...cells.cosines.flat()), 2)}. Colors range from −1 to 1.`;
   }
 }
 
@@ -163,6 +166,6 @@ class Side {
 // "0.153: CLS 0.120, registers 0.033", or the number alone where its parts are not known.
 function residualOf(found) {
   const named = Object.entries(found.residual_parts).filter(([, value]) => Math.abs(value) >= 0.0005);
-  const parts = named.map(([name, value]) => `${name} ${value.toFixed(3)}`);
-  return found.residual.toFixed(3) + (parts.length ? `: ${parts.join(", ")}` : "");
+  const parts = named.map(([name, value]) => `${name} ${fixed(value, 3)}`);
+  return fixed(found.residual, 3) + (parts.length ? `: ${parts.join(", ")}` : "");
 }
