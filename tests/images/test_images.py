@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import os
 import random
 import struct
 import subprocess
@@ -575,6 +576,17 @@ def test_a_folder_that_cannot_be_listed_is_named_with_its_cause(folder):
     for path, cause in cases.items():
         with pytest.raises(UnreadableImageError, match=cause):
             list_images(path)
+
+
+def test_what_is_no_regular_file_is_listed_and_reading_it_says_why(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.jpg").mkdir()
+    listed = list_images(tmp_path)
+    assert [path.name for path in listed] == ["gone.jpg", "pipe.png"]
+    for path, cause in zip(listed, ("no such file", "not a regular file"), strict=True):
+        with pytest.raises(UnreadableImageError, match=cause):
+            load(path)
 
 
 def test_a_single_string_of_patterns_is_refused(folder):

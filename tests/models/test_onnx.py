@@ -166,7 +166,9 @@ def test_commands_that_need_layers_say_so(tmp_path):
     path = transformer(tmp_path / "vit.onnx")
     with pytest.raises(UnknownModelError, match=r"vit\.onnx only returns embeddings"):
         Embedder.load(path)
-    with pytest.raises(UnsupportedMethodError, match="the pooling of an ONNX model is fixed"):
+    with pytest.raises(
+        UnsupportedMethodError, match="pooling, precision and mean image of an ONNX model are fixed"
+    ):
         load_any(path, pooling="mean")
     with pytest.raises(UnsupportedMethodError, match="only an ONNX model has outputs by name"):
         load_any("mini", output="pooler_output")

@@ -11,7 +11,7 @@ import typer
 from lookalike.cli.options import (
     AsJson,
     InputSize,
-    Levels,
+    LevelsText,
     MaxPixels,
     MeanImage,
     Model,
@@ -44,7 +44,7 @@ def explain(
     input_size: InputSize = None,
     normalization: Normalization = None,
     output_name: OutputName = None,
-    levels: Levels = None,
+    levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     mean_image: MeanImage = None,
     batch_statistics: Annotated[

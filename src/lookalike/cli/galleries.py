@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.options import AsJson, Levels, MaxPixels, parse_levels
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images.")
     ] = None,
-    levels: Levels = None,
+    levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:

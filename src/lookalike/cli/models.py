@@ -12,7 +12,7 @@ import lookalike.errors as errors
 from lookalike.cli.options import (
     AsJson,
     InputSize,
-    Levels,
+    LevelsText,
     MaxPixels,
     MeanImage,
     Normalization,
@@ -141,7 +141,7 @@ def make_model(
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
-    levels: Levels = None,
+    levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     set_aside: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Subtract what the images in DIR have in common.")

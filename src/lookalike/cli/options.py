@@ -55,7 +55,7 @@ PrecisionName = Annotated[
         "By default fp32.",
     ),
 ]
-Levels = Annotated[
+LevelsText = Annotated[
     str | None,
     typer.Option(
         metavar="BLACK,WHITE",

@@ -55,8 +55,8 @@ def echo(text: object = "", *, err: bool = False) -> None:
 def visible(text: str) -> str:
     """The text with control characters other than the end of a line, and turns of direction, escaped.
 
-    >>> visible("a\x1b[31m.jpg")
-    'a\\x1b[31m.jpg'
+    >>> print(visible("a" + chr(27) + "[31m.jpg"))
+    a\\x1b[31m.jpg
     """
     return "".join(
         repr(c)[1:-1] if (unicodedata.category(c) in _STEERING and c != "\n") or c in _TURNS else c

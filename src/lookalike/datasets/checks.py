@@ -7,7 +7,7 @@ import logging
 from lookalike import images as image_files
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.errors import DatasetError, UnreadableImageError
-from lookalike.images import Levels
+from lookalike.images import GrayLevels
 from lookalike.types import ProgressCallback, tracked
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
 
 
 def check_readable(
-    data: LabeledImages, progress: ProgressCallback | None = None, *, levels: Levels | None = None
+    data: LabeledImages, progress: ProgressCallback | None = None, *, levels: GrayLevels | None = None
 ) -> None:
     """Decode every image. Raises DatasetError with the number of unreadable ones and the first of them."""
     bad: list[UnreadableImageError] = []

@@ -27,7 +27,7 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
             )
         is_changed = any(value is not None for value in changes.values())
         return Embedder.load(model, **changes) if is_changed else load_cached(model)
-    if changes.pop("pooling", None) is not None:
+    if any(changes.pop(name, None) is not None for name in ("pooling", "precision", "mean_image")):
         raise UnsupportedMethodError(
             f"pooling, precision and mean image of an ONNX model are fixed; load {model} without changes"
         )

@@ -24,7 +24,7 @@ from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import Rerank, Reranking, context_of
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
-from lookalike.images import Levels, list_images
+from lookalike.images import GrayLevels, list_images
 from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import (
     LanceStore,
@@ -83,7 +83,7 @@ class Gallery:
         *,
         keep_shares: bool = False,
         precision: Precision = "fp32",
-        levels: Levels | None = None,
+        levels: GrayLevels | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Create an empty gallery in a folder or at an object store's URI.
@@ -130,7 +130,7 @@ class Gallery:
         model: str | Path | None = None,
         *,
         keep_shares: bool = False,
-        levels: Levels | None = None,
+        levels: GrayLevels | None = None,
     ) -> Gallery:
         """Open the gallery at a URI, or create it there; ``model`` is ``mini`` for a new one by default.
 

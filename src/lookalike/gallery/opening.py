@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lookalike import __version__
 from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
-from lookalike.images import Levels, Preprocessing
+from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import Manifest
 
 
 def load_embedder(
-    model: str | Path | Embedder, precision: Precision = "fp32", levels: Levels | None = None
+    model: str | Path | Embedder, precision: Precision = "fp32", levels: GrayLevels | None = None
 ) -> Embedder:
     """Return the embedder for a gallery, in fp32 by default; ``levels`` replace its own if given.
 
@@ -75,7 +75,7 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
     return embedder
 
 
-def _levels_of(manifest: Manifest, uri: str | Path) -> Levels | None:
+def _levels_of(manifest: Manifest, uri: str | Path) -> GrayLevels | None:
     """The levels that the gallery's pictures are read with."""
     try:
         return Preprocessing.from_dict(manifest.preprocessing).levels

@@ -9,14 +9,14 @@ from lookalike.images.limits import Limits, set_limits
 from lookalike.images.listing import IMAGE_SUFFIXES, list_images
 from lookalike.images.loading import ImageSource, file_bytes, is_one_image, load
 from lookalike.images.preparing import normalize, prepare, read
-from lookalike.images.preprocessing import Levels, Preprocessing
+from lookalike.images.preprocessing import GrayLevels, Preprocessing
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "DecodedFile",
     "Decoders",
+    "GrayLevels",
     "ImageSource",
-    "Levels",
     "Limits",
     "Preprocessing",
     "file_bytes",

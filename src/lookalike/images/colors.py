@@ -8,13 +8,13 @@ from PIL import Image
 
 from lookalike.images.declared import Declared, declared
 from lookalike.images.grays import eight_bit_gray
-from lookalike.images.preprocessing import Levels
+from lookalike.images.preprocessing import GrayLevels
 from lookalike.images.profiles import to_srgb
 
 _PROFILED = ("L", "RGB", "CMYK", "LAB")  # modes that a color profile can describe
 
 
-def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
+def to_rgb(image: Image.Image, levels: GrayLevels | None = None) -> Image.Image:
     """The picture as 8-bit sRGB, with what is transparent or holds no data over white.
 
     Gray of more than 8 bits is scaled from ``levels`` or what the file declares; raises as

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.images.declared import Declared
-from lookalike.images.preprocessing import Levels
+from lookalike.images.preprocessing import GrayLevels
 
 _CHUNK = 2**20  # pixels at a time in float64, which would take a gigabyte for a whole large picture
 _TABLE = 2**16
@@ -17,7 +17,7 @@ class UnknownLevelsError(Exception):
     """Nothing says which values are black and white; the message says how to give them."""
 
 
-def eight_bit_gray(image: Image.Image, meant: Declared, levels: Levels | None) -> NDArray[np.uint8]:
+def eight_bit_gray(image: Image.Image, meant: Declared, levels: GrayLevels | None) -> NDArray[np.uint8]:
     """Gray values (H, W) in [0, 255] of an image of mode I;16, I or F; NaN is 255, as what is transparent.
 
     Black and white lie at ``levels`` where they are given, else where the file declares them, or at 0
@@ -45,7 +45,7 @@ def _scaled(values: NDArray[np.generic], black: float, white: float) -> NDArray[
     return np.nan_to_num(levels, nan=255.0).clip(0, 255).astype(np.uint8)
 
 
-def _declared_levels(values: NDArray[np.generic], meant: Declared) -> Levels:
+def _declared_levels(values: NDArray[np.generic], meant: Declared) -> GrayLevels:
     if meant.top is not None:
         return 0.0, meant.top
     is_data = np.isfinite(values)

@@ -33,7 +33,7 @@ from lookalike.images.grays import UnknownLevelsError
 from lookalike.images.limits import Limits, default_limits
 from lookalike.images.pillow_warnings import quiet_pillow
 from lookalike.images.plugins import registered_heif
-from lookalike.images.preprocessing import Levels
+from lookalike.images.preprocessing import GrayLevels
 from lookalike.types import Picture
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load(
     *,
     at_least: tuple[int, int] | None = None,
     limits: Limits | None = None,
-    levels: Levels | None = None,
+    levels: GrayLevels | None = None,
     name: str | None = None,
 ) -> Picture:
     """The picture as 8-bit sRGB, upright by its EXIF orientation, transparency over white.
@@ -180,7 +180,7 @@ def _from_bytes(
     label: str,
     at_least: tuple[int, int] | None,
     limits: Limits,
-    levels: Levels | None,
+    levels: GrayLevels | None,
     name: str,
 ) -> Picture:
     _check_bytes(len(data), label, limits)
@@ -201,7 +201,7 @@ def _from_bytes(
     return Picture(image, draft_size or (image.height, image.width), name, format)
 
 
-def _from_image(source: Image.Image, limits: Limits, levels: Levels | None, name: str) -> Picture:
+def _from_image(source: Image.Image, limits: Limits, levels: GrayLevels | None, name: str) -> Picture:
     _check_pixels(source.size, name, limits)
     source.load()
     image = _upright_rgb(source, levels)
@@ -223,7 +223,7 @@ def _draft(file: Image.Image, at_least: tuple[int, int]) -> tuple[int, int]:
     return full
 
 
-def _upright_rgb(image: Image.Image, levels: Levels | None) -> Image.Image:
+def _upright_rgb(image: Image.Image, levels: GrayLevels | None) -> Image.Image:
     """An upright RGB copy of an image, without metadata."""
     turn = _UPRIGHT.get(_orientation(image))
     rgb = to_rgb(image, levels)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 Mode = Literal["squash", "crop", "letterbox", "fit"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest", "opencv"]
-Levels = tuple[float, float]  # gray values that are black and white
+GrayLevels = tuple[float, float]  # gray values that are black and white
 
 MAX_SIDE = 4096  # pixels; an untrusted settings file must not ask for terabytes
 
@@ -35,7 +35,7 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB in [0, 1]; default: ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)  # RGB in units of [0, 1], above 0
-    levels: Levels | None = None  # black and white of gray beyond 8 bits; None: as the file declares
+    levels: GrayLevels | None = None  # black and white of gray beyond 8 bits; None: as the file declares
 
     def __post_init__(self) -> None:
         _choose("mode", self.mode, get_args(Mode))

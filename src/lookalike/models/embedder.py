@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lookalike import images as image_files
 from lookalike.errors import UnsupportedMethodError
-from lookalike.images import ImageSource, Levels, Preprocessing
+from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
@@ -118,7 +118,7 @@ class Embedder:
         """One image as ``images.load`` returns it, to be drawn on, with gray on this model's levels."""
         return image_files.load(source, at_least=at_least, levels=self.preprocessing.levels, name=name)
 
-    def with_levels(self, levels: Levels | None) -> Embedder:
+    def with_levels(self, levels: GrayLevels | None) -> Embedder:
         """This embedder, or one on the same weights that takes black and white of gray from ``levels``."""
         if levels == self.preprocessing.levels:
             return self
@@ -309,7 +309,7 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
-        levels: Levels | None = None,
+        levels: GrayLevels | None = None,
         mean_image: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import CheckpointError, LookalikeError, first_line
-from lookalike.images import Levels, Preprocessing
+from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.finite import check_finite
 from lookalike.models.loading import parse_normalization, split_output
 
@@ -83,7 +83,7 @@ class OnnxEmbedder:
         normalization: str | None = None,
         input_size: tuple[int, int] | None = None,
         output: str | None = None,
-        levels: Levels | None = None,
+        levels: GrayLevels | None = None,
     ) -> None:
         if onnxruntime is None:
             raise LookalikeError("ONNX models need onnxruntime; install lookalike[onnx]")
