@@ -117,7 +117,7 @@ def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> I
     query and gallery show a building at the same scale, as in the published evaluation. Raises
     DatasetError for a box outside the image.
     """
-    whole = images.load(path).image
+    whole = images.load(path, levels=preprocessing.levels).image
     if box is None:
         return whole
     sides = tuple(round(side) for side in box)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, replacing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
@@ -24,6 +24,7 @@ from lookalike.evaluation.revisited_images import (
     shares_of_images,
 )
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
+from lookalike.models.budgets import check_archive
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.ops.similarity import unit_rows
@@ -136,10 +137,9 @@ def run_on_images(
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
     """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
-    with writing(folder, DatasetError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in sides.items():
-            np.save(folder / f"{name}.npy", rows.numpy())
+    for name, rows in sides.items():
+        with replacing(folder / f"{name}.npy", DatasetError, make_folder=True) as file:
+            np.save(file, rows.numpy())
 
 
 def read_ranks(path: str | Path) -> Tensor:
@@ -150,6 +150,7 @@ def read_ranks(path: str | Path) -> Tensor:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            check_archive(path)
             loaded = np.load(file, allow_pickle=False)
             held = [""] if isinstance(loaded, np.ndarray) else list(loaded.files)
             ranks = loaded if isinstance(loaded, np.ndarray) else loaded["ranks"] if "ranks" in held else None

@@ -132,7 +132,9 @@ class Hit:
         if self.probability is not None:
             words += f"<br>probability {self.probability:z.2f}"
         try:
-            image = images.load(existing_file(self.record), at_least=_THUMBNAIL).image
+            file = existing_file(self.record)
+            levels = None if self._search is None else self._search.embedder.preprocessing.levels
+            image = images.load(file, at_least=_THUMBNAIL, levels=levels).image
         except UnreadableImageError:
             image = None
         return photo_html(image, words)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lookalike import render
-from lookalike.errors import LookalikeError, writing
+from lookalike.errors import LookalikeError, replacing
 from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
@@ -132,7 +132,6 @@ def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] 
         suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
     if path.suffix.lower() not in suffixes:
         raise LookalikeError(f"{path} has no known extension; use .png, .jpg or .webp (maps: .npz)")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(path)
+    with replacing(path, make_folder=True) as file:
+        save(file)
     return [path]

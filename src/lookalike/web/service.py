@@ -249,7 +249,8 @@ class GalleryService:
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
-        picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
+        embedder = self.gallery.embedder
+        picture = embedder.picture(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 
