@@ -62,7 +62,8 @@ class _Drawing:
         ]
         if index:
             lines.append(self._words(f"corrected by {number(level.correction)}", words))
-        lines.append(self._words(f"colors {self._range_words(limit)} per 1 % of area", words, soft=True))
+        unit = ", each map" if self.brush.shared is None else " per 1 % of area"
+        lines.append(self._words(f"colors: {self._range_words(limit)}{unit}", words, soft=True))
         column = blank(words, max(image.height for image in maps))
         column.paste(stack(lines, self.gap // 2), (0, 0))
         return row([column, *maps], self.gap)
@@ -86,10 +87,11 @@ class _Drawing:
     def chains(self) -> Image.Image:
         """A row for each chain, its lowest node first, with the weight of each link on an arrow."""
         why = self.explanation
+        signs = "; orange: above zero, blue: below; one color on both brings them together"
+        signs = "" if self.brush.shared is None else signs
         title = self._title(
             "Strongest nodes",
-            "from the node below that adds most, with the weight of the link; orange: above zero, blue: "
-            "below; one color on both brings them together",
+            "from the node below that adds most, with the weight of the link" + signs,
         )
         parts = [title]
         parts += [self._chain(each, f"in common {number(each.amount)}") for each in why.together]
@@ -150,7 +152,7 @@ class _Drawing:
         return shared_range(*(per_percent(side).values for side in sides))[1]
 
     def _range_words(self, limit: float) -> str:
-        return "each map between its own ends" if self.brush.shared is None else f"±{limit:#.3g}"
+        return "own ends" if self.brush.shared is None else f"±{limit:#.3g}"
 
     def _whole_width(self, part: Image.Image) -> Image.Image:
         page = blank(self.sheet.inner, part.height)
