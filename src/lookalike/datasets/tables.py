@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+from csv import reader as csv_rows
 from functools import partial
 from pathlib import Path
 
@@ -16,23 +19,63 @@ from lookalike.errors import DatasetError, first_line
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split")
 
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_DIGITS = 15  # that a float keeps
+
 
 def read_table(file: Path, *, as_text: tuple[str, ...] = ()) -> pa.Table:
     """Read a CSV, TSV or Parquet file; columns of a CSV named in ``as_text`` stay text.
 
-    Raises DatasetError if it can't be read.
+    A CSV may be in UTF-8 or UTF-16, with a byte order mark or without, and its columns separated by
+    commas, semicolons or tabs. Blanks around names and values don't count. A column is of numbers only
+    if every value can be written back as it was: codes such as 007 and 12E4 stay text. Raises
+    DatasetError if it can't be read.
     """
     try:
         if file.suffix.lower() == ".parquet":
             return parquet.read_table(file)
-        separator = "\t" if file.suffix.lower() == ".tsv" else ","
-        return csv.read_csv(
-            file,
-            parse_options=csv.ParseOptions(delimiter=separator),
-            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
+        text = decoded(file.read_bytes())
+        header = text.lstrip("\r\n").split("\n", 1)[0]
+        separator = max(",;\t", key=header.count) if file.suffix.lower() != ".tsv" else "\t"
+        names = next(csv_rows([header], delimiter=separator), [])
+        table = csv.read_csv(
+            io.BytesIO(text.encode()),
+            parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
         )
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(f"{file} can't be read as a table: {first_line(error)}") from error
+    columns = {
+        str(name).strip(): _typed(column.to_pylist(), is_text=str(name).strip() in as_text)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pa.table(columns)
+
+
+def decoded(data: bytes) -> str:
+    """Text in UTF-8 or, as its byte order mark says, UTF-16; raises ValueError for anything else."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
+
+
+def _typed(values: list[str | None], *, is_text: bool) -> pa.Array:
+    """Texts as numbers or truth values where each can be written back, else as they are, without blanks."""
+    plain = [None if value is None else value.strip() or None for value in values]
+    known = {value for value in plain if value is not None}
+    if is_text or not known:
+        return pa.array(plain, pa.string())
+    if known <= {"true", "false"}:
+        return pa.array([None if value is None else value == "true" for value in plain])
+    if all(_WHOLE.fullmatch(value) for value in known):
+        return pa.array([None if value is None else int(value) for value in plain])
+    is_decimal = all(_DECIMAL.fullmatch(value) and len(value) <= _DIGITS for value in known)
+    if is_decimal and len({float(value) for value in known}) == len(known):
+        return pa.array([None if value is None else float(value) for value in plain])
+    return pa.array(plain, pa.string())
 
 
 def read_labeled_table(source: Path) -> SplitReaders:

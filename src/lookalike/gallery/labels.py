@@ -6,6 +6,7 @@ import datetime
 import decimal
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,34 @@ def table_metadata(file: str | Path, *, column: str = "path", folder: str | Path
             rows[absolute(base / str(path))] = {
                 name: _plain(value) for name, value in row.items() if not _is_empty(value)
             }
-    return lambda path: rows.get(absolute(path), {})
+    return TableMetadata(str(file), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class TableMetadata:
+    """Metadata from the rows of a table, as ``table_metadata`` reads it."""
+
+    file: str
+    rows: Mapping[str, Mapping[str, Any]]  # by absolute path
+    before: MetadataOf | None = None  # whose values those of the table replace
+
+    def __call__(self, path: Path) -> Mapping[str, Any]:
+        """The values of a file; none if the table does not name it."""
+        own = self.rows.get(absolute(path), {})
+        return own if self.before is None else {**self.before(path), **own}
+
+    def remarks(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """A sentence, with an example of each side, if less than half of the rows or pictures match."""
+        n = sum(absolute(path) in self.rows for path in paths)
+        if not self.rows or not paths or n >= min(len(self.rows), len(paths)) / 2:
+            return ()
+        known = set(map(absolute, paths))
+        row = next(path for path in self.rows if path not in known)
+        picture = next(path for path in paths if absolute(path) not in self.rows)
+        return (
+            f"{self.file} describes {n:,} of {len(paths):,} pictures: one of its rows means {row}, and one "
+            f"of the pictures is {picture}; write paths as they are seen from the table's folder",
+        )
 
 
 def combined_metadata(
@@ -61,12 +89,14 @@ def combined_metadata(
 
 def merged_metadata(first: MetadataOf, second: MetadataOf) -> MetadataOf:
     """Return the metadata of both functions; the second takes precedence."""
+    if isinstance(second, TableMetadata):
+        return replace(second, before=first)
     return lambda path: {**first(path), **second(path)}
 
 
 def table_remarks(metadata: object, paths: Sequence[str]) -> tuple[str, ...]:
-    """Say how the rows of a table fit these pictures; nothing for metadata that comes from no table."""
-    return ()
+    """Say that few rows of a table are of these pictures; nothing for metadata that comes from no table."""
+    return metadata.remarks(paths) if isinstance(metadata, TableMetadata) else ()
 
 
 def _read(file: Path) -> Any:
