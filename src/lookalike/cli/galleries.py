@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.options import AsJson
 from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
-    from lookalike.gallery import AddReport, Gallery, Hit
+    from lookalike.gallery import Gallery, Hit
     from lookalike.types import Explanation
 
-gallery = typer.Typer(help="Describe, prune, optimize and calibrate a gallery.", no_args_is_help=True)
+gallery = typer.Typer(
+    help="Describe, prune, restore, optimize and calibrate a gallery.", no_args_is_help=True
+)
 
 GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
@@ -46,7 +49,13 @@ def index(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Ignore files that match the pattern; can be repeated."),
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove files that no longer exist in DIR.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Forget files that no longer exist in DIR.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", help="With --prune: also if DIR or a folder in it is empty, or most of the gallery goes."
+        ),
+    ] = False,
     keep_shares: Annotated[
         bool,
         typer.Option(
@@ -61,35 +70,34 @@ def index(
 ) -> None:
     """Create a gallery from a folder, or update it.
 
-    Only new files are embedded. Unreadable files are listed and don't change the exit code.
+    Only new files are embedded. Unreadable files are listed and don't change the exit code. Moved and
+    renamed files keep their metadata. --prune never forgets what could not be looked at, and asks before it
+    forgets more than half of the gallery; `gallery restore` brings back what was forgotten.
 
     Example: lookalike index photos/ -g photos.gallery
     """
     with friendly_errors():
+        from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
 
         opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
         values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
         with shown_progress() as bar:
             report = opened.add(
-                source, metadata=values, ignore=ignore or (), prune=prune, workers=workers, progress=bar
+                source,
+                metadata=values,
+                ignore=ignore or (),
+                prune=prune,
+                yes=yes,
+                workers=workers,
+                progress=bar,
             )
         if as_json:
             print_json({**dataclasses.asdict(report), "images": len(opened), "gallery": uri})
         else:
-            _print_report(report, len(opened))
-
-
-def _print_report(report: AddReport, n_images: int) -> None:
-    typer.echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
-    for path, reason in report.unreadable:
-        typer.echo(f"unreadable: {path}: {reason}", err=True)
-    if report.vanished and report.pruned:
-        typer.echo(f"removed {len(report.vanished):,} files that no longer exist, {report.pruned:,} images")
-    elif report.vanished:
-        typer.echo(
-            f"{len(report.vanished):,} files no longer exist; remove them from the gallery with --prune"
-        )
+            print_report(report, len(opened), uri)
+        if report.not_pruned:
+            raise GalleryError(f"nothing was forgotten: {report.not_pruned}; if that is right, add --yes")
 
 
 def search(
@@ -235,19 +243,75 @@ def remove(
     vanished: Annotated[
         bool, typer.Option("--vanished", help="Remove all files that no longer exist.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --vanished: also if most of the gallery goes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove images by id, file or folder; files on disk are kept.
+
+    `gallery restore` brings them back.
 
     Example: lookalike gallery remove -g photos.gallery photos/private
     """
     if not images and not vanished:
         raise typer.BadParameter("give ids, files or folders to remove, or --vanished")
     with _opened(uri) as opened:
-        removed = opened.remove(images or []) + (opened.prune() if vanished else 0)
+        removed = opened.remove(images or [])
+        kept: tuple[tuple[str, int], ...] = ()
+        if vanished:
+            absent = opened.absent()
+            kept = absent.kept(absent.forgettable(yes))
+            removed += opened.prune(yes=yes)
+        values = {"removed": removed, "images": len(opened)}
         _print_or_json(
-            as_json, {"removed": removed, "images": len(opened)}, "removed {removed}, {images} left"
+            as_json, values | {"kept": kept} if vanished else values, "removed {removed}, {images} left"
         )
+        if not as_json:
+            for reason, n in kept:
+                typer.echo(f"kept {n:,} files that are not found: {reason}", err=True)
+
+
+@gallery.command()
+def restore(
+    uri: GalleryUri,
+    version: Annotated[
+        int | None, typer.Option(help="Version to restore from; by default what was forgotten last.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the versions and what each would bring back; change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back images that were pruned or removed, with their metadata.
+
+    Images added since stay. Each call goes back one step further.
+
+    Example: lookalike gallery restore -g photos.gallery
+    """
+    with _opened(uri) as opened:
+        if listed:
+            earlier = opened.versions()
+            if as_json:
+                print_json({"versions": [dataclasses.asdict(each) for each in earlier]})
+                return
+            print_table(
+                ("version", "written", "images", "brings back"),
+                [
+                    (str(each.version), each.written, f"{each.n_images:,}", f"{len(each.forgotten):,} files")
+                    for each in earlier
+                ],
+            )
+            return
+        restored = opened.restore(version)
+        if as_json:
+            print_json({**dataclasses.asdict(restored), "images": len(opened)})
+            return
+        typer.echo(
+            f"brought back {len(restored.forgotten):,} files of version {restored.version} "
+            f"({restored.written}); the gallery has {len(opened):,} images"
+        )
+        print_files(restored.forgotten)
 
 
 @gallery.command()

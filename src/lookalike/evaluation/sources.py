@@ -143,28 +143,35 @@ def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtyp
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:
     """Read the embeddings of a gallery, labeled by a metadata field; the model is not loaded.
 
-    Images without the field are left out. Raises GalleryError if there is no gallery, if it is empty,
+    Images without the field, and those whose files have different values, are left out. Raises
+    GalleryError if there is no gallery, if it is empty,
     or if no image has the field.
     """
     manifest = read_manifest(uri)
     snapshot = LanceStore(uri, manifest.width).snapshot()
-    labels = [record.metadata.get(field) for record in snapshot.records]
-    known = [i for i, label in enumerate(labels) if label is not None and label != ""]
-    if not known:
-        fields = sorted({name for record in snapshot.records for name in record.metadata})
+    values = [record.values_of(field) for record in snapshot.records]
+    known = [i for i, found in enumerate(values) if len(found) == 1]
+    if not any(values):
+        fields = sorted({n for record in snapshot.records for file in record.files for n in file.metadata})
         raise GalleryError(
-            f"none of the {len(labels):,} pictures of {uri} has the field {field!r} "
+            f"none of the {len(values):,} pictures of {uri} has the field {field!r} "
             f"(they have {', '.join(fields) or 'no fields'}); name another, or index with "
             "--labels-from-folders"
         )
-    missing = [record.path for i, record in enumerate(snapshot.records) if labels[i] in (None, "")]
+    left_out = [
+        (record.path, f"its files have different values of {field!r}: {', '.join(map(str, found))}")
+        if found
+        else (record.path, f"it has no {field!r}")
+        for record, found in zip(snapshot.records, values, strict=True)
+        if len(found) != 1
+    ]
     return labeled(
         torch.from_numpy(snapshot.embeddings[known]),
-        [str(labels[i]) for i in known],
+        [str(values[i][0]) for i in known],
         source=str(uri),
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
-        left_out=[(path, f"it has no {field!r}") for path in missing],
+        left_out=left_out,
     )
 
 

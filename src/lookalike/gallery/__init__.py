@@ -1,5 +1,6 @@
 """Image galleries on disk: indexing, similarity search, and an explanation for every hit."""
 
+from lookalike.gallery.absence import Absent
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription
@@ -12,11 +13,14 @@ from lookalike.gallery.labels import (
     merged_metadata,
     table_metadata,
 )
+from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
 
 __all__ = [
+    "Absent",
     "AddReport",
     "Calibration",
+    "EarlierVersion",
     "Gallery",
     "GalleryDescription",
     "Hit",

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from lookalike.errors import UnreadableImageError
-from lookalike.gallery.files import Edit, absolute, apply_edits
+from lookalike.gallery.absence import is_gone
+from lookalike.gallery.files import Edit, absolute, apply_edits, differences, moved_files, updated
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
@@ -42,11 +43,27 @@ class AddReport:
     unreadable: tuple[tuple[str, str], ...]  # path and reason
     vanished: tuple[str, ...]  # files of the gallery that no longer exist in the folder
     pruned: int = 0  # records removed because none of their files is left
+    moved: tuple[tuple[str, str], ...] = ()  # former and present path of those that were moved
+    forgotten: tuple[str, ...] = ()  # the files that vanished, if they were pruned
+    kept: tuple[tuple[str, int], ...] = ()  # why files that are not found were kept, and how many
+    not_pruned: str = ""  # why pruning has to be asked for, in words; empty if it has not
+    skipped: tuple[tuple[str, str], ...] = ()  # subfolders that can't be read, and why
+    conflicts: tuple[str, ...] = ()  # copies of one picture with different values, each in words
+    remarks: tuple[str, ...] = ()  # on the table of metadata, each a sentence
 
     def __repr__(self) -> str:
+        more = {
+            "moved": len(self.moved),
+            "not found but kept": sum(n for _, n in self.kept),
+            "skipped": len(self.skipped),  # folders
+            "in conflict": len(self.conflicts),
+        }
         return (
             f"AddReport({self.added} added, {self.known} known, {len(self.unreadable)} unreadable, "
-            f"{len(self.vanished)} vanished, {self.pruned} pruned)"
+            f"{len(self.vanished)} vanished, {self.pruned} pruned"
+            + "".join(f", {n} {what}" for what, n in more.items() if n)
+            + (f"; not pruned: {self.not_pruned}" if self.not_pruned else "")
+            + ")"
         )
 
 
@@ -56,6 +73,7 @@ class AddSettings:
 
     metadata: Metadata | None = None  # of every file, or a function of its path
     keep_shares: bool = False
+    folder: str | None = None  # the folder being added, absolute; None for single files
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
 
@@ -139,9 +157,15 @@ class _Run:
         self._files: dict[str, tuple[str, int, int]] = {}  # path -> id, size, mtime_ns
         self._sizes: set[int] = set()
         self._ids: set[str] = set()
+        self._shared: set[str] = set()  # records that have or get several files
+        self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
+        self._asked: frozenset[str] = frozenset()  # the files of this run
+        self._moved: dict[str, str] = {}  # present path -> former one
         for record in store.records():
             self._ids.add(record.id)
             self._sizes.add(record.size)
+            if record.copies:
+                self._shared.add(record.id)
             self._files.update({file.path: (record.id, record.size, file.mtime_ns) for file in record.files})
         self._to_embed: list[DecodedFile] = []
         self._entries: list[Entry] = []
@@ -154,10 +178,16 @@ class _Run:
 
     def files_to_read(self, paths: Sequence[str]) -> list[str]:
         """The paths that are new, or whose size or modification time has changed."""
+        self._asked = frozenset(paths)
         to_read = [path for path in paths if not self._is_unchanged(path)]
         self._total, self._done = len(paths), len(paths) - len(to_read)
         self._known = self._unchanged = self._done
         self._start = time.monotonic()
+        changed = {path: self._files[path][0] for path in to_read if path in self._files}
+        records = self._store.records(sorted(set(changed.values()))) if changed else ()
+        self._before = {
+            file.path: file.metadata for record in records for file in record.files if file.path in changed
+        }
         self._report()
         return to_read
 
@@ -198,7 +228,6 @@ class _Run:
         else:
             self._ids.add(record_id(found.hash))
             self._sizes.add(found.size)
-            self._forget_old_content(found)
             self._to_embed.append(found)
         if len(self._to_embed) >= _BATCH:
             self._embed()
@@ -210,7 +239,10 @@ class _Run:
     def _take_known(self, found: DecodedFile) -> None:
         self._forget_old_content(found)
         id = record_id(found.hash)
+        self._shared.add(id)
         self._edits[id].found[found.path] = found.mtime_ns
+        if found.path in self._before:
+            self._edits[id].kept[found.path] = self._before[found.path]
         self._add_metadata(id, found.path)
 
     def _forget_old_content(self, found: DecodedFile) -> None:
@@ -250,18 +282,20 @@ class _Run:
         return Entry(self._record(found), unit, pack_shares(shares))
 
     def _record(self, found: DecodedFile) -> Record:
+        self._forget_old_content(found)  # not before: the file stays in its old record until it is in another
         return Record(
             id=record_id(found.hash),
             path=found.path,
             hash=found.hash,
             size=found.size,
             mtime_ns=found.mtime_ns,
-            metadata=self._metadata(found.path),
+            metadata=updated(self._before.get(found.path, {}), self._metadata(found.path)),
         )
 
     def _commit(self) -> None:
         self._added += self._store.add(self._entries)
         self._entries = []
+        self._find_moves()
         apply_edits(self._store, self._edits)
         self._edits = defaultdict(Edit)
         self._commits += 1
@@ -269,13 +303,35 @@ class _Run:
             self._store.optimize()
         self._last_commit = time.monotonic()
 
+    def _find_moves(self) -> None:
+        """Note in the edits which files that were found are moved ones."""
+        found = [id for id, edit in self._edits.items() if edit.found]
+        for record in self._store.records(found) if found else ():
+            edit = self._edits[record.id]
+            edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
+            self._moved.update(edit.moved)
+
+    def _conflicts(self) -> tuple[str, ...]:
+        """Say which files of this run are copies of one picture but have other values."""
+        records = self._store.records(sorted(self._shared)) if self._shared else ()
+        return tuple(
+            words
+            for record in records
+            if any(file.path in self._asked for file in record.files)
+            for words in differences(record)
+        )
+
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
         self._embed()
         self._commit()
         if self._commits > _MANY_COMMITS:
             self._store.optimize()
-        return AddReport(self._added, self._known, tuple(self._unreadable), ())
+        return AddReport(
+            self._added, self._known, tuple(self._unreadable), (),
+            moved=tuple((former, path) for path, former in self._moved.items()),
+            conflicts=self._conflicts(),
+        )  # fmt: skip
 
     def _report(self) -> None:
         if self._settings.progress is None:

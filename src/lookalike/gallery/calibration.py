@@ -92,10 +92,17 @@ def pair_cosines(pairs: Sequence[LabeledPair], embedder: Embedder) -> tuple[Tens
 def label_cosines(snapshot: Snapshot, field: str, *, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return cosines of random images with the nearest of the same and of another value of a field.
 
-    ``count`` images at most; two float32 tensors (P,), (N,). Raises GalleryError if the field has only
-    one value, or no value that two images share.
+    ``count`` images at most; two float32 tensors (P,), (N,). Images whose files have different values are
+    left out. Raises GalleryError if no image has the field, and if it has only one value, or no value that
+    two images share.
     """
-    labels = np.array([str(record.metadata.get(field, "")) for record in snapshot.records])
+    values = [record.values_of(field) for record in snapshot.records]
+    if not any(values):
+        names = sorted({n for record in snapshot.records for file in record.files for n in file.metadata})
+        raise GalleryError(
+            f"no image has the metadata field {field!r}; there are {', '.join(names) or 'none'}"
+        )
+    labels = np.array([str(each[0]) if len(each) == 1 else "" for each in values])
     known = np.flatnonzero(labels != "")
     vectors = torch.from_numpy(snapshot.embeddings[known])  # (G, D) of labeled images only
     _, codes = np.unique(labels[known], return_inverse=True)

@@ -45,7 +45,7 @@ def gallery_description(
     for record in store.records():
         n_images += 1
         n_files += len(record.files)
-        for name in record.metadata:
+        for name in {name for file in record.files for name in file.metadata}:
             fields[name] = fields.get(name, 0) + 1
     version = store.version
     built = accelerated_version(folder) if folder else None

@@ -1,9 +1,9 @@
-"""Edits of records: the files that hold a content, and their metadata."""
+"""Edits of records: the files that hold a content, and the metadata of each."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,68 @@ class Edit:
 
     found: dict[str, int] = field(default_factory=dict)  # path with this content -> its mtime_ns
     gone: set[str] = field(default_factory=set)  # paths that no longer have this content
-    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> its metadata
+    moved: dict[str, str] = field(default_factory=dict)  # new path -> the former one, which it replaces
+    kept: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> its own with another content
+    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> values given now
 
 
 def edited(record: Record, edit: Edit) -> Record | None:
-    """Return the record after an edit; None if no file with its content is left."""
+    """Return the record after an edit; None if no file with its content is left.
+
+    A moved file keeps its metadata, and so does one that was overwritten with this content. Given values
+    replace those of the file; None removes one.
+    """
+    files = {file.path: file for file in record.files}
     for path, mtime_ns in edit.found.items():
-        record = _with_file(record, path, mtime_ns)
-    left = without_files(record, edit.gone)
-    if left is None:
-        return None
+        former = edit.moved.get(path, path)
+        metadata = files[former].metadata if former in files else edit.kept.get(path, {})
+        if former in files and former != path:
+            files = {path if name == former else name: file for name, file in files.items()}
+        files[path] = Copy(path, mtime_ns, metadata)
     for path, values in edit.metadata.items():
-        left = _with_metadata(left, path, values)
-    return left
+        if path in files:
+            files[path] = replace(files[path], metadata=updated(files[path].metadata, values))
+    left = [file for path, file in files.items() if path not in edit.gone or path in edit.found]
+    return record.with_files(left) if left else None
 
 
-def without_files(record: Record, paths: Collection[str]) -> Record | None:
-    """Return the record without these paths, led by the first that is left; None if none is."""
-    left = [file for file in record.files if file.path not in paths]
-    if not left:
-        return None
-    return replace(record, path=left[0].path, mtime_ns=left[0].mtime_ns, copies=tuple(left[1:]))
+def updated(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata with values replaced and added; a value None removes the field."""
+    return {name: value for name, value in {**metadata, **values}.items() if value is not None}
+
+
+def moved_files(record: Record, edit: Edit, is_gone: Callable[[str], bool]) -> dict[str, str]:
+    """Return former paths by new path: files found at new paths that replace files of the record.
+
+    A file is replaced if it has another content now or is gone. Equal names are paired first.
+    """
+    known = {file.path for file in record.files}
+    new = [path for path in edit.found if path not in known]
+    former = [
+        path
+        for path in (sorted(known) if new else ())
+        if path not in edit.found and (path in edit.gone or is_gone(path))
+    ]
+    pairs: dict[str, str] = {}
+    for same_name in (True, False):
+        for path in [path for path in new if path not in pairs]:
+            fits = (old for old in former if not same_name or Path(old).name == Path(path).name)
+            if (chosen := next(fits, None)) is not None:
+                pairs[path] = chosen
+                former.remove(chosen)
+    return pairs
+
+
+def differences(record: Record) -> list[str]:
+    """Say in which metadata fields the files of a record have different values, a clause for each field."""
+    names = dict.fromkeys(name for file in record.files for name in file.metadata)
+    found: list[str] = []
+    for name in names:
+        if len(values := record.values_of(name)) > 1:
+            firsts = [next(f for f in record.files if f.metadata.get(name) == value) for value in values]
+            each = ", ".join(f"{file.path} has {value!r}" for file, value in zip(firsts, values, strict=True))
+            found.append(f"{name}: {each}")
+    return found
 
 
 def apply_edits(store: VectorStore, edits: Mapping[str, Edit]) -> int:
@@ -54,18 +95,3 @@ def apply_edits(store: VectorStore, edits: Mapping[str, Edit]) -> int:
     if changed:
         store.update(changed)
     return store.remove(removed) if removed else 0
-
-
-def _with_file(record: Record, path: str, mtime_ns: int) -> Record:
-    if path == record.path:
-        return replace(record, mtime_ns=mtime_ns)
-    copies = {copy.path: copy for copy in record.copies} | {path: Copy(path, mtime_ns)}
-    return replace(record, copies=tuple(copies.values()))
-
-
-def _with_metadata(record: Record, path: str, values: Mapping[str, Any]) -> Record:
-    """The record with a file's metadata: the first file's values replace, a copy's only fill gaps."""
-    is_first = path == record.path
-    return replace(
-        record, metadata={**record.metadata, **values} if is_first else {**values, **record.metadata}
-    )

@@ -12,17 +12,20 @@ import numpy as np
 
 from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery import calibration as calibrating
+from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files, path_list, utf8_paths
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription, gallery_description
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
-from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items, vanished_files
+from lookalike.gallery.labels import table_remarks
+from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.images import list_images
 from lookalike.models.embedder import Embedder, Precision
@@ -145,43 +148,86 @@ class Gallery:
         metadata: Metadata | None = None,
         ignore: Sequence[str] = (),
         prune: bool = False,
+        yes: bool = False,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
 
-        Files with identical content become one record with copies. A changed file is added with its
-        new content. ``metadata`` applies to all files, or is a function of the path (see
-        ``folder_labels``, ``table_metadata``). ``ignore`` lists glob patterns of files to skip. ``prune``
-        forgets files that were deleted from the folder. ``workers`` is the number of decoding
-        processes; by default it depends on the number of files and CPUs. Unreadable files are listed
-        in the report; UnreadableImageError is raised only if the folder itself can't be read.
+        Files with identical content become one record with copies, each with its own metadata; a moved or
+        renamed file keeps its metadata, and so does a changed one, which is added with its new content.
+        ``metadata`` applies to all files, or is a function of the path (see ``folder_labels``,
+        ``table_metadata``); None as a value removes a field. ``ignore`` lists glob patterns of files to
+        skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
+        folder could not be looked at; those of an emptied folder, all files of ``source``, and more than
+        half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
+        it depends on the number of files and CPUs. Unreadable files, conflicts and what was forgotten or
+        kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
+        read.
         """
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
-        files = list_images(folder, ignore=ignore) if folder else path_list(source)
+        skipped: list[tuple[str, str]] = []
+        files = list_images(folder, ignore=ignore, skipped=skipped) if folder else path_list(source)
         paths, impossible = utf8_paths(files)
-        settings = AddSettings(metadata, self._manifest.keep_shares, workers, progress)
+        settings = AddSettings(
+            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress
+        )
         report = add_files(paths, self._store, self.embedder, settings)
         if self._searcher.is_too_large():
             self._store.build_index()
-        vanished = self.vanished(folder) if folder else ()
-        pruned = forget_files(self._store, vanished) if prune else 0
-        unreadable = (*impossible, *report.unreadable)
-        return replace(report, unreadable=unreadable, vanished=tuple(vanished), pruned=pruned)
+        absent = absent_files(self._store, folder) if folder else Absent()
+        forgotten = absent.forgettable(yes) if prune else ()
+        former = tuple(path for path, _ in report.moved)
+        return replace(
+            report,
+            unreadable=(*impossible, *report.unreadable),
+            vanished=(*former, *absent.gone),
+            pruned=forget_files(self._store, forgotten),
+            forgotten=(*former, *forgotten) if prune else (),
+            kept=absent.kept(forgotten),
+            not_pruned=absent.question if prune and not yes else "",
+            skipped=tuple(skipped),
+            remarks=table_remarks(metadata, paths),
+        )
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:
         """Bring the gallery up to date with a folder: ``add`` with ``prune=True``."""
         return self.add(folder, prune=True, **options)
 
     def vanished(self, folder: str | Path | None = None) -> list[str]:
-        """Return the gallery's files, all or those below a folder, that no longer exist."""
-        return vanished_files(self._store, folder)
+        """Return the gallery's files, all or those below a folder, that certainly no longer exist."""
+        return list(self.absent(folder).gone)
 
-    def prune(self, folder: str | Path | None = None) -> int:
-        """Forget files that no longer exist, all or below a folder; return how many records that removed."""
-        return forget_files(self._store, self.vanished(folder))
+    def absent(self, folder: str | Path | None = None) -> Absent:
+        """Return the gallery's files that are not found, all or those below a folder, by what is known."""
+        return absent_files(self._store, folder)
+
+    def prune(self, folder: str | Path | None = None, *, yes: bool = False) -> int:
+        """Forget files that no longer exist, all or below a folder; return how many records that removed.
+
+        Files whose folder can't be read are kept. Raises GalleryError if no file or less than half of the
+        gallery would be left, unless ``yes``, which also forgets what lay in emptied and missing folders.
+        """
+        absent = self.absent(folder)
+        if absent.question and not yes:
+            raise GalleryError(
+                f"{absent.question}; nothing was forgotten: if that is right, confirm with yes"
+            )
+        return forget_files(self._store, absent.forgettable(yes))
+
+    def versions(self) -> list[EarlierVersion]:
+        """Return the earlier states that can still be restored, newest first, with what each would bring."""
+        return earlier_versions(self._store)
+
+    def restore(self, version: int | None = None) -> EarlierVersion:
+        """Bring back files, with their metadata, that an earlier state had and the gallery has forgotten.
+
+        What was added since stays. By default the state is the newest that has such files. Raises
+        GalleryError if there is none, or for a version that is no longer kept.
+        """
+        return restore_forgotten(self._store, version)
 
     def remove(self, what: str | Path | Iterable[str | Path]) -> int:
         """Remove records by id, or forget files by path or by folder; files on disk are not touched.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ MetadataOf = Callable[[Path], Mapping[str, Any]]
 
 
 def folder_labels(folder: str | Path) -> MetadataOf:
-    """Return a function from a path to its ``label``: the parent folder's name, if not ``folder``."""
+    """Return a function from a path to its ``label``: the parent folder's name, None in ``folder`` itself."""
     top = Path(absolute(folder))
 
     def label_of(path: Path) -> Mapping[str, Any]:
-        return {} if path.parent == top else {"label": path.parent.name}
+        return {"label": None if path.parent == top else path.parent.name}
 
     return label_of
 
@@ -62,6 +62,11 @@ def combined_metadata(
 def merged_metadata(first: MetadataOf, second: MetadataOf) -> MetadataOf:
     """Return the metadata of both functions; the second takes precedence."""
     return lambda path: {**first(path), **second(path)}
+
+
+def table_remarks(metadata: object, paths: Sequence[str]) -> tuple[str, ...]:
+    """Say how the rows of a table fit these pictures; nothing for metadata that comes from no table."""
+    return ()
 
 
 def _read(file: Path) -> Any:

@@ -1,8 +1,7 @@
-"""Maintenance of a gallery: removing records, forgetting deleted files, building the search index."""
+"""Maintenance of a gallery: removing records, bringing them back, building the search index."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,13 +10,6 @@ from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.nearest import Searcher
 from lookalike.store import VectorStore
 from lookalike.store.hnsw import build_accelerator, can_accelerate
-
-
-def vanished_files(store: VectorStore, folder: str | Path | None = None) -> list[str]:
-    """Paths in the store, all or those below a folder, that no longer exist on disk."""
-    top = None if folder is None else absolute(folder)
-    files = (file.path for record in store.records() for file in record.files)
-    return [f for f in files if (top is None or Path(f).is_relative_to(top)) and not os.path.lexists(f)]
 
 
 def forget_files(store: VectorStore, paths: Iterable[str]) -> int:

@@ -6,17 +6,17 @@ have an index of its own. If a filter leaves too few of them, the whole table is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.errors import GalleryError
-from lookalike.gallery.filters import Where, check_fields, parse_filter
+from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import FloatArray, Ranking
@@ -33,6 +33,12 @@ class Shortlist:
     ranking: Ranking
     records: Sequence[Record]
     allowed: Tensor | None  # (G,) bool, rows that pass the filter; None: all
+    passes: Predicate | None = None  # the filter; None: all pass
+
+    def shown(self, row: int) -> Record:
+        """The record of a row, led by its first file that passes the filter."""
+        record = self.records[row]
+        return record if self.passes is None else record.led_by(self.passes)
 
 
 @final
@@ -67,7 +73,7 @@ class Searcher:
             ids = [id for id in passing if keep(id)]
         else:
             ids = self._approximate(accelerator, unit, min(n, self._total(version)), keep)
-        return self._scored(ids, unit, n)
+        return self._scored(ids, unit, n, None if where is None else parse_filter(where))
 
     def is_too_large(self) -> bool:
         """Whether the embeddings exceed the memory budget."""
@@ -129,14 +135,14 @@ class Searcher:
             n = min(n, int(allowed.sum()))
         best = scores.topk(min(n, len(scores)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, snapshot.records, allowed)
+        return Shortlist(ranking, snapshot.records, allowed, None if where is None else parse_filter(where))
 
     def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:
         key = repr(where)
         if self._mask is None or self._mask[:2] != (snapshot.version, key):
             passes = parse_filter(where)
-            check_fields(where, (record.metadata for record in snapshot.records))
-            mask = torch.tensor([passes(record.metadata) for record in snapshot.records], dtype=torch.bool)
+            check_fields(where, _metadata_of_files(snapshot.records))
+            mask = torch.tensor([_has_file(record, passes) for record in snapshot.records], dtype=torch.bool)
             self._mask = (snapshot.version, key, mask)
         return self._mask[2]
 
@@ -189,18 +195,28 @@ class Searcher:
         if self._ids is None or self._ids[:2] != (version, key):
             passes = parse_filter(where)
             records = self._store.records()
-            check_fields(where, (record.metadata for record in records))
-            ids = frozenset(record.id for record in records if passes(record.metadata))
+            check_fields(where, _metadata_of_files(records))
+            ids = frozenset(record.id for record in records if _has_file(record, passes))
             self._ids = (version, key, ids)
         return self._ids[2]
 
-    def _scored(self, ids: Sequence[str], unit: Tensor, n: int) -> Shortlist:
+    def _scored(self, ids: Sequence[str], unit: Tensor, n: int, passes: Predicate | None) -> Shortlist:
         """The n best of the given records by exact cosine."""
         records = self._store.records(ids)
         gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
         best = (gallery @ unit).topk(min(n, len(records)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, records, None)
+        return Shortlist(ranking, records, None, passes)
+
+
+def _metadata_of_files(records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
+    """The metadata of every file of every record."""
+    return (file.metadata for record in records for file in record.files)
+
+
+def _has_file(record: Record, passes: Predicate) -> bool:
+    """Whether the metadata of some file of a record passes."""
+    return any(passes(file.metadata) for file in record.files)
 
 
 def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, float]]:

@@ -61,12 +61,12 @@ class Hit:
 
     @property
     def path(self) -> Path:
-        """The image file; the first one if several have this content."""
+        """The image file; the first one that passes the filter if several have this content."""
         return Path(self.record.path)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata stored for the image."""
+        """The metadata stored for the file ``path``."""
         return self.record.metadata
 
     def why(self, method: str | None = None, **options: Any) -> Explanation:
@@ -319,7 +319,7 @@ def present(
             rank_before=rank_before.get(row),
             probability=None if curve is None else curve.probability(similarity),
             query_map=query_map,
-            record=found.records[row],
+            record=found.shown(row),
             _row=row,
             _search=search,
         )

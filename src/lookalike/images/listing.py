@@ -15,17 +15,26 @@ IMAGE_SUFFIXES = frozenset(
     | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".ppm", ".pgm"}
     | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 )
+# Folders that systems lay among pictures, with thumbnails and deleted files in them.
+SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "#recycle"})
 
 _logger = logging.getLogger(__name__)
 
 
-def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[str] = ()) -> list[Path]:
+def list_images(
+    folder: str | Path,
+    *,
+    recursive: bool = True,
+    ignore: Sequence[str] = (),
+    skipped: list[tuple[str, str]] | None = None,
+) -> list[Path]:
     """The image files in a folder, sorted; each path begins with ``folder`` as it was given.
 
-    Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, and
-    whatever matches a pattern of ``ignore``: globs compared with the name and with the path below
-    the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are followed, each
-    real folder once. A subfolder that may not be read is logged and skipped.
+    Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, those
+    of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
+    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are followed, each
+    real folder once. A subfolder that may not be read is logged and skipped; its path and the reason are
+    appended to ``skipped``.
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
@@ -51,6 +60,8 @@ def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error
             _logger.warning("%s: folder skipped: %s", current, error)
+            if skipped is not None:
+                skipped.append((str(current), getattr(error, "strerror", None) or str(error)))
             continue
         for folder_below in folders:
             (links if folder_below.is_symlink() else pending).append(folder_below)
@@ -59,8 +70,10 @@ def list_images(folder: str | Path, *, recursive: bool = True, ignore: Sequence[
 
 def _skipped(path: Path, root: Path, ignore: Sequence[str]) -> bool:
     below = path.relative_to(root).as_posix()
-    return path.name.startswith(".") or any(
-        fnmatchcase(text, pattern.rstrip("/")) for pattern in ignore for text in (path.name, below)
+    return (
+        path.name.startswith(".")
+        or path.name in SYSTEM_FOLDERS
+        or any(fnmatchcase(text, pattern.rstrip("/")) for pattern in ignore for text in (path.name, below))
     )
 
 

@@ -6,6 +6,7 @@ version. LanceDB's distances are converted to cosines here.
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +33,7 @@ _FIELDS = (
     ("hash", pa.string()),
     ("size", pa.int64()),
     ("mtime_ns", pa.int64()),
-    ("metadata", pa.string()),  # JSON
+    ("metadata", pa.string()),  # JSON: an object of all files, or a list with an object of each
     ("copies", _COPIES),
 )
 _COLUMNS = [name for name, _ in _FIELDS]
@@ -58,6 +59,7 @@ class LanceStore:
             raise GalleryError(
                 f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
             ) from error
+        self._uri = uri
         self._one_writer = _one_writer(uri)
 
     @property
@@ -155,6 +157,37 @@ class LanceStore:
         packed: bytes | None = rows[0]["shares"] if rows else None
         return packed
 
+    def versions(self) -> Sequence[tuple[int, datetime.datetime]]:
+        """Return the earlier versions that can still be read, newest first: number and local time."""
+        latest = self.version
+        kept = [(int(each["version"]), each["timestamp"]) for each in self._table.list_versions()]
+        return sorted((each for each in kept if each[0] != latest), reverse=True)
+
+    def records_at(self, version: int) -> Sequence[Record]:
+        """Return all records of an earlier version. Raises GalleryError if it can't be read any more."""
+        return _RecordRows(self._rows_at(version, _COLUMNS))
+
+    def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
+        """Return the entries with these ids of an earlier version; raises as ``records_at``."""
+        entries: list[Entry] = []
+        for start in range(0, len(ids), _PIECE):
+            condition = _one_of(ids[start : start + _PIECE])
+            rows = self._rows_at(version, [*_COLUMNS, "embedding", "shares"], condition)
+            entries += [
+                Entry(_record(row), np.array(row["embedding"], np.float32), row["shares"])
+                for row in rows.to_pylist()
+            ]
+        return entries
+
+    def _rows_at(self, version: int, columns: list[str], condition: str | None = None) -> pa.Table:
+        try:
+            earlier = lancedb.connect(self._uri).open_table(TABLE)  # its own: a checkout changes the table
+            earlier.checkout(version)
+            search = earlier.search() if condition is None else earlier.search().where(condition)
+            return search.select(columns).to_arrow()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise GalleryError(f"version {version} can't be read: {first_line(error)}") from error
+
     def optimize(self) -> None:
         """Compact the fragments of many small additions and drop versions older than a week."""
         with self._one_writer:
@@ -236,7 +269,7 @@ def _to_rows(records: Sequence[Record]) -> pa.Table:
             "hash": record.hash,
             "size": record.size,
             "mtime_ns": record.mtime_ns,
-            "metadata": json.dumps(dict(record.metadata), ensure_ascii=False),
+            "metadata": _metadata_text(record),
             "copies": [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies],
         }
         for record in records
@@ -244,15 +277,26 @@ def _to_rows(records: Sequence[Record]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
 
 
+def _metadata_text(record: Record) -> str:
+    each = [json.dumps(dict(file.metadata), ensure_ascii=False) for file in record.files]
+    return each[0] if len(set(each)) == 1 else f"[{', '.join(each)}]"
+
+
 def _record(row: dict[str, Any]) -> Record:
+    copies = row["copies"] or ()
+    stored = json.loads(row["metadata"])
+    first, *others = stored if isinstance(stored, list) else [stored] * (1 + len(copies))
     return Record(
         id=row["id"],
         path=row["path"],
         hash=row["hash"],
         size=row["size"],
         mtime_ns=row["mtime_ns"],
-        metadata=json.loads(row["metadata"]),
-        copies=tuple(Copy(copy["path"], copy["mtime_ns"]) for copy in row["copies"] or ()),
+        metadata=first,
+        copies=tuple(
+            Copy(copy["path"], copy["mtime_ns"], metadata)
+            for copy, metadata in zip(copies, others, strict=True)
+        ),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
 import numpy as np
 
+from lookalike.errors import GalleryError
 from lookalike.store.records import Entry, Record, Snapshot
 from lookalike.types import FloatArray
 
@@ -86,6 +88,18 @@ class MemoryStore:
     def shares(self, id: str) -> bytes | None:
         """Return the packed shares of a record; None if there are none."""
         return self._entries[id].shares if id in self._entries else None
+
+    def versions(self) -> Sequence[tuple[int, datetime.datetime]]:
+        """Return nothing: no earlier state is kept."""
+        return ()
+
+    def records_at(self, version: int) -> Sequence[Record]:
+        """Raise GalleryError: no earlier state is kept."""
+        raise GalleryError(f"a gallery in memory has no version {version}; only those on disk keep versions")
+
+    def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
+        """Raise GalleryError: no earlier state is kept."""
+        raise GalleryError(f"a gallery in memory has no version {version}; only those on disk keep versions")
 
     def optimize(self) -> None:
         """Do nothing: there are no fragments to compact."""

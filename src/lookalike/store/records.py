@@ -1,12 +1,14 @@
 """Records of a vector store, and the protocol that every store implements.
 
-Records are keyed by content: two files with the same content are one record with a copy.
+Records are keyed by content: two files with the same content are one record with a copy. Metadata belongs to
+the file: each copy has its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +19,11 @@ _ID_DIGITS = 20  # 80 bits: two different files among a million share one with p
 
 @dataclass(frozen=True)
 class Copy:
-    """Another file with the same content."""
+    """A file with a record's content."""
 
     path: str
     mtime_ns: int  # modification time, nanoseconds since 1970
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of this file; JSON types
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,13 +35,40 @@ class Record:
     hash: str  # SHA-256 of the file, hexadecimal
     size: int  # bytes
     mtime_ns: int  # modification time of path, nanoseconds since 1970
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # JSON types
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # of path; JSON types
     copies: tuple[Copy, ...] = ()  # further files with this content
 
     @property
     def files(self) -> tuple[Copy, ...]:
         """All files with this content, the first one included."""
-        return (Copy(self.path, self.mtime_ns), *self.copies)
+        return (Copy(self.path, self.mtime_ns, self.metadata), *self.copies)
+
+    def with_files(self, files: Sequence[Copy]) -> Record:
+        """Return the record with these files, at least one, the first of which leads it."""
+        first, *others = files
+        return replace(
+            self,
+            path=first.path,
+            mtime_ns=first.mtime_ns,
+            metadata=first.metadata,
+            copies=tuple(others),
+        )
+
+    def led_by(self, passes: Callable[[Mapping[str, Any]], bool]) -> Record:
+        """Return the record led by its first file whose metadata passes; unchanged if none does."""
+        chosen = next((file for file in self.files if passes(file.metadata)), None)
+        if chosen is None or chosen.path == self.path:
+            return self
+        return self.with_files([chosen, *(file for file in self.files if file is not chosen)])
+
+    def values_of(self, name: str) -> list[Any]:
+        """Return the distinct values that the files have in a metadata field; None and "" are no values."""
+        found: list[Any] = []
+        for file in self.files:
+            value = file.metadata.get(name)
+            if value not in (None, "") and value not in found:
+                found.append(value)
+        return found
 
     def __hash__(self) -> int:
         return hash((self.id, self.path, self.mtime_ns))
@@ -123,6 +153,18 @@ class VectorStore(Protocol):
 
     def shares(self, id: str) -> bytes | None:
         """Return the packed shares of a record; None if there are none."""
+        ...
+
+    def versions(self) -> Sequence[tuple[int, datetime.datetime]]:
+        """Return the earlier states that can still be read, newest first: number and time."""
+        ...
+
+    def records_at(self, version: int) -> Sequence[Record]:
+        """Return all records of an earlier state. Raises GalleryError if it can't be read any more."""
+        ...
+
+    def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
+        """Return the entries with these ids of an earlier state; raises as ``records_at``."""
         ...
 
     def optimize(self) -> None:
