@@ -32,9 +32,9 @@ def list_images(
 
     Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, those
     of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
-    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are followed, each
-    real folder once. A subfolder that may not be read is logged and skipped; its path and the reason are
-    appended to ``skipped``.
+    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders
+    are followed, each real folder once. A subfolder that may not be read is logged and skipped; its path
+    and the reason are appended to ``skipped``.
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
