@@ -57,7 +57,11 @@ def test_unreadable_files_are_named_and_the_exit_code_stays_zero(rooms, tmp_path
     (tmp_path / "bad.jpg").unlink()
     (tmp_path / "good.png").unlink()
     assert "--prune" in run("index", tmp_path, "-g", tmp_path / "g").stdout
-    assert answer("index", tmp_path, "-g", tmp_path / "g", "--prune")["images"] == 0
+    asked = run("index", tmp_path, "-g", tmp_path / "g", "--prune")
+    assert asked.exit_code == 1 and "nothing was forgotten" in asked.stderr and "--yes" in asked.stderr
+    assert answer("index", tmp_path, "-g", tmp_path / "g", "--prune", "--yes")["images"] == 0
+    back = answer("gallery", "restore", "-g", tmp_path / "g")
+    assert back["images"] == 1 and back["forgotten"] == [str(tmp_path / "good.png")]
 
 
 def test_metadata_and_ignored_patterns(rooms, tmp_path):

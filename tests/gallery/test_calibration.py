@@ -79,7 +79,7 @@ def twins(mini, tmp_path):
 def test_labels_of_the_gallery_calibrate_it(twins):
     curve = twins[0].calibrate(field="label")
     assert "'label'" in curve.source and curve.n_positive == curve.n_negative == 16
-    with pytest.raises(GalleryError, match="two values"):
+    with pytest.raises(GalleryError, match="no image has the metadata field 'nothing'; there are label"):
         twins[0].calibrate(field="nothing")
 
 

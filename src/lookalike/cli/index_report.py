@@ -39,8 +39,8 @@ def print_report(report: AddReport, n_images: int, uri: str) -> None:
         echo(f"kept {_files(n)} not found: {reason}", err=True)
     if report.conflicts:
         echo(
-            f"conflicts, {len(report.conflicts):,}: the same picture has different values in its files; each "
-            "file keeps its own:",
+            f"{len(report.conflicts):,} conflicts: files of the same picture have different values; "
+            "each file keeps its own:",
             err=True,
         )
         print_files(report.conflicts, err=True)

@@ -34,8 +34,8 @@ def list_images(
     of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
     name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are
     followed, each real folder once. A subfolder that may not be read is logged and skipped; its path and
-    the reason are appended to ``skipped``. What is no regular file, such as a link to nothing, is listed: reading it
-    says what is wrong.
+    the reason are appended to ``skipped``. What is no regular file, such as a link to nothing, is
+    listed: reading it says what is wrong.
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
