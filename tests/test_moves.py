@@ -15,8 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.training.presets import PRESETS
 from made_checkpoints import in_jax, made_weights, published, shapes_of
 from made_classes import class_folders
+from made_tensorflow import slim_tensors, write_bundle
 
 PAGE = (Path(__file__).parents[1] / "docs" / "moves.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
@@ -26,6 +28,7 @@ LESS = {  # options that make a line's work small, appended to it
     "train-reranker": "--steps 2 --batch-size 4 --candidates 9 --anchors 6 --device cpu --set width=16 "
     "--set heads=2 --set hidden=20 --set depth=1",
     "--method csa": "--set heads=2",
+    "--rerank csa": "--set heads=2",
     "--resolution 1024": "--resolution 64",
 }
 
@@ -65,6 +68,9 @@ def test_every_section_is_run_here():
 def test_deep_similarity_networks(here, goldens):
     for i, side in enumerate("ab", 1):
         Image.open(goldens / f"image_{side}.png").convert("RGB").save(f"hotels{i}.jpg")
+    Path("hotels").mkdir()
+    write_bundle(here / "hotels" / "hotels", slim_tensors())
+    np.save("hotels_meanIm.npy", np.full((224, 224, 3), 110, np.float32))
     run_lines("Visualizing Deep")
     assert {path.name for path in Path("maps").iterdir()} == {
         "hotels1_simmap_with_hotels2.png",
@@ -100,11 +106,12 @@ def test_attributable_similarity(here):
 
 
 def test_lines_that_fetch_weights_are_understood(here):
-    (here / "cub200").mkdir()
-    (line,) = lines_of("Attributable", "bash")
-    name, *arguments = shlex.split(line)[1:]
-    command = typer.main.get_command(app).commands[name]
-    assert command.make_context(name, arguments).params["preset"] == "cub200-resnet50"
+    for folder in ("cub200", "online_products"):
+        (here / folder).mkdir()
+    for line in lines_of("Attributable", "bash"):
+        name, *arguments = shlex.split(line)[1:]
+        command = typer.main.get_command(app).commands[name]
+        assert command.make_context(name, arguments).params["preset"] in PRESETS
 
 
 def test_contextual_aggregation(here, noise):
@@ -117,6 +124,8 @@ def test_contextual_aggregation(here, noise):
         "annotations/roxford5k/gnd_roxford5k.pkl": truth,
         f"test/roxford5k/{name}": {"query": gallery[:2], "db": gallery},
         f"train/{name}": {"train": gallery, "val": gallery[:1]},
+        "train/gl18-tl-resnet50-gem-w.pkl": {"train": gallery[:, ::2], "val": gallery[:1, ::2]},
+        f"test/r1m/{name}": noise(40, 8, seed=1).numpy(),
     }.items():
         file = here / "data" / path
         file.parent.mkdir(parents=True, exist_ok=True)

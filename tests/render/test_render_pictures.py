@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import a_difference, an_affinity, explanation, one_hot, pixels
+from made_up import a_difference, a_graph, an_affinity, explanation, one_hot, pixels
 from PIL import Image
 
 from lookalike import render
@@ -33,6 +33,10 @@ FIGURES = {
     "match_lines": lambda **how: render.match_lines(an_affinity(CELLS, names=NAMES[:2]), **how),
     "no matches": lambda **how: render.match_lines(an_affinity([]), **how),
     "strip": lambda **how: render.strip([explanation(names=NAMES[:2])] * 7, columns=4, **how),
+    "levels and nodes": lambda **how: render.side_by_side(a_graph(), **how),
+    "panoramas of nodes": lambda **how: render.side_by_side(
+        a_graph(query_size=(10, 3000), match_size=(3000, 10)), **how
+    ),
     "zero": lambda **how: render.side_by_side(explanation(np.zeros((2, 3)), np.zeros((3, 2))), **how),
     "one pixel": lambda **how: render.side_by_side(explanation(query_size=(1, 1)), **how),
     "panorama": lambda **how: render.side_by_side(
@@ -75,6 +79,26 @@ def test_a_crop_is_explained_in_the_legend():
     geometry = Geometry((60, 90), (224, 224), (5.0, 20.0, 50.0, 50.0))
     cropped = replace(whole, query=replace(whole.query, geometry=geometry))
     assert render.side_by_side(cropped).height > render.side_by_side(whole).height
+
+
+def test_levels_and_nodes_follow_the_maps_of_a_graph():
+    maps_alone = pixels(render.side_by_side(explanation(method="avsl")))
+    whole = pixels(render.side_by_side(a_graph(one_hot((3, 5), (1, 2)))))
+    margin = Sheet(1200).margin
+    top, below = whole[: len(maps_alone) - margin], whole[len(maps_alone) - margin :]
+    assert np.array_equal(top, maps_alone[:-margin])
+    orange = np.argwhere(below[..., 0] > below[..., 2] + 80)[:, 0]
+    n_groups = 1 + (np.diff(np.unique(orange)) > 20).sum()
+    assert n_groups == 3 + 4  # a row for each level and for each chain
+
+
+def test_bars_are_as_full_as_the_reliability():
+    def n_filled(reliability):
+        image = pixels(render.side_by_side(a_graph(np.zeros((2, 3), np.float32), reliability=reliability)))
+        return (image == (70, 118, 170)).all(axis=2).sum()
+
+    assert n_filled(0.0) == 0
+    assert n_filled(0.5) == pytest.approx(n_filled(1.0) / 2, rel=0.02)
 
 
 def test_strip_shares_one_range_over_all_matches():
@@ -169,6 +193,7 @@ def test_nan_is_refused_by_every_picture():
     bad = np.full((2, 3), np.nan, np.float32)
     for draw in (
         lambda: render.side_by_side(explanation(bad)),
+        lambda: render.side_by_side(a_graph(bad)),
         lambda: render.strip([explanation(bad)]),
         lambda: render.preference(a_difference(bad)),
     ):

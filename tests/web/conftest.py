@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from lookalike import scenes
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import WebLimits, create_app
+from made_avsl import avsl_embedder
 from made_rooms import save_rooms
 from made_server import serving
 
@@ -68,5 +69,14 @@ def png():
 @pytest.fixture(scope="session")
 def address(gallery):
     """Address of a real server."""
+    with serving(create_app(gallery, limits=LIMITS)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def graph_address(room_folder):
+    """Address of a real server of an AVSL model's gallery."""
+    gallery = Gallery.in_memory(avsl_embedder())
+    gallery.add(room_folder, workers=0)
     with serving(create_app(gallery, limits=LIMITS)) as port:
         yield f"http://127.0.0.1:{port}"

@@ -32,7 +32,7 @@ def open_page(browser, address):
     """Opens the page; fails if a script fails or another host is contacted."""
     pages, problems = [], []
 
-    def open_one(**options):
+    def open_one(address=address, **options):
         context = browser.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(15_000)
@@ -327,3 +327,38 @@ def test_a_file_that_is_not_an_image_shows_an_error(open_page, tmp_path):
     page.set_input_files("#file", bad)
     assert "not an image" in page.locator("#message.error").text_content()
     assert page.locator(".browse").count() == 10  # what was there stays
+
+
+def test_levels_and_nodes_of_a_graph_are_drawn_when_they_are_chosen(open_page, graph_address, room_folder):
+    page = open_page(graph_address, viewport={"width": 1280, "height": 900})
+    page.select_option("#rerank", "avsl")
+    search_with(page, room_folder)
+    page.locator(".hit .stage").nth(1).click()
+    page.wait_for_selector("#graph button")
+    assert "similarity by avsl" in page.text_content("#compare-facts")
+    labels = page.locator("#graph .graph-line").first.locator("button").all_text_contents()
+    assert [label.split("  ")[0] for label in labels] == ["All levels", "Level 3", "Level 2", "Level 1"]
+
+    def picture():
+        return page.locator("#left canvas").evaluate("canvas => canvas.toDataURL()")
+
+    whole, drawn = picture(), set()
+    for label in ("Level 3", "Level 2", "Level 1"):
+        page.click(f"#graph button:has-text('{label}')")
+        assert page.text_content("#compare-note").startswith(f"{label} of 3: reliability")
+        drawn.add(picture())
+    assert len(drawn | {whole}) == 4
+    chain = page.locator("#graph .graph-line").nth(2).locator("button")
+    assert chain.count() == 3
+    chain.nth(1).click()
+    assert re.match(r"Node \d+ of level 2: value", page.text_content("#compare-note"))
+    assert chain.nth(1).get_attribute("aria-pressed") == "true"
+    page.hover("#left")
+    page.wait_for_function("() => document.querySelector('#compare-note').textContent.includes('this cell')")
+    page.mouse.move(5, 5)
+    assert page.text_content("#compare-note").startswith("Node ")  # the node's maps are back
+    page.click("#graph button:has-text('All levels')")
+    assert picture() == whole
+    wait_for_new_hits(page, lambda: (page.click("#close"), page.select_option("#rerank", "aqe")))
+    page.locator(".hit .stage").nth(1).click()
+    page.wait_for_selector("#graph", state="hidden")

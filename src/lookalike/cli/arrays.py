@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json
+from lookalike.cli.printing import echo, friendly_errors, print_json
 
 
 def rerank(
@@ -26,7 +26,8 @@ def rerank(
     method: Annotated[
         str,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion or csa; join several with +, e.g. dba+aqe."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal or csa; join several with +, "
+            "e.g. dba+aqe."
         ),
     ] = "aqe",
     checkpoint: Annotated[
@@ -69,7 +70,7 @@ def rerank(
             print_json(dataclasses.asdict(result))
             return
         without = "" if result.has_ranks else ", without ranks, which would be too large"
-        typer.echo(
+        echo(
             f"re-ranked the first {result.k} of {result.n_gallery} for {result.n_queries} queries "
             f"by {result.method}; wrote {result.written}{without}"
         )

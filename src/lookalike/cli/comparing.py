@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.evaluating import Layout, Limit, Split, Workers
-from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, MaxPixels
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation.comparison import Comparison
@@ -49,6 +49,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two models on the same images.
@@ -86,11 +87,11 @@ def compare(
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, comparison_report(comparison))
             if not as_json:
-                typer.echo(f"wrote {report}")
+                echo(f"wrote {report}")
 
 
 def _print_comparison(found: Comparison) -> None:
-    typer.echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
+    echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
     rows = [
         (
             each.title,
@@ -104,18 +105,16 @@ def _print_comparison(found: Comparison) -> None:
     ]
     print_table(("", found.first, found.second, "difference", "95 % interval", "p"), rows)
     counts = found.outcomes
-    typer.echo(
+    echo(
         f"first hit correct: both {counts.both:,}, only {found.first} {counts.only_first:,}, "
         f"only {found.second} {counts.only_second:,}, neither {counts.neither:,}"
     )
     jaccard = ", ".join(f"{value:z.2f} at {k}" for k, value in found.lists.jaccard)
-    typer.echo(
-        f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:z.2f}"
-    )
+    echo(f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:z.2f}")
     if found.maps:
         _print_maps(found)
     for rule in found.rules:
-        typer.echo(rule)
+        echo(rule)
 
 
 def _print_maps(found: Comparison) -> None:

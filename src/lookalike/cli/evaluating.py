@@ -12,14 +12,16 @@ from lookalike.cli.options import (
     AsJson,
     InputSize,
     LearnedWhiteningName,
+    MaxPixels,
     MeanImage,
     Normalization,
+    OutputName,
     PoolingName,
     PrecisionName,
     parse_ks,
     parse_size,
 )
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
@@ -78,6 +80,7 @@ def evaluate(
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
     precision: PrecisionName = None,
@@ -89,6 +92,7 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well an embedding retrieves matching images.
@@ -117,6 +121,7 @@ def evaluate(
             "mean_image": mean_image,
             "whitening": whitening,
             "precision": precision,
+            "output": output_name,
         }  # fmt: skip
         changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
@@ -135,11 +140,11 @@ def evaluate(
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, evaluation_report(evaluation))
             if not as_json:
-                typer.echo(f"wrote {report}")
+                echo(f"wrote {report}")
 
 
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
-    typer.echo(evaluation.headline)
+    echo(evaluation.headline)
     print_table(("", "mean", "95 % interval"), evaluation.rows())
     worst = [
         (each.label, str(each.n_queries), f"{each.recall_at_1:.1%}", f"{each.map_at_r:.1%}",
@@ -148,6 +153,6 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
     ]  # fmt: skip
     print_table(("worst classes", "queries", "Recall@1", "MAP@R", "most often confused with"), worst)
     for rule in evaluation.rules:
-        typer.echo(rule)
+        echo(rule)
     for path, reason in evaluation.left_out:
-        typer.echo(f"left out: {path}: {reason}", err=True)
+        echo(f"left out: {path}: {reason}", err=True)

@@ -12,13 +12,17 @@ from lookalike.cli.options import (
     AsJson,
     InputSize,
     LearnedWhiteningName,
+    LevelsText,
+    MaxPixels,
     MeanImage,
     Model,
     Normalization,
+    OutputName,
     PoolingName,
+    parse_levels,
     parse_size,
 )
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
@@ -34,12 +38,16 @@ def explain(
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
+            "or avsl."
         ),
     ] = "shares",
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
+    levels: LevelsText = None,
+    max_pixels: MaxPixels = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
     batch_statistics: Annotated[
@@ -128,6 +136,8 @@ def explain(
             pooling=pooling,
             input_size=parse_size(input_size),
             normalization=normalization,
+            levels=parse_levels(levels),
+            output=output_name,
             mean_image=mean_image,
             whitening=whitening,
         )
@@ -152,13 +162,11 @@ def _print_explanation(result: Explanation, written: list[Path]) -> None:
     residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
     form = f" ({result.form})" if result.form else ""
-    typer.echo(
-        f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}"
-    )
+    echo(f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}")
     for line in level_lines(result):
-        typer.echo(line)
+        echo(line)
     for path in written:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def demo(
@@ -199,7 +207,7 @@ def demo(
 
 def _print_demo(result: DemoResult) -> None:
     n = result.n_rooms
-    typer.echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
+    echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
     rows = [
         (
             search.asked,
@@ -210,14 +218,14 @@ def _print_demo(result: DemoResult) -> None:
         for search in result.searches
     ]
     print_table(("search by", "best match", "ranks of true matches", "correct over all rooms"), rows)
-    typer.echo(f"\nChance level: {result.chance * n:z.0f} of {n} correct.")
+    echo(f"\nChance level: {result.chance * n:z.0f} of {n} correct.")
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
-        typer.echo(
+        echo(
             f"The map of the whole room {where} the painting; a pixel there contributes "
             f"{result.density_ratio:z.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
-    typer.echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
-    typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")
+    echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
+    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")

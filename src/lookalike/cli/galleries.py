@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import AddReport, Gallery, Hit
@@ -57,6 +57,8 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images.")
     ] = None,
+    levels: LevelsText = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a gallery from a folder, or update it.
@@ -68,7 +70,7 @@ def index(
     with friendly_errors():
         from lookalike.gallery import Gallery, combined_metadata
 
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
+        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
         with shown_progress() as bar:
             report = opened.add(
@@ -81,15 +83,13 @@ def index(
 
 
 def _print_report(report: AddReport, n_images: int) -> None:
-    typer.echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
+    echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
     for path, reason in report.unreadable:
-        typer.echo(f"unreadable: {path}: {reason}", err=True)
+        echo(f"unreadable: {path}: {reason}", err=True)
     if report.vanished and report.pruned:
-        typer.echo(f"removed {len(report.vanished):,} files that no longer exist, {report.pruned:,} images")
+        echo(f"removed {len(report.vanished):,} files that no longer exist, {report.pruned:,} images")
     elif report.vanished:
-        typer.echo(
-            f"{len(report.vanished):,} files no longer exist; remove them from the gallery with --prune"
-        )
+        echo(f"{len(report.vanished):,} files no longer exist; remove them from the gallery with --prune")
 
 
 def search(
@@ -114,8 +114,9 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +. By "
-            "default none, but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
+            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
+            "model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
@@ -139,6 +140,7 @@ def search(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the most similar images in a gallery.
@@ -185,9 +187,11 @@ def search(
             by_distance = rerank == "avsl"
             _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
             if by_distance:
-                typer.echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+                echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+            for path, reason in hits.unreadable.items():
+                echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
             if opened.calibration is not None and (box or polygon):
-                typer.echo("no probabilities: they are calibrated for whole images, not for regions")
+                echo("no probabilities: they are calibrated for whole images, not for regions")
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
@@ -203,7 +207,7 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
 
 def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool = False) -> None:
     if _is_good(hits) is False:
-        typer.echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
+        echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
     header = ("", "similarity", "score", "probability", "before", "path")
     rows = [
         (
@@ -219,7 +223,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool =
     used = [i for i in range(len(header)) if i in (0, 1, 5) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @gallery.command()
@@ -319,7 +323,7 @@ def _print_or_json(as_json: bool, values: dict[str, Any], sentence: str) -> None
     if as_json:
         print_json(values)
     else:
-        typer.echo(sentence.format(**values))
+        echo(sentence.format(**values))
 
 
 def _box(text: str | None) -> tuple[float, float, float, float] | None:

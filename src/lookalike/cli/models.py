@@ -13,14 +13,17 @@ from lookalike.cli.options import (
     AsJson,
     InputSize,
     LearnedWhiteningName,
+    LevelsText,
+    MaxPixels,
     MeanImage,
     Normalization,
     PoolingName,
     parse_assignments,
+    parse_levels,
     parse_scales,
     parse_size,
 )
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.explainers.capabilities import Survey
@@ -58,9 +61,9 @@ def list_models(
         elif pattern:
             _print_names(pattern, names_like(pattern))
         else:
-            typer.echo(f"bundled: {', '.join(bundled_names())}")
+            echo(f"bundled: {', '.join(bundled_names())}")
             print_table(("recommended", "for"), RECOMMENDED.items())
-            typer.echo(
+            echo(
                 f"and {len(timm_names)} timm models with pretrained weights: 'lookalike models list PATTERN'"
             )
 
@@ -71,7 +74,7 @@ def _print_names(pattern: str, names: list[str]) -> None:
             f"no bundled or timm model matches {pattern!r}; try a shorter part of the name"
         )
     for name in names:
-        typer.echo(name)
+        echo(name)
 
 
 @models.command("show")
@@ -114,14 +117,14 @@ def show_model(
 
 def _print_survey(result: Survey) -> None:
     grid = "none" if result.grid is None else f"{result.grid[0]} x {result.grid[1]}"
-    typer.echo(
+    echo(
         f"{result.model}: input {result.input_size[0]} x {result.input_size[1]}, grid {grid}, "
         f"pooling {result.pooling}, {result.width} dimensions, {result.n_parameters:,} parameters"
     )
     if len(result.scales) > 1:
         typer.echo(f"embeddings at {len(result.scales)} scales are merged")
     if result.whitening:
-        typer.echo(f"whitening {result.whitening}")
+        echo(f"whitening {result.whitening}")
     elif result.carried_whitenings:
         typer.echo(f"no whitening; the file carries {', '.join(result.carried_whitenings)} (--whitening)")
     rows = [(name, answer.refusal or "yes") for name, answer in result.methods.items()]
@@ -135,7 +138,10 @@ def make_model(
     ],
     folder: Annotated[Path, typer.Argument(help="Folder to write; other commands take it as --model.")],
     weights: Annotated[
-        Path | None, typer.Option(help="Safetensors file to load instead of timm's weights.")
+        Path | None,
+        typer.Option(
+            help="Weights instead of timm's: .safetensors, or a state_dict or checkpoint (.pth, .pt, .ckpt)."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -152,6 +158,8 @@ def make_model(
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
+    levels: LevelsText = None,
+    max_pixels: MaxPixels = None,
     set_aside: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Subtract what the images in DIR have in common.")
     ] = None,
@@ -174,12 +182,13 @@ def make_model(
         changes = {"mean_image": mean_image, "whitening": whitening}
         loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options, changes)
         embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
+        embedder = embedder.with_levels(parse_levels(levels) or embedder.preprocessing.levels)
         if set_aside is not None:
             embedder = embedder.setting_aside(list_images(set_aside))
         if whiten_on is not None:
             embedder = embedder.whitened(list_images(whiten_on))
         embedder.save(folder)
-        typer.echo(f"wrote {folder}; use it with: --model {folder}")
+        echo(f"wrote {folder}; use it with: --model {folder}")
 
 
 @models.command("whiten")
@@ -247,8 +256,8 @@ def whiten_model(
                 progress=progress,
             )
         whitened.save(folder)
-    typer.echo(f"whitening {whitened.whitening}")
-    typer.echo(f"wrote {folder}; use it with: --model {folder}")
+    echo(f"whitening {whitened.whitening}")
+    echo(f"wrote {folder}; use it with: --model {folder}")
 
 
 def _loaded(

@@ -26,6 +26,12 @@ InputSize = Annotated[
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
     ),
 ]
+OutputName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="For an .onnx file: its output that is the embedding; also FILE.onnx:NAME."
+    ),
+]
 MeanImage = Annotated[
     Path | None,
     typer.Option(
@@ -58,6 +64,45 @@ PrecisionName = Annotated[
         "By default fp32.",
     ),
 ]
+LevelsText = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BLACK,WHITE",
+        help="Values of black and white in gray pictures of more than 8 bits, e.g. 0,4095 or 1000,-1000.",
+    ),
+]
+
+
+def _allow_pixels(pixels: int | None) -> None:
+    if pixels is not None:
+        from dataclasses import replace
+
+        from lookalike.images import set_limits
+        from lookalike.images.limits import default_limits
+
+        set_limits(replace(default_limits(), max_pixels=pixels))
+
+
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        callback=_allow_pixels,
+        help="Read images of up to so many pixels (height x width); by default 120 million.",
+    ),
+]
+
+
+def parse_levels(text: str | None) -> tuple[float, float] | None:
+    """Parse ``0,4095`` as the values of black and white. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        black, white = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--levels takes two numbers: black,white; got {text!r}") from error
+    return black, white
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -11,13 +11,14 @@ import typer
 from lookalike.cli.options import (
     AsJson,
     LearnedWhiteningName,
+    MaxPixels,
     Model,
     PoolingName,
     parse_assignments,
     parse_scales,
 )
 from lookalike.cli.plots import Show, import_plots, parse_numbers
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.evaluation.revisited import RevisitedMetrics
@@ -136,6 +137,7 @@ def evaluate_revisited(
     ] = None,
     show: Show = None,
     difficulty: Annotated[str, typer.Option(help="Difficulty to plot: easy, medium or hard.")] = "medium",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate with the revisited Oxford/Paris protocol.
@@ -211,11 +213,11 @@ def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
     if run.before is not None:
         print_table(("before", *header[1:]), _rows(run.before))
     print_table(header if run.before is None else ("after", *header[1:]), _rows(run.metrics))
-    typer.echo()
+    echo()
     for name, text in card_lines(run.card):
-        typer.echo(f"{name:<12} {text}")
+        echo(f"{name:<12} {text}")
     for path in written:
-        typer.echo(f"wrote        {path}")
+        echo(f"wrote        {path}")
 
 
 def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_ks, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    MaxPixels,
+    PoolingName,
+    parse_assignments,
+    parse_ks,
+    parse_size,
+)
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.training import ModelSpec, TrainSettings
@@ -131,6 +139,7 @@ def train(
     ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on labeled images.
@@ -175,8 +184,8 @@ def train(
             print_json(result.to_dict())
         else:
             if kept := kept_epoch(out):
-                typer.echo(kept)
-            typer.echo(f"wrote {out}; use it with: --model {out}")
+                echo(kept)
+            echo(f"wrote {out}; use it with: --model {out}")
 
 
 def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
@@ -215,7 +224,7 @@ def _with_metrics(show: ProgressCallback) -> ProgressCallback:
         show(progress)
         if len(progress.values) > 1:
             values = ", ".join(f"{name} {value:z.4f}" for name, value in progress.values.items())
-            typer.echo(f"{progress.stage}: {values}", err=True)
+            echo(f"{progress.stage}: {values}", err=True)
 
     return report
 

@@ -10,7 +10,7 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.datasets.descriptors import ViewChoice
@@ -129,8 +129,8 @@ def train_reranker(
             )  # fmt: skip
             return
         for name, of_set in views.items():
-            typer.echo(f"learned from {name}: {', '.join(of_set)}")
-        typer.echo(
+            echo(f"learned from {name}: {', '.join(of_set)}")
+        echo(
             f"trained {n_steps} steps; use it with: rerank --method csa --checkpoint {written}, or "
             f"evaluate revisited --rerank csa --checkpoint {written}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from lookalike.errors import DatasetError
 from lookalike.evaluation.revisited_card import DescriptorProvenance
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.types import ProgressCallback, tracked
+from lookalike.rerankers.cells import SharesOf
+from lookalike.types import ProgressCallback, Shares, tracked
 
 PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
 _BATCH = 8
@@ -91,6 +93,23 @@ def describe_queries(
     return torch.cat([embedder.embed([cropped(paths[i], boxes[i], embedder.preprocessing)]) for i in steps])
 
 
+def shares_of_images(
+    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, crop: bool = True
+) -> dict[str, SharesOf]:
+    """Return ``query_shares`` and ``gallery_shares`` for a re-ranker, computed when asked for.
+
+    Queries are cropped if ``crop``. Raises DatasetError as ``describe_gallery``.
+    """
+    queries, gallery = find_images(truth.queries, folder), find_images(truth.images, folder)
+    boxes = truth.boxes if crop else (None,) * len(truth)
+
+    @cache
+    def of_query(index: int) -> Shares:
+        return embedder.shares(cropped(queries[index], boxes[index], embedder.preprocessing))
+
+    return {"query_shares": of_query, "gallery_shares": lambda row: embedder.shares(gallery[row])}
+
+
 def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> Image.Image:
     """Crop the image to the box (left, top, right, bottom in pixels, rounded).
 
@@ -98,7 +117,7 @@ def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> I
     query and gallery show a building at the same scale, as in the published evaluation. Raises
     DatasetError for a box outside the image.
     """
-    whole = images.load(path).image
+    whole = images.load(path, levels=preprocessing.levels).image
     if box is None:
         return whole
     sides = tuple(round(side) for side in box)

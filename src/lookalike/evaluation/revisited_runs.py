@@ -13,16 +13,23 @@ from torch import Tensor
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, replacing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    provenance_of,
+    shares_of_images,
+)
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
+from lookalike.models.budgets import check_archive
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.ops.similarity import unit_rows
-from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker
+from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
 N_BEST = 100  # results of each query that are kept for plots
@@ -122,15 +129,17 @@ def run_on_images(
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
     origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
-    return _run(truth, *sides, settings, origin, progress)
+    shares = {}
+    if needs_shares(settings.rerank or ""):
+        shares = shares_of_images(truth, folder, embedder, crop=crop)
+    return _run(truth, *sides, settings, origin, progress, shares)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
     """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
-    with writing(folder, DatasetError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in sides.items():
-            np.save(folder / f"{name}.npy", rows.numpy())
+    for name, rows in sides.items():
+        with replacing(folder / f"{name}.npy", DatasetError, make_folder=True) as file:
+            np.save(file, rows.numpy())
 
 
 def read_ranks(path: str | Path) -> Tensor:
@@ -141,6 +150,7 @@ def read_ranks(path: str | Path) -> Tensor:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            check_archive(path)
             loaded = np.load(file, allow_pickle=False)
             held = [""] if isinstance(loaded, np.ndarray) else list(loaded.files)
             ranks = loaded if isinstance(loaded, np.ndarray) else loaded["ranks"] if "ranks" in held else None
@@ -178,8 +188,9 @@ def _run(
     settings: DescriptorSettings,
     origin: _Origin,
     progress: ProgressCallback | None,
+    shares: Mapping[str, SharesOf] | None = None,
 ) -> RevisitedRun:
-    reranker = _reranker(settings)
+    reranker = _reranker(settings, shares or {})
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
     _check_widths(queries, gallery, *distractors, *learned_on)
@@ -217,12 +228,17 @@ def _scores(
         yield queries @ prepare(block).T
 
 
-def _reranker(settings: DescriptorSettings) -> Reranker | None:
-    options = dict(settings.options)
+def _reranker(settings: DescriptorSettings, shares: Mapping[str, SharesOf]) -> Reranker | None:
+    options: dict[str, Any] = dict(settings.options)
     if settings.checkpoint is not None:
         options["checkpoint"] = str(settings.checkpoint)
     if settings.rerank is not None:
-        return make_reranker(settings.rerank, **options)
+        if shares and settings.distractors:
+            raise ValueError(
+                f"re-ranker {settings.rerank} reads the images, and distractors are vectors; leave the "
+                "distractors out, or choose a re-ranker that needs embeddings only"
+            )
+        return make_reranker(settings.rerank, **options, **shares)
     if options:
         raise ValueError(f"{', '.join(options)}: an option of a re-ranker; name the re-ranker too")
     return None

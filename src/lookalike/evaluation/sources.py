@@ -19,15 +19,17 @@ from lookalike.datasets.arrays import read_labels, read_vectors
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
+from lookalike.explainers.opening import is_onnx
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.onnx import OnnxEmbedder
 from lookalike.models.saving import saves_graph
 from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.types import ProgressCallback, tracked
+from lookalike.types import Picture, ProgressCallback, tracked
 
 AnyEmbedder = Embedder | OnnxEmbedder
 _BATCH = 32  # images per forward pass
@@ -35,8 +37,9 @@ _BATCH = 32  # images per forward pass
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
     """Load an embedder by name, or an ONNX model."""
-    if str(model).endswith(".onnx"):
+    if is_onnx(model) or changes.get("output") is not None:
         return load_any(model, **changes)
+    changes.pop("output", None)
     return Embedder.load(model, **changes)
 
 
@@ -108,10 +111,12 @@ def embed_images(
     left_out: list[tuple[str, str]] = []
 
     def embed(pixels: list[np.ndarray[Any, Any]]) -> None:
+        names = [str(images.paths[i]) for i in kept[-len(pixels) :]]
         if avsl is None:
-            batches.append(embed_pixels(embedder, pixels))
+            batches.append(embed_pixels(embedder, pixels, names))
             return
         nodes.append(avsl.pixel_nodes(pixels))
+        check_finite(nodes[-1].embeddings[-1], embedder.name, names)
         batches.append(nodes[-1].embeddings[-1])  # the highest level is the model's embedding
 
     waiting: list[np.ndarray[Any, Any]] = []
@@ -153,11 +158,21 @@ def _avsl_of(embedder: AnyEmbedder) -> AvslModel | None:
     return AvslModel(embedder) if has_graph else None  # type: ignore[arg-type]
 
 
-def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8."""
+def embed_pixels(
+    embedder: AnyEmbedder,
+    pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
+    names: Sequence[str] | None = None,
+) -> Tensor:
+    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8; ``names`` are for messages."""
     if isinstance(embedder, Embedder):
-        return embedder.embed_pixels(pixels)
-    return embedder.embed([Image.fromarray(array) for array in pixels])
+        return embedder.embed_pixels(pixels, names=names)
+    names = names or ["a picture"] * len(pixels)
+    return embedder.embed(
+        [
+            Picture(Image.fromarray(array), (array.shape[0], array.shape[1]), name)
+            for array, name in zip(pixels, names, strict=True)
+        ]
+    )
 
 
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike import images
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation, FloatArray, ImageMap, Reading
 
@@ -23,7 +22,7 @@ class Explainer(Protocol):
 
 def read_whole(source: ImageSource | Reading, embedder: Embedder) -> Reading:
     """Decode an image at full size and prepare it for the model; a Reading is returned as it is."""
-    return source if isinstance(source, Reading) else embedder.read(images.load(source))
+    return source if isinstance(source, Reading) else embedder.read(embedder.picture(source))
 
 
 def image_map(reading: Reading, values: Tensor, grid: tuple[int, int]) -> ImageMap:

@@ -52,7 +52,8 @@ class Occlusion:
         """
         box = BlackBox(self.model)
         readings = [box.read_picture(source) for source in (query, match)]
-        units = box.embed_pictures([reading.pixels for reading in readings])
+        names = [reading.picture.name for reading in readings]
+        units = box.embed_pictures([reading.pixels for reading in readings], names)
         similarity = float(units[0] @ units[1])
         return Explanation(
             similarity=similarity,

@@ -238,14 +238,15 @@ class _Run:
         if self._settings.keep_shares:
             self._entries += [self._entry_with_shares(found) for found in batch]
             return
-        embeddings = self._embedder.embed_pixels([_pixels(found) for found in batch]).numpy()  # (B, D)
+        pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
+        embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
         self._entries += [
             Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
         ]
 
     def _entry_with_shares(self, found: DecodedFile) -> Entry:
         assert found.geometry is not None
-        shares = self._embedder.pixel_shares(_pixels(found), found.geometry)
+        shares = self._embedder.pixel_shares(_pixels(found), found.geometry, name=found.path)
         unit = torch.nn.functional.normalize(shares.total, dim=0).numpy()
         return Entry(self._record(found), unit, pack_shares(shares))
 

@@ -10,7 +10,8 @@ import threading
 from typing import Any, final
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images.loading import Limits, load
+from lookalike.images.limits import Limits
+from lookalike.images.loading import load
 
 _START = "from lookalike.images.guarded import run_guarded; run_guarded()"
 _MAX_MEMORY = 4 * 2**30  # bytes of addresses; decoding takes 4 to 12 bytes a pixel

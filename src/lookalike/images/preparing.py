@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.images.loading import DEFAULT_LIMITS, ImageSource, Limits, load
+from lookalike.images.limits import Limits
+from lookalike.images.loading import ImageSource, load
 from lookalike.images.opencv_resize import opencv_resize
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry, Picture, Reading
@@ -30,7 +31,7 @@ def read(
     source: ImageSource,
     preprocessing: Preprocessing,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
     name: str | None = None,
 ) -> Reading:
     """Load a picture at the smallest sufficient scale and `prepare` it.
@@ -43,9 +44,9 @@ def read(
     # as long as the resized one. Letterbox asks for more than it needs across, never for less.
     at_least = (height * _DRAFT_MARGIN, width * _DRAFT_MARGIN)
     if preprocessing.interpolation == "opencv":  # it has no low-pass filter, so every pixel counts
-        picture = load(source, limits=limits, name=name)
+        picture = load(source, limits=limits, levels=preprocessing.levels, name=name)
         return Reading(picture, *prepare(picture, preprocessing))
-    picture = load(source, at_least=at_least, limits=limits, name=name)
+    picture = load(source, at_least=at_least, limits=limits, levels=preprocessing.levels, name=name)
     pixels, geometry = prepare(_drafted(picture, at_least), preprocessing)
     return Reading(picture, pixels, geometry)
 

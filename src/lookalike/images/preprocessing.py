@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 Mode = Literal["squash", "crop", "letterbox", "fit"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest", "opencv"]
+GrayLevels = tuple[float, float]  # gray values that are black and white
 
 MAX_SIDE = 4096  # pixels; an untrusted settings file must not ask for terabytes
 
@@ -34,6 +35,7 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB in [0, 1]; default: ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)  # RGB in units of [0, 1], above 0
+    levels: GrayLevels | None = None  # black and white of gray beyond 8 bits; None: as the file declares
 
     def __post_init__(self) -> None:
         _choose("mode", self.mode, get_args(Mode))
@@ -54,6 +56,8 @@ class Preprocessing:
             raise ValueError(f"mean has three values in [0, 1]; got {self.mean!r}")
         if not all(value > 0 for value in _numbers("std", self.std, 3)):
             raise ValueError(f"std has three values above 0; got {self.std!r}")
+        if self.levels is not None and len(set(_numbers("levels", self.levels, 2))) < 2:
+            raise ValueError(f"levels are two different values, black and white; got {self.levels!r}")
 
     @property
     def resize_target(self) -> tuple[int, int]:
@@ -62,9 +66,11 @@ class Preprocessing:
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON types, for `from_dict`."""
+        """The settings as JSON types, for `from_dict`; ``levels`` only where there are any."""
         return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key != "levels" or value is not None
         }
 
     @classmethod

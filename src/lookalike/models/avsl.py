@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lookalike.models.avsl_network import AvslNetwork
 from lookalike.models.embedder import Embedder, ImageSource, InputPixels
+from lookalike.models.finite import check_finite
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
 from lookalike.ops.compared import ComparedNodes
 from lookalike.types import Geometry, Reading
@@ -86,6 +87,8 @@ class AvslModel:
         """One image's nodes and the share of each cell in them."""
         tensor, geometry = self.embedder.tensor(source)
         levels = self.network(tensor)
+        name = source.picture.name if isinstance(source, Reading) else "an image"
+        check_finite(torch.cat(levels.nodes.embeddings, dim=1)[:1], self.embedder.name, [name])
         maps = [m[0].double().cpu() for m in levels.maps]  # each (D, h, w)
         nodes = Nodes(
             tuple(e.cpu() for e in levels.nodes.embeddings),

@@ -23,12 +23,14 @@ from lookalike.models.backbones import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.network import EmbeddingNetwork, assemble
-from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder, load_safetensors
-from lookalike.models.wrappers import without_wrappers
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
+from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
+ONNX_SUFFIX = ".onnx"
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -113,13 +115,23 @@ def from_timm(
     """A timm backbone with a pooling and a head; see ``Embedder.from_timm``."""
     backbone = create_backbone(architecture, pretrained=pretrained and weights is None, **options)
     if weights is not None:
-        load_weights(backbone, without_wrappers(load_safetensors(weights), str(weights)))
+        contents = read_checkpoint(weights)
+        names = backbone.model.state_dict().keys()
+        load_weights(backbone, weights_below(contents.tensors, names, str(weights)))
     preprocessing = preprocessing or preprocessing_of(backbone)
     if input_size is not None:
         preprocessing = replace(preprocessing, input_size=input_size)
     resize_backbone(backbone, preprocessing.input_size)
     network = assemble(backbone, {"name": pooling or backbone.default_pooling()}, head, preprocessing)
     return LoadedModel(network, preprocessing, architecture)
+
+
+def split_output(model: str | Path) -> tuple[Path, str | None]:
+    """The file of an ONNX model, and the name of its output where it is written ``model.onnx:NAME``."""
+    file, colon, output = str(model).rpartition(":")
+    if colon and file.endswith(ONNX_SUFFIX):
+        return Path(file), output
+    return Path(model), None
 
 
 def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -147,6 +159,11 @@ def _find(
     whitening: str | None,
 ) -> LoadedModel:
     path = Path(model)
+    if split_output(model)[0].suffix == ONNX_SUFFIX:
+        raise UnknownModelError(
+            f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
+            "explain (with --method occlusion), evaluate and compare"
+        )
     if model in bundled_names():
         loaded = load_folder(_BUNDLED / model)
     elif path.is_dir():

@@ -15,6 +15,7 @@ from lookalike.images import Preprocessing
 from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.backbones import Backbone
 from lookalike.models.borrowed import Borrowed
+from lookalike.models.finite import check_finite
 from lookalike.models.heads import keeps_width, output_width, propagate
 from lookalike.models.poolings import FeaturePooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
@@ -108,24 +109,26 @@ class EmbeddingNetwork(nn.Module):
         result: Tensor = self.head(vectors)
         return result
 
-    def shares(self, images: Tensor) -> BatchShares:
+    def shares(self, images: Tensor, *, model: str | None = None, image: str = "an image") -> BatchShares:
         """The same embeddings as sums over cells.
 
         Raises UnsupportedMethodError where the pooling can't be split over cells, and where the shares
-        do not sum to the embedding because the architecture works in another way than assumed.
+        do not sum to the embedding because the architecture works in another way than assumed; and
+        ModelOutputError, with the names of ``model`` and ``image``, for NaN and infinity.
         """
         if isinstance(self._understood_pooling(), _BY_ATTENTION):
-            return self.shares_of(self.backbone.trace(images))
+            return self.shares_of(self.backbone.trace(images), model=model, image=image)
         # Recording attention adds 2 ms to the 15 ms of a convolutional network.
-        return self.shares_of(Trace(self.backbone(images), (), None))
+        return self.shares_of(Trace(self.backbone(images), (), None), model=model, image=image)
 
-    def shares_of(self, trace: Trace) -> BatchShares:
+    def shares_of(self, trace: Trace, *, model: str | None = None, image: str = "an image") -> BatchShares:
         """The shares of a forward pass traced by the backbone; raises as ``shares``."""
         pooling = self._understood_pooling()
         shares = propagate(self.head, propagate(self.own_layers, pooling.shares(trace)))
         expected = self.head(self.own_layers(pooling(trace.features)))
+        check_finite(expected, model or self.backbone.architecture, [image] * len(expected))
         error = (shares.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
-        if not float(error.max()) <= COMPLETENESS:  # also true for NaN
+        if not float(error.max()) <= COMPLETENESS:
             raise UnsupportedMethodError(
                 f"the shares of {self.backbone.architecture} miss {float(error.max()):.1e} of its embedding "
                 f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"

@@ -14,22 +14,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lookalike.errors import CheckpointError, LookalikeError, first_line
+from lookalike.errors import CheckpointError, LookalikeError, first_line, replacing
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
-from lookalike.models.backbones import create_backbone, load_weights, resize_backbone
+from lookalike.models.backbones import check_architecture, create_backbone, load_weights, resize_backbone
 from lookalike.models.heads import build_head, describe_head
 from lookalike.models.network import EmbeddingNetwork, assemble
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 # What json, torch and our own builders raise for damaged or hostile files.
-_BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
+_BROKEN = (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError,
+           AssertionError, MemoryError)  # fmt: skip
 # Options of timm.create_model that read other files or the network; saved models never need them.
 _FOREIGN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
 MAX_SCALE = 4.0  # an untrusted settings file must not ask for terabytes
+_MOST_SCALES = 16
+_MOST_PIXELS = 4096**2  # of an input at its largest scale
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,10 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
         ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+        with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+            save_file(tensors, weights)
+            settings.write_text(config + "\n", encoding="utf-8")
+    except (OSError, LookalikeError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
         ) from error
@@ -166,18 +170,21 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
         raise ValueError(
             f"a saved backbone needs no other files, but {architecture!r} {options} asks for some"
         )
+    scales = _scales(config)
+    height, width = preprocessing.input_size
+    if height * width * max(scales) ** 2 > _MOST_PIXELS:
+        raise ValueError(f"input {height}x{width} at scale {max(scales)} is beyond {_MOST_PIXELS:,} pixels")
+    weights = _below("backbone.", tensors)
+    check_architecture(architecture, options, weights)
     backbone = create_backbone(architecture, **options)
     resize_backbone(backbone, preprocessing.input_size)
-    load_weights(backbone, _below("backbone.", tensors))
+    load_weights(backbone, weights)
     head = build_head(config["head"], _below("head.", tensors))
     network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
     network.merged_head = build_head(config.get("merged_head", ()), _below("merged_head.", tensors))
     if "graph" in config:
         width = len(tensors["head.0.weight"])
         network.graph = build_graph(config["graph"], _below("graph.", tensors), backbone, width)
-    scales = tuple(float(scale) for scale in config.get("scales", (1.0,)))
-    if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
-        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {config['scales']!r}")
     if len(network.merged_head) and len(scales) == 1:
         raise ValueError("a head after the merging of scales needs several scales")
     power = float(config.get("scale_power", 1.0))
@@ -188,6 +195,16 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
     return LoadedModel(
         network, preprocessing, str(config["name"]), scales, power, has_published_maps, whitening
     )
+
+
+def _scales(config: Mapping[str, Any]) -> tuple[float, ...]:
+    given = config.get("scales", (1.0,))
+    if not 0 < len(given) <= _MOST_SCALES:
+        raise ValueError(f"scales are numbers above 0, 1 to {_MOST_SCALES} of them; got {len(given)}")
+    scales = tuple(float(scale) for scale in given)
+    if not all(0 < scale <= MAX_SCALE for scale in scales):
+        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {given!r}")
+    return scales
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from PIL import Image
 
 from lookalike.render.brush import Brush, density, photo
+from lookalike.render.graph import graph_parts
 from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
 from lookalike.render.legend import captioned, legend, own_bar, unit_of
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, ImageMap
+from lookalike.types import Explanation, GraphExplanation, ImageMap
 
 
 def side_by_side(
@@ -19,9 +20,10 @@ def side_by_side(
     The image is ``width`` pixels wide (480 or more); its height depends on the photos. Attributions are
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
     range around zero. Heat maps, which promise no sum, are drawn each between its own ends, with a bar of
-    its own. Colors are "lookalike" (color-blind safe), or "jet" for the look of the papers' pictures: gray
-    photo, colors added to it, cubic enlargement, each map between its own ends. Raises ValueError for maps
-    that are not finite, a width that is too small and unknown colors.
+    its own. Of a ``GraphExplanation``, levels, corrections and linked nodes follow. Colors are "lookalike"
+    (color-blind safe), or "jet" for the look of the papers' pictures: gray photo, colors added to it, cubic
+    enlargement, each map between its own ends. Raises ValueError for maps that are not finite, a width
+    that is too small and unknown colors.
     """
     sheet, brush = Sheet(width), Brush.of([explanation], colors=colors, smooth=smooth)
     sides = {"query": explanation.query, "match": explanation.match}
@@ -37,7 +39,10 @@ def side_by_side(
         below = captioned(None, unit, sheet, geometries)
     else:
         below = legend(brush.shared, unit, sheet, geometries=geometries)
-    return composed(_headline(explanation, sheet), [row(columns, sheet.gap), below], sheet)
+    parts = [row(columns, sheet.gap), below]
+    if isinstance(explanation, GraphExplanation):
+        parts += graph_parts(explanation, sheet, brush)
+    return composed(_headline(explanation, sheet), parts, sheet)
 
 
 def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:

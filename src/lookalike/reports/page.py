@@ -16,9 +16,10 @@ from PIL import Image
 
 from lookalike import render
 from lookalike.render.legend import ends_in_words
-from lookalike.types import ColorScale, Explanation, ImageMap
+from lookalike.types import ColorScale, Explanation, GraphExplanation, ImageMap
 
 _PICTURE_SIDE = 560  # pixels of the longer side of images in the report
+_GRAPH_WIDTH = 900  # pixels of pictures with levels and nodes
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "remark": match.remark,
         "query_ends": _ends(explanation, explanation.query),
         "match_ends": _ends(explanation, explanation.match),
+        "graph": _graph(explanation) if rank > 1 else None,  # the best match is drawn whole above
         "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
         "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
@@ -75,6 +77,13 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
 def _ends(explanation: Explanation, side: ImageMap) -> str:
     """The ends of a heat map's own color range in words; empty for attributions, which share theirs."""
     return "" if explanation.additive else f": {ends_in_words(ColorScale.between_ends(side.values))}"
+
+
+def _graph(explanation: Explanation) -> str | None:
+    """A picture of the levels and nodes of an AVSL explanation; None for others."""
+    if not isinstance(explanation, GraphExplanation):
+        return None
+    return data_uri(render.side_by_side(explanation, width=_GRAPH_WIDTH))
 
 
 def _residual(explanation: Explanation) -> str | None:

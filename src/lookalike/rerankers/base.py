@@ -56,6 +56,18 @@ def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> R
     return reordered(ranking, scores, ranking.queries, ranking.gallery)
 
 
+def first_then_rest(before: Tensor, first: Tensor) -> Tensor:
+    """Return scores (K,) that begin with ``first``; the rest of ``before`` follows, lowered if needed.
+
+    The rest keep their order and differences, and none exceeds the lowest of the first.
+    """
+    rest = before[len(first) :]
+    if len(rest):
+        lowest = first.min()  # the subtraction may round to more
+        rest = (rest - (rest.max() - lowest).clamp(min=0)).clamp(max=lowest)
+    return torch.cat([first.to(before), rest])
+
+
 def one_query(ranking: Ranking, query_index: int) -> Ranking:
     """Return the ranking of one query alone. Raises ValueError for an index out of range."""
     if not 0 <= query_index < len(ranking.queries):

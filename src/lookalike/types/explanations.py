@@ -22,7 +22,7 @@ class Explanation:
     its residual. Otherwise they are heat maps, of relative weights only.
     """
 
-    similarity: float  # the score explained: cosine in [-1, 1]
+    similarity: float  # the score explained, in [-1, 1]: the cosine, or that of method avsl or transport
     query: ImageMap
     match: ImageMap
     method: str  # "shares", "rollout", ...
@@ -120,86 +120,6 @@ class Explanation:
                 "check explanation.additive first"
             )
         return self.similarity - side.total
-
-
-@dataclass(frozen=True)
-class NodePath:
-    """A node of the level above through which a lower node contributes to the distance."""
-
-    node: int  # index in the level above
-    amount: float  # contribution through it, a part of the lower node's share of the distance
-
-
-@dataclass(frozen=True)
-class NodeReason:
-    """Contribution of one node of an AVSL graph to a pair, and its maps on both images.
-
-    ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b,
-    to which the two maps sum.
-    """
-
-    level: int  # 0 is the lowest
-    node: int
-    weight: float  # 0 or more; total weight, directly and through the nodes above
-    share: float  # of the distance, 0 or more
-    common: float  # of what both have in common, signed
-    query: ImageMap  # on the level's grid; sums to the node's value for the query
-    match: ImageMap
-    paths: tuple[NodePath, ...]  # largest amount first; empty at the highest level
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the node's numbers and maps as JSON types."""
-        return {
-            "level": self.level,
-            "node": self.node,
-            "weight": self.weight,
-            "share": self.share,
-            "common": self.common,
-            "query_value": self.query.total,
-            "match_value": self.match.total,
-            "query_map": self.query.values.tolist(),
-            "match_map": self.match.values.tolist(),
-            "paths": [{"node": path.node, "amount": path.amount} for path in self.paths],
-        }
-
-
-@dataclass(frozen=True)
-class LevelReason:
-    """Contribution of one level of an AVSL graph to a distance."""
-
-    share: float  # of the distance, 0 or more: the sum over the level's nodes
-    query: ImageMap  # sums to share; negative cells bring the images nearer
-    match: ImageMap  # sums to share
-    together: tuple[NodeReason, ...]  # nodes with most in common, largest first
-    apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the level's numbers, maps and nodes as JSON types."""
-        return {
-            "share": self.share,
-            "query_map": self.query.values.tolist(),
-            "match_map": self.match.values.tolist(),
-            "together": [node.to_dict() for node in self.together],
-            "apart": [node.to_dict() for node in self.apart],
-        }
-
-
-@dataclass(frozen=True, repr=False)
-class GraphExplanation(Explanation):
-    """An Explanation by an AVSL graph of nodes, with the contributions of its levels.
-
-    Its similarity is one minus half the distance, which equals the cosine if every node of the highest
-    level is reliable. The maps attribute what both images have in common; the residual is the term that
-    depends only on the length of the reliable nodes.
-    """
-
-    distance: float  # inferred by the graph, 0 or more; the sum of the levels' shares
-    levels: tuple[LevelReason, ...]  # low to high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation and its levels as JSON types, without the images."""
-        levels = [level.to_dict() for level in self.levels]
-        return {**super().to_dict(), "distance": self.distance, "levels": levels}
 
 
 @dataclass(frozen=True, repr=False)

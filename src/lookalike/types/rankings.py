@@ -44,7 +44,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Influence(Generic[Item]):
-    """The influence of a gallery item on the score of another one in a re-ranking."""
+    """The influence of a gallery item on the score of another one, or on its own, in a re-ranking."""
 
     item: Item  # a row of the gallery, or its record
     amount: float  # signed, in units of the new score; positive raises it

@@ -14,8 +14,10 @@ from lookalike import __version__, render
 from lookalike.errors import unknown_name
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
+from lookalike.types import GraphExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
+from lookalike.web.graphs import GraphExplanationOut
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
@@ -94,7 +96,7 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
-MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+MethodName = Literal["shares", "avsl", "transport"]  # those that explain an order
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
@@ -199,10 +201,16 @@ def explain(
     box: BoxDep,
     method: MethodName = "shares",
     contrast: Contrast = False,
-) -> ExplanationOut:
-    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
+) -> GraphExplanationOut | ExplanationOut:
+    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query.
+
+    Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
+    """
     result = service.explanation(query, match, box, method, contrast=contrast)
-    return ExplanationOut.of(result, explanation_limit([result]))
+    limit = explanation_limit([result])
+    if isinstance(result, GraphExplanation):
+        return GraphExplanationOut.of_graph(result, limit)
+    return ExplanationOut.of(result, limit)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)

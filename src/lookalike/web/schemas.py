@@ -156,6 +156,9 @@ class SearchOut(BaseModel):
     query_geometry: GeometryOut
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
+    unreadable: list[str] = Field(
+        default=[], description="Pictures that re-ranking could not read; they rank as if no cells matched."
+    )
     seconds: float = Field(description="Time taken by the search.")
 
 

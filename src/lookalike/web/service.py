@@ -15,7 +15,7 @@ from fastapi import HTTPException
 
 from lookalike import images
 from lookalike.errors import GalleryError
-from lookalike.explainers import SharesExplainer, make_explainer
+from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
 from lookalike.gallery import Gallery, Hit, SearchResult
 from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
@@ -69,6 +69,7 @@ class GalleryService:
             query_geometry=GeometryOut.of(geometry),
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
+            unreadable=[Path(path).name for path in result.unreadable],
             seconds=time.perf_counter() - start,
         )
 
@@ -94,15 +95,18 @@ class GalleryService:
         """Explain the similarity of two pictures, or of a box on the query and the match, as ``Hit.why``.
 
         ``contrast`` maps what both share beyond what all pictures of the gallery share. Raises
-        HTTPException with status 422 for a box or contrast with a method other than ``shares``.
+        HTTPException with status 422 for a contrast with a method other than ``shares``, and for a box
+        with ``avsl``.
         """
-        if method != SharesExplainer.name and box is not None:
+        if method == Avsl.name and box is not None:
             raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
         if method != SharesExplainer.name and contrast:
             raise HTTPException(422, f"method {method} has no contrast; leave it out")
         a, b = self.query(query, _region(box, None)), self.query(match)
         embedder = self.gallery.embedder
         with self._lock:
+            if method == TransportExplainer.name:
+                return self._by_votes(a, b, match)
             if method != SharesExplainer.name:
                 return make_explainer(embedder, method)(a.reading, b.reading)
             mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
@@ -114,6 +118,15 @@ class GalleryService:
             return explainer.of_passes(
                 a.reading, split, b.reading, explainer.open(b.reading), match_unit=b.unit
             )
+
+    def _by_votes(self, query: Query, match: Query, id: str) -> Explanation:
+        """The score of re-ranker ``transport``, from the same shares as in the search."""
+        embedder, shares = self.gallery.embedder, match.shares
+        if len(id) == _RECORD_ID_LENGTH:
+            shares = self.gallery.shares(id)
+        return TransportExplainer(embedder).of_shares(
+            query.reading, query.shares, match.reading, shares, match_unit=match.unit
+        )
 
     def why(self, hit: Hit) -> Explanation:
         """Explain a hit of a search, for the whole query or the region searched by."""
@@ -236,7 +249,8 @@ class GalleryService:
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
-        picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
+        embedder = self.gallery.embedder
+        picture = embedder.picture(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 

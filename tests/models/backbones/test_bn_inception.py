@@ -156,19 +156,26 @@ def test_weights_that_can_not_be_fetched_are_one_sentence(monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", unreachable)
-    with pytest.raises(
-        UnknownModelError, match="'bninception' could not be made with its pretrained weights"
-    ):
+    monkeypatch.setattr(bn_inception, "load_state_dict_from_url", unreachable)
+    with pytest.raises(UnknownModelError, match=r"weights: no route to host; if you have .*\.pth, give"):
+        create_backbone("bninception", pretrained=True)
+
+
+def test_fetched_weights_of_another_hash_are_refused(network, monkeypatch, tmp_path):
+    source = tmp_path / "bn_inception-52deb4733.pth"
+    torch.save(network.state_dict(), source)
+    monkeypatch.setattr(bn_inception, "_URL", source.as_uri())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    with pytest.raises(UnknownModelError, match="invalid hash value"):
         create_backbone("bninception", pretrained=True)
 
 
 def test_fetched_weights_are_turned_to_this_versions_form(network, monkeypatch):
-    def fetched(url, **_):
-        assert url.endswith("bn_inception-52deb4733.pth")
+    def fetched(url, **options):
+        assert url.endswith("bn_inception-52deb4733.pth") and options["check_hash"]
         return older(network.state_dict())
 
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", fetched)
+    monkeypatch.setattr(bn_inception, "load_state_dict_from_url", fetched)
     backbone = create_backbone("bninception", pretrained=True)
     assert torch.equal(backbone.model.inception_5b_3x3_bn.bias, network.inception_5b_3x3_bn.bias)
     assert published_weights(older(network.state_dict())).keys() == network.state_dict().keys()

@@ -6,6 +6,7 @@ Shift*, ICML 2015. The second backbone of metric learning (Proxy-Anchor, AVSL) b
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from typing import Any, final
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
+from torch.hub import load_state_dict_from_url
 from torch.nn import functional as F
+
+from lookalike.errors import first_line
 
 __all__ = ["BnInception", "bninception"]
 
@@ -209,7 +213,23 @@ def published_weights(weights: Mapping[str, Tensor], *_model: object) -> dict[st
 @register_model  # type: ignore[untyped-decorator]
 def bninception(pretrained: bool = False, **options: Any) -> BnInception:
     """BN-Inception, with ImageNet weights converted from Caffe by Cadene if ``pretrained``."""
-    model: BnInception = build_model_with_cfg(
-        BnInception, "bninception", pretrained, pretrained_filter_fn=published_weights, **options
-    )
+    model: BnInception = build_model_with_cfg(BnInception, "bninception", False, **options)
+    if pretrained:
+        weights = published_weights(_fetched())
+        model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return model
+
+
+def _fetched() -> dict[str, Tensor]:
+    """The published file, kept in torch's cache; its name has its hash, which is held against it.
+
+    timm's own loading does not check the hash, and the address is one without encryption.
+    """
+    try:
+        weights: dict[str, Tensor] = load_state_dict_from_url(
+            _URL, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        name = _URL.rpartition("/")[2]
+        raise RuntimeError(f"{first_line(error)}; if you have {name}, give that file as the model") from error
+    return weights

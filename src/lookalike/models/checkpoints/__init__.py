@@ -8,6 +8,8 @@ tensors. Tensors that a layout does not explain are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lookalike.errors import CheckpointError
@@ -23,11 +25,16 @@ from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.checkpoints.slim_resnet_v2 import with_mean_image
 from lookalike.models.checkpoints.tensorflow import is_tensorflow
 from lookalike.models.saving import LoadedModel
+from lookalike.models.wrappers import without_wrappers
 
 __all__ = ["CHECKPOINT_SUFFIXES", "is_checkpoint", "load_checkpoint", "no_whitening", "with_mean_image"]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors", ".index")
 
+_PREFIXES = (
+    "ema_model.", "model_ema.", "ema.", "teacher.", "student.",
+    "model.", "net.", "network.", "backbone.", "encoder.",
+)  # fmt: skip
 _LAYOUTS = (vision_transformer, resnet_v2, slim_resnet_v2, image_retrieval, bn_inception, avsl)
 
 
@@ -55,12 +62,14 @@ def load_checkpoint(
     tensors that are missing, left over or of odd sizes.
     """
     contents = read_checkpoint(path)
-    for layout in _LAYOUTS:
-        if layout.matches(contents):
+    for inner in _with_parts(contents):
+        for layout in _LAYOUTS:
+            if not layout.matches(inner):
+                continue
             loaded: LoadedModel = (
-                vision_transformer.build(contents, pooling, input_size)
+                vision_transformer.build(inner, pooling, input_size)
                 if layout is vision_transformer
-                else layout.build(contents, pooling)
+                else layout.build(inner, pooling)
             )
             if layout is slim_resnet_v2 and mean_image is None:
                 raise CheckpointError(
@@ -81,6 +90,14 @@ def no_whitening(model: str, whitening: str) -> CheckpointError:
         f"whitening {whitening!r} is asked of {model}, which carries none; only retrieval networks of "
         "Radenović et al. do. Leave it out, or learn one with 'lookalike models whiten'"
     )
+
+
+def _with_parts(contents: Contents, depth: int = 2) -> Iterator[Contents]:
+    """The contents, then what lies below the usual prefixes of training code, averaged weights first."""
+    yield contents
+    for prefix in _PREFIXES if depth else ():
+        if tensors := without_wrappers(contents.below(prefix), str(contents.path)):
+            yield from _with_parts(replace(contents, tensors=tensors), depth - 1)
 
 
 def _unknown(contents: Contents) -> CheckpointError:

@@ -8,8 +8,10 @@ trusted where both images are certain of it, and else inferred from the nodes be
 from lookalike.ops.avsl.attribution import (
     DistanceShares,
     Parents,
+    corrections,
     distance_map,
     distance_shares,
+    inferred,
     strongest_parents,
 )
 from lookalike.ops.avsl.blocks import TILE, all_pairs, listed_pairs, nearest_nodes
@@ -27,10 +29,12 @@ __all__ = [
     "activation_maps",
     "all_pairs",
     "certainty",
+    "corrections",
     "distance_map",
     "distance_shares",
     "final_distances",
     "hard_triplets",
+    "inferred",
     "level_distances",
     "listed_pairs",
     "map_cosines",

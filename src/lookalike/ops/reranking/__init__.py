@@ -22,6 +22,11 @@ from lookalike.ops.reranking.k_reciprocal import (
     k_reciprocal_scores,
     node_distances,
 )
+from lookalike.ops.reranking.superglobal import (
+    refinement_weights,
+    superglobal_scores,
+    superglobal_terms,
+)
 
 __all__ = [
     "JointEncoding",
@@ -39,4 +44,7 @@ __all__ = [
     "node_distances",
     "other_neighbors",
     "query_seeds",
+    "refinement_weights",
+    "superglobal_scores",
+    "superglobal_terms",
 ]

@@ -7,6 +7,7 @@ import { QueryPanel } from "./query.js";
 import { browseCard, hitCard, skeletons, addArrowKeys } from "./results.js";
 
 const PAGE_SIZE = 60;
+const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
 const byId = (id) => document.getElementById(id);
 const state = { gallery: "", query: null, box: null, search: null, health: null, galleries: [], shown: 0 };
 let running = new AbortController();
@@ -115,14 +116,14 @@ async function search() {
   if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
-    show({ ...found, gallery, request, explanationPath: (hit, options) => explanationPath(gallery, request, hit, options) });
+    const method = OWN_METHOD.has(request.rerank) ? request.rerank : "shares"; // the one that made the order
+    show({ ...found, gallery, request, method, explanationPath: (hit, options) => explanationPath(gallery, method, request, hit, options) });
     if (hadFocus) byId("heading").focus();
   });
   if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
 }
 
-function explanationPath(gallery, { query, box, rerank }, hit, options = {}) {
-  const method = rerank === "avsl" ? "avsl" : "shares"; // explain by the method that ranked the hits
+function explanationPath(gallery, method, { query, box }, hit, options = {}) {
   const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }), ...options });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
@@ -144,6 +145,7 @@ function show(found) {
   showLimit(found.limit);
   byId("all-heat").setAttribute("aria-pressed", "false");
   byId("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
+  if (found.unreadable.length) showMessage(`Ranked as if no cells matched, since they can't be read: ${found.unreadable.join(", ")}`);
   if (!hits.length) showMessage("No match. Lower the minimum similarity or relax the filter.");
 }
 

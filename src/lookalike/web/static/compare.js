@@ -1,6 +1,7 @@
 // Two pictures side by side with their maps; pointing at a cell shows its best match in the other.
 
 import { getJson, showPicture } from "./api.js";
+import { showGraph } from "./graph.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 import { factsOf } from "./results.js";
 
@@ -26,13 +27,14 @@ export class CompareView {
   }
 
   async open(search, hit) {
-    Object.assign(this, { search, hit, found: null });
+    Object.assign(this, { search, hit, found: null, chosen: null });
     this.cells = new Map();
+    showGraph(byId("graph"), null);
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
     byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
-    byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
+    byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
     const pictures = [{ id: search.query.id, name: search.query.name }, hit];
     this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
     if (!byId("compare").open) byId("compare").showModal();
@@ -40,7 +42,14 @@ export class CompareView {
       const found = await getJson(search.explanationPath(hit, this.#options()));
       if (this.asked !== asked) return;
       this.found = found;
+      if (search.method !== "shares") {
+        byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${found.similarity.toFixed(3)}`;
+      }
       this.sizes = [found.query_geometry.original_size, found.match_geometry.original_size];
+      showGraph(byId("graph"), found, (chosen) => {
+        this.chosen = chosen;
+        this.overview();
+      });
       this.overview();
     } catch (error) {
       byId("compare-note").textContent = error.message;
@@ -57,10 +66,18 @@ export class CompareView {
     if (next) this.open(this.search, next);
   }
 
-  // Show the maps of the whole similarity, both with the same color range.
+  // Show the maps of the whole similarity, or of the level or node chosen, both with the same color range.
   overview() {
-    const { found } = this;
+    const { found, chosen } = this;
     if (!found) return;
+    if (chosen) {
+      this.sides.forEach((side, i) => {
+        side.draw(chosen.maps[i], chosen.geometries[i], chosen.limit);
+        side.mark(null);
+      });
+      byId("compare-note").textContent = chosen.note;
+      return;
+    }
     this.sides[0].draw(perPercent(found.query_map), found.query_geometry, found.limit);
     this.sides[1].draw(perPercent(found.match_map), found.match_geometry, found.limit);
     this.sides.forEach((side) => side.mark(null));
