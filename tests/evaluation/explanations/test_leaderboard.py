@@ -312,10 +312,13 @@ def test_unknown_measures_are_listed(pairs):
 def test_a_strangers_method_and_a_strangers_model_stand_in_the_same_table(pairs, tmp_path):
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
-    nodes = [onnx.helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[16, 16], strides=[16, 16])]
+    nodes = [
+        onnx.helper.make_node("AveragePool", ["x"], ["m"], kernel_shape=[16, 16], strides=[16, 16]),
+        onnx.helper.make_node("Flatten", ["m"], ["y"]),
+    ]
     ends = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, h, w])
-        for name, h, w in (("x", 48, 64), ("y", 3, 4))
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *shape])
+        for name, shape in (("x", (3, 48, 64)), ("y", (36,)))
     ]
     graph = onnx.helper.make_graph(nodes, "means", ends[:1], ends[1:])
     opset = [onnx.helper.make_opsetid("", 13)]

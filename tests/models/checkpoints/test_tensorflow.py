@@ -6,7 +6,7 @@ import torch
 
 from lookalike.errors import CheckpointError
 from lookalike.models.checkpoints.tensorflow import crc32c, is_tensorflow, read_tensorflow
-from made_tensorflow import write_bundle, write_single
+from made_tensorflow import field, masked, table, varint, write_bundle, write_single
 
 TENSORS = {
     "a/conv/weights": np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4) / 7,
@@ -112,3 +112,58 @@ def test_whatever_is_cut_off_or_overwritten_ends_in_one_sentence(tmp_path, write
         else:
             check(found)  # what was overwritten was padding
     assert n_refused > 100
+
+
+# --- files whose sums are right and whose content is hostile --------------------------------------
+
+
+def entry_of(offset, n_bytes, data):
+    """A bundle's entry of one row of floats."""
+    shape = field(2, field(1, n_bytes // 4))
+    return field(1, 1) + field(2, shape) + field(4, offset) + field(5, n_bytes) + varint(53) + masked(data)
+
+
+def write_index(tmp_path, entries, data=bytes(64)):
+    (tmp_path / "net.index").write_bytes(table([(b"", field(1, 1)), *entries], per_block=10**6))
+    (tmp_path / "net.data-00000-of-00001").write_bytes(data)
+
+
+def test_tensors_that_share_their_bytes_do_not_multiply_them(tmp_path):
+    write_index(tmp_path, [(f"{i:04d}".encode(), entry_of(0, 64, bytes(64))) for i in range(2)])
+    with pytest.raises(CheckpointError, match="overlap"):
+        read_tensorflow(tmp_path / "net")
+
+
+def test_long_keys_that_repeat_one_another_are_refused(tmp_path):
+    write_index(tmp_path, [(b"k" * 5000 + bytes([i]), b"") for i in range(3)])
+    with pytest.raises(CheckpointError, match="beyond the end"):
+        read_tensorflow(tmp_path / "net")
+
+
+@pytest.mark.parametrize("keys", [(b"b", b"a"), (b"a", b"a")])
+def test_keys_out_of_order_are_refused(keys, tmp_path):
+    write_index(tmp_path, [(key, entry_of(0, 0, b"")) for key in keys])
+    with pytest.raises(CheckpointError, match="not in order"):
+        read_tensorflow(tmp_path / "net")
+
+
+@pytest.mark.parametrize("content", [
+    field(1, 1) + field(2, 7),  # a number in place of a shape
+    field(1, 1) + field(2, field(2, 5)),
+    field(1, 1) + field(2, field(2, field(1, 2**60))),
+    field(1, 1) + field(2, field(2, field(1, 2**20))),  # more than the file has
+    field(1, 1) + field(2, field(2, field(1, 1))) + field(4, 2**62),
+    field(1, 1) + field(2, field(2, field(1, 1))) + field(3, b"abcd"),
+])  # fmt: skip
+def test_an_entry_of_another_make_ends_in_one_sentence(content, tmp_path):
+    write_index(tmp_path, [(b"odd", content)])
+    with pytest.raises(CheckpointError, match=r"can't be read as a TensorFlow|needs net"):
+        read_tensorflow(tmp_path / "net")
+
+
+@pytest.mark.parametrize("saved", [7, field(1, 7), field(1, b"odd") + field(2, 7), field(1, b"\xff")])
+def test_an_older_file_of_another_make_ends_in_one_sentence(saved, tmp_path):
+    metas = field(1, field(1, field(1, b"odd") + field(2, b"") + field(3, 1)))
+    (tmp_path / "net").write_bytes(table([(b"", metas), (b"\0odd", field(2, saved))]))
+    with pytest.raises(CheckpointError, match="can't be read as a TensorFlow"):
+        read_tensorflow(tmp_path / "net")

@@ -50,15 +50,11 @@ def matches(contents: Contents) -> bool:
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """Build the network; ``pooling`` "mean" leaves the logits out.
+    """Build the network; any ``pooling`` leaves the logits out, which follow the mean only.
 
     Its mean image is zero until ``with_mean_image`` sets it. Raises CheckpointError for unexpected names
-    and sizes, and another pooling.
+    and sizes.
     """
-    if pooling not in (None, "mean"):
-        raise CheckpointError(
-            f"{contents.path} pools by the mean, with or without its logits; got {pooling!r}"
-        )
     named = _below_scope(contents)
     head = [named.pop(name, None) for name in _HEAD]
     weights = {_plain_name(name, contents): _turned(tensor) for name, tensor in named.items()}

@@ -45,8 +45,13 @@ _VALUES = {
     "?": 11,
     "<f2": 13,
 }  # where a tensor keeps its values
-# What the readers below raise for damaged files.
-_BROKEN = (OSError, ValueError, LookupError, RuntimeError, struct.error, ArithmeticError, MemoryError)
+_MAX_KEY = 4096  # bytes; keys repeat the one before, so that a small file could ask for gigabytes
+_MAX_ENTRIES = 100_000
+# What the readers below raise for damaged files, TypeError and AttributeError for a number in place of bytes.
+_BROKEN = (
+    OSError, ValueError, LookupError, RuntimeError, struct.error, ArithmeticError, MemoryError, TypeError,
+    AttributeError,
+)  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 
 
@@ -97,6 +102,7 @@ def _read_bundle(prefix: Path, index: Path) -> dict[str, Tensor]:
     table = dict(_entries(index))
     n_shards = _last(_fields(table.pop(b"", b"")), 1, 1)
     tensors: dict[str, Tensor] = {}
+    left: dict[Path, int] = {}  # bytes of each file that no tensor has claimed
     for key, value in table.items():
         fields = _fields(value)
         dtype, shape = _DTYPES.get(_last(fields, 1, 0)), _shape(_last(fields, 2, b""))
@@ -108,6 +114,9 @@ def _read_bundle(prefix: Path, index: Path) -> dict[str, Tensor]:
                 f"{index} needs {shard.name} beside it, which is not there; copy both files"
             )
         n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+        left[shard] = left.get(shard, shard.stat().st_size) - n_bytes
+        if left[shard] < 0:
+            raise ValueError(f"its tensors overlap: they have more bytes than {shard.name}")
         data = _read_at(shard, _last(fields, 4, 0), n_bytes)
         _check_sum(data, _last(fields, 6, b""), f"{key.decode()} in {shard}")
         tensors[key.decode()] = _tensor(np.frombuffer(data, dtype), shape)
@@ -177,9 +186,16 @@ def _entries(path: Path) -> Iterator[tuple[bytes, bytes]]:
     position = len(table) - _FOOTER
     _, position = _handle(table, position)  # of the meta index, which is empty
     (offset, length), _ = _handle(table, position)
+    n_entries, last = 0, b""
     for _key, handle in _block(table, offset, length):
         (offset, length), _ = _handle(handle, 0)
-        yield from _block(table, offset, length)
+        for key, value in _block(table, offset, length):
+            if n_entries and key <= last:
+                raise ValueError("the keys of its table are not in order")
+            n_entries, last = n_entries + 1, key
+            if n_entries > _MAX_ENTRIES:
+                raise ValueError(f"its table has more than {_MAX_ENTRIES:,} entries")
+            yield key, value
 
 
 def _block(table: bytes, offset: int, length: int) -> Iterator[tuple[bytes, bytes]]:
@@ -199,7 +215,7 @@ def _block(table: bytes, offset: int, length: int) -> Iterator[tuple[bytes, byte
         shared, position = _varint(block, position)
         own, position = _varint(block, position)
         n_value, position = _varint(block, position)
-        if position + own + n_value > end or shared > len(key):
+        if position + own + n_value > end or shared > len(key) or shared + own > _MAX_KEY:
             raise ValueError("an entry lies beyond the end of its block")
         key = key[:shared] + block[position : position + own]
         position += own + n_value
