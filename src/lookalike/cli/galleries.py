@@ -45,6 +45,14 @@ def index(
             help="CSV or Parquet file with a column path; other columns are stored as metadata.",
         ),
     ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=TYPE",
+            help="Type of a column of the table: text, integer, number, decimal-comma or boolean; can be "
+            "repeated.",
+        ),
+    ] = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Ignore files that match the pattern; can be repeated."),
@@ -83,7 +91,9 @@ def index(
         from lookalike.gallery import Gallery, combined_metadata
 
         opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
-        values = combined_metadata(folders=source if labels_from_folders else None, table=metadata)
+        values = combined_metadata(
+            folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
+        )
         with shown_progress() as bar:
             report = opened.add(
                 source,
@@ -390,6 +400,13 @@ def _print_or_json(as_json: bool, values: dict[str, Any], sentence: str) -> None
         print_json(values)
     else:
         echo(sentence.format(**values))
+
+
+def _types(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.rpartition("=") for text in texts]
+    if wrong := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0]), None):
+        raise typer.BadParameter(f"--types takes COLUMN=TYPE, such as code=text; got {wrong!r}")
+    return {name.strip(): kind.strip() for name, _, kind in pairs}
 
 
 def _box(text: str | None) -> tuple[float, float, float, float] | None:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lookalike.datasets.texts import label_text, read_lines
 from lookalike.errors import LookalikeError, first_line, replacing
 from lookalike.models.budgets import check_archive, check_array_header, check_tensor
 from lookalike.types import Ranking
@@ -52,7 +53,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     .npz, strings. Raises LookalikeError, naming the file and what is wrong.
     """
     path = Path(path)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return _lines(path)
     arrays = _read_arrays(path, ".txt")
     vectors = {name: np.asarray(array) for name, array in arrays.items() if np.ndim(array) == 1}
@@ -60,9 +61,9 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         shapes = ", ".join(f"{name or 'array'} {np.shape(array)}" for name, array in arrays.items())
         raise LookalikeError(f"{path} should hold one array of labels (items,), got {shapes or 'no array'}")
     labels = next(iter(vectors.values()))
-    if labels.dtype.kind not in "iuUb":
+    if labels.dtype.kind not in "iuUSb":
         raise LookalikeError(f"{path} should hold whole numbers or strings as labels, got {labels.dtype}")
-    return tuple(map(str, labels.tolist()))
+    return _named(path, [label_text(label) for label in labels.tolist()])
 
 
 def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Path:
@@ -115,10 +116,13 @@ def _is_numeric(array: np.ndarray[Any, Any] | Tensor) -> bool:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    try:
-        return tuple(path.read_text(encoding="utf-8-sig").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise LookalikeError(f"{path} can't be read as text: {first_line(error)}") from error
+    return _named(path, [label_text(line) for line in read_lines(path)])
+
+
+def _named(path: Path, labels: list[str]) -> tuple[str, ...]:
+    if "" in labels:
+        raise LookalikeError(f"{path} has no label in row {labels.index('') + 1}; complete it")
+    return tuple(labels)
 
 
 def _read_numpy(path: Path) -> Any:

@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from lookalike.datasets.labeled import LabeledImages
-from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders
+from lookalike.datasets.splits import SPLITS, WHOLE, SplitReaders, split_name
+from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
+from lookalike.images.listing import SYSTEM_FOLDERS
 
 
 def read_folders(source: Path) -> SplitReaders:
@@ -18,22 +20,46 @@ def read_folders(source: Path) -> SplitReaders:
     for a class folder without images.
     """
     folders = _folders(source)
-    splits = [folder for folder in folders if folder.name in SPLITS]
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        if (name := split_name(folder.name)) in SPLITS:
+            if name in splits:
+                raise DatasetError(
+                    f"{source} has two folders of the split {name}: {splits[name].name} and {folder.name}; "
+                    "keep one of them"
+                )
+            splits[name] = folder
     if splits and len(splits) == len(folders):
-        return {folder.name: partial(_classes_of, folder) for folder in splits}
-    names = {folder.name for folder in folders}
-    if "train" in names and names & {"test", "val", "valid", "validation"}:
-        others = ", ".join(sorted(names - set(SPLITS)))
+        return {name: partial(_classes_of, folder) for name, folder in splits.items()}
+    if splits:
+        named = ", ".join(folder.name for folder in splits.values())
+        others = ", ".join(folder.name for folder in folders if folder not in splits.values())
         raise DatasetError(
-            f"{source} has splits ({', '.join(folder.name for folder in splits)}) beside other folders "
-            f"({others}); splits are {', '.join(SPLITS)}: rename or move the others, or name one split's "
-            "folder"
+            f"{source} has folders named as splits ({named}) beside other folders ({others}); move the "
+            "others away or into a split, or, if all of them are classes, choose the layout classes"
         )
+    return read_class_folders(source)
+
+
+def read_class_folders(source: Path) -> SplitReaders:
+    """Read the class folders in a folder, whatever their names. Raises DatasetError as ``read_folders``."""
     return {WHOLE: partial(_classes_of, source)}
 
 
 def _classes_of(source: Path) -> LabeledImages:
-    images = {folder.name: _images(folder) for folder in _folders(source)}
+    folders = _folders(source)
+    for folder in folders:
+        inner = [each.name for each in _folders(folder) if split_name(each.name) in SPLITS]
+        if inner and split_name(folder.name) not in SPLITS:
+            raise DatasetError(
+                f"{folder} looks like a class, but holds folders named as splits ({', '.join(inner)}), whose "
+                "images would be mixed; lay splits above classes, as in train/CLASS/IMAGE"
+            )
+    images = {label_text(folder.name): _images(folder) for folder in folders}
+    if len(images) < len(folders):
+        raise DatasetError(
+            f"{source} has two class folders of the same name in other Unicode forms; join them"
+        )
     if not images:
         raise DatasetError(
             f"{source} has no class folders; images lie as CLASS/IMAGE or SPLIT/CLASS/IMAGE below it"
@@ -58,6 +84,10 @@ def _images(folder: Path) -> list[Path]:
 
 def _folders(source: Path) -> list[Path]:
     try:
-        return sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(
+            path
+            for path in source.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
+        )
     except OSError as error:
         raise DatasetError(f"{source} is no folder of images: {error.strerror}; check the path") from error

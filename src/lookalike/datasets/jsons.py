@@ -8,15 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from lookalike.datasets.texts import read_text
 from lookalike.errors import DatasetError
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises DatasetError if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:  # RecursionError: lists in lists without end
         raise DatasetError(f"{path} is not JSON: {error}; download it again") from error
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lookalike.datasets.labeled import LabeledImages
+from lookalike.datasets.texts import cleaned, read_lines
 from lookalike.errors import DatasetError
 
 
 def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImages:
     """Make labeled images of pairs (path, label). Raises DatasetError for no images and missing files."""
-    pairs = list(rows)
+    pairs = [(_existing(path), label) for path, label in rows]
     if not pairs:
         raise DatasetError(f"{source} lists no images; check that it is complete")
     if missing := [path for path, _ in pairs if not path.is_file()]:
@@ -22,19 +24,28 @@ def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImag
     return LabeledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
 
 
+def _existing(path: Path) -> Path:
+    """The path, or the one that exists if it is written with backslashes or in another Unicode form."""
+    if path.is_file():
+        return path
+    for text in (str(path), str(path).replace("\\", "/")):
+        for form in ("NFC", "NFD"):
+            if (other := Path(unicodedata.normalize(form, text))).is_file():
+                return other
+    return path
+
+
 def fields_of_lines(file: Path, n: int, *, header: bool = False) -> Iterator[list[str]]:
-    """Yield the n fields of each line of a text file, separated by white space; the last may contain some.
+    """Yield the n fields of each line of a text file, separated by white space; the last may contain some,
+    and so may all if they are separated by tabs.
 
     Raises DatasetError for a line with fewer fields, naming it, and for a file that can't be read.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} can't be read: {error}; check the dataset") from error
-    for number, line in enumerate(lines[header:], start=1 + header):
-        if not line.strip():
+    for number, line in enumerate(read_lines(file)[header:], start=1 + header):
+        if not line:
             continue
-        fields = line.strip().split(maxsplit=n - 1)
+        by_tab = line.split("\t")
+        fields = [cleaned(f) for f in by_tab] if len(by_tab) == n else line.split(maxsplit=n - 1)
         if len(fields) < n:
             raise DatasetError(f"line {number} of {file} has {len(fields)} fields instead of {n}: {line!r}")
         yield fields

@@ -12,6 +12,7 @@ from lookalike.errors import DatasetError
 
 LAYOUTS: Mapping[str, Callable[[Path], SplitReaders]] = {
     "folders": folders.read_folders,
+    "classes": folders.read_class_folders,
     "cub": cub.read_cub,
     "cars": cars.read_cars,
     "online-products": online_products.read_online_products,

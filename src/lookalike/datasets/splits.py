@@ -11,8 +11,23 @@ from lookalike.errors import DatasetError
 SPLITS = ("train", "val", "test", "query", "gallery")
 WHOLE = ""  # the name of the only part of a dataset without splits
 
+_USUAL = {
+    "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
+    "queries": "query", "probe": "query",
+}  # fmt: skip
+
 # Each split by name, with a function that reads it.
 SplitReaders = Mapping[str, Callable[[], LabeledImages]]
+
+
+def split_name(name: str) -> str:
+    """Return the split that a name stands for, in upper or lower case; another name unchanged.
+
+    >>> split_name("Train"), split_name("VALIDATION"), split_name("fold 1")
+    ('train', 'val', 'fold 1')
+    """
+    lower = name.strip().lower()
+    return lower if lower in SPLITS else _USUAL.get(lower, name)
 
 
 def chosen(split: str | None, parts: SplitReaders, source: Path) -> LabeledImages:
@@ -24,6 +39,7 @@ def chosen(split: str | None, parts: SplitReaders, source: Path) -> LabeledImage
         return next(iter(parts.values()))()
     if WHOLE in parts:
         raise DatasetError(f"{source} has no splits, so no {split!r}; leave the split out")
+    split = split if split in parts else split_name(split)
     if split not in parts:
         raise DatasetError(f"{source} has no split {split!r}; it has {names}")
     return parts[split]()

@@ -36,11 +36,11 @@ def read_whitening_pairs(file: Path, images: Path | None = None) -> WhiteningPai
         return _of_pickle(file, images)
     root = file.parent if images is None else images
     table = read_table(file, as_text=("query", "match"))
-    if not {"query", "match"} <= set(table.column_names):
+    if not {"query", "match"} <= set(table.columns):
         raise DatasetError(
-            f"{file} has the columns {', '.join(table.column_names)}; name those of the pairs query and match"
+            f"{file} has the columns {', '.join(table.columns)}; name those of the pairs query and match"
         )
-    rows = [tuple(str(row[side] or "").strip() for side in ("query", "match")) for row in table.to_pylist()]
+    rows = [tuple(str(row[side] or "").strip() for side in ("query", "match")) for row in table.rows]
     if not rows or not all(all(row) for row in rows):
         raise DatasetError(f"{file} should name a query and a match in every row; complete or remove rows")
     position = {name: i for i, name in enumerate(dict.fromkeys(name for row in rows for name in row))}

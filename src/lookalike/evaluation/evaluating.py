@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lookalike.datasets.texts import label_text
+from lookalike.errors import DatasetError
 from lookalike.evaluation.clustering import can_cluster, cluster_agreement
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import retrieve
@@ -105,4 +107,7 @@ def _embeddings(data: LabeledArrays | LabeledEmbeddings) -> LabeledEmbeddings:
     if isinstance(data, LabeledEmbeddings):
         return data
     values, labels = data
-    return labeled(torch.as_tensor(values), [str(label) for label in labels], source="arrays")
+    texts = [label_text(label) for label in labels]
+    if "" in texts:
+        raise DatasetError(f"row {texts.index('')} of the arrays has no label; leave it out or complete it")
+    return labeled(torch.as_tensor(values), texts, source="arrays")

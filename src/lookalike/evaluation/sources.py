@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lookalike.datasets import LabeledImages, read_dataset
 from lookalike.datasets.arrays import read_labels, read_vectors
+from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
@@ -201,7 +202,7 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
     ]
     found = labeled(
         torch.from_numpy(snapshot.embeddings[known]),
-        [str(values[i][0]) for i in known],
+        [label_text(values[i][0]) for i in known],
         source=str(uri),
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,

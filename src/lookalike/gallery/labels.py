@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
-from lookalike.datasets.tables import read_table
-from lookalike.errors import DatasetError, GalleryError
+from lookalike.datasets.tables import Table, read_table
+from lookalike.datasets.texts import label_text
+from lookalike.errors import DatasetError, GalleryError, UnknownNameError
 from lookalike.gallery.files import absolute
 
 MetadataOf = Callable[[Path], Mapping[str, Any]]
@@ -22,87 +23,141 @@ def folder_labels(folder: str | Path) -> MetadataOf:
     top = Path(absolute(folder))
 
     def label_of(path: Path) -> Mapping[str, Any]:
-        return {"label": None if path.parent == top else path.parent.name}
+        return {"label": None if path.parent == top else label_text(path.parent.name)}
 
     return label_of
 
 
-def table_metadata(file: str | Path, *, column: str = "path", folder: str | Path | None = None) -> MetadataOf:
+@final
+class TableMetadata:
+    """Rows of a table by the path of a picture; see ``table_metadata``."""
+
+    def __init__(self, file: Path, rows: Mapping[str, tuple[str, Mapping[str, Any]]], twice: str) -> None:
+        self._file, self._rows, self._twice = file, rows, twice
+
+    def __call__(self, path: Path) -> Mapping[str, Any]:
+        """Return the row of a picture; empty if it has none."""
+        return self._rows.get(_key(path), ("", {}))[1]
+
+    def remarks(self, paths: Sequence[str]) -> list[str]:
+        """Say which rows and which of these pictures do not fit each other, with an example of each."""
+        pictures = {_key(path): path for path in paths}
+        fitting = self._rows.keys() & pictures.keys()
+        said = (
+            [f"{self._file} has several rows for {self._twice}; the last one counts"] if self._twice else []
+        )
+        rowless = [path for key, path in pictures.items() if key not in fitting]
+        unused = [written for key, (written, _) in self._rows.items() if key not in fitting]
+        if not paths or not rowless:
+            return said
+        n = f"{len(fitting):,} of {len(self._rows):,} rows of {self._file} match a picture"
+        start = (
+            "no row matches"
+            if not fitting
+            else "few rows match"
+            if 2 * len(fitting) < len(self._rows)
+            else ""
+        )
+        if unused:
+            row = f"the row {unused[0]!r} is no picture" + (
+                "" if fitting else f" (relative paths start at {self._file.absolute().parent})"
+            )
+            said.append(f"{start + ': ' if start else ''}{n}: {row}, the picture {rowless[0]!r} has no row")
+        else:
+            said.append(f"{len(rowless):,} of {len(pictures):,} pictures have no row, such as {rowless[0]!r}")
+        return said
+
+
+def table_metadata(
+    file: str | Path,
+    *,
+    column: str = "path",
+    folder: str | Path | None = None,
+    types: Mapping[str, str] | None = None,
+) -> TableMetadata:
     """Return a function from a path to its row of a CSV or Parquet file, as a dictionary.
 
     ``column`` holds the paths; relative ones start at ``folder``, or at the folder of the table.
-    Empty table cells are left out. Raises GalleryError if the file can't be read or lacks the column.
+    Empty table cells are left out. A cell is text unless its whole column is numbers, each written as the
+    number is written; ``types`` states the type of a column: text, integer, number, decimal-comma or
+    boolean. Raises GalleryError if the file can't be read or lacks the column.
     """
-    table = _read(Path(file))
-    if column not in table.column_names:
+    file = Path(file)
+    table = _read(file, as_text=(column,), types=types)
+    if column not in table.columns:
         raise GalleryError(
-            f"{file} has no column {column!r} (it has {', '.join(table.column_names)}); "
+            f"{file} has no column {column!r} (it has {', '.join(table.columns)}); "
             "name the column that holds paths"
         )
-    base = Path(folder) if folder is not None else Path(file).absolute().parent
-    rows: dict[str, dict[str, Any]] = {}
-    for row in table.to_pylist():
-        path = row.pop(column)
-        if path is not None:
-            rows[absolute(base / str(path))] = {
-                name: _plain(value) for name, value in row.items() if not _is_empty(value)
+    base = Path(folder) if folder is not None else file.absolute().parent
+    rows: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    twice = ""
+    for row in table.rows:
+        if (path := row[column]) is not None:
+            values = {
+                name: _plain(value) for name, value in row.items() if name != column and not _is_empty(value)
             }
-    return TableMetadata(str(file), rows)
+            key = _key(base / path.replace("\\", "/"))
+            if key in rows and rows[key][1] != values:
+                twice = path
+            rows[key] = path, values
+    return TableMetadata(file, rows, twice)
 
 
-@dataclass(frozen=True, eq=False)
-class TableMetadata:
-    """Metadata from the rows of a table, as ``table_metadata`` reads it."""
-
-    file: str
-    rows: Mapping[str, Mapping[str, Any]]  # by absolute path
-    before: MetadataOf | None = None  # whose values those of the table replace
-
-    def __call__(self, path: Path) -> Mapping[str, Any]:
-        """The values of a file; none if the table does not name it."""
-        own = self.rows.get(absolute(path), {})
-        return own if self.before is None else {**self.before(path), **own}
-
-    def remarks(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """A sentence, with an example of each side, if less than half of the rows or pictures match."""
-        n = sum(absolute(path) in self.rows for path in paths)
-        if not self.rows or not paths or n >= min(len(self.rows), len(paths)) / 2:
-            return ()
-        known = set(map(absolute, paths))
-        row = next(path for path in self.rows if path not in known)
-        picture = next(path for path in paths if absolute(path) not in self.rows)
-        return (
-            f"{self.file} describes {n:,} of {len(paths):,} pictures: one of its rows means {row}, and one "
-            f"of the pictures is {picture}; write paths as they are seen from the table's folder",
-        )
+def _key(path: str | Path) -> str:
+    """A path as tables and disks agree on it: composed letters (NFC), slashes."""
+    return unicodedata.normalize("NFC", absolute(path)).replace("\\", "/")
 
 
 def combined_metadata(
-    *, folders: str | Path | None = None, table: str | Path | None = None
+    *,
+    folders: str | Path | None = None,
+    table: str | Path | None = None,
+    types: Mapping[str, str] | None = None,
 ) -> MetadataOf | None:
-    """Return the metadata function for folder labels, for a table, or for both; None for neither."""
+    """Return the metadata function for folder labels, for a table, or for both; None for neither.
+
+    Raises GalleryError for a table that can't be read, and for types without a table.
+    """
     if table is None:
+        if types:
+            raise GalleryError("types are those of a table's columns; give the table")
         return None if folders is None else folder_labels(folders)
-    values = table_metadata(table)
+    values = table_metadata(table, types=types)
     return values if folders is None else merged_metadata(folder_labels(folders), values)
 
 
-def merged_metadata(first: MetadataOf, second: MetadataOf) -> MetadataOf:
+@final
+class MergedMetadata:
+    """The metadata of two functions; the second takes precedence."""
+
+    def __init__(self, first: MetadataOf, second: MetadataOf) -> None:
+        self._parts = first, second
+
+    def __call__(self, path: Path) -> Mapping[str, Any]:
+        """Return the values of both for a picture."""
+        first, second = self._parts
+        return {**first(path), **second(path)}
+
+    def remarks(self, paths: Sequence[str]) -> list[str]:
+        """Return the remarks of both."""
+        return [remark for part in self._parts for remark in table_remarks(part, paths)]
+
+
+def merged_metadata(first: MetadataOf, second: MetadataOf) -> MergedMetadata:
     """Return the metadata of both functions; the second takes precedence."""
-    if isinstance(second, TableMetadata):
-        return replace(second, before=first)
-    return lambda path: {**first(path), **second(path)}
+    return MergedMetadata(first, second)
 
 
 def table_remarks(metadata: object, paths: Sequence[str]) -> tuple[str, ...]:
-    """Say that few rows of a table are of these pictures; nothing for metadata that comes from no table."""
-    return metadata.remarks(paths) if isinstance(metadata, TableMetadata) else ()
+    """Say how the rows of a table fit these pictures; nothing for metadata that comes from no table."""
+    return tuple(metadata.remarks(paths)) if isinstance(metadata, TableMetadata | MergedMetadata) else ()
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path, **options: Any) -> Table:
     try:
-        return read_table(file)
-    except DatasetError as error:
+        return read_table(file, **options)
+    except (DatasetError, UnknownNameError) as error:
         raise GalleryError(str(error)) from error
 
 
@@ -129,12 +184,12 @@ def labeled_pairs(file: str | Path) -> list[tuple[Path, Path, bool]]:
     Relative paths start at the folder of the table. Raises GalleryError for missing columns and for
     other values of ``match``.
     """
-    table = _read(Path(file))
-    if missing := {"a", "b", "match"} - set(table.column_names):
+    table = _read(Path(file), as_text=("a", "b", "match"))
+    if missing := {"a", "b", "match"} - set(table.columns):
         raise GalleryError(f"{file} needs the columns a, b and match; it lacks {', '.join(sorted(missing))}")
     base = Path(file).absolute().parent
     return [
-        (base / str(row["a"]), base / str(row["b"]), _truth(row["match"], file)) for row in table.to_pylist()
+        (base / (row["a"] or ""), base / (row["b"] or ""), _truth(row["match"], file)) for row in table.rows
     ]
 
 

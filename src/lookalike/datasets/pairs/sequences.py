@@ -10,6 +10,7 @@ from lookalike.datasets.jsons import finite_numbers
 from lookalike.datasets.pairs.drawing import Candidates
 from lookalike.datasets.pairs.labels import name_in, source_name
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
+from lookalike.datasets.texts import read_text
 from lookalike.errors import DatasetError
 from lookalike.images import IMAGE_SUFFIXES
 from lookalike.types import FloatArray
@@ -53,11 +54,7 @@ def _image(folder: Path, stem: str) -> Path | None:
 
 
 def _homography(file: Path) -> FloatArray:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} can't be read as a text of 3 x 3 numbers: {error}") from error
-    return homography_of(text.split(), str(file))
+    return homography_of(read_text(file).split(), str(file))
 
 
 def homography_of(numbers: list[str], what: str) -> FloatArray:

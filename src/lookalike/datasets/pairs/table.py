@@ -79,17 +79,17 @@ def write_pairs(folder: str | Path, pairs: Iterable[ImagePair]) -> Path:
 
 def is_pair_table(file: Path) -> bool:
     """Whether a table has the columns query and match. Raises DatasetError if it can't be read."""
-    return {"query", "match"} <= set(read_table(file).column_names)
+    return {"query", "match"} <= set(read_table(file).columns)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
     table = read_table(file, as_text=PAIR_COLUMNS)
-    if missing := [name for name in ("query", "match") if name not in table.column_names]:
+    if missing := [name for name in ("query", "match") if name not in table.columns]:
         raise DatasetError(
-            f"{file} has no column {' and no '.join(missing)} (it has {', '.join(table.column_names)}); "
+            f"{file} has no column {' and no '.join(missing)} (it has {', '.join(table.columns)}); "
             "name the columns query and match"
         )
-    return [{name: str(row.get(name) or "").strip() for name in PAIR_COLUMNS} for row in table.to_pylist()]
+    return [{name: row.get(name) or "" for name in PAIR_COLUMNS} for row in table.rows]
 
 
 def _known(row: _Row, side: str, file: Path, what: str) -> KnownImage:
