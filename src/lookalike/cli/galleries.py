@@ -309,9 +309,9 @@ def restore(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back images that were pruned or removed, with their metadata.
+    """Bring back images that were pruned or removed.
 
-    Images added since stay. Each call goes back one step further.
+    Their metadata comes back too, and images added since stay. Each call goes back one step further.
 
     Example: lookalike gallery restore -g photos.gallery
     """
