@@ -405,3 +405,20 @@ def test_a_hit_that_cannot_be_read_ranks_as_if_no_cells_matched(mini, photos, tm
     cosine = next(hit.similarity for hit in found if hit.path == gone)
     assert scores[gone] == pytest.approx(of_cosine * cosine)
     assert scores[whole[0].path] == pytest.approx(whole[0].score) and whole[0].score != whole[0].similarity
+
+
+def test_a_file_that_was_replaced_is_neither_shown_nor_explained_as_the_indexed_one(mini, photos, tmp_path):
+    gallery = Gallery.create(tmp_path / "g.gallery", mini)
+    gallery.add(photos)
+    replaced, other = photos / "one.png", photos / "b" / "five.bmp"
+    hit = next(hit for hit in gallery.search(replaced.read_bytes(), k=5) if hit.path == replaced)
+    assert hit.why().similarity == pytest.approx(hit.similarity, abs=1e-4)
+    content = replaced.read_bytes()
+    replaced.write_bytes(other.read_bytes())
+    with pytest.raises(UnreadableImageError, match=r"one\.png has changed since it was indexed; index"):
+        hit.why()
+    assert gallery.search(hit.id, k=1)[0].id == hit.id  # the stored embedding still answers
+    with pytest.raises(UnreadableImageError, match="has changed since"):
+        gallery.search(hit.id, k=1, explain=True)
+    replaced.write_bytes(content)  # the same content again, at another time
+    assert hit.why().similarity == pytest.approx(hit.similarity, abs=1e-4)

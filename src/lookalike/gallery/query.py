@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike import images
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnreadableImageError, UnsupportedMethodError
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.last_pass import LastPass
 from lookalike.ops.similarity import unit_rows
-from lookalike.store import Record, VectorStore, record_id
+from lookalike.store import Copy, Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
 QuerySource = ImageSource | Sequence[ImageSource]  # arrays of one axis are vectors (D,)
@@ -43,7 +43,7 @@ class Query:
         *,
         embedder: Embedder | None = None,
         reading: Reading | None = None,
-        file: Path | None = None,
+        record: Record | None = None,
         shares: Shares | None = None,
         region: Region | None = None,
         id: str | None = None,
@@ -52,20 +52,24 @@ class Query:
         self.region = region  # None: the whole image
         self.id = id  # record id of the same content; None for an image in memory and for a vector
         self._embedder = embedder
-        self._reading, self._file = reading, file
+        self._reading, self._record = reading, record
         self._shares = shares
 
     def __repr__(self) -> str:
-        what = "a region" if self.region else "an image" if self._reading or self._file else "a vector"
+        what = "a region" if self.region else "an image" if self._reading or self._record else "a vector"
         return f"Query({what}, width {len(self.unit)})"
 
     @property
     def reading(self) -> Reading:
-        """The query image, decoded once. Raises ValueError for several images and for a vector."""
+        """The query image, decoded once.
+
+        Raises ValueError for several images and for a vector, UnreadableImageError for a record whose file
+        has changed or can't be read.
+        """
         if self._reading is None:
-            if self._file is None or self._embedder is None:
+            if self._record is None or self._embedder is None:
                 raise ValueError("only the similarity with one image can be explained; query with one image")
-            self._reading = read_to_draw(self._file, self._embedder)
+            self._reading = read_to_draw(existing_file(self._record), self._embedder)
         return self._reading
 
     @property
@@ -155,7 +159,7 @@ def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
 
 def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Query:
     """Return the query for a record: its stored embedding (D,); its file is read only to explain."""
-    return Query(torch.from_numpy(embedding), embedder=embedder, file=existing_file(record), id=record.id)
+    return Query(torch.from_numpy(embedding), embedder=embedder, record=record, id=record.id)
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
@@ -182,9 +186,33 @@ def at_last_layer(reading: Reading, shares: Shares) -> tuple[Reading, LastPass]:
 
 
 def existing_file(record: Record) -> Path:
-    """Return the first file of a record that exists; its first file if none does."""
-    paths = [Path(file.path) for file in record.files]
-    return next((path for path in paths if path.exists()), paths[0])
+    """Return the first file of a record that still holds what was indexed; its first file if none exists.
+
+    Raises UnreadableImageError if every file that exists has another content by now.
+    """
+    existing = [file for file in record.files if Path(file.path).exists()]
+    for file in existing:
+        if _is_as_indexed(file, record):
+            return Path(file.path)
+    if existing:
+        raise UnreadableImageError(
+            f"{existing[0].path} has changed since it was indexed; index its folder again"
+        )
+    return Path(record.files[0].path)
+
+
+def _is_as_indexed(file: Copy, record: Record) -> bool:
+    """Whether size and time are those of before, or else the content."""
+    path = Path(file.path)
+    try:
+        status = path.stat()
+        if status.st_size != record.size:
+            return False
+        if status.st_mtime_ns == file.mtime_ns:
+            return True
+        return hashlib.sha256(path.read_bytes()).hexdigest() == record.hash
+    except OSError:
+        return True  # reading it says what is wrong
 
 
 def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
