@@ -17,6 +17,7 @@ from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.description import GalleryDescription, gallery_description
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
+from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items, vanished_files
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
@@ -36,7 +37,7 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
-from lookalike.store.manifest import has_manifest
+from lookalike.store.manifest import has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
@@ -111,13 +112,16 @@ class Gallery:
     ) -> Gallery:
         """Open the gallery at a URI with the model that made its embeddings.
 
-        ``model`` is needed only if that model's file has moved. Raises GalleryError if there is no
+        ``model`` is needed only if that model's file has moved. Files that two records claim, which an
+        interrupted update of an earlier version left, are given to one of them. Raises GalleryError if there is no
         gallery at the URI and ModelMismatchError if the model is a different one.
         """
         uri = plain_uri(uri)
         manifest = read_manifest(uri)
         embedder = embedder_for(manifest, model, uri)
         store = LanceStore(uri, manifest.width)
+        if is_writable(uri):
+            heal_doubles(store)
         return cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
 
     @classmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
 import numpy as np
 
-from lookalike.store.records import Entry, Record, Snapshot
+from lookalike.store.records import Committed, Entry, Record, Snapshot, check_units
 from lookalike.types import FloatArray
 
 
@@ -36,12 +37,9 @@ class MemoryStore:
 
     def add(self, entries: Sequence[Entry]) -> int:
         """Add entries with new ids and return their number."""
+        check_units(entries, self._width)
         before = len(self)
         for entry in entries:
-            if entry.embedding.shape != (self._width,):
-                raise ValueError(
-                    f"embeddings must have width {self._width} here, got {entry.embedding.shape}"
-                )
             self._entries.setdefault(entry.record.id, entry)
         self._version += len(self) > before
         return len(self) - before
@@ -59,6 +57,22 @@ class MemoryStore:
         self._version += removed > 0
         return removed
 
+    def commit(self, entries: Sequence[Entry], records: Sequence[Record], ids: Sequence[str]) -> Committed:
+        """Add entries, replace records and remove ids."""
+        added = self.add(entries)
+        if records:
+            self.update(records)
+        return Committed(added, self.remove(ids))
+
+    def doubled(self) -> list[str]:
+        """Return the ids of records that have a path in common with another."""
+        holders = Counter(file.path for record in self.records() for file in record.files)
+        return [r.id for r in self.records() if any(holders[file.path] > 1 for file in r.files)]
+
+    def drop_repeated(self, ids: Sequence[str]) -> int:
+        """Return 0: an id has one row."""
+        return 0
+
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records, or those with the given ids, in that order."""
         wanted = self._entries if ids is None else ids
@@ -72,6 +86,10 @@ class MemoryStore:
         """Yield ids and embeddings (B, D) float32, in one batch."""
         if self._entries:
             yield list(self._entries), self.embeddings(list(self._entries))
+
+    def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
+        """Yield what ``batches`` yields."""
+        return self.batches()
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
