@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
     from lookalike.types import Progress, ProgressCallback
 
+_INTERRUPTED = 130  # exit code, as of a process that SIGINT ended
 _PIPED_WIDTH = 10_000  # columns when output is piped, so that no line wraps
 
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Turn a LookalikeError or ValueError inside the block into one line on stderr and exit code 1."""
+    """Turn a LookalikeError or ValueError inside the block into one line on stderr and exit code 1.
+
+    Ctrl-C gives exit code 130.
+    """
     try:
         yield
+    except (errors.TrainingInterruptedError, KeyboardInterrupt) as error:
+        typer.echo(f"lookalike: {str(error) or 'interrupted'}", err=True)
+        raise typer.Exit(_INTERRUPTED) from error
     except (errors.LookalikeError, ValueError) as error:
         typer.echo(f"lookalike: {error}", err=True)
         raise typer.Exit(1) from error

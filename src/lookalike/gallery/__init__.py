@@ -2,6 +2,7 @@
 
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
+from lookalike.gallery.checking import CheckReport, Finding
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
@@ -17,6 +18,8 @@ from lookalike.gallery.results import Hit, SearchResult
 __all__ = [
     "AddReport",
     "Calibration",
+    "CheckReport",
+    "Finding",
     "Gallery",
     "GalleryDescription",
     "Hit",

@@ -1,4 +1,4 @@
-"""Healing of records that lay claim to one file twice, as interrupted updates of earlier versions left them."""
+"""Healing of files that two records claim, as interrupted updates of earlier versions left them."""
 
 from __future__ import annotations
 

@@ -144,6 +144,14 @@ class LanceStore:
             merge = merge.when_not_matched_by_source_delete(_one_of(removed))
         return merge.execute(source)
 
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records, which were damaged."""
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self._width)
+        with self._one_writer:
+            self._table.checkout_latest()
+            rows = pa.table({"id": pa.array(ids, pa.string()), "embedding": vectors})
+            self._table.merge_insert("id").when_matched_update_all().execute(rows)
+
     def doubled(self) -> list[str]:
         """Return the ids that several rows have, and those of records that have a path in common."""
         rows = self._read(lambda: self._table.search().select(["id", "path", "copies"]).to_arrow())

@@ -87,6 +87,12 @@ class MemoryStore:
         if self._entries:
             yield list(self._entries), self.embeddings(list(self._entries))
 
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records."""
+        for id, embedding in zip(ids, embeddings, strict=True):
+            self._entries[id] = replace(self._entries[id], embedding=embedding)
+        self._version += 1
+
     def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield what ``batches`` yields."""
         return self.batches()

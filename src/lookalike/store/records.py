@@ -146,6 +146,10 @@ class VectorStore(Protocol):
         """Keep one row, the last, of each of these ids; return how many rows were dropped."""
         ...
 
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records, which were damaged."""
+        ...
+
     def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield what ``batches`` yields, with embeddings as they are stored, damaged ones included."""
         ...

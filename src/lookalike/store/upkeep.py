@@ -61,7 +61,7 @@ class Upkeep:
         n_stored = max(fragments["num_fragments"] * fragments["lengths"]["mean"], 1)  # deleted rows included
         live = stats["total_bytes"] * min(1, stats["num_rows"] / n_stored)
         waste = _WASTE_KEPT if self._keeps_versions() else _WASTE
-        return _size(self._table_folder) > waste * live + _SLACK
+        return bool(_size(self._table_folder) > waste * live + _SLACK)
 
     def _keeps_versions(self) -> bool:
         """Whether something was forgotten less than a week ago."""
