@@ -3,6 +3,7 @@
 from lookalike.gallery.absence import Absent
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
+from lookalike.gallery.checking import CheckReport, Finding
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
@@ -20,7 +21,9 @@ __all__ = [
     "Absent",
     "AddReport",
     "Calibration",
+    "CheckReport",
     "EarlierVersion",
+    "Finding",
     "Gallery",
     "GalleryDescription",
     "Hit",
