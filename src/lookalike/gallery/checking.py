@@ -18,6 +18,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.store import Manifest, Record, VectorStore, record_id
 from lookalike.store.hnsw import accelerated_version, load_accelerator, remove_accelerator
 from lookalike.store.records import damaged_rows
+from lookalike.types import FloatArray
 
 _SAMPLE = 16  # images that are embedded again
 _SAME = 0.99  # cosine with the stored embedding, of another machine or precision
