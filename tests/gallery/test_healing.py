@@ -4,6 +4,7 @@ import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lookalike.errors import GalleryError
@@ -80,7 +81,7 @@ def test_a_model_that_gives_no_direction_for_an_image_is_reported(mini, photos, 
     embed = type(mini).embed_pixels
 
     def zero_first(self, pixels, **options):
-        embeddings = embed(self, pixels, **options)
+        embeddings = embed(self, pixels, **options).clone()
         embeddings[0] = 0
         return embeddings
 
@@ -91,18 +92,76 @@ def test_a_model_that_gives_no_direction_for_an_image_is_reported(mini, photos, 
     assert "points nowhere" in reason and str(photos) in path
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan, 7.0])
-def test_a_stored_number_that_changed_is_said_and_not_ranked(mini, photos, tmp_path, value):
+def damaged(gallery, path, change):
+    """Change the stored embedding of a file behind the gallery's back; return the record."""
+    (record,) = (r for r in gallery.records() if r.path.endswith(path))
+    table = gallery._store._table
+    vector = change(np.array(gallery.embedding(record.id)))
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(vector, pa.float32()), len(vector))
+    table.merge_insert("id").when_matched_update_all().execute(
+        pa.table({"id": [record.id], "embedding": rows})
+    )
+    return record
+
+
+def first_is(value):
+    def change(vector):
+        vector[0] = value
+        return vector
+
+    return change
+
+
+@pytest.mark.parametrize("change", [np.zeros_like, first_is(np.nan), first_is(7.0)])
+def test_a_stored_number_that_changed_is_said_not_ranked_and_repaired(mini, photos, tmp_path, change):
+    gallery = Gallery.create(tmp_path / "g", mini)
+    gallery.add(photos, metadata={"kept": 1})
+    right = gallery.search(photos / "one.png")
+    record = damaged(gallery, "three.png", change)
+    reopened = Gallery.open(tmp_path / "g", mini)
+    with pytest.raises(GalleryError, match="check --repair"):
+        reopened.search(photos / "one.png")
+    report = reopened.check()
+    assert not report.is_sound and [(f.part, f.examples) for f in report.findings] == [
+        ("norms", (record.id,))
+    ]
+    repaired = reopened.check(repair=True)
+    assert repaired.is_sound and reopened.check().findings == ()
+    again = reopened.search(photos / "one.png")
+    assert [(hit.id, hit.metadata) for hit in again] == [(hit.id, hit.metadata) for hit in right]
+    np.testing.assert_allclose([h.similarity for h in again], [h.similarity for h in right], atol=1e-5)
+
+
+def test_a_damaged_embedding_without_its_file_is_removed_and_said(mini, photos, tmp_path):
     gallery = Gallery.create(tmp_path / "g", mini)
     gallery.add(photos)
-    record = gallery.records()[2]
-    vector = np.array(gallery.embedding(record.id))
-    vector[0] = value
-    damaged = vector * (0 if value == 0 else 1)
-    values = "[" + ", ".join(repr(float(x)) if x == x else "cast('NaN' as float)" for x in damaged) + "]"
-    gallery._store._table.update(where=f"id = '{record.id}'", values_sql={"embedding": values})
-    with pytest.raises(GalleryError, match="check --repair"):
-        Gallery.open(tmp_path / "g", mini).search(photos / "one.png")
+    record = damaged(gallery, "three.png", np.zeros_like)
+    (photos / "a" / "deep" / "three.png").write_bytes(b"another content")
+    (finding,) = (f for f in gallery.check(repair=True).findings if f.part == "norms")
+    assert "removed" in finding.problem and finding.examples == (record.path,) and len(gallery) == 4
+
+
+def test_numbers_of_length_1_that_are_not_those_of_the_image_are_found(mini, photos, tmp_path):
+    gallery = Gallery.create(tmp_path / "g", mini)
+    gallery.add(photos)
+    record = damaged(gallery, "two.jpg", lambda vector: -vector)
+    (finding,) = gallery.check().findings
+    assert (finding.part, finding.examples) == ("fingerprints", (record.path,))
+
+
+def test_a_sound_gallery_has_no_findings_and_changed_files_are_no_damage(mini, photos, tmp_path):
+    gallery = Gallery.create(tmp_path / "g", mini)
+    gallery.add(photos)
+    assert gallery.check(contents=True).findings == ()
+    (photos / "one.png").unlink()
+    status = (photos / "b" / "five.bmp").stat()
+    data = bytearray((photos / "b" / "five.bmp").read_bytes())
+    data[-1] ^= 1
+    (photos / "b" / "five.bmp").write_bytes(data)
+    os.utime(photos / "b" / "five.bmp", ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = gallery.check(contents=True)
+    assert report.is_sound and [finding.n for finding in report.findings] == [1, 1]
+    assert [f.examples[0] for f in gallery.check().findings] == [str(photos / "one.png")]
 
 
 def test_entries_that_are_not_of_unit_length_are_refused(mini, photos, tmp_path):

@@ -167,7 +167,7 @@ class Checker:
                 continue
             checked += 1
             stored = self._stored(record.id)
-            if float(vector @ stored) < _SAME:
+            if stored is not None and float(vector @ stored) < _SAME:
                 others.append(record.path)
                 if self._repair:
                     self._store.set_embeddings([record.id], vector[None])
@@ -176,12 +176,12 @@ class Checker:
             done = "; they were mended, but others may be like them: index again" if self._repair else ""
             yield _finding("fingerprints", words + done, others)
 
-    def _stored(self, id: str) -> FloatArray:
+    def _stored(self, id: str) -> FloatArray | None:
         try:
             stored: FloatArray = self._store.embeddings([id])[0]
             return stored
         except LookalikeError:  # damaged: counted by its norm
-            return np.zeros(self._store.width, np.float32)
+            return None
 
     def _accelerator(self, records: Sequence[Record]) -> Iterator[Finding]:
         built = None if self._folder is None else accelerated_version(self._folder)

@@ -67,7 +67,7 @@ class LanceStore:
             ) from error
         self._uri = uri
         self._one_writer = _one_writer(uri)
-        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE)
+        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE, width)
 
     @property
     def width(self) -> int:
@@ -113,7 +113,7 @@ class LanceStore:
                 removed += int(self._table.delete(_one_of(rest[start : start + _PIECE])).num_deleted_rows)
             if removed and not entries:
                 self._upkeep.note_forgetting()
-            self._upkeep.after_commit(self._table)
+            self._upkeep.after_commit(self._table, 0 if source is None else source.num_rows)
         return Committed(added, removed)
 
     def _source(self, entries: Sequence[Entry], records: Sequence[Record]) -> pa.Table | None:

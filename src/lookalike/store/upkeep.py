@@ -8,6 +8,7 @@ in the week after something was forgotten, so that it can be restored.
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ _WASTE = 1.35  # size on the disk per live byte from which on a table is compact
 _WASTE_KEPT = 2.5  # the same in the week in which earlier versions are kept
 _SLACK = 2**18  # bytes: manifests of small tables
 _MANY_FRAGMENTS = 1024
+_TEXT_BYTES = 200  # of a row, about: id, hash and path
 _KEPT = datetime.timedelta(days=7)
 _NOW = datetime.timedelta(milliseconds=1)
 
@@ -29,7 +31,9 @@ class Upkeep:
     ``folder`` is the gallery's local folder; None for an object store, whose versions are kept for a week.
     """
 
-    def __init__(self, folder: Path | None, table: str) -> None:
+    def __init__(self, folder: Path | None, table: str, width: int) -> None:
+        self._width = width
+        self._notes = None if folder is None else folder / ".upkeep.json"
         self._table_folder = None if folder is None else folder / f"{table}.lance"
         self._mark = None if folder is None else folder / ".forgotten"
 
@@ -38,9 +42,10 @@ class Upkeep:
         if self._mark is not None:
             self._mark.touch()
 
-    def after_commit(self, table: Any) -> None:
-        """Tidy the table if it is due; called by the process that holds the lock."""
-        if int(table.version) % _EVERY == 0 and self._is_due(table):
+    def after_commit(self, table: Any, n_written: int) -> None:
+        """Tidy the table if it is due after so many rows; called by the process that holds the lock."""
+        is_large = n_written * _EVERY > int(table.count_rows())
+        if (is_large or int(table.version) % _EVERY == 0) and self._is_due(table):
             self.tidy(table)
 
     def tidy(self, table: Any) -> None:
@@ -50,6 +55,10 @@ class Upkeep:
             return
         time.sleep(2 * _NOW.total_seconds())
         table.optimize(cleanup_older_than=_NOW)
+        stats = table.stats()
+        if self._notes is not None and stats["num_rows"]:
+            notes = {"row_bytes": stats["total_bytes"] / stats["num_rows"]}
+            self._notes.write_text(json.dumps(notes), encoding="utf-8")
 
     def _is_due(self, table: Any) -> bool:
         stats = table.stats()
@@ -59,9 +68,17 @@ class Upkeep:
         if self._table_folder is None:
             return False
         n_stored = max(fragments["num_fragments"] * fragments["lengths"]["mean"], 1)  # deleted rows included
-        live = stats["total_bytes"] * min(1, stats["num_rows"] / n_stored)
+        live = stats["num_rows"] * min(stats["total_bytes"] / n_stored, self._row_bytes())
         waste = _WASTE_KEPT if self._keeps_versions() else _WASTE
         return bool(_size(self._table_folder) > waste * live + _SLACK)
+
+    def _row_bytes(self) -> float:
+        """Bytes of a row when the table was compacted last; before, those of its embedding and of a path."""
+        try:
+            assert self._notes is not None
+            return float(json.loads(self._notes.read_text(encoding="utf-8"))["row_bytes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 4.0 * self._width + _TEXT_BYTES
 
     def _keeps_versions(self) -> bool:
         """Whether something was forgotten less than a week ago."""
