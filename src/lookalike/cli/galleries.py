@@ -220,7 +220,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
             f"{hit.similarity:.4f}",
             "" if hit.probability is None else f"{hit.probability:.2f}",
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
-            str(hit.path),
+            str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
         )
         for hit in hits
     ]

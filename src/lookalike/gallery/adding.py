@@ -19,7 +19,7 @@ import torch
 
 from lookalike.errors import UnreadableImageError
 from lookalike.gallery.absence import is_gone
-from lookalike.gallery.files import Edit, absolute, apply_edits, differences, moved_files, updated
+from lookalike.gallery.files import Edit, absolute, apply_edits, moved_files, updated, value_conflicts
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
@@ -318,7 +318,7 @@ class _Run:
             words
             for record in records
             if any(file.path in self._asked for file in record.files)
-            for words in differences(record)
+            for words in value_conflicts(record)
         )
 
     def finish(self) -> AddReport:
