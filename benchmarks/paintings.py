@@ -1,6 +1,6 @@
 """Museum paintings searched by photographs of them: whole, by a box, and with each re-ranker.
 
-    uv run python benchmarks/paintings.py [--model mini --model FOLDER] [--shared ../shared]
+    uv run python benchmarks/paintings.py [--model mini --model FOLDER] [--rerank shares] [--shared ../shared]
 
 287 pictures; queries are 30 plain photographs (qsd1) and 30 on a wall (qsd2), the latter also by the box
 of their mask. Prints Recall@1 and Recall@5 in percent: queries with a relevant picture among the first.
@@ -18,13 +18,18 @@ from PIL import Image
 from lookalike import Gallery
 
 K = 5
-RERANKERS = (None, "aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares", "csa")
+RERANKERS = (None, "aqe", "dba+aqe", "k-reciprocal", "diffusion", "superglobal", "shares", "transport", "csa")
 
 
 def read_mask(path: Path) -> np.ndarray:
     """A mask file as a boolean array (H, W)."""
     with Image.open(path) as mask:
         return np.array(mask.convert("L")) > 127
+
+
+def wanted(names: list[str] | None) -> list[str | None]:
+    """The re-rankers asked for by name, all if there are none; "none" is the ranking by cosine."""
+    return [None if name == "none" else name for name in names] if names else list(RERANKERS)
 
 
 def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
@@ -45,6 +50,7 @@ def recalls(gallery: Gallery, folder: Path, rerank: str | None) -> list[str]:
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--model", action="append", help="may be given several times; default mini")
+    parser.add_argument("--rerank", action="append", help="may be given several times; default all")
     add_shared(parser)
     options = parser.parse_args()
     folder = options.shared / "data" / "paintings"
@@ -54,7 +60,7 @@ def main() -> None:
     for model in options.model or ["mini"]:
         gallery = Gallery.in_memory(model)
         gallery.add(folder / "gallery")
-        for rerank in RERANKERS:
+        for rerank in wanted(options.rerank):
             cells = " | ".join(recalls(gallery, folder, rerank))
             print(f"| {gallery.embedder.name} | {rerank or 'none'} | {cells} |", flush=True)
 

@@ -100,9 +100,9 @@ def counts(mini, monkeypatch):
     found = Counts()
     decode = loading._upright_rgb
 
-    def counting(image):
+    def counting(image, *options):
         found.decoded += 1
-        return decode(image)
+        return decode(image, *options)
 
     monkeypatch.setattr(loading, "_upright_rgb", counting)
     first = next(m for m in mini.network.backbone.modules() if isinstance(m, nn.Conv2d))

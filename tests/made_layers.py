@@ -32,6 +32,7 @@ CASES = {  # architecture, options, sizes of the grid at the first and at the la
     "convnext": ("convnext_atto", {"depths": (1, 1, 2, 1)}, (16, 24), (4, 6)),
     "mobilenet": ("mobilenetv2_050", {}, (32, 48), (2, 3)),
     "resnet": ("resnet10t", {}, (16, 24), (4, 6)),
+    "branches": ("bninception", {}, (8, 12), (2, 3)),
     "gates": ("efficientnet_b0", {}, (32, 48), (2, 3)),
 }  # fmt: skip
 

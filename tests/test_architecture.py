@@ -12,7 +12,7 @@ FLOORS = (
     "types", "errors", "ops",                                           # mathematics
     "images", "models", "datasets", "store",                            # images, models, data
     "rerankers", "explainers", "training", "gallery", "evaluation",     # the verbs
-    "render", "reports", "scenes", "demo", "web", "cli",                # pictures and doors
+    "render", "reports", "scenes", "demo", "web", "cli", "__main__",    # pictures and doors
 )  # fmt: skip
 FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 

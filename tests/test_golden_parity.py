@@ -100,3 +100,21 @@ def made_weights(golden):
             value = 1 + 0.1 * noise if key.endswith("weight") else 0.1 * noise
         weights[key] = torch.from_numpy(value.astype(np.float32))
     return weights
+
+
+@pytest.mark.parametrize("statistics", ["moving", "pair"])
+@pytest.mark.parametrize("pooling", ["mean", None])
+def test_the_demo_of_2019_on_tf_slim(pooling, statistics, tmp_path, shared):
+    folder = shared / "goldens" / "slim_resnet_v2"
+    golden = arrays_of(folder / "golden.npz")
+    asked = ["--model", folder / "hotels", "--mean-image", folder / "mean_image.npy"]
+    asked += [*(["--pooling", pooling] if pooling else [])]
+    asked += [*(["--batch-statistics", "pair"] if statistics == "pair" else [])]
+    maps = maps_of(tmp_path, folder, *asked)
+    name = "pooled_similarity" if pooling else "logits_similarity"
+    expected = float(golden[f"{statistics}_statistics/{name}"])
+    assert maps["similarity"] == pytest.approx(expected, abs=1e-5)
+    assert maps["query_map"].sum() + maps["residual"] == pytest.approx(expected, abs=1e-5)
+    if pooling:
+        for side, ours in zip("ab", ("query_map", "match_map"), strict=True):
+            assert relative_error(maps[ours], golden[f"{statistics}_statistics/map_{side}"]) < 1e-4

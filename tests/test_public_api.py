@@ -26,6 +26,8 @@ PUBLIC = {
     "ImageMap",
     "LookalikeError",
     "ModelMismatchError",
+    "ModelOutputError",
+    "OnnxEmbedder",
     "Picture",
     "Progress",
     "Ranking",

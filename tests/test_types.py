@@ -16,6 +16,7 @@ from lookalike.types import (
     Influence,
     LevelReason,
     Move,
+    NodeChain,
     NodePath,
     NodeReason,
     Picture,
@@ -90,15 +91,17 @@ def results():
     picture = Picture(Image.new("RGB", (100, 60)), (60, 100), "a.png")
     image_map = ImageMap(picture, SQUASH, np.ones((3, 5), np.float32))
     pair = {"similarity": 0.5, "query": image_map, "match": image_map, "model": "mini"}
-    node = NodeReason(0, 3, 0.5, 0.1, 0.2, image_map, image_map, (NodePath(1, 0.1),))
-    level = LevelReason(0.5, image_map, image_map, (node,) * 5, (node,) * 5)
+    node = NodeReason(0, 3, 0.5, 0.1, 0.2, image_map, image_map, (NodePath(1, 0.1),), 0.7, 0.01)
+    level = LevelReason(0.5, 0.7, 0.01, *(image_map,) * 4, (node,) * 5, (node,) * 5)
+    chains = (NodeChain(0.1, (node,) * 3, (0.5, 0.5)),) * 2
+    graph = {"own_distance": 0.9, "together": chains, "apart": chains, "corrected": (node,)}
     influences = tuple(Influence(row, 0.1) for row in range(100))
     record = Record("0" * 20, "/photos/a.png", "0" * 64, 10, 1, {"label": "cat", "tags": ["x"]})
     return [
         picture,
         image_map,
         Explanation(**pair, method="shares", additive=True),
-        GraphExplanation(**pair, method="avsl", additive=True, distance=1.0, levels=(level,) * 3),
+        GraphExplanation(**pair, method="avsl", additive=True, distance=1.0, levels=(level,) * 3, **graph),
         Difference(image_map, 0.5, 0.4, "mini", picture, picture),
         CellSimilarity(np.ones((15, 15), np.float32), matches=(CellMatch((0, 0), (1, 1), 0.1, 0.9),), **pair),
         Reading(picture, np.zeros((48, 160, 3), np.uint8), SQUASH),

@@ -39,9 +39,10 @@ from lookalike.training import (
     train_network,
 )
 from lookalike.training.pictures import preprocessing_for
-from lookalike.training.validation import METRICS, metrics_of_queries
+from lookalike.training.validation import metric_names, metrics_of_queries
 from lookalike.types import Progress, ProgressCallback
 
+NAMES = metric_names(TrainSettings())
 WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"
 DIMS = 512
 SETTINGS = TrainSettings(
@@ -100,11 +101,11 @@ METHODS: dict[str, Callable[[LoadedModel, int, int], tuple[Trainable, Objective]
 
 def metrics(model: Trainable, test: LabeledImages, settings: TrainSettings) -> dict[str, Any]:
     """Each metric with its 95 % interval over queries."""
-    values = metrics_of_queries(model, test, preprocessing_for(model.preprocessing, settings))
+    values = metrics_of_queries(model, test, preprocessing_for(model.preprocessing, settings), settings)
     intervals = bootstrap_intervals(values, generator=torch.Generator().manual_seed(0))
     return {
         name: {"value": float(value), "low": float(low), "high": float(high)}
-        for name, value, (low, high) in zip(METRICS, values.mean(0), intervals, strict=True)
+        for name, value, (low, high) in zip(metric_names(settings), values.mean(0), intervals, strict=True)
     }
 
 
@@ -169,15 +170,15 @@ def table(out: Path) -> str:
     lines = ["| | Recall@1 | Recall@2 | Recall@4 | Recall@8 | MAP@R |", "|---|---|---|---|---|---|"]
     for file in sorted(out.glob("frozen-*.json")):
         found = json.loads(file.read_text())
-        lines.append(f"| frozen, {found['size'][0]} px | {' | '.join(cell(found[m]) for m in METRICS)} |")
+        lines.append(f"| frozen, {found['size'][0]} px | {' | '.join(cell(found[m]) for m in NAMES)} |")
     runs: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(out.glob("*/metrics.json")):
         found = json.loads(file.read_text())
         runs.setdefault(found["method"], []).append(found)
-        row = " | ".join(cell(found[m]) for m in METRICS)
+        row = " | ".join(cell(found[m]) for m in NAMES)
         lines.append(f"| {found['method']}, seed {found['seed']} | {row} |")
     for name, found_all in runs.items():
-        means = [f"{100 * mean(found[m]['value'] for found in found_all):.1f}" for m in METRICS]
+        means = [f"{100 * mean(found[m]['value'] for found in found_all):.1f}" for m in NAMES]
         lines.append(f"| {name}, mean of {len(found_all)} | {' | '.join(means)} |")
     return "\n".join(lines) + "\n"
 

@@ -24,7 +24,10 @@ SETTINGS = {
     "depth": "2",
     "heads": "4",
     "hidden": "384",
-    "warm_up": "50",
+    "warm_up": "0.0385",  # 50 of 1300 steps
+    "warm_up_from": "0.02",
+    "clip": "1",
+    "drop_path": "0",
 }
 OPTIONS = {
     "steps": "1300",

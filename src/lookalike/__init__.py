@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         GalleryError,
         LookalikeError,
         ModelMismatchError,
+        ModelOutputError,
         TrainingError,
         UnknownModelError,
         UnknownNameError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit, SearchResult
     from lookalike.models.embedder import Embedder
     from lookalike.models.loading import list_models
+    from lookalike.models.onnx import OnnxEmbedder
     from lookalike.rerankers import rerank
     from lookalike.training import TrainingResult, fit
     from lookalike.types import (
@@ -53,6 +55,7 @@ _HOMES = {
         "GalleryError",
         "LookalikeError",
         "ModelMismatchError",
+        "ModelOutputError",
         "TrainingError",
         "UnknownModelError",
         "UnknownNameError",
@@ -64,6 +67,7 @@ _HOMES = {
     "lookalike.gallery": ("Gallery", "Hit", "SearchResult"),
     "lookalike.models.embedder": ("Embedder",),
     "lookalike.models.loading": ("list_models",),
+    "lookalike.models.onnx": ("OnnxEmbedder",),
     "lookalike.rerankers": ("rerank",),
     "lookalike.training": ("TrainingResult", "fit"),
     "lookalike.types": (
@@ -102,6 +106,8 @@ __all__ = [
     "ImageMap",
     "LookalikeError",
     "ModelMismatchError",
+    "ModelOutputError",
+    "OnnxEmbedder",
     "Picture",
     "Progress",
     "Ranking",

@@ -5,6 +5,7 @@ LookalikeError
 ├── UnknownNameError          a name (of a pooling, a method, ...) that does not exist; lists those that do
 │   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
+├── ModelOutputError          a model that gives NaN or infinity for an image
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
@@ -19,9 +20,22 @@ sentence or two: what was expected, what came, what to do.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, the quota is used up",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close other programs, the system has too many files open",
+    errno.ENOMEM: "free some memory",
+}
 
 
 class LookalikeError(Exception):
@@ -42,6 +56,10 @@ class UnknownModelError(UnknownNameError):
 
 class CheckpointError(LookalikeError):
     """A checkpoint's keys or sizes are not those of the layout it should have."""
+
+
+class ModelOutputError(LookalikeError):
+    """A model gives NaN or infinity for an image; the message names both."""
 
 
 class UnsupportedMethodError(LookalikeError):
@@ -105,4 +123,70 @@ def writing(path: str | Path, error: type[LookalikeError] = LookalikeError) -> I
     try:
         yield
     except OSError as cause:
-        raise error(f"{path} can't be written: {cause}; choose another path") from cause
+        raise error(f"{path} can't be written: {reason_of(cause)}; {remedy(cause)}") from cause
+
+
+@contextmanager
+def replacing(
+    path: str | Path, error: type[LookalikeError] = LookalikeError, *, make_folder: bool = False
+) -> Iterator[Path]:
+    """A file beside ``path`` to write to; it takes the place of ``path`` when the block ends well.
+
+    Where the block fails, ``path`` stays as it was. An OSError becomes ``error``, as by ``writing``.
+    What is no regular file, such as ``/dev/stdout``, is written directly.
+    """
+    target = Path(path)
+    with writing(path, error):
+        target = target.resolve() if target.is_symlink() else target
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            yield target
+            return
+        beside = target.with_name(f".{os.getpid()}-{target.name}"[-200:])
+        try:
+            yield beside
+            if target.exists():
+                shutil.copymode(target, beside)
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def reason_of(cause: OSError) -> str:
+    """What the system says of an error, without its number and path.
+
+    >>> reason_of(PermissionError(13, "Permission denied", "/photos"))
+    'Permission denied'
+    """
+    return cause.strerror or first_line(cause)
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The error of the system that an error is, or quotes by its number as Rust's libraries do.
+
+    >>> system_error(RuntimeError("lance: No space left on device (os error 28)"))
+    OSError(28, 'No space left on device')
+    """
+    if isinstance(error, OSError) and error.errno:
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def remedy(cause: OSError) -> str:
+    """What to do about an error of the system on writing."""
+    return _REMEDIES.get(cause.errno or 0, "choose another place")
+
+
+def system_sentence(cause: OSError) -> str:
+    """An error of the system as one sentence that names the file and what to do.
+
+    >>> system_sentence(OSError(28, "No space left on device", "/photos/a.csv"))
+    '/photos/a.csv: No space left on device; free some space'
+    """
+    where = f"{cause.filename}: " if cause.filename is not None else ""
+    remedy = _REMEDIES.get(cause.errno or 0, "check the path, its permissions and the disk")
+    return f"{where}{reason_of(cause)}; {remedy}"

@@ -3,6 +3,8 @@
 import json
 import re
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -12,7 +14,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from lookalike import demo, scenes
+from lookalike import __version__, demo, scenes
 from lookalike.cli import app
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.printing import print_table
@@ -322,3 +324,10 @@ def check_sentence(result, words):
     message = result.stderr.strip()
     assert message.startswith("lookalike: ") and len(message.splitlines()) == 1
     assert re.search(words, message), message
+
+
+def test_the_package_can_be_run_as_a_module():
+    asked = [sys.executable, "-m", "lookalike", "--version"]
+    assert (
+        subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip().endswith(__version__)
+    )

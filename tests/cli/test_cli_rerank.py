@@ -26,7 +26,7 @@ def rerank(files, *options):
     return run(*paths, *options)
 
 
-@pytest.mark.parametrize("method", ["aqe", "dba", "k-reciprocal", "diffusion", "dba+aqe"])
+@pytest.mark.parametrize("method", ["aqe", "dba", "k-reciprocal", "diffusion", "superglobal", "dba+aqe"])
 def test_rerank_writes_ranks_like_the_revisited_protocol(files, method):
     result = rerank(files, "--method", method, "-k", 8, "--json")
     assert result.exit_code == 0, result.output

@@ -3,10 +3,18 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.datasets.revisited import read_truth
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    for_protocol,
+    shares_of_images,
+)
 
 ENTRIES = [
     {"easy": [0, 7], "hard": [3], "junk": [5], "bbx": [2, 1, 40, 30]},
@@ -111,14 +119,41 @@ def test_reranking_and_other_ranks_show_before_and_after(files):
     assert all(word in result.output for word in ("before", "after", "two runs", "sha256"))
 
 
-def test_images_are_described_with_boxes_cut_out_and_scales_on_the_card(files, noise):
+@pytest.fixture
+def jpg(files):
+    """A folder with the 11 images."""
     rng = np.random.default_rng(3)
     (files / "jpg").mkdir()
     for i in range(11):
         Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(
             files / "jpg" / f"image_{i}.png"
         )
-    paths = ("--gnd", files / "gnd_tiny.pkl", "--images", files / "jpg", "--resolution", 64, "--json")
+    return files / "jpg"
+
+
+def test_images_are_reranked_by_their_cells_and_descriptors_are_not(files, jpg):
+    paths = ("--gnd", files / "gnd_tiny.pkl", "--resolution", 64, "--rerank", "transport")
+    result = json.loads(evaluate(*paths, "--images", jpg, "--json").stdout)
+    assert result["protocol"]["reranking"] == "transport of the first 1024"
+    assert result["before"]["medium"] != result["medium"]
+    refused = evaluate(*paths[:2], *paths[4:], "--queries", files / "q.npy", "--gallery", files / "g.npy")
+    assert refused.exit_code == 1 and "transport reads the images" in refused.output
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_shares_of_images_are_those_of_the_descriptors(files, jpg, mini, crop):
+    truth = read_truth(files / "gnd_tiny.pkl")
+    embedder = for_protocol(mini, resolution=64)
+    shares = shares_of_images(truth, jpg, embedder, crop=crop)
+    descriptors = describe_queries(truth, jpg, embedder, crop=crop), describe_gallery(truth, jpg, embedder)
+    for side, rows, found in (("query", 2, descriptors[0]), ("gallery", 11, descriptors[1])):
+        for i in range(rows):
+            unit = torch.nn.functional.normalize(shares[f"{side}_shares"](i).total, dim=0)
+            torch.testing.assert_close(unit, found[i], atol=2e-3, rtol=0)  # sizes of scales are rounded
+
+
+def test_images_are_described_with_boxes_cut_out_and_scales_on_the_card(files, jpg, noise):
+    paths = ("--gnd", files / "gnd_tiny.pkl", "--images", jpg, "--resolution", 64, "--json")
     cropped = evaluate(*paths, "--save-descriptors", files / "kept")
     whole = evaluate(*paths, "--whole-queries", "--scales", "1,0.5")
     metrics_of(cropped)

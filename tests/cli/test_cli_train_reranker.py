@@ -68,7 +68,7 @@ def test_known_errors_are_one_sentence(data, tmp_path, arguments, message):
 
 
 def test_every_setting_has_an_option():
-    named = {"steps", "batch_size", "candidates", "n_anchors", "rate", "temperature", "reconstruction",
-             "precision", "seed"}  # fmt: skip
+    named = {"epochs", "steps", "batch_size", "candidates", "n_anchors", "rate", "temperature",
+             "reconstruction", "precision", "seed"}  # fmt: skip
     assert set(RERANKER_SETTINGS) | named == set(RerankerSettings().to_dict())
     assert not set(RERANKER_SETTINGS) & named

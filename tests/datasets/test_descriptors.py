@@ -9,7 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from lookalike.datasets.descriptors import Descriptors, read_descriptors, read_published_test
+from lookalike.datasets.descriptors import (
+    Descriptors,
+    read_descriptors,
+    read_matrix,
+    read_published_test,
+    views_named,
+)
 from lookalike.errors import DatasetError, LookalikeError
 
 N, D = 9, 5
@@ -46,6 +52,29 @@ def test_the_authors_test_features_are_queries_and_gallery(published, noise):
     assert read_published_test(file, "db").shape == (N, D)
     with pytest.raises(DatasetError, match="query and db, got query, db"):
         read_published_test(file, "distractors")
+    write(published / "r1m" / "net50.pkl", noise(4, D, seed=2).numpy())
+    assert_close(read_matrix(published / "r1m" / "net50.pkl", "db"), noise(4, D, seed=2))
+
+
+def test_only_the_views_that_are_named_are_read(published, tmp_path, noise):
+    (published / "train" / "net101.pkl").write_bytes(b"damaged")
+    (found,) = read_descriptors(published, choose=views_named(["net50"]))
+    assert list(found.views) == ["net50"]
+    with pytest.raises(DatasetError, match=r"train holds no descriptors 'net7'; it has net101, net50"):
+        read_descriptors(published, choose=views_named(["net50", "net7"]))
+    file = tmp_path / "z.npz"
+    np.savez(file, labels=np.array(CLUSTERS), a=noise(N, D).numpy(), b=noise(N, D).numpy())
+    assert list(read_descriptors(file, choose=views_named(["b"]))[0].views) == ["b"]
+
+
+def test_the_annotations_that_the_authors_read_are_found_among_others(published):
+    theirs = {"train": {"cluster": [c + 5 for c in CLUSTERS]}}
+    write(published / "annotations" / "retrieval-SfM-120k.pkl", theirs)
+    (found,) = read_descriptors(published)
+    assert found.name == "retrieval-SfM-120k" and found.labels.tolist() == [c + 5 for c in CLUSTERS]
+    write(published / "annotations" / "retrieval-SfM-120k.pkl", {"train": {"cluster": [0.5] * N}})
+    with pytest.raises(DatasetError, match="one whole number per image as cluster"):
+        read_descriptors(published)
 
 
 @pytest.mark.parametrize("uri", ["annotations/sfm.pkl", "train/net50.pkl"])

@@ -44,9 +44,9 @@ def test_splits_are_never_taken_for_classes(tmp_path):
 
 
 def test_splits_beside_other_folders_are_no_classes(tmp_path):
-    for name in ("train", "test", "more"):
+    for name in ("train", "test", "extra"):
         (tmp_path / name / "a").mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"named as splits \(test, train\) beside other folders \(more\)"):
+    with pytest.raises(DatasetError, match=r"named as splits \(test, train\) beside other folders \(extra\)"):
         read_dataset(tmp_path, "train")
 
 

@@ -8,7 +8,9 @@ from lookalike.errors import DatasetError
 def test_a_damaged_file_is_named(tmp_path, content):
     file = tmp_path / "x.json"
     file.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(DatasetError, match=r"x\.json is not JSON: .*; download it again"):
+    with pytest.raises(
+        DatasetError, match=r"x\.json is not (JSON: .*; download it again|UTF-8 in line 1; save)"
+    ):
         read_json(file)
 
 
@@ -33,7 +35,9 @@ def test_numbers_may_be_texts():
     assert finite_numbers(["1", 2, "3.5"], 3, "x") == (1, 2, 3.5)
 
 
-@pytest.mark.parametrize("value", [None, 3, [1], [1, "b"], [1, float("nan")], [1, float("inf")], [1, [2]]])
+@pytest.mark.parametrize(
+    "value", [None, 3, [1], "12", [1, "b"], [1, float("nan")], [1, float("inf")], [1, [2]]]
+)
 def test_what_is_not_so_many_finite_numbers_is_refused(value):
     with pytest.raises(DatasetError, match=r"^the size is not 2 numbers, but "):
         finite_numbers(value, 2, "the size")

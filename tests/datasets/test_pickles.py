@@ -1,6 +1,7 @@
 """Pickles of plain data load, all others are refused without running anything."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -121,6 +122,52 @@ def test_a_pickle_cannot_change_what_the_next_one_is_read_with(tmp_path):
     with pytest.raises(DatasetError, match="can't modify"):
         read_pickle(written(tmp_path, change))
     assert_same(read_pickle(written(tmp_path, PLAIN)), PLAIN)
+
+
+BYTES_OF_TEXT = b"cbuiltins\nbytearray\nh\x00\x85R"
+
+
+def nested(depth, width):
+    """A list of the same list, many times, at each of several depths: width ** depth numbers in all."""
+    content = [1.5] * width
+    for _ in range(depth - 1):
+        content = [content] * width
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps({"gnd": nested(6, 50)}),  # 15 billion numbers in 2 KB
+        pickle.dumps(np.array([nested(4, 100), None], dtype=object)),
+        # one text of 100 kB, turned into bytes a hundred times
+        b"\x80\x02]T\xa0\x86\x01\x00" + b"0" * 100_000 + b"q\x000(" + 100 * BYTES_OF_TEXT + b"e.",
+        # strings of no length, a billion of them
+        RECONSTRUCT + b"(I1\n(I1000000000\ntcnumpy\ndtype\n(VS0\nI00\nI01\ntRI00\nV\ntb.",
+    ],
+)
+def test_a_small_file_cannot_grow_beyond_a_multiple_of_its_size(tmp_path, content):
+    with pytest.raises(DatasetError, match="can't be read as a pickle"):
+        read_pickle(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x05\x96" + (1 << 37).to_bytes(8, "little") + b"ab.",  # a bytearray of 128 GiB
+        b"\x80\x04\x8e" + (1 << 37).to_bytes(8, "little") + b"ab.",  # bytes
+        b"\x80\x04\x95" + (1 << 37).to_bytes(8, "little") + b"ab.",  # a frame
+        b"\x80\x02K\x01r\xff\xff\xff\x3fh\x00.",  # the number of a remembered object
+    ],
+)
+def test_a_size_that_only_the_file_claims_reserves_no_memory(tmp_path, content):
+    path = written(tmp_path, content)
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="can't be read as a pickle"):
+        read_pickle(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps(PLAIN)[:-40], b"\x80\x04]\x94(h\x09e."])

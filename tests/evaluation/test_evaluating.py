@@ -68,3 +68,32 @@ def test_an_evaluation_is_plain_data_one_line_and_a_small_table():
 def test_ranks_of_first_hits_are_kept():
     far = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [0.0, 1.0]])
     assert retrieve(labeled(far, list("abba"), source="made")).first_ranks.tolist() == [3, 2, 1, 3]
+
+
+def test_unit_embeddings_are_judged_as_they_are():
+    units = torch.nn.functional.normalize(torch.randn(200, 33, generator=torch.Generator().manual_seed(0)))
+    kept = evaluate((units, ["a", "b"] * 100), clustering=False).retrieved.gallery.values
+    assert torch.equal(kept, units)
+
+
+def test_the_precision_is_stated_and_can_be_chosen(folder, tmp_path):
+    tiny_cnn().save(tmp_path / "model")
+    found = {p: evaluate(folder, tmp_path / "model", precision=p, clustering=False) for p in (None, "bf16")}
+    assert found[None].precision == "fp32" and "Embeddings were computed in fp32." in found[None].rules
+    assert found["bf16"].precision == "bf16" and any("computed in bf16" in r for r in found["bf16"].rules)
+    assert not torch.equal(*(each.retrieved.gallery.values for each in found.values()))
+    assert any("not known" in rule for rule in evaluate((ROWS, LABELS), clustering=False).rules)
+
+
+def test_a_gallery_states_the_precision_it_was_made_with(folder, tmp_path):
+    gallery = Gallery.create(str(tmp_path / "g"), model=tiny_cnn())
+    gallery.add(folder, metadata=folder_labels(folder))
+    assert evaluate(str(tmp_path / "g"), clustering=False).precision == "fp32"
+    with pytest.raises(ValueError, match="is a gallery, embedded when it was made"):
+        evaluate(str(tmp_path / "g"), precision="bf16")
+
+
+def test_a_precision_of_what_is_embedded_already_is_refused(folder):
+    for data, model in (((ROWS, LABELS), None), (folder, tiny_cnn())):
+        with pytest.raises(ValueError, match="precision='bf16' is for a model by name"):
+            evaluate(data, model, precision="bf16")

@@ -64,6 +64,50 @@ def test_nodes_say_where_they_look_and_are_in_order(why):
             assert bool(node.paths) == (number < 2)
 
 
+def test_the_maps_of_what_is_in_common_at_each_level_sum_to_the_whole_map(why):
+    for side in ("query", "match"):
+        totals = [getattr(level, f"{side}_common").total for level in why.levels]
+        assert sum(totals) == pytest.approx(getattr(why, side).total, abs=1e-5)
+    grids = [level.query_common.grid for level in why.levels]
+    assert grids == [(8, 12), (4, 6), (2, 3)]
+
+
+def test_the_highest_level_and_the_corrections_make_the_distance(why, model, pictures):
+    first, second = model.embed([pictures[1], pictures[3]])
+    assert why.own_distance == pytest.approx(2 - 2 * float(first @ second), abs=1e-5)
+    changed = sum(level.correction for level in why.levels)
+    assert why.own_distance + changed == pytest.approx(why.distance, rel=1e-9)
+    assert why.levels[0].correction == 0 and abs(changed) > 1e-4
+    sizes = [abs(node.correction) for node in why.corrected]
+    assert sizes == sorted(sizes, reverse=True) and len(sizes) == 24
+    assert why.corrected[0].reliability < 1
+
+
+def test_reliabilities_are_what_a_level_keeps_of_its_weight(why):
+    assert why.levels[0].reliability == 1
+    for level, above in zip(why.levels, why.levels[1:], strict=False):
+        kept = sum(node.weight for node in level.apart)
+        arriving = sum(node.weight * (1 / node.reliability - 1) for node in above.apart)
+        assert level.reliability == pytest.approx(kept / arriving, rel=1e-4)
+
+
+def test_chains_follow_the_links_from_the_highest_level_down(why, model):
+    graph = AvslModel(model).graph_on_cpu
+    for chain in (*why.together, *why.apart):
+        assert [node.level for node in chain.nodes] == [2, 1, 0]
+        for high, low, link in zip(chain.nodes, chain.nodes[1:], chain.links, strict=False):
+            assert link == pytest.approx(float(graph.links[low.level][low.node, high.node]), rel=1e-5)
+    amounts = [chain.amount for chain in why.apart]
+    assert amounts == sorted(amounts, reverse=True) and len(amounts) == 2
+
+
+def test_the_amounts_of_all_chains_sum_to_what_they_are_part_of(model, pictures):
+    all_chains = make_explainer(model, "avsl", n_chains=24)(pictures[1], pictures[3])
+    assert sum(chain.amount for chain in all_chains.apart) == pytest.approx(all_chains.distance)
+    common = all_chains.query.total
+    assert sum(chain.amount for chain in all_chains.together) == pytest.approx(common, abs=1e-5)
+
+
 def test_an_image_and_itself_have_no_distance(model, pictures):
     why = explain(pictures[0], pictures[0], model=model, method="avsl")
     assert why.distance == pytest.approx(0, abs=1e-9) and why.similarity == pytest.approx(1)
@@ -107,6 +151,8 @@ def test_a_model_without_a_graph_is_refused(pictures):
         lookalike.explain(pictures[0], pictures[1], model="mini", method="avsl")
     with pytest.raises(UnsupportedMethodError, match="p = 3"):
         make_explainer(avsl_embedder(power=3.0), "avsl")
+    with pytest.raises(ValueError, match="n_chains must be 1 or more, got 0"):
+        make_explainer(avsl_embedder(), "avsl", n_chains=0)
 
 
 def test_a_survey_asks_the_graph_only_where_there_is_one(model):
@@ -127,6 +173,11 @@ def test_the_command_writes_numbers_and_pictures(model, pictures, tmp_path):
     assert sum(level["share"] for level in numbers["levels"]) == pytest.approx(numbers["distance"])
     assert len(numbers["levels"][0]["together"]) == 5 and numbers["levels"][1]["apart"][0]["paths"]
     assert np.shape(numbers["levels"][2]["apart"][0]["query_map"]) == (2, 3)
+    changes = sum(level["correction"] for level in numbers["levels"])
+    assert numbers["own_distance"] + changes == pytest.approx(numbers["distance"])
+    assert len(numbers["together"][0]["nodes"]) == 3 and "query_map" not in numbers["corrected"][0]
+    with Image.open(tmp_path / "why.png") as whole, Image.open(next((tmp_path / "o").glob("level*"))) as node:
+        assert whole.height > node.height + 1000  # levels and nodes lie below the maps
     written = sorted(path.name for path in (tmp_path / "o").iterdir())
     assert (
         len([name for name in written if name.startswith("level")]) == 6 and (tmp_path / "why.png").exists()

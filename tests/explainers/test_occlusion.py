@@ -60,6 +60,48 @@ def test_one_window_is_the_difference_of_two_answers():
     np.testing.assert_allclose(why.query_map, why.similarity - unit[0] @ unit[1], atol=1e-6)
 
 
+@pytest.mark.parametrize("window", [1.0, 2.0, 2.7])
+def test_a_pixel_has_the_mean_drop_of_the_windows_that_cover_it(pictures, window):
+    """Against loops over windows and cells; drops keep their signs."""
+    query, match = pictures[0].crop((0, 0, 45, 30)), pictures[3]
+    why = Occlusion(mean_colors, cells=3, window=window)(query, match)
+    h, w = why.query_map.shape
+    assert (h, w) == (3, 4)
+    pixels = np.asarray(query)
+    unit = [v / np.linalg.norm(v) for v in mean_colors([query, match])]
+    sums, counts = np.zeros(pixels.shape[:2]), np.zeros(pixels.shape[:2])
+    for i in range(h):
+        for j in range(w):
+            top, bottom = (round((i + 0.5 + side * window / 2) * 30 / h) for side in (-1, 1))
+            left, right = (round((j + 0.5 + side * window / 2) * 45 / w) for side in (-1, 1))
+            mask = np.zeros(pixels.shape[:2], bool)
+            mask[max(top, 0) : bottom, max(left, 0) : right] = True
+            covered = np.where(mask[..., None], pixels.mean((0, 1)).round(), pixels).astype(np.uint8)
+            vector = mean_colors([covered])[0]
+            sums[mask] += unit[0] @ unit[1] - vector @ unit[1] / np.linalg.norm(vector)
+            counts[mask] += 1
+    of_pixels = sums / counts
+    rows, columns = ([round(k * length / n) for k in range(n + 1)] for length, n in ((30, h), (45, w)))
+    expected = [
+        [of_pixels[rows[i] : rows[i + 1], columns[j] : columns[j + 1]].mean() for j in range(w)]
+        for i in range(h)
+    ]
+    np.testing.assert_allclose(why.query_map, expected, atol=1e-7)
+    assert why.query_map.min() < 0 < why.query_map.max()
+
+
+def test_windows_smaller_than_cells_count_covered_pixels_only():
+    """The middle pixel of each cell is covered: its drop is the cell's value, not a ninth of it."""
+    query, match = square_on_gray((0, 0, 3, 3), (255, 0, 0), (9, 9)), square_on_gray((0, 0, 9, 9), (9, 5, 0))
+    query.paste((0, 200, 90), (3, 3, 9, 9))
+    why = Occlusion(mean_colors, cells=3, window=1 / 3)(query, match)
+    covered = np.array(query)
+    covered[1, 1] = covered.mean((0, 1)).round()
+    unit = [v / np.linalg.norm(v) for v in mean_colors([covered, match])]
+    assert abs(why.query_map[0, 0]) > 1e-4
+    np.testing.assert_allclose(why.query_map[0, 0], why.similarity - unit[0] @ unit[1], atol=1e-8)
+
+
 @pytest.mark.parametrize("method", ["occlusion", "leave-one-out", "rise"])
 def test_an_onnx_model_is_explained(method, onnx_model, pictures):
     why = lookalike.explain(pictures[0], pictures[1], model=onnx_model, method=method, cells=3)

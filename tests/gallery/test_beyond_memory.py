@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import manifest_of
+from lookalike.rerankers import ContextualReranking, first_stage
 from lookalike.store import Entry, LanceStore, Record, record_id
 
 N, D = 6_000, 40
@@ -99,6 +101,19 @@ def test_a_filter_that_few_or_none_pass_is_exact(large):
     assert [hit.id for hit in hits] == ids and len(ids) == 3
     assert [hit.similarity for hit in hits] == pytest.approx(list(cosines), abs=1e-6)
     assert large.search(QUERIES[1], where="color == 'green'") == []
+
+
+def test_a_short_list_is_re_ranked_in_the_context_of_what_follows_it(without_index):
+    """The contextual re-ranker looks at 96 results, also where five are re-ranked."""
+    vectors = torch.from_numpy(VECTORS)
+    for query in QUERIES[:4]:
+        hits = without_index.search(query, k=5, shortlist=5, rerank="csa")
+        expected = ContextualReranking()(first_stage(torch.from_numpy(query)[None], vectors, k=5))
+        assert [hit.id for hit in hits] == [IDS[row] for row in expected.indices[0].tolist()]
+        found = without_index._searcher.shortlist(
+            torch.from_numpy(query), 5, n_context=500, where=None, without=None
+        )
+        assert len(found.ranking.gallery) >= 500 and found.ranking.indices.shape == (1, 5)
 
 
 def test_more_hits_than_there_are_candidates_means_all(large):

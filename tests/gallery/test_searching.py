@@ -19,9 +19,10 @@ from lookalike.errors import (
 from lookalike.gallery import Gallery
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.packing import pack_shares, unpack_shares
-from lookalike.gallery.query import image_query
+from lookalike.gallery.query import image_query, vector_query
 from lookalike.gallery.regions import Region
 from lookalike.models.embedder import Embedder
+from lookalike.rerankers.transport import MIX
 
 
 def paths(hits):
@@ -62,6 +63,12 @@ def test_several_images_are_asked_for_together(indexed, room_files, mini):
     by_vector = indexed.search(unit, k=3)
     assert set(paths(hits)[:2]) == set(paths(by_vector)[:2]) == set(two)  # equally near: in either order
     assert paths(hits)[2] == paths(by_vector)[2]
+
+
+def test_a_unit_vector_is_the_query_bit_by_bit(mini, pictures):
+    for unit in mini.embed(pictures):
+        assert torch.equal(vector_query(unit, mini.width).unit, unit)
+        torch.testing.assert_close(vector_query(3 * unit, mini.width).unit, unit)
 
 
 def test_the_query_itself_can_be_left_out(indexed, room_files):
@@ -152,10 +159,10 @@ def test_a_box_over_everything_is_the_whole_picture(indexed, room_files):
 
 
 def test_a_rectangular_polygon_is_a_box(indexed, room_files):
-    corners = [(40, 30), (119, 30), (119, 89), (40, 89)]
+    corners = [(40, 30), (120, 30), (120, 90), (40, 90)]
     polygon = indexed.search(room_files[1][3], k=12, polygon=corners)
     box = indexed.search(room_files[1][3], k=12, box=(40, 30, 120, 90))
-    assert [h.similarity for h in polygon] == pytest.approx([h.similarity for h in box], abs=1e-4)
+    assert [h.similarity for h in polygon] == pytest.approx([h.similarity for h in box], abs=1e-5)
     for bad, words in ((corners[:2], "three corners"), ([(900, 900), (950, 900), (950, 950)], "none of the")):
         with pytest.raises(ValueError, match=words):
             indexed.search(room_files[1][3], polygon=bad)
@@ -318,14 +325,16 @@ def test_a_reranker_brings_nothing_back_that_was_filtered_out(indexed, room_file
     assert room_files[1][3] not in paths(hits) and len(hits) == 11
 
 
-@pytest.mark.parametrize("name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "shares"])
+@pytest.mark.parametrize(
+    "name", ["aqe", "dba+aqe", "k-reciprocal", "diffusion", "superglobal", "shares", "transport"]
+)
 def test_rerankers_by_name_keep_the_hits_and_say_who_moved_them(indexed, room_files, name):
     before = indexed.search(room_files[1][3], k=12)
     after = indexed.search(room_files[1][3], k=12, rerank=name)
     assert set(paths(after)) == set(paths(before))
     assert {h.path: h.similarity for h in after} == pytest.approx({h.path: h.similarity for h in before})
     lifts = [lift for hit in after for lift in hit.influences()]
-    assert (lifts == []) == (name == "shares")
+    assert (lifts == []) == (name in ("shares", "transport"))
     assert all(lift.item.path in map(str, room_files[1]) for lift in lifts) and before[0].influences() == ()
 
 
@@ -379,3 +388,20 @@ def test_an_accelerator_needs_a_folder_and_pictures(mini, tmp_path):
         Gallery.in_memory(mini).optimize()
     with pytest.raises(GalleryError, match="empty"):
         Gallery.create(tmp_path / "g", mini).optimize()
+
+
+@pytest.mark.parametrize(("rerank", "of_cosine"), [("shares", 1), ("transport", 1 - MIX)])
+def test_a_hit_that_cannot_be_read_ranks_as_if_no_cells_matched(mini, photos, tmp_path, rerank, of_cosine):
+    gallery = Gallery.create(tmp_path / "g.gallery", mini)
+    gallery.add(photos)
+    query = (photos / "one.png").read_bytes()
+    whole = gallery.search(query, k=3, rerank=rerank)
+    gone = whole[1].path
+    gone.unlink()
+    found = gallery.search(query, k=3, rerank=rerank)
+    assert list(found.unreadable) == [str(gone)] and "no such file" in found.unreadable[str(gone)]
+    assert not whole.unreadable
+    scores = {hit.path: hit.score for hit in found}
+    cosine = next(hit.similarity for hit in found if hit.path == gone)
+    assert scores[gone] == pytest.approx(of_cosine * cosine)
+    assert scores[whole[0].path] == pytest.approx(whole[0].score) and whole[0].score != whole[0].similarity

@@ -4,10 +4,13 @@ import hashlib
 import io
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lookalike.errors import UnreadableImageError
 from lookalike.images import Decoders, Preprocessing, read
@@ -70,3 +73,79 @@ def test_what_a_library_prints_about_a_damaged_file_stays_silent(tmp_path, pictu
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ValueError, match="0 or more"):
         Decoders(-1, PREPROCESSING)
+
+
+# --- settings of the process ------------------------------------------------------------------
+
+PLUGIN = """
+from PIL import Image, ImageFile
+
+class File(ImageFile.ImageFile):
+    format = "HEIF"
+    def _open(self):
+        self._mode, self._size = "RGB", (6, 4)
+        self.tile = [ImageFile._Tile("raw", (0, 0, 6, 4), 24, "RGB")]
+
+def register_heif_opener():
+    Image.register_open("HEIF", File, lambda prefix: prefix[4:8] == b"ftyp")
+"""
+
+READ_ALL = """
+import sys
+from lookalike.images import Decoders, Preprocessing
+from lookalike.errors import UnreadableImageError
+{settings}
+for workers in (0, 1):
+    with Decoders(workers, Preprocessing("squash", (4, 6))) as decoders:
+        for path in sys.argv[1:]:
+            try:
+                print(workers, decoders.decode(path).result().pixels.shape)
+            except UnreadableImageError as error:
+                print(workers, error)
+"""
+
+
+def read_in_and_beside_a_process(*paths, settings="", plugins=None):
+    """What a new process and its worker say of files, as two texts."""
+    places = [str(plugins)] if plugins else []
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([*places, *sys.path]))
+    run = subprocess.run(
+        [sys.executable, "-c", READ_ALL.format(settings=settings), *map(str, paths)],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    lines = run.stdout.splitlines()
+    return [[line[2:] for line in lines if line.startswith(f"{workers} ")] for workers in (0, 1)]
+
+
+def test_an_installed_heif_plugin_is_used_without_being_asked_for(tmp_path):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "pillow_heif.py").write_text(PLUGIN)
+    picture = tmp_path / "a.heic"
+    picture.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(range(72)))
+    here, worker = read_in_and_beside_a_process(picture, plugins=tmp_path / "plugins")
+    assert here == worker == ["(4, 6, 3)"]
+
+
+def test_limits_of_the_process_hold_in_its_workers(photo):
+    settings = "from lookalike.images import Limits, set_limits; set_limits(Limits(max_pixels=9))"
+    here, worker = read_in_and_beside_a_process(photo, settings=settings)
+    assert here == worker
+    assert "is more than the limit of 9;" in here[0]
+
+
+def test_higher_limits_of_the_process_hold_in_its_workers(tmp_path):
+    wide = tmp_path / "wide.png"
+    Image.new("1", (200_000, 1000)).save(wide)  # beyond our 120 million and Pillow's 179 million pixels
+    settings = "from lookalike.images import Limits, set_limits; set_limits(Limits(max_pixels=10**9))"
+    assert read_in_and_beside_a_process(wide, settings=settings) == [["(4, 6, 3)"]] * 2
+    assert "--max-pixels 200000000" in read_in_and_beside_a_process(wide)[1][0]
+
+
+def test_pillows_own_settings_hold_in_workers(tmp_path):
+    cut = tmp_path / "cut.png"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(cut)
+    cut.write_bytes(cut.read_bytes()[:3000])
+    settings = "from PIL import ImageFile; ImageFile.LOAD_TRUNCATED_IMAGES = True"
+    assert read_in_and_beside_a_process(cut, settings=settings) == [["(4, 6, 3)"]] * 2
+    assert "truncated" in read_in_and_beside_a_process(cut)[1][0]

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import os
 import random
 import struct
 import subprocess
@@ -58,7 +59,7 @@ def small_files():
     rgba = noise(23, 31, 4)
     rgb, palette = rgba.convert("RGB"), rgba.convert("RGB").quantize(16)
     gray16 = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.uint16) * 257)
-    gray_float = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.float32))
+    gray_float = Image.fromarray(np.asarray(rgb)[..., 0].astype(np.float32) / 255)
     turned = oriented(6)
     files = {
         "jpeg": encoded(rgb, "JPEG", exif=turned),
@@ -219,10 +220,7 @@ def one_color(mode, color, **info):
         ("I;16", 32_768, (128, 128, 128)),  # 127.502
         ("I;16", 25_700, (100, 100, 100)),
         ("I;16B", 25_700, (100, 100, 100)),
-        ("I", 200, (200, 200, 200)),  # fits 8 bits
-        ("I", 25_700, (100, 100, 100)),  # fits 16 bits
         ("F", 0.4, (102, 102, 102)),  # fits [0, 1]
-        ("F", 102.0, (102, 102, 102)),  # fits [0, 255]
     ],
 )
 def test_each_mode_becomes_the_color_worked_out_by_hand(mode, color, expected):
@@ -237,14 +235,41 @@ def test_sixteen_bit_gray_files_are_scaled_and_not_clipped(file_format):
     assert (gray[..., :1] == gray).all()
 
 
-def test_values_beyond_the_known_ranges_are_stretched():
-    image = Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32))
-    np.testing.assert_array_equal(pixels(load(image))[0, :, 0], [0, 128, 255])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[-100, 0, 100]], dtype=np.int32),
+        np.array([[0, 7, 200]], dtype=np.int32),  # of 8 bits, or a dark picture of more
+        np.array([[0, 1.5, 0.2]], dtype=np.float32),
+    ],
+)
+def test_gray_values_whose_scale_is_not_known_are_refused(values):
+    with pytest.raises(UnreadableImageError, match=r"x\.tif: .*which are black and white; give both once"):
+        load(Image.fromarray(values), name="x.tif")
 
 
-def test_what_is_not_a_number_is_black():
-    image = Image.fromarray(np.array([[np.nan, 0.2, 1.0, np.inf, -np.inf]], dtype=np.float32))
-    np.testing.assert_array_equal(pixels(load(image))[0, :, 0], [0, 51, 255, 255, 0])
+def test_given_levels_are_the_same_for_every_picture():
+    dark, bright = (np.array([[-1000, 0, top]], dtype=np.int32) for top in (200, 3000))
+    levels = (-1000, 1000)
+    np.testing.assert_array_equal(pixels(load(Image.fromarray(dark), levels=levels))[0, :, 0], [0, 128, 153])
+    np.testing.assert_array_equal(
+        pixels(load(Image.fromarray(bright), levels=levels))[0, :, 0], [0, 128, 255]
+    )
+
+
+def test_levels_may_fall():
+    image = Image.fromarray(np.array([[0, 51, 4095]], dtype=np.uint16))
+    np.testing.assert_array_equal(pixels(load(image, levels=(4095, 0)))[0, :, 0], [255, 252, 0])
+
+
+def test_what_is_not_a_number_is_white_as_what_is_transparent():
+    image = Image.fromarray(np.array([[np.nan, 0.2, 1.0, 0.0]], dtype=np.float32))
+    np.testing.assert_array_equal(pixels(load(image))[0, :, 0], [255, 51, 255, 0])
+
+
+def test_infinite_values_are_clipped():
+    image = Image.fromarray(np.array([[np.inf, -np.inf, 2.0]], dtype=np.float32))
+    np.testing.assert_array_equal(pixels(load(image, levels=(0, 4)))[0, :, 0], [255, 0, 128])
 
 
 def test_palette_colors_are_looked_up():
@@ -377,7 +402,10 @@ def test_limits_hold_for_bytes_files_and_images(tmp_path):
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "truncated after 10 bytes"),
         (b"\xff\xd8\xff\xe0", "begins like a JPEG file but is damaged or truncated"),
         (b"GIF89a", "begins like a GIF file but is damaged"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF needs a plugin"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "HEIF needs a plugin|begins like a HEIF file but is damaged|damaged or in a variant",
+        ),
         (png_header(0, 5) + png_chunk(b"IEND", b""), "begins like a PNG file but is damaged"),
         (b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIHDR", "truncated after 16 bytes"),
         (png_header(5, 5) + b"\xff\xff\xff\xf0IDATxxxx", "damaged|truncated"),
@@ -532,7 +560,8 @@ def test_links_are_followed_once_and_loops_end(folder):
     (folder / "broken.png").symlink_to(folder / "nowhere.png")
     (folder / "linked.png").symlink_to(folder / "a.png")
     assert listed(folder) == [
-        *["a.png", "b.JPG", "linked.png", "sub/c.webp", "sub/deep/d.tiff", "sub/raw.heic", "thumbs/f.gif"]
+        *["a.png", "b.JPG", "broken.png", "linked.png", "sub/c.webp", "sub/deep/d.tiff", "sub/raw.heic"],
+        "thumbs/f.gif",
     ]
 
 
@@ -548,6 +577,17 @@ def test_a_folder_that_cannot_be_listed_is_named_with_its_cause(folder):
     for path, cause in cases.items():
         with pytest.raises(UnreadableImageError, match=cause):
             list_images(path)
+
+
+def test_what_is_no_regular_file_is_listed_and_reading_it_says_why(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.jpg").mkdir()
+    listed = list_images(tmp_path)
+    assert [path.name for path in listed] == ["gone.jpg", "pipe.png"]
+    for path, cause in zip(listed, ("no such file", "not a regular file"), strict=True):
+        with pytest.raises(UnreadableImageError, match=cause):
+            load(path)
 
 
 def test_a_single_string_of_patterns_is_refused(folder):

@@ -189,6 +189,18 @@ def test_moving_returns_the_embedder_and_keeps_its_numbers(resnet, pictures):
     assert all(f.is_contiguous(memory_format=torch.channels_last) for f in filters)
 
 
+def test_group_norms_get_channels_first_where_they_are_exact(tiny_backbone, pictures):
+    """Channels last, torch subtracts the square of the mean from that of the values, and loses digits."""
+    narrow = {"channels": (128, 128, 128, 128), "stem_chs": 32}
+    embedder = embedder_of(tiny_backbone("resnetv2_50x1_bit", **narrow), (96, 160))
+    seen = []
+    for layer in embedder.network.modules():
+        if isinstance(layer, nn.GroupNorm):
+            layer.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0]))
+    embedder.embed(pictures[:1])
+    assert len(seen) > 8 and all(x.is_contiguous() for x in seen)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_an_embedder_moves_to_the_gpu_and_back(tiny_backbone, pictures):
     embedder = embedder_of(tiny_backbone("test_resnet"), (96, 160))

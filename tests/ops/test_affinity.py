@@ -37,6 +37,13 @@ def test_affinity_features_are_those_of_the_original_code(golden):
     assert_close(ours, golden["affinity"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("k", [0, 1, 7, 30])
+def test_a_shorter_list_keeps_the_anchors_of_the_original_code(golden, k):
+    ranked = golden["gallery"][golden["ranks"][:40].T]
+    ours = affinity_features(golden["queries"], ranked[:, :k], 32, ranked[:, k:])
+    assert_close(ours, golden["affinity"][:, : 1 + k], rtol=1e-5, atol=1e-6)
+
+
 def test_affinity_features_are_all_cosines_one_by_one(shortlists):
     queries, candidates = shortlists
     affinity = affinity_features(queries, candidates, L)

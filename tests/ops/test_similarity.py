@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.ops.similarity import cosine_similarity, mean_unit
+from lookalike.ops.similarity import cosine_similarity, mean_unit, unit_rows
 
 
 def test_cosine_by_hand():
@@ -38,3 +38,20 @@ def test_opposite_embeddings_have_no_mean(noise):
 def test_the_mean_of_no_embeddings_is_refused():
     with pytest.raises(ValueError, match="at least one embedding"):
         mean_unit(torch.zeros(0, 7))
+
+
+def test_unit_rows_are_kept_bit_by_bit_beside_others(noise):
+    units = unit_rows(noise(500, 70))
+    assert torch.equal(unit_rows(units), units)
+    assert not torch.equal(units / units.norm(dim=1, keepdim=True), units)  # what dividing again would do
+    mixed = unit_rows(torch.cat([units, 3 * units]))
+    assert torch.equal(mixed[:500], units)
+    torch.testing.assert_close(mixed[500:], units)
+
+
+def test_rows_of_a_length_that_is_no_rounding_are_scaled(noise):
+    rows = unit_rows(noise(5, 7)) * 1.00001
+    lengths = unit_rows(rows).double().norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=1e-7, rtol=0)
+    short = unit_rows(torch.tensor([[3e-30, 4e-30], [3e30, 4e30], [0.0, 0.0]]))
+    torch.testing.assert_close(short, torch.tensor([[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]))

@@ -3,7 +3,19 @@
 import numpy as np
 from PIL import Image
 
-from lookalike.types import CellMatch, CellSimilarity, Difference, Explanation, Geometry, ImageMap, Picture
+from lookalike.types import (
+    CellMatch,
+    CellSimilarity,
+    Difference,
+    Explanation,
+    Geometry,
+    GraphExplanation,
+    ImageMap,
+    LevelReason,
+    NodeChain,
+    NodeReason,
+    Picture,
+)
 
 GRAY = (128, 128, 128)
 
@@ -81,3 +93,31 @@ def changed(image, picture):
     """How far each pixel is from the photo: (H, W), sum over the channels."""
     plain = picture.image.resize(image.size)
     return np.abs(pixels(image) - pixels(plain)).sum(2)
+
+
+def a_graph(level_map=None, *, reliability=0.6, query_size=(60, 90), match_size=(80, 50)):
+    """An explanation by three levels, two chains of either kind and two corrected nodes."""
+
+    def sides(grid, value=0.1):
+        values = np.full(grid, value / (grid[0] * grid[1]), np.float32)
+        query = values if level_map is None else level_map
+        return flat_map(query, query_size, "a.png"), flat_map(values, match_size, "b.jpg")
+
+    def node(level, number):
+        return NodeReason(level, number, 0.5, 0.01, 0.02, *sides((2, 3)), (), reliability, 0.003)
+
+    levels = [
+        LevelReason(0.1, reliability, -0.02, *sides(grid), *sides(grid), (node(i, 3),), (node(i, 4),))
+        for i, grid in enumerate([(4, 6), (2, 3), (1, 2)])
+    ]
+    chain = NodeChain(0.05, (node(2, 7), node(1, 5), node(0, 3)), (0.4, 0.1))
+    plain = explanation(query_size=query_size, match_size=match_size, method="avsl")
+    return GraphExplanation(
+        **vars(plain),
+        distance=0.6,
+        own_distance=0.64,
+        levels=tuple(levels),
+        together=(chain,) * 2,
+        apart=(chain,) * 2,
+        corrected=(node(2, 7), node(1, 5)),
+    )

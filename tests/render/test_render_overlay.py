@@ -98,13 +98,68 @@ def test_a_picture_decoded_at_reduced_scale_is_drawn_at_its_original_size():
     assert overlay(ImageMap(picture, squashed((60, 100)), np.zeros((2, 2), np.float32))).size == (100, 60)
 
 
-def test_jet_colors_only_the_positive_part():
-    values = np.array([[1.0, -1.0, 0.0]], np.float32)
+def test_a_heat_map_with_a_tiny_spread_uses_the_whole_range():
+    values = 1 + 1e-4 * one_hot((3, 5), (1, 1))
+    nearly_flat = explanation(values, values + 7, additive=False)
+    assert changed(query_overlay(nearly_flat), nearly_flat.query.picture).max() > 150
+    assert changed(match_overlay(nearly_flat), nearly_flat.match.picture).max() > 150
+
+
+def test_a_heat_map_of_negative_values_begins_at_its_lowest():
+    values = one_hot((3, 5), (1, 1)) - 2
+    image_map = ImageMap(flat_picture(SIZE), squashed(SIZE), values)
+    drawn = pixels(overlay(image_map, additive=False, smooth=False))
+    assert drawn[30, 30, 0] > drawn[30, 30, 2] + 100  # the highest is orange
+    assert (drawn[5, 5] == 128).all()
+
+
+def test_a_heat_map_with_both_signs_keeps_zero_without_color():
+    values = np.array([[0.5, 0.0, -1.0]], np.float32)
+    image_map = ImageMap(flat_picture((20, 60)), squashed((20, 60)), values)
+    above, zero, below = pixels(overlay(image_map, additive=False, smooth=False))[10, [10, 30, 50]]
+    assert above[0] > above[2] and below[2] > below[0]
+    assert (zero == 128).all()
+    assert np.abs(below - 128).sum() > np.abs(above - 128).sum()  # half as far from zero, half the color
+
+
+@pytest.mark.parametrize("colors", ["lookalike", "jet"])
+def test_rounding_errors_of_a_constant_map_are_not_drawn(colors):
+    values = np.full((3, 5), 0.123, np.float32)
+    values[1, 1] = np.nextafter(values[1, 1], np.float32(1))
+    drawn = overlay(ImageMap(flat_picture(SIZE), squashed(SIZE), values), additive=False, colors=colors)
+    assert changed(drawn, flat_picture(SIZE)).max() == 0
+
+
+def test_jet_has_the_published_look(goldens):
+    with np.load(goldens / "published_look.npz") as golden:
+        values, photo, expected = golden["values"], golden["photo"], golden["picture"]
+    picture = Picture(Image.fromarray(photo), photo.shape[:2], "a.png")
+    drawn = pixels(overlay(ImageMap(picture, squashed(photo.shape[:2]), values), colors="jet"))
+    off = np.abs(drawn - expected.astype(np.int16)).max(2)
+    assert (off > 1).mean() < 0.01  # a value at the edge of two of the 256 colors
+    assert off.max() <= 4
+
+
+def test_jet_draws_each_map_by_its_own_range():
+    strong, weak = one_hot((3, 5), (1, 1), 0.9), one_hot((3, 5), (1, 1), 0.0001)
+    both = explanation(strong, weak, match_size=(60, 90))
+    query, match = (pixels(draw(both, colors="jet")) for draw in (query_overlay, match_overlay))
+    assert (query == match).all()
+
+
+def test_jet_leaves_what_the_model_did_not_see_without_color():
+    picture = flat_picture(SIZE, color=(200, 30, 30))
     drawn = pixels(
-        overlay(ImageMap(flat_picture((20, 60)), squashed((20, 60)), values), colors="jet", smooth=False)
+        overlay(ImageMap(picture, GEOMETRIES["center crop"], one_hot((2, 2), (0, 0))), colors="jet")
     )
-    assert drawn[10, 10, 0] > drawn[10, 10, 2]
-    assert (drawn[10, 30] == drawn[10, 50]).all()
+    assert np.ptp(drawn[:, :24], axis=2).max() == 0
+    assert np.ptp(drawn[4:56, 24:76], axis=2).min() > 50
+
+
+@pytest.mark.parametrize("how", [{"colors": "jet"}, {"additive": False}])
+def test_a_limit_for_a_map_between_its_own_ends_is_refused(how):
+    with pytest.raises(ValueError, match="leave it out"):
+        overlay(ImageMap(flat_picture(SIZE), squashed(SIZE), one_hot((3, 5), (1, 1))), limit=1.0, **how)
 
 
 def test_singles_have_the_sources_names_and_the_original_sizes():

@@ -2,15 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import a_difference, an_affinity, explanation, one_hot, pixels
+from made_up import a_difference, a_graph, an_affinity, explanation, one_hot, pixels
 from PIL import Image
 
 from lookalike import render
-from lookalike.render.colors import palette
 from lookalike.render.layout import Sheet, justified
-from lookalike.render.legend import legend, number
+from lookalike.render.legend import ends_in_words, legend, number
 from lookalike.render.text import printable, shortened, text_line, text_width
-from lookalike.types import Geometry
+from lookalike.types import ColorScale, Geometry
 
 CELLS = [((0, 0), (3, 1)), ((2, 4), (0, 0))]
 NAMES = ("größe 日本 \udcff\n😀.png", "x" * 500 + ".jpg", "ملف.png")
@@ -18,12 +17,26 @@ FIGURES = {
     "side_by_side": lambda **how: render.side_by_side(explanation(names=NAMES[:2]), **how),
     "heat maps": lambda **how: render.side_by_side(explanation(additive=False, method="rollout"), **how),
     "jet": lambda **how: render.side_by_side(explanation(), colors="jet", **how),
+    "constant heat maps": lambda **how: render.side_by_side(
+        explanation(np.ones((3, 5)), np.ones((2, 2)), additive=False), **how
+    ),
+    "signed heat maps": lambda **how: render.side_by_side(
+        explanation(one_hot((3, 5), (1, 2)) - 0.3, one_hot((2, 2), (0, 1)) - 1e-6, additive=False), **how
+    ),
+    "heat strip": lambda **how: render.strip(
+        [explanation(one_hot((3, 5), (1, 2)) - 0.3, additive=False), explanation(additive=False)], **how
+    ),
+    "jet strip": lambda **how: render.strip([explanation()] * 2, colors="jet", **how),
     "difference": lambda **how: render.preference(
         a_difference(one_hot((3, 5), (1, 2), -0.1), names=NAMES), **how
     ),
     "match_lines": lambda **how: render.match_lines(an_affinity(CELLS, names=NAMES[:2]), **how),
     "no matches": lambda **how: render.match_lines(an_affinity([]), **how),
     "strip": lambda **how: render.strip([explanation(names=NAMES[:2])] * 7, columns=4, **how),
+    "levels and nodes": lambda **how: render.side_by_side(a_graph(), **how),
+    "panoramas of nodes": lambda **how: render.side_by_side(
+        a_graph(query_size=(10, 3000), match_size=(3000, 10)), **how
+    ),
     "zero": lambda **how: render.side_by_side(explanation(np.zeros((2, 3)), np.zeros((3, 2))), **how),
     "one pixel": lambda **how: render.side_by_side(explanation(query_size=(1, 1)), **how),
     "panorama": lambda **how: render.side_by_side(
@@ -68,6 +81,26 @@ def test_a_crop_is_explained_in_the_legend():
     assert render.side_by_side(cropped).height > render.side_by_side(whole).height
 
 
+def test_levels_and_nodes_follow_the_maps_of_a_graph():
+    maps_alone = pixels(render.side_by_side(explanation(method="avsl")))
+    whole = pixels(render.side_by_side(a_graph(one_hot((3, 5), (1, 2)))))
+    margin = Sheet(1200).margin
+    top, below = whole[: len(maps_alone) - margin], whole[len(maps_alone) - margin :]
+    assert np.array_equal(top, maps_alone[:-margin])
+    orange = np.argwhere(below[..., 0] > below[..., 2] + 80)[:, 0]
+    n_groups = 1 + (np.diff(np.unique(orange)) > 20).sum()
+    assert n_groups == 3 + 4  # a row for each level and for each chain
+
+
+def test_bars_are_as_full_as_the_reliability():
+    def n_filled(reliability):
+        image = pixels(render.side_by_side(a_graph(np.zeros((2, 3), np.float32), reliability=reliability)))
+        return (image == (70, 118, 170)).all(axis=2).sum()
+
+    assert n_filled(0.0) == 0
+    assert n_filled(0.5) == pytest.approx(n_filled(1.0) / 2, rel=0.02)
+
+
 def test_strip_shares_one_range_over_all_matches():
     strong, weak = one_hot((3, 5), (1, 2), 0.9), one_hot((3, 5), (1, 2), 0.0001)
     zero = np.zeros((3, 5), np.float32)
@@ -96,6 +129,36 @@ def test_strip_refuses_what_cannot_be_compared(others, message):
 def test_strip_refuses_more_columns_than_fit():
     with pytest.raises(ValueError, match="do not fit"):
         render.strip([explanation()] * 40, columns=40)
+
+
+def test_heat_maps_side_by_side_use_the_whole_range_each():
+    values = 1 + 1e-4 * one_hot((3, 5), (1, 2))
+    image = pixels(render.side_by_side(explanation(values, 1000 * values, additive=False), width=1000))
+    warm = (image[..., 0] - image[..., 2] > 120)[: -5 * Sheet(1000).line]
+    assert warm[:, :500].sum() > 300 and warm[:, 500:].sum() > 300
+
+
+def test_a_heat_map_has_a_bar_of_its_own_and_an_attribution_shares_one():
+    both = explanation(one_hot((3, 5), (1, 2)), one_hot((3, 5), (1, 2)))
+    heat = replace(both, additive=False)
+    bars = [pixels(render.side_by_side(each, smooth=False))[-200:] for each in (both, heat)]
+    blue = [(bar[..., 2] - bar[..., 0] > 60).sum() for bar in bars]
+    assert blue[0] > 100 and blue[1] == 0  # only the shared range goes below zero
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1.2034, 1.2036, "+1.20340 to +1.20360, spread 0.017 %"),
+        (0.5, 1.0, "+0.500 to +1.00, spread 50 %"),
+        (-1.0, -0.25, "-1.00 to -0.250, spread 75 %"),
+        (-0.5, 2.0, "-0.500 to +2.00"),
+        (0.125, 0.125, "+0.125 everywhere"),
+        (0.0, 0.0, "0 everywhere"),
+    ],
+)
+def test_the_ends_of_a_map_are_told_apart_in_words(low, high, words):
+    assert ends_in_words(ColorScale.between_ends(np.array([[low, high]]))) == words
 
 
 def test_difference_draws_cells_for_the_other_match_in_blue():
@@ -130,6 +193,7 @@ def test_nan_is_refused_by_every_picture():
     bad = np.full((2, 3), np.nan, np.float32)
     for draw in (
         lambda: render.side_by_side(explanation(bad)),
+        lambda: render.side_by_side(a_graph(bad)),
         lambda: render.strip([explanation(bad)]),
         lambda: render.preference(a_difference(bad)),
     ):
@@ -175,7 +239,7 @@ def test_numbers_have_three_digits_and_a_sign(value, text):
 
 
 def test_the_legend_runs_from_blue_to_orange():
-    image = legend(palette("lookalike"), 0.5, "unit", Sheet(1000), geometries=[])
+    image = legend(ColorScale.symmetric(0.5), "unit", Sheet(1000), geometries=[])
     values = pixels(image)
     warm = np.argwhere((values[..., 0] - values[..., 2]) > 100)[:, 1].mean()
     cold = np.argwhere((values[..., 2] - values[..., 0]) > 100)[:, 1].mean()

@@ -3,7 +3,7 @@ import pytest
 from made_up import flat_map
 
 from lookalike.render import shared_range
-from lookalike.render.ranges import per_percent, shared_limit
+from lookalike.render.ranges import per_percent
 
 
 def test_shared_range_is_symmetric_and_reaches_the_largest_absolute_value():
@@ -49,9 +49,3 @@ def test_the_mean_per_percent_times_100_is_the_sum_of_the_shares():
     assert per_percent(flat_map(shares, (9, 9), "a")).values.mean() * 100 == pytest.approx(
         shares.sum(), rel=1e-5
     )
-
-
-def test_an_unsigned_limit_looks_at_the_positive_part_only():
-    maps = [np.array([[0.2, -0.9]], np.float32)]
-    assert shared_limit(maps, signed=False) == pytest.approx(0.2)
-    assert shared_limit([-np.ones((1, 2), np.float32)], signed=False) == 0

@@ -1,6 +1,7 @@
 """Re-ranking by CSA: the original code's order, what the bundled network does, and odd lists."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_the_published_checkpoint_gives_the_published_scores_and_order(golden, s
 
 
 @pytest.mark.weights
+@pytest.mark.parametrize("k", [1, 7, 20, 31])
+def test_lists_shorter_than_the_anchors_get_the_scores_and_order_of_the_original_code(
+    golden, goldens, shared, k
+):
+    with np.load(goldens / "csa_short_lists.npz") as file:
+        scores, order = torch.as_tensor(file[f"scores_{k}"]), torch.as_tensor(file[f"reranked_{k}"])
+    before = first_stage(golden["queries"], golden["gallery"], k=k)
+    after = make_reranker("csa", checkpoint=str(shared / "goldens" / "csa_checkpoint.pth"))(before)
+    positions = (before.indices[:, :, None] == after.indices[:, None]).int().argmax(1)
+    assert_close(after.scores, scores.gather(1, positions), rtol=1e-5, atol=1e-6)
+    assert torch.equal(full_ranks(before, after), order.long())
+
+
+@pytest.mark.weights
 def test_the_command_line_gives_the_published_order(golden, shared, tmp_path):
     np.save(tmp_path / "q.npy", golden["queries"].numpy())
     np.save(tmp_path / "g.npy", golden["gallery"].numpy())
@@ -100,7 +115,42 @@ def test_bf16_ranks_almost_alike(noise):
     assert not torch.equal(exact.scores, rough.scores)
 
 
-def test_fewer_candidates_than_anchors_and_than_k_are_ranked(checkpoint, noise):
+@pytest.mark.parametrize("published", [True, False])
+def test_a_short_list_is_scored_in_the_context_of_the_whole_ranking(checkpoint, noise, published):
+    ranking = clusters(noise)[0]
+    reranker = ContextualReranking(checkpoint=checkpoint if published else None)
+    n = reranker.n_context
+    short, long = (first_stage(ranking.queries, ranking.gallery, k=k) for k in (3, n))
+    items = ranking.gallery[long.indices]
+    expected = reranker._scorer(ranking.queries, items[:, :3], items[:, 3:])
+    after = reranker(short)
+    assert after.indices.shape == (len(ranking.queries), 3)
+    order = expected.sort(dim=1, descending=True, stable=True)
+    assert_close(after.scores, order.values, atol=1e-5, rtol=0)
+    if not published:  # the bundled network ranks the longer list, of which the first are kept
+        whole = reranker(long)
+        kept = [
+            s[torch.isin(i, j)] for s, i, j in zip(whole.scores, whole.indices, short.indices, strict=True)
+        ]
+        assert_close(after.scores, torch.stack(kept), atol=1e-5, rtol=0)
+
+
+def test_rows_that_may_not_be_results_are_no_anchors(checkpoint, noise):
+    ranking = first_stage(noise(2, D), noise(9, D, seed=1), k=2)
+    best = int(torch.mode(ranking.indices.flatten()).values)
+    next_row = int(next(row for row in range(9) if row not in ranking.indices))
+    allowed = torch.ones(9, dtype=torch.bool)
+    allowed[next_row] = False
+    kept = torch.tensor([row for row in range(9) if row != next_row])
+    alone = first_stage(ranking.queries, ranking.gallery[kept], k=2)
+    reranker = ContextualReranking(checkpoint=checkpoint)
+    scores = reranker(replace(ranking, allowed=allowed)).scores
+    assert best != next_row
+    assert_close(scores, reranker(alone).scores, atol=1e-6, rtol=0)
+    assert not torch.allclose(scores, reranker(ranking).scores, atol=1e-4)
+
+
+def test_fewer_items_than_anchors_are_ranked(checkpoint, noise):
     """A gallery of 3 for 6 anchors: the missing anchors are like nothing."""
     ranking = first_stage(noise(2, D), noise(3, D, seed=1), k=40)
     reranker = ContextualReranking(checkpoint=checkpoint)
@@ -128,6 +178,17 @@ def test_queries_that_are_in_the_gallery_still_find_themselves_first(noise):
     ranking, _ = clusters(noise)
     inside = first_stage(ranking.gallery[:10], ranking.gallery, k=60)
     assert make_reranker("csa")(inside).indices[:, 0].tolist() == list(range(10))
+
+
+def test_the_move_in_a_short_list_is_that_of_its_ranking(noise):
+    ranking = clusters(noise)[0]
+    short = first_stage(ranking.queries, ranking.gallery, k=6)
+    reranker = ContextualReranking()
+    after = reranker(short)
+    for row in short.indices[1].tolist():
+        move = reranker.explain(short, 1, row)
+        assert move.rank_after == after.indices[1].tolist().index(row) + 1
+        assert {influence.item for influence in move.influences} <= set(short.indices[1].tolist()) - {row}
 
 
 def test_vectors_that_are_no_numbers_are_refused(noise):
@@ -174,7 +235,8 @@ def test_an_amount_is_what_the_score_would_be_without_that_item(noise):
     by_row = dict(zip(scores.indices[2].tolist(), scores.scores[2].tolist(), strict=True))
     for influence in move.influences:
         kept = ranking.indices[2][ranking.indices[2] != influence.item]
-        alone = reranker._scores(ranking.queries[2:3], ranking.gallery[kept][None])[0].tolist()
+        nothing = ranking.gallery[kept[:0]][None]  # the list is longer than the context
+        alone = reranker._scores(ranking.queries[2:3], ranking.gallery[kept][None], nothing)[0].tolist()
         changes = {r: by_row[r] - s for r, s in zip(kept.tolist(), alone, strict=True)}
         expected = changes[row] - sum(changes.values()) / len(changes)
         assert influence.amount == pytest.approx(expected, abs=1e-4)

@@ -14,8 +14,8 @@ from lookalike.training.reranking import fit_reranker
 from lookalike.training.reranking_settings import RerankerSettings
 
 SETTINGS = RerankerSettings(
-    steps=2, batch_size=4, candidates=15, n_anchors=8, width=16, depth=1, heads=2, hidden=24, warm_up=1,
-    dropout=0.0,
+    steps=2, batch_size=4, candidates=15, n_anchors=8, width=16, depth=1, heads=2, hidden=24, warm_up=0.5,
+    dropout=0.0, drop_path=0.0,
 )  # fmt: skip
 
 if __name__ == "__main__":

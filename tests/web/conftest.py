@@ -1,18 +1,17 @@
 """A gallery of generated rooms, its app, clients for it, and a real server on the loopback."""
 
 import io
-import threading
-import time
 
 import pytest
-import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
 from lookalike import scenes
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import WebLimits, create_app
+from made_avsl import avsl_embedder
 from made_rooms import save_rooms
+from made_server import serving
 
 LIMITS = WebLimits(max_upload_bytes=2**20, max_pixels=2_000_000, max_queries=4)
 
@@ -70,14 +69,14 @@ def png():
 @pytest.fixture(scope="session")
 def address(gallery):
     """Address of a real server."""
-    config = uvicorn.Config(create_app(gallery, limits=LIMITS), port=0, log_level="warning")
-    server = uvicorn.Server(config)
-    listening = config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
+    with serving(create_app(gallery, limits=LIMITS)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def graph_address(room_folder):
+    """Address of a real server of an AVSL model's gallery."""
+    gallery = Gallery.in_memory(avsl_embedder())
+    gallery.add(room_folder, workers=0)
+    with serving(create_app(gallery, limits=LIMITS)) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -1,9 +1,14 @@
 """The page in a real browser with a real server: every view, by clicks and keys."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
+
+from lookalike.gallery import Gallery, folder_labels
+from lookalike.web import create_app
+from made_server import serving
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -27,7 +32,7 @@ def open_page(browser, address):
     """Opens the page; fails if a script fails or another host is contacted."""
     pages, problems = [], []
 
-    def open_one(**options):
+    def open_one(address=address, **options):
         context = browser.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(15_000)
@@ -202,6 +207,87 @@ def test_everything_can_be_done_with_the_keyboard(open_page):
     assert page.locator(".hit:focus").count() == 1
 
 
+def test_space_chooses_a_card_and_tab_leaves_it(open_page):
+    page = open_page(viewport={"width": 1280, "height": 800})
+    page.locator(".browse").first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement === document.querySelectorAll('.browse')[1]")
+    page.keyboard.press(" ")
+    page.wait_for_selector(".hit")
+    page.wait_for_selector("#heading:focus")  # the chosen card is gone, and the focus goes on from here
+
+
+def test_a_region_is_searched_by_keys(searched):
+    searched.locator("#query-frame").focus()
+    wait_for_new_hits(searched, lambda: searched.keyboard.press("Enter"))
+    assert searched.locator("#heading").text_content() == "Matches for this region"
+    box = searched.locator("#query-box").bounding_box()
+    searched.keyboard.press("ArrowRight")
+    searched.keyboard.press("Shift+ArrowUp")
+    after = searched.locator("#query-box").bounding_box()
+    assert after["x"] > box["x"] and after["width"] == pytest.approx(box["width"], abs=1)
+    assert after["y"] == pytest.approx(box["y"], abs=1) and after["height"] < box["height"] - 2
+    wait_for_new_hits(searched, lambda: searched.keyboard.press("Enter"))
+    wait_for_new_hits(searched, lambda: searched.keyboard.press("Escape"))
+    assert searched.locator("#heading").text_content() == "Matches"
+
+
+def test_a_filter_acts_while_browsing(open_page, room_folder):
+    page = open_page(viewport={"width": 1280, "height": 800})
+    label = next(folder.name for folder in room_folder.iterdir())
+    n_all = page.locator(".browse").count()
+    with page.expect_response(re.compile("where=")):
+        _fill(page, "#where", f"label == '{label}'")
+    page.wait_for_function(f"document.querySelectorAll('.browse').length < {n_all}")
+    shown = page.locator(".browse .metadata").all_text_contents()
+    assert shown and set(shown) == {f"label: {label}"}
+    _fill(page, "#where", "label == 'nowhere'")
+    page.get_by_text("No picture passes the filter.").wait_for()
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory, mini, room_folder):
+    """Address of a server whose pictures have names as cameras and databases give them."""
+    folder = tmp_path_factory.mktemp("long") / "a label of many words, as people write them, without end"
+    folder.mkdir()
+    names = ("3f2a9c0b7d1e4f5a6b7c" * 6, "Größe ü 6 - Mädchen 'am' Fenster" * 3, "a_b" * 60, "short")
+    for name, source in zip(names, sorted(room_folder.rglob("*.png")), strict=False):
+        (folder / f"{name}.png").write_bytes(source.read_bytes())
+    gallery = Gallery.create(folder.parent / "a-gallery-with-a-rather-long-name.gallery", mini)
+    gallery.add(folder, metadata=folder_labels(folder.parent))
+    with serving(create_app(gallery)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("width", [320, 390, 683, 1366])  # 683 is 1366 at 200 %
+def test_long_names_stay_in_their_cards(browser, long_names, width):
+    with browser.new_context(viewport={"width": width, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(long_names)
+        page.wait_for_selector(".browse")
+        for selector in (".browse", ".hit"):
+            if selector == ".hit":
+                page.locator(".browse").first.click()
+                page.wait_for_selector(".hit")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            cards = [card.bounding_box() for card in page.locator(selector).all()]
+            assert all(card["x"] >= 0 and card["x"] + card["width"] <= width for card in cards)
+            for a, b in itertools.pairwise(cards):
+                assert a["x"] + a["width"] <= b["x"] or a["y"] + a["height"] <= b["y"]
+            inner = "all => all.every(card => card.scrollWidth <= card.clientWidth)"
+            assert page.locator(selector).evaluate_all(inner)
+        page.locator(".hit").first.get_by_text("Compare").click()
+        assert page.locator("#compare").evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+
+
+def test_touch_targets_are_large_enough(open_page, room_folder):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    search_with(page, room_folder)
+    page.get_by_text("Search settings").tap()
+    small = "all => all.filter(e => e.offsetParent && e.offsetHeight < 44).map(e => e.id || e.className)"
+    assert page.locator("button, select, input[type=number], input[type=text]").evaluate_all(small) == []
+
+
 def test_the_report_is_downloaded(searched):
     with searched.expect_download() as download:
         searched.click("#report")
@@ -241,3 +327,38 @@ def test_a_file_that_is_not_an_image_shows_an_error(open_page, tmp_path):
     page.set_input_files("#file", bad)
     assert "not an image" in page.locator("#message.error").text_content()
     assert page.locator(".browse").count() == 10  # what was there stays
+
+
+def test_levels_and_nodes_of_a_graph_are_drawn_when_they_are_chosen(open_page, graph_address, room_folder):
+    page = open_page(graph_address, viewport={"width": 1280, "height": 900})
+    page.select_option("#rerank", "avsl")
+    search_with(page, room_folder)
+    page.locator(".hit .stage").nth(1).click()
+    page.wait_for_selector("#graph button")
+    assert "similarity by avsl" in page.text_content("#compare-facts")
+    labels = page.locator("#graph .graph-line").first.locator("button").all_text_contents()
+    assert [label.split("  ")[0] for label in labels] == ["All levels", "Level 3", "Level 2", "Level 1"]
+
+    def picture():
+        return page.locator("#left canvas").evaluate("canvas => canvas.toDataURL()")
+
+    whole, drawn = picture(), set()
+    for label in ("Level 3", "Level 2", "Level 1"):
+        page.click(f"#graph button:has-text('{label}')")
+        assert page.text_content("#compare-note").startswith(f"{label} of 3: reliability")
+        drawn.add(picture())
+    assert len(drawn | {whole}) == 4
+    chain = page.locator("#graph .graph-line").nth(2).locator("button")
+    assert chain.count() == 3
+    chain.nth(1).click()
+    assert re.match(r"Node \d+ of level 2: value", page.text_content("#compare-note"))
+    assert chain.nth(1).get_attribute("aria-pressed") == "true"
+    page.hover("#left")
+    page.wait_for_function("() => document.querySelector('#compare-note').textContent.includes('this cell')")
+    page.mouse.move(5, 5)
+    assert page.text_content("#compare-note").startswith("Node ")  # the node's maps are back
+    page.click("#graph button:has-text('All levels')")
+    assert picture() == whole
+    wait_for_new_hits(page, lambda: (page.click("#close"), page.select_option("#rerank", "aqe")))
+    page.locator(".hit .stage").nth(1).click()
+    page.wait_for_selector("#graph", state="hidden")

@@ -135,6 +135,18 @@ def test_a_gallery_that_keeps_shares_explains_by_them_over_http(mini, room_folde
     np.testing.assert_allclose(got["match_map"], hit.why().match_map, atol=1e-3)
 
 
+@pytest.mark.parametrize("options", [{}, {"box": [10, 20, 130, 150]}])
+def test_votes_explain_the_score_of_their_reranker(client, uploaded, options):
+    hits = search(client, query=uploaded, rerank="transport", k=4, **options)["hits"]
+    box = {"box": ",".join(map(str, options["box"]))} if options else {}
+    for hit in hits:
+        asked = {"query": uploaded, "match": hit["id"], "method": "transport", **box}
+        why = client.get("/api/galleries/rooms/explanation", params=asked).json()
+        assert why["similarity"] == pytest.approx(hit["score"], abs=1e-5)
+        assert np.sum(why["match_map"]) + why["match_residual"] == pytest.approx(hit["score"], abs=1e-5)
+        assert abs(why["match_residual"]) < 1e-3
+
+
 def test_an_explanation_of_a_box_stays_inside_it(client, uploaded, records):
     asked = {"query": uploaded, "match": records[0].id, "box": "0,0,100,150"}
     why = client.get("/api/galleries/rooms/explanation", params=asked).json()

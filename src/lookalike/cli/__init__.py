@@ -5,7 +5,9 @@ Commands import the library inside their bodies: importing torch and timm would 
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -22,6 +24,7 @@ from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import serve
 from lookalike.cli.training import train
 from lookalike.cli.training_rerankers import train_reranker
+from lookalike.errors import reason_of, system_sentence
 
 app = typer.Typer(
     name="lookalike",
@@ -54,15 +57,43 @@ def main() -> None:
     # waiting OpenMP threads should sleep: spinning, they would slow down image decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # hide retries, which would break progress bars
-    app()
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's or pipe's encoding lacks is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except SystemExit as end:
+        sys.exit(_flushed() or end.code)
+    except OSError as error:
+        print(f"lookalike: {system_sentence(error)}", file=sys.stderr)
+        sys.exit(_flushed() or 1)
 
 
-@app.callback()
-def _version(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-) -> None:
-    if version:
+def _flushed() -> int:
+    """Write out what was printed; 1 where that is not possible, else 0."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more
+        if not isinstance(error, BrokenPipeError):
+            print(f"lookalike: the output can't be written: {reason_of(error)}", file=sys.stderr)
+        return 1
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         from lookalike import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass  # the option's callback does it, before a command is missed

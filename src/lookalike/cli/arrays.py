@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json
+from lookalike.cli.printing import echo, friendly_errors, print_json
 
 
 def rerank(
@@ -26,7 +26,8 @@ def rerank(
     method: Annotated[
         str,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion or csa; join several with +, e.g. dba+aqe."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal or csa; join several with +, "
+            "e.g. dba+aqe."
         ),
     ] = "aqe",
     checkpoint: Annotated[
@@ -40,6 +41,10 @@ def rerank(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
     ] = None,
+    distractors: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="More rows of the gallery, after it; can be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank and re-rank your own embeddings.
@@ -49,6 +54,8 @@ def rerank(
     entries. A query that is also in the gallery is found first.
 
     Example: lookalike rerank --queries q.npy --gallery g.npy --method dba+aqe --set n=5 -o ranks.npz
+
+    Ranks with distractors are judged by: lookalike evaluate revisited --ranks ranks.npz --n-distractors N
     """
     with friendly_errors():
         from lookalike.rerankers import rerank_files
@@ -56,12 +63,14 @@ def rerank(
         options = parse_assignments(option or [])
         if checkpoint is not None:
             options["checkpoint"] = str(checkpoint)
-        result = rerank_files(queries, gallery, output, method=method, k=k, **options)
+        result = rerank_files(
+            queries, gallery, output, method=method, k=k, distractors=distractors or (), **options
+        )
         if as_json:
             print_json(dataclasses.asdict(result))
             return
         without = "" if result.has_ranks else ", without ranks, which would be too large"
-        typer.echo(
+        echo(
             f"re-ranked the first {result.k} of {result.n_gallery} for {result.n_queries} queries "
             f"by {result.method}; wrote {result.written}{without}"
         )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.evaluating import Layout, Limit, Split, Workers
-from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, MaxPixels
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation.comparison import Comparison
@@ -49,6 +49,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two models on the same images.
@@ -86,11 +87,11 @@ def compare(
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, comparison_report(comparison))
             if not as_json:
-                typer.echo(f"wrote {report}")
+                echo(f"wrote {report}")
 
 
 def _print_comparison(found: Comparison) -> None:
-    typer.echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
+    echo(f"{found.source}: {found.n_queries:,} queries, {found.n_classes:,} classes")
     rows = [
         (
             each.title,
@@ -98,24 +99,22 @@ def _print_comparison(found: Comparison) -> None:
             f"{each.second:.2%}",
             f"{each.difference:+.2%}",
             f"{each.low:+.2%} to {each.high:+.2%}",
-            f"{each.p_value:.4f}",
+            f"{each.p_value:z.4f}",
         )
         for each in found.metrics
     ]
     print_table(("", found.first, found.second, "difference", "95 % interval", "p"), rows)
     counts = found.outcomes
-    typer.echo(
+    echo(
         f"first hit correct: both {counts.both:,}, only {found.first} {counts.only_first:,}, "
         f"only {found.second} {counts.only_second:,}, neither {counts.neither:,}"
     )
-    jaccard = ", ".join(f"{value:.2f} at {k}" for k, value in found.lists.jaccard)
-    typer.echo(
-        f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:.2f}"
-    )
+    jaccard = ", ".join(f"{value:z.2f} at {k}" for k, value in found.lists.jaccard)
+    echo(f"overlap of results: Jaccard {jaccard}; rank-biased overlap {found.lists.rank_biased_overlap:z.2f}")
     if found.maps:
         _print_maps(found)
     for rule in found.rules:
-        typer.echo(rule)
+        echo(rule)
 
 
 def _print_maps(found: Comparison) -> None:
@@ -123,8 +122,8 @@ def _print_maps(found: Comparison) -> None:
         (
             each.first,
             each.second,
-            f"{each.correlation:.2f} ({each.correlation_by_chance:.2f})",
-            f"{each.shared_mass:.2f} ({each.shared_mass_by_chance:.2f})",
+            f"{each.correlation:z.2f} ({each.correlation_by_chance:z.2f})",
+            f"{each.shared_mass:z.2f} ({each.shared_mass_by_chance:z.2f})",
         )
         for each in found.maps
     ]
@@ -132,9 +131,9 @@ def _print_maps(found: Comparison) -> None:
     gains = [
         (
             f"{each.model}, {each.method}",
-            f"{each.gain:+.3f}",
-            f"{each.low:+.3f} to {each.high:+.3f}",
-            f"{each.mean_drop:.3f}",
+            f"{each.gain:+z.3f}",
+            f"{each.low:+z.3f} to {each.high:+z.3f}",
+            f"{each.mean_drop:z.3f}",
         )
         for each in found.faithfulness
     ]

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli.default_command import DefaultCommandGroup
-from lookalike.cli.options import AsJson, InputSize, Normalization, PoolingName, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    LearnedWhiteningName,
+    MaxPixels,
+    MeanImage,
+    Normalization,
+    OutputName,
+    PoolingName,
+    PrecisionName,
+    parse_ks,
+    parse_size,
+)
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
@@ -63,11 +75,15 @@ def evaluate(
     ),
     ks: Annotated[str, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K.")] = "1,2,4,8",
     clustering: Annotated[
-        bool, typer.Option(help="Report NMI and AMI of k-means clusters; slow with many classes.")
+        bool, typer.Option(help="Report NMI, AMI and F1 of clusters; slow with many classes.")
     ] = True,
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
+    mean_image: MeanImage = None,
+    whitening: LearnedWhiteningName = None,
+    precision: PrecisionName = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
@@ -76,6 +92,7 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
     workers: Workers = 0,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well an embedding retrieves matching images.
@@ -92,14 +109,20 @@ def evaluate(
     """
     if (data is None) == (embeddings is None):
         raise typer.BadParameter("give either DATA (images or a gallery) or --embeddings")
-    k_values = _ks(ks)
+    k_values = parse_ks(ks)
     with friendly_errors():
         from lookalike.evaluation import embeddings_of_files, evaluate, load_for_evaluation
         from lookalike.reports.evaluation import evaluation_report
 
         source = data if embeddings is None else embeddings_of_files(embeddings, labels)
         assert source is not None
-        options = {"pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization}
+        options = {
+            "pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization,
+            "mean_image": mean_image,
+            "whitening": whitening,
+            "precision": precision,
+            "output": output_name,
+        }  # fmt: skip
         changes = {name: value for name, value in options.items() if value is not None}
         queries = None if query_embeddings is None else embeddings_of_files(query_embeddings, query_labels)
         with shown_progress() as progress:
@@ -117,18 +140,11 @@ def evaluate(
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, evaluation_report(evaluation))
             if not as_json:
-                typer.echo(f"wrote {report}")
-
-
-def _ks(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
-    return [int(part) for part in parts]
+                echo(f"wrote {report}")
 
 
 def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
-    typer.echo(evaluation.headline)
+    echo(evaluation.headline)
     print_table(("", "mean", "95 % interval"), evaluation.rows())
     worst = [
         (each.label, str(each.n_queries), f"{each.recall_at_1:.1%}", f"{each.map_at_r:.1%}",
@@ -137,6 +153,6 @@ def _print_evaluation(evaluation: Evaluation, n_worst: int) -> None:
     ]  # fmt: skip
     print_table(("worst classes", "queries", "Recall@1", "MAP@R", "most often confused with"), worst)
     for rule in evaluation.rules:
-        typer.echo(rule)
+        echo(rule)
     for path, reason in evaluation.left_out:
-        typer.echo(f"left out: {path}: {reason}", err=True)
+        echo(f"left out: {path}: {reason}", err=True)

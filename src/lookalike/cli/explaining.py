@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, InputSize, Model, Normalization, PoolingName, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    LearnedWhiteningName,
+    LevelsText,
+    MaxPixels,
+    MeanImage,
+    Model,
+    Normalization,
+    OutputName,
+    PoolingName,
+    parse_levels,
+    parse_size,
+)
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
@@ -25,12 +38,25 @@ def explain(
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
+            "or avsl."
         ),
     ] = "shares",
     pooling: PoolingName = None,
     input_size: InputSize = None,
     normalization: Normalization = None,
+    output_name: OutputName = None,
+    levels: LevelsText = None,
+    max_pixels: MaxPixels = None,
+    mean_image: MeanImage = None,
+    whitening: LearnedWhiteningName = None,
+    batch_statistics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="pair",
+            help="Normalize batches by the two images' own statistics, as the WACV 2019 demo did.",
+        ),
+    ] = None,
     fusion: Annotated[
         str | None, typer.Option(help="For rollout: how to fuse attention heads (mean, min or max).")
     ] = None,
@@ -76,7 +102,11 @@ def explain(
         Path | None, typer.Option(help=".npz file to write: query_map, match_map, similarity, residual.")
     ] = None,
     colors: Annotated[
-        str, typer.Option(help="Color map: lookalike (color-blind-safe) or jet (as in the papers).")
+        str,
+        typer.Option(
+            help="lookalike (color-blind safe), or jet for the look of the papers: gray photo, colors added "
+            "to it, each map by its own range."
+        ),
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
@@ -88,8 +118,12 @@ def explain(
     """
     if versus is not None and output is None:
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
+    if batch_statistics not in (None, "pair"):
+        raise typer.BadParameter("is 'pair', or left out", param_hint="--batch-statistics")
     with friendly_errors():
+        from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
+        from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
         chosen = {
@@ -98,8 +132,21 @@ def explain(
         }  # fmt: skip
         options = {name: value for name, value in chosen.items() if value is not None}
         embedder = load_any(
-            model, pooling=pooling, input_size=parse_size(input_size), normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=parse_size(input_size),
+            normalization=normalization,
+            levels=parse_levels(levels),
+            output=output_name,
+            mean_image=mean_image,
+            whitening=whitening,
         )
+        if batch_statistics:
+            if not isinstance(embedder, Embedder):
+                raise UnsupportedMethodError(
+                    f"{embedder.name} only returns embeddings; leave batch statistics out"
+                )
+            embedder = embedder.with_batch_statistics([query, match])
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
@@ -112,16 +159,14 @@ def explain(
 def _print_explanation(result: Explanation, written: list[Path]) -> None:
     from lookalike.reports.explanation_files import level_lines
 
-    residual = f", residual {result.residual:+.4f}" if result.additive else " (a heat map: no residual)"
+    residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
     form = f" ({result.form})" if result.form else ""
-    typer.echo(
-        f"similarity {result.similarity:.4f} by {result.method}{form} of {result.model}{residual}{parts}"
-    )
+    echo(f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}")
     for line in level_lines(result):
-        typer.echo(line)
+        echo(line)
     for path in written:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def demo(
@@ -162,7 +207,7 @@ def demo(
 
 def _print_demo(result: DemoResult) -> None:
     n = result.n_rooms
-    typer.echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
+    echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
     rows = [
         (
             search.asked,
@@ -173,14 +218,14 @@ def _print_demo(result: DemoResult) -> None:
         for search in result.searches
     ]
     print_table(("search by", "best match", "ranks of true matches", "correct over all rooms"), rows)
-    typer.echo(f"\nChance level: {result.chance * n:.0f} of {n} correct.")
+    echo(f"\nChance level: {result.chance * n:z.0f} of {n} correct.")
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
-        typer.echo(
+        echo(
             f"The map of the whole room {where} the painting; a pixel there contributes "
-            f"{result.density_ratio:.1f} times as much as one elsewhere."
+            f"{result.density_ratio:z.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
-    typer.echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
-    typer.echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:.1f} s")
+    echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
+    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")

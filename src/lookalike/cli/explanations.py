@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, MaxPixels
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.datasets.pairs import ImagePair
@@ -70,6 +70,7 @@ def evaluate_explanations(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with curves, tables and maps."),
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure whether maps of a similarity are true.
@@ -97,7 +98,7 @@ def evaluate_explanations(
         if report is not None:  # last: the table is printed even if the report can't be written
             write_text(report, leaderboard_report(scores))
             if not as_json:
-                typer.echo(f"wrote {report}")
+                echo(f"wrote {report}")
 
 
 @contextmanager
@@ -128,12 +129,12 @@ def _print_scores(scores: ExplanationScores) -> None:
                 for method in scores.methods(model)
             ]
             print_table((f"{model}: {family}", *measures), rows)
-            typer.echo()
+            echo()
     for refusal in scores.refusals:
-        typer.echo(f"{refusal.model}, {refusal.method}: {refusal.reason}", err=True)
+        echo(f"{refusal.model}, {refusal.method}: {refusal.reason}", err=True)
     n_pairs = scores.settings["n_pairs"]
     counted = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
-    typer.echo(f"{counted}; * is the best of a column on the most pairs, controls apart.")
+    echo(f"{counted}; * is the best of a column on the most pairs, controls apart.")
 
 
 def _cell(row: ExplanationRow | None, best: set[ExplanationRow]) -> str:

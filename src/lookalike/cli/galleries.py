@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.index_report import print_files, print_report
-from lookalike.cli.options import AsJson
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
@@ -74,6 +74,8 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images.")
     ] = None,
+    levels: LevelsText = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a gallery from a folder, or update it.
@@ -88,7 +90,7 @@ def index(
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
 
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares)
+        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         values = combined_metadata(
             folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
         )
@@ -132,7 +134,9 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, csa, shares or avsl; join several with +."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
+            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
+            "model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
@@ -156,6 +160,7 @@ def search(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the most similar images in a gallery.
@@ -171,6 +176,11 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
+        whole = len(queries) == 1 and not box and not polygon
+        if rerank is None and whole and opened.infers_distance:
+            rerank = "avsl"
+        elif rerank == "none":
+            rerank = None
         hits = opened.search(
             queries[0] if len(queries) == 1 else queries,
             k=k,
@@ -194,9 +204,14 @@ def search(
         if as_json:
             print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
-            _print_hits(hits, [path for path in (report, csv) if path is not None])
+            by_distance = rerank == "avsl"
+            _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
+            if by_distance:
+                echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+            for path, reason in hits.unreadable.items():
+                echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
             if opened.calibration is not None and (box or polygon):
-                typer.echo("no probabilities: they are calibrated for whole images, not for regions")
+                echo("no probabilities: they are calibrated for whole images, not for regions")
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
@@ -210,24 +225,25 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
     return any((hit.probability or 0) >= 0.5 for hit in hits)
 
 
-def _print_hits(hits: Sequence[Hit], written: list[Path]) -> None:
+def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool = False) -> None:
     if _is_good(hits) is False:
-        typer.echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
-    header = ("", "similarity", "probability", "before", "path")
+        echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
+    header = ("", "similarity", "score", "probability", "before", "path")
     rows = [
         (
             str(hit.rank),
-            f"{hit.similarity:.4f}",
-            "" if hit.probability is None else f"{hit.probability:.2f}",
+            f"{hit.similarity:z.4f}",
+            f"{hit.score:z.4f}" if with_scores else "",
+            "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
             str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
         )
         for hit in hits
     ]
-    used = [i for i in range(len(header)) if i in (0, 1, 4) or any(row[i] for row in rows)]
+    used = [i for i in range(len(header)) if i in (0, 1, 5) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @gallery.command()
@@ -279,7 +295,7 @@ def remove(
         )
         if not as_json:
             for reason, n in kept:
-                typer.echo(f"kept {n:,} files that are not found: {reason}", err=True)
+                echo(f"kept {n:,} files that are not found: {reason}", err=True)
 
 
 @gallery.command()
@@ -293,9 +309,9 @@ def restore(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back images that were pruned or removed, with their metadata.
+    """Bring back images that were pruned or removed.
 
-    Images added since stay. Each call goes back one step further.
+    Their metadata comes back too, and images added since stay. Each call goes back one step further.
 
     Example: lookalike gallery restore -g photos.gallery
     """
@@ -317,7 +333,7 @@ def restore(
         if as_json:
             print_json({**dataclasses.asdict(restored), "images": len(opened)})
             return
-        typer.echo(
+        echo(
             f"brought back {len(restored.forgotten):,} files of version {restored.version} "
             f"({restored.written}); the gallery has {len(opened):,} images"
         )
@@ -367,7 +383,7 @@ def calibrate(
         curve = opened.calibrate(found, field=field, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold}
         _print_or_json(
-            as_json, values, "similarity {threshold:.3f} or more is a match; calibrated on {source}"
+            as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"
         )
 
 
@@ -383,7 +399,7 @@ def _print_or_json(as_json: bool, values: dict[str, Any], sentence: str) -> None
     if as_json:
         print_json(values)
     else:
-        typer.echo(sentence.format(**values))
+        echo(sentence.format(**values))
 
 
 def _types(texts: Sequence[str]) -> dict[str, str]:

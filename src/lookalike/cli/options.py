@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,28 @@ InputSize = Annotated[
         metavar="H[xW]", help="Input size in pixels instead of the model's own, e.g. 320 or 240x320."
     ),
 ]
+OutputName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="For an .onnx file: its output that is the embedding; also FILE.onnx:NAME."
+    ),
+]
+MeanImage = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.npy",
+        help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
+    ),
+]
+LearnedWhiteningName = Annotated[
+    str | None,
+    typer.Option(
+        "--whitening",
+        metavar="NAME[:ms]",
+        help="For retrieval networks (TPAMI 2019): a whitening that the file carries, for one scale, or with "
+        ":ms for three.",
+    ),
+]
 Normalization = Annotated[
     str | None,
     typer.Option(
@@ -32,6 +55,54 @@ Normalization = Annotated[
         help="For checkpoints that don't record theirs, e.g. sop or 0.5,0.5,0.5/0.5,0.5,0.5.",
     ),
 ]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="fp32|bf16|auto",
+        help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
+        "By default fp32.",
+    ),
+]
+LevelsText = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BLACK,WHITE",
+        help="Values of black and white in gray pictures of more than 8 bits, e.g. 0,4095 or 1000,-1000.",
+    ),
+]
+
+
+def _allow_pixels(pixels: int | None) -> None:
+    if pixels is not None:
+        from dataclasses import replace
+
+        from lookalike.images import set_limits
+        from lookalike.images.limits import default_limits
+
+        set_limits(replace(default_limits(), max_pixels=pixels))
+
+
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        callback=_allow_pixels,
+        help="Read images of up to so many pixels (height x width); by default 120 million.",
+    ),
+]
+
+
+def parse_levels(text: str | None) -> tuple[float, float] | None:
+    """Parse ``0,4095`` as the values of black and white. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        black, white = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--levels takes two numbers: black,white; got {text!r}") from error
+    return black, white
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -59,3 +130,26 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
+
+
+def parse_ks(text: str) -> list[int]:
+    """Return the values of K in text such as ``1,2,4,8``."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"-k takes positive integers such as 1,2,4,8; got {text!r}")
+    return [int(part) for part in parts]
+
+
+def parse_scales(text: str | None) -> tuple[float, ...] | None:
+    """Parse ``1,0.707,0.5``. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 4 for value in values):
+        raise typer.BadParameter(
+            f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
+        )
+    return values

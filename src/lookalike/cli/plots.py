@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.options import AsJson, parse_assignments
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 from lookalike.errors import LookalikeError
 
 Show = Annotated[
@@ -45,7 +45,8 @@ def before_after(
     data: Annotated[Path, typer.Argument(help="Labeled images, or a gallery with labels in its metadata.")],
     plots: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the plots.")],
     rerank: Annotated[
-        str, typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, csa, dba+aqe, ...")
+        str,
+        typer.Option(metavar="METHOD", help="Re-ranker: aqe, k-reciprocal, superglobal, csa, dba+aqe, ..."),
     ] = "aqe",
     model: Annotated[
         str | None,
@@ -95,6 +96,6 @@ def before_after(
         if as_json:
             print_json({"map_before": means[0], "map_after": means[1], "plots": written})
             return
-        typer.echo(f"mAP {means[0]:.2%} before, {means[1]:.2%} after {rerank}")
+        echo(f"mAP {means[0]:.2%} before, {means[1]:.2%} after {rerank}")
         for path in written:
-            typer.echo(f"wrote {path}")
+            echo(f"wrote {path}")

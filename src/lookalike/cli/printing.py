@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +19,49 @@ if TYPE_CHECKING:
 
     from lookalike.types import Progress, ProgressCallback
 
+_STEERING = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, halves of pairs, line ends
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the writing direction
 _PIPED_WIDTH = 10_000  # columns when output is piped, so that no line wraps
 
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """Turn a LookalikeError or ValueError inside the block into one line on stderr and exit code 1."""
+    """Turn an error that is no bug inside the block into one line on stderr and exit code 1.
+
+    These are LookalikeError, ValueError, and what the system refuses: files, disk, memory.
+    """
     try:
         yield
     except (errors.LookalikeError, ValueError) as error:
-        typer.echo(f"lookalike: {error}", err=True)
+        echo(f"lookalike: {error}", err=True)
         raise typer.Exit(1) from error
+    except BrokenPipeError:  # whoever reads the output has seen enough: ends without a word
+        raise
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, typer.Exit) or not (cause := errors.system_error(error)):
+            raise
+        echo(f"lookalike: {errors.system_sentence(cause)}", err=True)
+        raise typer.Exit(1) from error
+    except MemoryError as error:
+        echo("lookalike: not enough memory; free some, or give smaller inputs", err=True)
+        raise typer.Exit(1) from error
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print a text; characters of file names that would steer the terminal are escaped."""
+    typer.echo(visible(str(text)), file=sys.stderr if err else sys.stdout)
+
+
+def visible(text: str) -> str:
+    """The text with control characters other than the end of a line, and turns of direction, escaped.
+
+    >>> print(visible("a" + chr(27) + "[31m.jpg"))
+    a\\x1b[31m.jpg
+    """
+    return "".join(
+        repr(c)[1:-1] if (unicodedata.category(c) in _STEERING and c != "\n") or c in _TURNS else c
+        for c in text
+    )
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -37,7 +71,7 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
 
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
@@ -46,7 +80,7 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as JSON; values of other types, such as paths, become strings."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    echo(json.dumps(value, indent=2, default=str))
 
 
 @contextmanager
@@ -72,9 +106,8 @@ def shown_progress() -> Iterator[ProgressCallback]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
-    with errors.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    with errors.replacing(path, make_folder=True) as file:
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _progress_bar() -> RichProgress:

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, Model, PoolingName
+from lookalike.cli.options import (
+    AsJson,
+    LearnedWhiteningName,
+    MaxPixels,
+    Model,
+    PoolingName,
+    parse_assignments,
+    parse_scales,
+)
 from lookalike.cli.plots import Show, import_plots, parse_numbers
-from lookalike.cli.printing import friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.evaluation.revisited import RevisitedMetrics
@@ -55,7 +63,10 @@ def evaluate_revisited(
         Path | None, typer.Option(metavar="FILE", help="Scores (queries, gallery), higher is better.")
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Descriptors of the queries, one row each.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Descriptors of the queries, one row each; .pkl in CSA's layout, too."
+        ),
     ] = None,
     gallery: Annotated[
         Path | None,
@@ -67,6 +78,7 @@ def evaluate_revisited(
     ] = None,
     model: Model = "mini",
     pooling: PoolingName = None,
+    whitening: LearnedWhiteningName = None,
     scales: Annotated[
         str | None, typer.Option(metavar="S,S,...", help="Image scales; 1,0.707,0.5 by default.")
     ] = None,
@@ -100,6 +112,16 @@ def evaluate_revisited(
         str | None,
         typer.Option(metavar="METHOD", help="Re-ranker; reports metrics before and after re-ranking."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="For --rerank csa: trained or published weights instead of csa-mini."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the re-ranker; can be repeated."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of top results to re-rank.")] = 1024,
     before: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ranks to compare --ranks with.")
@@ -115,6 +137,7 @@ def evaluate_revisited(
     ] = None,
     show: Show = None,
     difficulty: Annotated[str, typer.Option(help="Difficulty to plot: easy, medium or hard.")] = "medium",
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate with the revisited Oxford/Paris protocol.
@@ -123,6 +146,9 @@ def evaluate_revisited(
     everything they depend on: query boxes, resolution, scales, whitening, rules, file hashes.
 
     Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --ranks ranks.npz
+
+    Example: lookalike evaluate revisited --gnd gnd_roxford5k.pkl --queries roxford5k/net.pkl --gallery
+    roxford5k/net.pkl --distractors r1m/net.pkl --rerank csa --checkpoint csa/model.safetensors
     """
     kind = _Inputs(ranks, scores, queries, gallery, images).kind()
     with friendly_errors():
@@ -130,7 +156,10 @@ def evaluate_revisited(
         from lookalike.evaluation import revisited_runs as runs
 
         truth, notes = read_truth(gnd), tuple(note or ())
-        settings = runs.DescriptorSettings(whiten, whiten_width, tuple(distractors or ()), rerank, k)
+        settings = runs.DescriptorSettings(
+            whiten, whiten_width, tuple(distractors or ()), rerank, k,
+            checkpoint=checkpoint, options=parse_assignments(option or []),
+        )  # fmt: skip
         _refuse_unused(kind, settings, before, n_distractors)
         with shown_progress() as progress:
             if kind == "ranks":
@@ -149,8 +178,8 @@ def evaluate_revisited(
                 from lookalike.evaluation.revisited_images import for_protocol
                 from lookalike.models.embedder import Embedder
 
-                loaded = Embedder.load(model, pooling=pooling)
-                embedder = for_protocol(loaded, scales=_numbers(scales), resolution=resolution)
+                loaded = Embedder.load(model, pooling=pooling, whitening=whitening)
+                embedder = for_protocol(loaded, scales=parse_scales(scales), resolution=resolution)
                 run = runs.run_on_images(
                     truth, images, embedder, settings,
                     crop=crop, keep=save_descriptors, notes=notes, progress=progress,
@@ -167,23 +196,11 @@ def _refuse_unused(kind: str, settings: DescriptorSettings, before: Path | None,
     """Raise typer.BadParameter for options that would have no effect."""
     if kind != "ranks" and (before or n_distractors):
         raise typer.BadParameter("--before and --n-distractors go with --ranks")
+    if (settings.checkpoint or settings.options) and not settings.rerank:
+        raise typer.BadParameter("--checkpoint and --set go with --rerank")
     of_descriptors = settings.whiten or settings.distractors or settings.rerank
     if kind in ("ranks", "scores") and of_descriptors:
         raise typer.BadParameter("--whiten, --distractors and --rerank go with descriptors or images")
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 < value <= 4 for value in values):
-        raise typer.BadParameter(
-            f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
-        )
-    return values
 
 
 def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
@@ -196,11 +213,11 @@ def _print(run: RevisitedRun, written: list[Path], as_json: bool) -> None:
     if run.before is not None:
         print_table(("before", *header[1:]), _rows(run.before))
     print_table(header if run.before is None else ("after", *header[1:]), _rows(run.metrics))
-    typer.echo()
+    echo()
     for name, text in card_lines(run.card):
-        typer.echo(f"{name:<12} {text}")
+        echo(f"{name:<12} {text}")
     for path in written:
-        typer.echo(f"wrote        {path}")
+        echo(f"wrote        {path}")
 
 
 def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:
@@ -215,4 +232,4 @@ def _rows(metrics: RevisitedMetrics) -> list[tuple[str, ...]]:
 
 
 def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.2f}"
+    return "-" if value != value else f"{100 * value:z.2f}"

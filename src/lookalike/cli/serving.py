@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.printing import friendly_errors
+from lookalike.cli.printing import echo, friendly_errors
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
 
@@ -67,4 +67,4 @@ def check_web() -> None:
 
 def announce(address: str) -> None:
     """Print the URL of the page."""
-    typer.echo(f"serving at {address} (press Ctrl+C to stop)")
+    echo(f"serving at {address} (press Ctrl+C to stop)")

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import lookalike.errors as errors
-from lookalike.cli.options import AsJson, InputSize, PoolingName, parse_assignments, parse_size
-from lookalike.cli.printing import friendly_errors, print_json, shown_progress
+from lookalike.cli.options import (
+    AsJson,
+    InputSize,
+    MaxPixels,
+    PoolingName,
+    parse_assignments,
+    parse_ks,
+    parse_size,
+)
+from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
     from lookalike.training import ModelSpec, TrainSettings
@@ -19,16 +27,17 @@ if TYPE_CHECKING:
 
 # Settings without an option of their own, for --set; a test compares them with TrainSettings.
 TRAIN_SETTINGS = (
-    "optimizer", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm", "clip",
-    "crop_pct", "crop_area", "flip",
+    "optimizer", "gate_rate", "weight_decay", "step_epochs", "step_factor", "frozen", "freeze_batch_norm",
+    "clip", "crop_pct", "crop_area", "flip", "clustering", "patience", "collapse", "keep_best",
 )  # fmt: skip
 AVSL_SETTINGS = (
     "level_weights", "positive_margin", "negative_margin", "final_positive_margin", "final_negative_margin",
     "loss_sharpness", "margin", "boundary", "cutoff", "top_k", "sharpness", "power", "momentum", "levels",
 )  # fmt: skip
 PRESET_HELP = (
-    "Published settings of AVSL: cub200-resnet50, cars196-resnet50 or sop-resnet50; or cub200-inception, "
-    "cars196-inception or sop-inception, with inception_v3 in place of BN-Inception, which timm lacks."
+    "Published settings of AVSL: DATA-BACKBONE with cub200, cars196 or sop and resnet50 or bninception, such "
+    "as cub200-resnet50; with -baseline for Proxy-Anchor alone, -margin for AVSL with the margin loss, and "
+    "-margin-baseline for that loss alone."
 )
 _NEEDED = ("lightning", "pytorch_metric_learning")
 
@@ -48,7 +57,8 @@ def train(
         str | None,
         typer.Option(
             help="Loss: proxy-anchor (default), proxy-nca++, multi-similarity, triplet, margin, contrastive, "
-            "supcon, soft-triple or arcface."
+            "supcon, soft-triple or arcface; or as in AVSL's baselines, proxy-anchor-avsl, "
+            "proxy-anchor-avsl-sop or margin-avsl."
         ),
     ] = None,
     avsl: Annotated[
@@ -101,7 +111,14 @@ def train(
     precision: Annotated[str | None, typer.Option(help="Precision: fp32, bf16 or fp16.")] = None,
     input_size: InputSize = None,
     evaluate_every: Annotated[
-        int | None, typer.Option(min=0, help="Epochs between evaluations; 0 evaluates at the end only.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs from one evaluation to the next, from the first on; 0 evaluates at the end only.",
+        ),
+    ] = None,
+    recalls: Annotated[
+        str | None, typer.Option("-k", metavar="K,K,...", help="Values of K for Recall@K in evaluations.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     others: Annotated[
@@ -122,6 +139,7 @@ def train(
     ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on labeled images.
@@ -136,7 +154,7 @@ def train(
     with friendly_errors():
         _check_extra()
         from lookalike.reports.plots.training import training_curve
-        from lookalike.training import RuntimeOptions, TrainSettings, fit, recorded
+        from lookalike.training import RuntimeOptions, TrainSettings, fit, kept_epoch, recorded
 
         if resume and preset is not None:
             raise ValueError("--preset starts a new training; leave it out to resume one")
@@ -150,6 +168,7 @@ def train(
             backbone_rate=backbone_rate, head_rate=head_rate, loss_rate=loss_rate, schedule=schedule,
             warm_up_epochs=warm_up_epochs, memory=memory, precision=precision,
             input_size=parse_size(input_size), evaluate_every=evaluate_every, seed=seed,
+            recalls=None if recalls is None else parse_ks(recalls),
         )  # fmt: skip
         settings = settings if resume else spec.default_settings(settings)
         settings = TrainSettings.from_dict(settings.to_dict() | changes)
@@ -164,7 +183,9 @@ def train(
         if as_json:
             print_json(result.to_dict())
         else:
-            typer.echo(f"wrote {out}; use it with: --model {out}")
+            if kept := kept_epoch(out):
+                echo(kept)
+            echo(f"wrote {out}; use it with: --model {out}")
 
 
 def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:
@@ -174,7 +195,12 @@ def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSetting
     if preset_name is None:
         return ModelSpec(avsl=AvslSettings() if avsl else None), TrainSettings()
     chosen = preset(preset_name)
-    return ModelSpec(model=chosen.model, dims=chosen.dims, avsl=chosen.avsl), chosen.settings
+    spec = ModelSpec(
+        model=chosen.model, pooling=chosen.pooling, loss=chosen.loss, dims=chosen.dims, avsl=chosen.avsl
+    )
+    if avsl and spec.avsl is None:
+        raise ValueError(f"{preset_name} is a baseline without AVSL; leave --avsl or -baseline out")
+    return spec, chosen.settings
 
 
 def _changed(spec: ModelSpec, changes: dict[str, Any], assigned: dict[str, Any]) -> ModelSpec:
@@ -197,8 +223,8 @@ def _with_metrics(show: ProgressCallback) -> ProgressCallback:
     def report(progress: Progress) -> None:
         show(progress)
         if len(progress.values) > 1:
-            values = ", ".join(f"{name} {value:.4f}" for name, value in progress.values.items())
-            typer.echo(f"{progress.stage}: {values}", err=True)
+            values = ", ".join(f"{name} {value:z.4f}" for name, value in progress.values.items())
+            echo(f"{progress.stage}: {values}", err=True)
 
     return report
 

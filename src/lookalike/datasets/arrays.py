@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lookalike.datasets.texts import label_text, read_lines
-from lookalike.errors import LookalikeError, first_line, writing
+from lookalike.errors import LookalikeError, first_line, replacing
+from lookalike.models.budgets import check_archive, check_array_header, check_tensor
 from lookalike.types import Ranking
 
 # What numpy, safetensors and torch raise for a damaged or misnamed file.
-_BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError,
-           zipfile.BadZipFile)  # fmt: skip
+_BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError, SyntaxError,
+           SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)  # fmt: skip
 
 
 def read_vectors(path: str | Path) -> Tensor:
@@ -76,8 +77,8 @@ def write_ranks(path: str | Path, ranking: Ranking, ranks: Tensor | None) -> Pat
     arrays = {"indices": ranking.indices.cpu().numpy(), "scores": ranking.scores.cpu().numpy()}
     if ranks is not None:
         arrays["ranks"] = ranks.numpy()
-    with writing(path):
-        np.savez(path, allow_pickle=False, **arrays)
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return path
 
 
@@ -125,13 +126,23 @@ def _named(path: Path, labels: list[str]) -> tuple[str, ...]:
 
 
 def _read_numpy(path: Path) -> Any:
+    check_archive(path)
     with path.open("rb") as file:  # np.load(path) would leave a damaged .npz open
+        if path.suffix == ".npy":
+            check_array_header(file, path.stat().st_size)
+            file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
 
 
 def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    check_archive(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = content if isinstance(content, Mapping) else {"the tensor": content}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor):
+            check_tensor(str(name), tensor)
+    return content
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

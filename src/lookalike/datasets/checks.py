@@ -8,6 +8,7 @@ from lookalike import images as image_files
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.leaks import copies_remark, leak_remark
 from lookalike.errors import DatasetError, UnreadableImageError
+from lookalike.images import GrayLevels
 from lookalike.types import ProgressCallback, tracked
 
 _logger = logging.getLogger(__name__)
@@ -47,12 +48,14 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
         )
 
 
-def check_readable(data: LabeledImages, progress: ProgressCallback | None = None) -> None:
+def check_readable(
+    data: LabeledImages, progress: ProgressCallback | None = None, *, levels: GrayLevels | None = None
+) -> None:
     """Decode every image. Raises DatasetError with the number of unreadable ones and the first of them."""
     bad: list[UnreadableImageError] = []
     for path in tracked(data.paths, "reading images", len(data), progress):
         try:
-            image_files.load(path, at_least=_SMALL)
+            image_files.load(path, at_least=_SMALL, levels=levels)
         except UnreadableImageError as error:
             bad.append(error)
     refuse_unreadable(bad, len(data))

@@ -6,10 +6,11 @@ Read from the layout of CSA's authors (``annotations/*.pkl``, ``train/*.pkl``, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,11 @@ from lookalike.datasets.pickles import read_pickle
 from lookalike.errors import DatasetError
 
 _LABELS = "labels"
-_CACHED = "topk"  # part of the names of the authors' cached lists, which lie beside the descriptors
+_CACHED = re.compile(r"_\d+sim\d+topk(_AUG)?$")  # the authors' cached lists, beside the descriptors
+_ANNOTATIONS = "retrieval-SfM-120k"  # the file that the authors' code reads
+
+PublishedPart = Literal["query", "db"]
+ViewChoice = Callable[[Sequence[str], str], Sequence[str]]  # names in a set, and its origin, to those read
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,59 +64,95 @@ class Descriptors:
             )
 
 
-def read_descriptors(source: Path, *, labels: Path | None = None, split: str = "train") -> list[Descriptors]:
-    """Read the sets of a file or folder.
+def views_named(names: Sequence[str]) -> ViewChoice:
+    """A choice of the views of these names; DatasetError for a set that lacks one."""
+
+    def choose(available: Sequence[str], origin: str) -> Sequence[str]:
+        if missing := [name for name in names if name not in available]:
+            raise DatasetError(
+                f"{origin} holds no descriptors {missing[0]!r}; it has {', '.join(available) or 'none'}"
+            )
+        return list(dict.fromkeys(names))
+
+    return choose
+
+
+def all_views(available: Sequence[str], origin: str) -> Sequence[str]:
+    """The choice of all views."""
+    return available
+
+
+def read_descriptors(
+    source: Path, *, labels: Path | None = None, split: str = "train", choose: ViewChoice = all_views
+) -> list[Descriptors]:
+    """Read the sets of a file or folder, with the views that are chosen.
 
     A folder with ``annotations`` is one set in CSA's layout, each ``train/*.pkl`` a view; another folder
     holds one set per file. A .safetensors or .npz holds ``labels`` and the matrices of its views; a file
     of a single matrix needs a separate file ``labels``. Raises DatasetError and LookalikeError.
     """
     if (source / "annotations").is_dir():
-        return [_published_set(source, split)]
+        return [_published_set(source, split, choose)]
     if source.is_dir():
         files = sorted(file for file in source.iterdir() if file.suffix in (".safetensors", ".npz"))
         if not files:
             raise DatasetError(
                 f"{source} should hold annotations and train, or .safetensors files, got neither"
             )
-        return [_file_set(file) for file in files]
+        return [_file_set(file, choose) for file in files]
     if labels is not None:
         names = read_labels(labels)
         codes = {name: code for code, name in enumerate(sorted(set(names)))}
-        return [
-            Descriptors(
-                source.name,
-                torch.tensor([codes[name] for name in names]),
-                {source.stem: read_vectors(source)},
-            )
-        ]
-    return [_file_set(source)]
+        classes = torch.tensor([codes[name] for name in names])
+        views = {name: read_vectors(source) for name in choose([source.stem], str(source))}
+        return [Descriptors(source.name, classes, views)]
+    return [_file_set(source, choose)]
 
 
-def read_published_test(path: Path, part: str) -> Tensor:
-    """Read the ``query`` or ``db`` embeddings (N, D) float32 of a file ``test/DATASET/NAME.pkl``.
+def read_published_test(path: Path, part: PublishedPart) -> Tensor:
+    """Read the embeddings (N, D) float32 of a part of a file ``test/DATASET/NAME.pkl``.
 
-    Raises DatasetError for a file of another layout.
+    A file of a matrix alone, as the authors keep distractors, is taken whole. Raises DatasetError for a
+    file of another layout.
     """
     content = read_pickle(path)
-    if not isinstance(content, Mapping) or part not in content:
-        found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise DatasetError(f"{path} should be a dict with query and db, got {found}")
+    if not isinstance(content, Mapping):
+        return _matrix(content, path)
+    if part not in content:
+        found = ", ".join(map(str, content))
+        raise DatasetError(f"{path} should be a matrix or a dict with query and db, got {found or 'nothing'}")
     return _matrix(content[part], path)
 
 
-def _published_set(folder: Path, split: str) -> Descriptors:
-    files = sorted(file for file in (folder / "train").glob("*.pkl") if _CACHED not in file.stem)
-    annotations = sorted((folder / "annotations").glob("*.pkl"))
-    if not files or len(annotations) != 1:
+def read_matrix(path: Path, part: PublishedPart) -> Tensor:
+    """Read embeddings (N, D) float32 from any file: ``read_vectors``, or a .pkl of CSA's, of which a part."""
+    return read_published_test(path, part) if path.suffix == ".pkl" else read_vectors(path)
+
+
+def _published_set(folder: Path, split: str, choose: ViewChoice) -> Descriptors:
+    files = {f.stem: f for f in sorted((folder / "train").glob("*.pkl")) if not _CACHED.search(f.stem)}
+    annotations = {file.stem: file for file in sorted((folder / "annotations").glob("*.pkl"))}
+    name = _ANNOTATIONS if _ANNOTATIONS in annotations else next(iter(annotations), "")
+    if not files or not name or (len(annotations) > 1 and name != _ANNOTATIONS):
         raise DatasetError(
-            f"{folder} should hold one file annotations/*.pkl and descriptors train/*.pkl, got "
-            f"{len(annotations)} and {len(files)}"
+            f"{folder} should hold one file annotations/*.pkl, or {_ANNOTATIONS}.pkl among them, and "
+            f"descriptors train/*.pkl, got {len(annotations)} and {len(files)}"
         )
-    clusters = _at(read_pickle(annotations[0]), (split, "cluster"), annotations[0])
-    labels = torch.as_tensor(np.asarray(clusters)).long()
-    views = {file.stem: _matrix(_at(read_pickle(file), (split,), file), file) for file in files}
-    return Descriptors(annotations[0].stem, labels, views)
+    labels = _classes(_at(read_pickle(annotations[name]), (split, "cluster"), annotations[name]), name)
+    chosen = [files[view] for view in choose(list(files), str(folder / "train"))]
+    views = {file.stem: _matrix(_at(read_pickle(file), (split,), file), file) for file in chosen}
+    return Descriptors(name, labels, views)
+
+
+def _classes(clusters: Any, name: str) -> Tensor:
+    try:
+        numbers = np.asarray(clusters)
+        classes = numbers.astype(np.int64)
+        if numbers.ndim != 1 or not (numbers == classes).all():
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(f"{name} should hold one whole number per image as cluster") from error
+    return torch.as_tensor(classes)
 
 
 def _at(content: Any, keys: tuple[str, ...], path: Path) -> Any:
@@ -132,7 +173,7 @@ def _matrix(values: Any, path: Path) -> Tensor:
     return matrix
 
 
-def _file_set(path: Path) -> Descriptors:
+def _file_set(path: Path, choose: ViewChoice) -> Descriptors:
     arrays = {name: torch.as_tensor(array) for name, array in read_arrays(path).items()}
     labels = arrays.pop(_LABELS, None)
     if labels is None or labels.ndim != 1 or labels.is_floating_point():
@@ -140,4 +181,5 @@ def _file_set(path: Path) -> Descriptors:
             f"{path} should hold whole numbers (items,) as {_LABELS} beside its matrices; "
             "or give the labels as a file"
         )
-    return Descriptors(path.stem, labels.long(), {name: array.float() for name, array in arrays.items()})
+    views = {name: arrays[name].float() for name in choose(list(arrays), str(path))}
+    return Descriptors(path.stem, labels.long(), views)

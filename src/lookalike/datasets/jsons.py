@@ -23,7 +23,8 @@ def read_json(path: Path) -> Any:
 def finite_numbers(value: object, n: int, what: str) -> tuple[float, ...]:
     """The n finite numbers of a list, or of their texts. Raises DatasetError, which begins with ``what``."""
     try:
-        numbers = tuple(float(entry) for entry in cast(Iterable[Any], value))
+        entries = () if isinstance(value, str | bytes) else cast(Iterable[Any], value)
+        numbers = tuple(float(entry) for entry in entries)
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != n or not all(map(math.isfinite, numbers)):

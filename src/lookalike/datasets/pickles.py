@@ -2,21 +2,29 @@
 
 For ground truth and features that are published as ``.pkl``. Any other class or function that a pickle
 names is refused before it is looked up. NumPy's own constructors are replaced, because they trust the
-type flags in the file, which a hostile file can set so that bytes are read as object pointers.
+type flags in the file, which a hostile file can set so that bytes are read as object pointers. What is
+made is bounded by the size of the file: a few bytes can otherwise ask for gigabytes.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
 from lookalike.errors import DatasetError, first_line
 
 _PLAIN_KINDS = "biufcSU"  # bool, integers, floats, complex, bytes, text: data without pointers
+_LARGEST_FACTOR = (
+    16  # bytes made, or elements when repeated parts are counted each time, for a byte of the file
+)
+_SPARE = 1 << 16  # for tiny files
+_ELEMENT = 16  # what an element of a set counts for, in bytes
 
 
 def read_pickle(path: Path) -> Any:
@@ -53,7 +61,30 @@ def _read(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
 
 
 def _unpickled(file: IO[bytes]) -> Any:
-    return _Restricted(file, encoding="latin1").load()
+    limit = _LARGEST_FACTOR * os.fstat(file.fileno()).st_size + _SPARE
+    content = _Restricted(file, limit).load()
+    _check_repetition(content, limit)
+    return content
+
+
+def _check_repetition(content: Any, limit: int) -> None:
+    """Refuse content that is small in the file and huge once repeated parts are written out."""
+    count, rest = 0, [content]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, Mapping):
+            parts: Any = [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set | frozenset):
+            parts = item
+        elif isinstance(item, np.ndarray) and item.dtype.kind == "O":
+            parts = item.reshape(-1).tolist()
+        else:
+            count += item.size if isinstance(item, np.ndarray) and not item.itemsize else 1
+            parts = ()
+        count += len(parts)
+        if count > limit:
+            raise _TooMuch
+        rest.extend(parts)
 
 
 def _unpickled_array(file: IO[bytes]) -> Any:
@@ -72,29 +103,55 @@ class _ForbiddenName(pickle.UnpicklingError):
     """A pickle names something that is not plain data; the message is the name."""
 
 
-class _Restricted(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], *, encoding: str) -> None:
-        super().__init__(file, encoding=encoding)
+class _TooMuch(pickle.UnpicklingError):
+    """A pickle asks for much more than its size."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its content is more than {_LARGEST_FACTOR} times as large as the file")
+
+
+def _load_bytearray(unpickler: Any) -> None:
+    (n_bytes,) = struct.unpack("<Q", unpickler.read(8))
+    unpickler.append(bytearray(unpickler.read(n_bytes)))  # the inherited one reserves before it reads
+
+
+class _Restricted(pickle._Unpickler):  # in Python: the C one reserves what a file asks for, unchecked
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        super().__init__(file, encoding="latin1")
+        self._left = limit
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the safe replacement of a name, or raise _ForbiddenName."""
         try:
-            return _MAKERS[module, name]
+            return _Maker(_MAKERS[module, name], self._spend)
         except KeyError:
             raise _ForbiddenName(f"{module}.{name}") from None
 
+    def _spend(self, n_bytes: int) -> None:
+        self._left -= n_bytes
+        if self._left < 0:
+            raise _TooMuch
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+
 
 class _Maker:
-    """A function that a pickle can call but not modify."""
+    """A function that a pickle can call but not modify; ``spend`` is told the bytes that it makes."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("_function", "_spend")
     _function: Callable[..., Any]
+    _spend: Callable[[int], None]
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], spend: Callable[[int], None]) -> None:
         object.__setattr__(self, "_function", function)
+        object.__setattr__(self, "_spend", spend)
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+        made = self._function(*arguments)
+        self._spend(_size_of(made))
+        if isinstance(made, _Array):
+            made.spend = self._spend
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise pickle.UnpicklingError(f"a pickle can't set {name} here")
@@ -128,12 +185,15 @@ class _DType:
 class _Array(np.ndarray[Any, np.dtype[Any]]):
     """An array whose contents are set by the pickle's next step, and checked before NumPy uses them."""
 
+    spend: Callable[[int], None]
+
     def __setstate__(self, state: Any, /) -> None:
         _, shape, dtype, fortran, content = state[-5:]
         if dtype.plain.kind == "O":
             _check_objects(shape, content)
         else:
             content = _bytes(content)
+            self.spend(len(content))
         super().__setstate__((1, tuple(shape), dtype.plain, bool(fortran), content))  # type: ignore[arg-type]
 
 
@@ -145,7 +205,16 @@ def _check_objects(shape: tuple[int, ...], content: Any) -> None:
 def _bytes(content: Any = b"") -> bytes:
     if isinstance(content, str):  # Python 2's bytes, see encoding above
         return content.encode("latin1")
-    return bytes(memoryview(content))
+    return content if isinstance(content, bytes) else bytes(memoryview(content))
+
+
+def _size_of(made: Any) -> int:
+    """Bytes of what a function made, about."""
+    if isinstance(made, set | frozenset):
+        return _ELEMENT * len(made)
+    if isinstance(made, np.ndarray):
+        return int(made.nbytes)
+    return len(made) if isinstance(made, bytes | bytearray) else 0
 
 
 def _dtype(code: str, *_alignment_and_copy: Any) -> _DType:
@@ -180,18 +249,18 @@ def _bytearray(content: Any = b"", encoding: str = "latin1") -> bytearray:
     return bytearray(_encoded(content, encoding) if isinstance(content, str) else _bytes(content))
 
 
-def _makers() -> Mapping[tuple[str, str], Any]:
-    makers: dict[tuple[str, str], Any] = {("_codecs", "encode"): _Maker(_encoded)}
+def _makers() -> Mapping[tuple[str, str], Callable[..., Any]]:
+    makers: dict[tuple[str, str], Callable[..., Any]] = {("_codecs", "encode"): _encoded}
     for module in ("builtins", "__builtin__"):
         makers |= {(module, kind.__name__): kind for kind in (set, frozenset, complex)}
-        makers[module, "bytes"] = _Maker(_bytes)
-        makers[module, "bytearray"] = _Maker(_bytearray)
+        makers[module, "bytes"] = _bytes
+        makers[module, "bytearray"] = _bytearray
     for core in ("numpy.core", "numpy._core"):
-        makers[f"{core}.multiarray", "_reconstruct"] = _Maker(_empty_array)
-        makers[f"{core}.multiarray", "scalar"] = _Maker(_scalar)
-        makers[f"{core}.numeric", "_frombuffer"] = _Maker(_array_of_buffer)
-    makers["numpy", "ndarray"] = _Maker(_empty_array)
-    makers["numpy", "dtype"] = _Maker(_dtype)
+        makers[f"{core}.multiarray", "_reconstruct"] = _empty_array
+        makers[f"{core}.multiarray", "scalar"] = _scalar
+        makers[f"{core}.numeric", "_frombuffer"] = _array_of_buffer
+    makers["numpy", "ndarray"] = _empty_array
+    makers["numpy", "dtype"] = _dtype
     return makers
 
 

@@ -20,6 +20,7 @@ from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import retrieve
 from lookalike.evaluation.sources import AnyEmbedder, DataSource, load_for_evaluation, open_data
 from lookalike.evaluation.summary import Evaluation, summarize
+from lookalike.models.embedder import Precision
 from lookalike.store.manifest import has_manifest
 from lookalike.types import ProgressCallback
 
@@ -41,19 +42,22 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     workers: int = 0,
+    precision: Precision | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Measure how well an embedding retrieves images of the same label.
 
     ``data`` is a folder or table of labeled images, the path of a gallery, or a pair of arrays:
     embeddings (G, D) of any float type and length, and G labels. Images are embedded with ``model``
-    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. An AVSL
-    model is judged by the cosine of its highest level.
+    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. Images of an
+    AVSL model are compared by its inferred distance, every query with every image; galleries hold the
+    embedding of its highest level only, and are judged by the cosine.
 
     Each image is a query among all others; with ``queries`` (arrays) or ``query_split`` (of the same
-    dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI
-    and AMI if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
-    metadata of a gallery that holds the label; ``workers`` processes decode images.
+    dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI,
+    AMI and F1 if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
+    metadata of a gallery that holds the label; ``workers`` processes decode images. ``precision``, for a
+    model by name, is fp32 (if None), bf16, or auto: bf16 where the device has it.
 
     Raises DatasetError for data that cannot be judged, GalleryError, UnknownModelError, and ValueError
     for a k below 1 and for options that do not go with ``data``.
@@ -66,11 +70,16 @@ def evaluate(
     if query_split is not None and queries is not None:
         raise ValueError("queries come from query_split or from arrays, got both; leave one out")
     asked = None if queries is None else _embeddings(queries)
+    if precision is not None and not (isinstance(data, str | Path) and isinstance(model, str | Path | None)):
+        raise ValueError(
+            f"precision={precision!r} is for a model by name; arrays are embedded already, and a loaded "
+            "model has the precision it was loaded with"
+        )
     sources: list[DataSource] = []
     if isinstance(data, str | Path):
         splits = [split] if query_split is None else [split, query_split]
         sources = [DataSource(Path(data), name, layout, field) for name in splits]
-        gallery, *others = _opened(sources, model, limit=limit, workers=workers, progress=progress)
+        gallery, *others = _opened(sources, model, precision, limit=limit, workers=workers, progress=progress)
         asked = others[0] if others else asked
     elif model is None and split is None and query_split is None:
         gallery = _embeddings(data)
@@ -84,11 +93,18 @@ def evaluate(
 
 
 def _opened(
-    sources: Sequence[DataSource], model: str | Path | AnyEmbedder | None, **options: Any
+    sources: Sequence[DataSource],
+    model: str | Path | AnyEmbedder | None,
+    precision: Precision | None,
+    **options: Any,
 ) -> list[LabeledEmbeddings]:
     """The embeddings of each source, by one model that is loaded once."""
-    if not has_manifest(sources[0].uri) and isinstance(model, str | Path | None):
-        model = load_for_evaluation(model or "mini")
+    is_gallery = has_manifest(sources[0].uri)
+    if is_gallery and precision is not None:
+        raise ValueError(f"{sources[0].uri} is a gallery, embedded when it was made; leave precision out")
+    if not is_gallery and isinstance(model, str | Path | None):
+        changes = {} if precision is None else {"precision": precision}
+        model = load_for_evaluation(model or "mini", **changes)
     return [open_data(source, model, **options) for source in sources]
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.errors import DatasetError
+from lookalike.ops.compared import Compared, ComparedNodes, ComparedUnits
+from lookalike.ops.similarity import unit_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,7 +24,9 @@ class LabeledEmbeddings:
     source: str  # origin, for messages and reports
     model: str = ""  # name of the model that made them; empty if unknown
     left_out: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
-    has_graph: bool = False  # made by an AVSL model, whose graph is not used here
+    precision: str = ""  # of the model's forward pass: fp32 or bf16; empty if unknown
+    nodes: ComparedNodes | None = None  # of an AVSL model, which judge instead of the values
+    lacks_nodes: bool = False  # made by an AVSL model, but without its nodes, so judged by the cosine
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,6 +34,16 @@ class LabeledEmbeddings:
     def __repr__(self) -> str:
         n, width = self.values.shape
         return f"<LabeledEmbeddings of {self.source}: {n:,} rows, {width} dimensions>"
+
+    @property
+    def is_avsl(self) -> bool:
+        """Whether images are compared by the distance that an AVSL model infers."""
+        return self.nodes is not None
+
+    @property
+    def compared(self) -> Compared:
+        """What similarities are computed from: the nodes, or else the unit embeddings."""
+        return ComparedUnits(self.values) if self.nodes is None else self.nodes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,8 +59,11 @@ def labeled(
     paths: Sequence[Path] | None = None,
     model: str = "",
     left_out: Sequence[tuple[str, str]] = (),
+    precision: str = "",
 ) -> LabeledEmbeddings:
-    """Check embeddings (G, D) of any float type with their G labels, and scale rows to unit length.
+    """Check embeddings (G, D) of any float type with their G labels; scale rows to unit length.
+
+    Rows that have it are kept as they are.
 
     Raises DatasetError for another number of labels, and for rows that are NaN, infinite or zero.
     """
@@ -59,18 +75,24 @@ def labeled(
     _refuse(~values.isfinite().all(1), source, "hold NaN or infinity")
     _refuse(values.abs().amax(1) == 0, source, "are zero and so have no direction")
     return LabeledEmbeddings(
-        F.normalize(values.double(), dim=1).float(),  # float64: huge numbers have a length too
+        unit_rows(values),
         tuple(labels),
         None if paths is None else tuple(paths),
         source,
         model,
         tuple(left_out),
+        precision,
     )
 
 
 def check_can_be_judged(queries: LabeledEmbeddings, gallery: LabeledEmbeddings | None) -> None:
     """Raise DatasetError if retrieval would be meaningless: one class, different widths, no match."""
     among = queries if gallery is None else gallery
+    if queries.is_avsl != among.is_avsl:
+        raise DatasetError(
+            "queries and gallery are compared by different rules, one of them by an AVSL model's distance; "
+            "both must come from the same model"
+        )
     if queries.values.shape[1] != among.values.shape[1]:
         raise DatasetError(
             f"queries have width {queries.values.shape[1]} and the gallery {among.values.shape[1]}; "

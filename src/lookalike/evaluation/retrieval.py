@@ -41,7 +41,7 @@ class Retrieved:
     asked: Tensor  # (Q,) rows of the queries that have a match
     first_ranks: Tensor  # (Q,) int64 rank of the first hit with the query's label, 1 is the best
     nearest: Tensor  # (Q, K) rows of the gallery, best first
-    similarities: Tensor  # (Q, K) cosines of the nearest
+    similarities: Tensor  # (Q, K) of the nearest: cosines, or for AVSL one minus half the distance
 
     def __repr__(self) -> str:
         return f"<Retrieved: {len(self.asked):,} queries in {len(self.gallery):,} images>"
@@ -67,7 +67,8 @@ def retrieve(
 ) -> Retrieved:
     """Search the gallery with every query; without a gallery each image queries all others.
 
-    In that case an image's own row is no result, but an exact copy in another row is. Equal
+    Images of an AVSL model are compared by its inferred distance, others by the cosine. Without a
+    gallery an image's own row is no result, but an exact copy in another row is. Equal
     similarities are ranked in the order of the gallery's rows. Queries without a match are left out.
     ``ks`` are those of Recall@K, ``depth`` is the number of hits kept. Memory is bounded by a block of
     similarities, not by Q x G. Raises DatasetError if nothing can be judged, ValueError for a k below 1.
@@ -85,21 +86,23 @@ def retrieve(
     first_ranks = torch.empty(len(asked), dtype=torch.long)
     nearest = torch.empty(len(asked), depth, dtype=torch.long)
     similarities = torch.empty(len(asked), depth)
+    asking = queries.compared
+    among = asking if is_self else gallery.compared
     step = max(1, _BLOCK // len(gallery))
     n_blocks = -(-len(asked) // step)
     for block in tracked(range(n_blocks), "ranking", n_blocks, progress):
         here = slice(block * step, (block + 1) * step)
         rows = asked[here]
-        cosines = queries.values[rows] @ gallery.values.T  # (B, G)
+        found = asking.similarities(rows, among)  # (B, G)
         relevant = members.of(query_codes[rows])  # (B, R), -1 where there are fewer
         if is_self:
-            cosines[torch.arange(len(rows)), rows] = -torch.inf
+            found[torch.arange(len(rows)), rows] = -torch.inf
             relevant = relevant.masked_fill(relevant == rows[:, None], -1)
-        ranks = relevant_ranks(cosines, relevant)
+        ranks = relevant_ranks(found, relevant)
         columns = [is_recalled_at_k(ranks, k) for k in ks]
         values[here] = torch.stack([*columns, *(metric(ranks) for metric in OTHER_METRICS.values())], dim=1)
         first_ranks[here] = ranks[:, 0].long()
-        similarities[here], nearest[here] = largest_k(cosines, depth)
+        similarities[here], nearest[here] = largest_k(found, depth)
     return Retrieved(queries, gallery, is_self, names, values, asked, first_ranks, nearest, similarities)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from lookalike.errors import DatasetError
 from lookalike.evaluation.revisited_card import DescriptorProvenance
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.types import ProgressCallback, tracked
+from lookalike.rerankers.cells import SharesOf
+from lookalike.types import ProgressCallback, Shares, tracked
 
 PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
 _BATCH = 8
@@ -28,9 +30,9 @@ def for_protocol(
     """Return the embedder at the protocol's scales and resolution.
 
     ``scales`` are factors on the input size, by default the three published ones, or 1 for networks of a
-    fixed input size. With ``resolution`` images keep their proportions and are shrunk to a longer side of
-    so many pixels; without it, the model's own preprocessing is used. Raises ValueError for options that
-    do not fit the network.
+    fixed input size; a learned whitening determines them. With
+    ``resolution`` images keep their proportions and are shrunk to a longer side of so many pixels; without
+    it, the model's own preprocessing is used. Raises ValueError for options that do not fit the network.
     """
     is_convolutional = embedder.network.backbone.is_convolutional
     if not is_convolutional and (resolution or len(scales or ()) > 1):
@@ -38,6 +40,11 @@ def for_protocol(
             f"{embedder.name} is a transformer for inputs of one size; leave out --resolution and --scales, "
             "and load it with the --input-size you want"
         )
+    if embedder.whitening and scales is not None and tuple(scales) != embedder.scales:
+        raise ValueError(
+            f"{embedder.name} ends with a whitening {embedder.whitening}; leave out --scales, or take another"
+        )
+    usual = PUBLISHED_SCALES if is_convolutional else (1.0,)
     preprocessing = embedder.preprocessing
     if resolution is not None:
         preprocessing = replace(preprocessing, mode="fit", input_size=(resolution, resolution), crop_pct=1.0)
@@ -45,10 +52,11 @@ def for_protocol(
         embedder.network,
         preprocessing,
         name=embedder.name,
-        scales=scales or (PUBLISHED_SCALES if is_convolutional else (1.0,)),
+        scales=scales or (embedder.scales if embedder.whitening else usual),
         scale_power=embedder.scale_power,
         device=embedder.device,
         precision=embedder.precision,
+        whitening=embedder.whitening,
     )
 
 
@@ -85,6 +93,23 @@ def describe_queries(
     return torch.cat([embedder.embed([cropped(paths[i], boxes[i], embedder.preprocessing)]) for i in steps])
 
 
+def shares_of_images(
+    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, crop: bool = True
+) -> dict[str, SharesOf]:
+    """Return ``query_shares`` and ``gallery_shares`` for a re-ranker, computed when asked for.
+
+    Queries are cropped if ``crop``. Raises DatasetError as ``describe_gallery``.
+    """
+    queries, gallery = find_images(truth.queries, folder), find_images(truth.images, folder)
+    boxes = truth.boxes if crop else (None,) * len(truth)
+
+    @cache
+    def of_query(index: int) -> Shares:
+        return embedder.shares(cropped(queries[index], boxes[index], embedder.preprocessing))
+
+    return {"query_shares": of_query, "gallery_shares": lambda row: embedder.shares(gallery[row])}
+
+
 def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> Image.Image:
     """Crop the image to the box (left, top, right, bottom in pixels, rounded).
 
@@ -92,7 +117,7 @@ def cropped(path: Path, box: QueryBox | None, preprocessing: Preprocessing) -> I
     query and gallery show a building at the same scale, as in the published evaluation. Raises
     DatasetError for a box outside the image.
     """
-    whole = images.load(path).image
+    whole = images.load(path, levels=preprocessing.levels).image
     if box is None:
         return whole
     sides = tuple(round(side) for side in box)
@@ -130,5 +155,5 @@ def provenance_of(embedder: Embedder, *, crop: bool) -> DescriptorProvenance:
         query_boxes="cropped" if crop else "ignored: whole query images",
         resolution=how[preprocessing.mode],
         scales=scales + power,
-        whitening="none beyond the model's own head",
+        whitening=embedder.whitening or "none beyond the model's own head",
     )

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, replacing
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
-from lookalike.evaluation.revisited_images import describe_gallery, describe_queries, provenance_of
+from lookalike.evaluation.revisited_images import (
+    describe_gallery,
+    describe_queries,
+    provenance_of,
+    shares_of_images,
+)
 from lookalike.evaluation.vector_blocks import ROWS, VectorBlocks, open_vectors
+from lookalike.models.budgets import check_archive
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
-from lookalike.rerankers import first_stage, full_ranks, make_reranker
+from lookalike.ops.similarity import unit_rows
+from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
 N_BEST = 100  # results of each query that are kept for plots
@@ -51,6 +58,8 @@ class DescriptorSettings:
     distractors: tuple[Path, ...] = ()  # files of descriptors that are ranked too and match no query
     rerank: str | None = None  # a re-ranker's name
     k: int = 1024  # length of the list that is re-ranked
+    checkpoint: Path | None = None  # of the re-ranker csa, instead of its bundled network
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the re-ranker
 
 
 def run_on_ranks(
@@ -92,10 +101,14 @@ def run_on_descriptors(
     notes: Sequence[str] = (),
     progress: ProgressCallback | None = None,
 ) -> RevisitedRun:
-    """Evaluate the cosines of two files of descriptors (Q, D) and (G, D). Raises LookalikeError."""
+    """Evaluate the cosines of two files of descriptors (Q, D) and (G, D). Raises LookalikeError.
+
+    Of a .pkl in CSA's layout, ``query`` and ``db`` are read.
+    """
     provenance = DescriptorProvenance.unknown("descriptors", whitening="none here")
     origin = _Origin("descriptors", provenance, _hashes(truth, [queries, gallery]), tuple(notes))
-    return _run(truth, open_vectors(queries), open_vectors(gallery), settings, origin, progress)
+    sides = open_vectors(queries, "query"), open_vectors(gallery)
+    return _run(truth, *sides, settings, origin, progress)
 
 
 def run_on_images(
@@ -116,15 +129,17 @@ def run_on_images(
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)
     origin = _Origin("images", provenance_of(embedder, crop=crop), _hashes(truth, []), tuple(notes))
-    return _run(truth, *sides, settings, origin, progress)
+    shares = {}
+    if needs_shares(settings.rerank or ""):
+        shares = shares_of_images(truth, folder, embedder, crop=crop)
+    return _run(truth, *sides, settings, origin, progress, shares)
 
 
 def save_descriptors(folder: Path, **sides: Tensor) -> None:
     """Write each side as ``NAME.npy``. Raises DatasetError if that is not possible."""
-    with writing(folder, DatasetError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in sides.items():
-            np.save(folder / f"{name}.npy", rows.numpy())
+    for name, rows in sides.items():
+        with replacing(folder / f"{name}.npy", DatasetError, make_folder=True) as file:
+            np.save(file, rows.numpy())
 
 
 def read_ranks(path: str | Path) -> Tensor:
@@ -135,6 +150,7 @@ def read_ranks(path: str | Path) -> Tensor:
     path = Path(path)
     try:
         with path.open("rb") as file:
+            check_archive(path)
             loaded = np.load(file, allow_pickle=False)
             held = [""] if isinstance(loaded, np.ndarray) else list(loaded.files)
             ranks = loaded if isinstance(loaded, np.ndarray) else loaded["ranks"] if "ranks" in held else None
@@ -172,7 +188,9 @@ def _run(
     settings: DescriptorSettings,
     origin: _Origin,
     progress: ProgressCallback | None,
+    shares: Mapping[str, SharesOf] | None = None,
 ) -> RevisitedRun:
+    reranker = _reranker(settings, shares or {})
     distractors = [open_vectors(path) for path in settings.distractors]
     learned_on = [open_vectors(settings.whiten)] if settings.whiten else []
     _check_widths(queries, gallery, *distractors, *learned_on)
@@ -185,10 +203,14 @@ def _run(
         n_best=N_BEST,
     )
     before, reranking = None, "none"
-    if settings.rerank is not None:
-        before, reranking = metrics, f"{settings.rerank} of the first {settings.k}"
-        metrics = _reranked(truth, asked, prepare(gallery.whole()), settings)
-    files = origin.files | _named_hashes([*settings.distractors, *filter(None, [settings.whiten])])
+    if reranker is not None:
+        before, reranking = metrics, _reranking_words(settings)
+        everything = torch.cat(
+            [prepare(block) for side in (gallery, *distractors) for block in side.blocks()]
+        )
+        metrics = _reranked(truth, asked, everything, reranker, settings.k, len(everything) - len(gallery))
+    learned_from = filter(None, [settings.whiten, settings.checkpoint])
+    files = origin.files | _named_hashes([*settings.distractors, *learned_from])
     card = protocol_card(metrics, origin.given, provenance, files, reranking=reranking, notes=origin.notes)
     return RevisitedRun(metrics, before, card)
 
@@ -206,22 +228,38 @@ def _scores(
         yield queries @ prepare(block).T
 
 
+def _reranker(settings: DescriptorSettings, shares: Mapping[str, SharesOf]) -> Reranker | None:
+    options: dict[str, Any] = dict(settings.options)
+    if settings.checkpoint is not None:
+        options["checkpoint"] = str(settings.checkpoint)
+    if settings.rerank is not None:
+        if shares and settings.distractors:
+            raise ValueError(
+                f"re-ranker {settings.rerank} reads the images, and distractors are vectors; leave the "
+                "distractors out, or choose a re-ranker that needs embeddings only"
+            )
+        return make_reranker(settings.rerank, **options, **shares)
+    if options:
+        raise ValueError(f"{', '.join(options)}: an option of a re-ranker; name the re-ranker too")
+    return None
+
+
+def _reranking_words(settings: DescriptorSettings) -> str:
+    """The re-ranking as the card says it."""
+    options = [f"{name} {value}" for name, value in settings.options.items()]
+    if settings.checkpoint is not None:
+        options.insert(0, f"checkpoint {settings.checkpoint}")
+    described = f" ({', '.join(options)})" if options else ""
+    return f"{settings.rerank}{described} of the first {settings.k}"
+
+
 def _reranked(
-    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, settings: DescriptorSettings
+    truth: RevisitedTruth, queries: Tensor, gallery: Tensor, reranker: Reranker, k: int, n_distractors: int
 ) -> RevisitedMetrics:
-    if settings.distractors:
-        raise ValueError(
-            "re-ranking here takes no distractors; re-rank the whole gallery with 'lookalike rerank' and "
-            "give its ranks"
-        )
-    assert settings.rerank is not None
-    first = first_stage(queries, gallery, k=settings.k)
-    ranks = full_ranks(first, make_reranker(settings.rerank)(first))
-    return metrics_of_ranks(truth, ranks, n_best=N_BEST)
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return F.normalize(rows, dim=1)
+    """Metrics after re-ranking; the last rows of the gallery are the distractors."""
+    first = first_stage(queries, gallery, k=k)
+    ranks = full_ranks(first, reranker(first))
+    return metrics_of_ranks(truth, ranks, n_distractors=n_distractors, n_best=N_BEST)
 
 
 def _preparation(
@@ -229,15 +267,17 @@ def _preparation(
 ) -> tuple[Callable[[Tensor], Tensor], DescriptorProvenance]:
     """The function applied to rows of descriptors, and the provenance that describes it."""
     if not learned_on:
-        return _unit, provenance
+        return unit_rows, provenance
     features = learned_on[0]
-    layer = whitening(_unit(features.whole()), width)
+    layer = whitening(unit_rows(features.whole()), width)
 
     def whitened(rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return _unit(layer(_unit(rows)))
+            return unit_rows(layer(unit_rows(rows)))
 
     words = f"PCA learned on {features.name} (unit rows), {layer.out_features} directions kept, then L2"
+    if provenance.whitening.startswith("learned"):
+        words = f"{provenance.whitening}; then {words}"
     return whitened, replace(provenance, whitening=words)
 
 

@@ -20,12 +20,17 @@ from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
+from lookalike.explainers.opening import is_onnx
 from lookalike.images import DecodedFile, Decoders
+from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.onnx import OnnxEmbedder
+from lookalike.models.saving import saves_graph
+from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.types import ProgressCallback, tracked
+from lookalike.types import Picture, ProgressCallback, tracked
 
 AnyEmbedder = Embedder | OnnxEmbedder
 _BATCH = 32  # images per forward pass
@@ -33,8 +38,9 @@ _BATCH = 32  # images per forward pass
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
     """Load an embedder by name, or an ONNX model."""
-    if str(model).endswith(".onnx"):
+    if is_onnx(model) or changes.get("output") is not None:
         return load_any(model, **changes)
+    changes.pop("output", None)
     return Embedder.load(model, **changes)
 
 
@@ -96,13 +102,25 @@ def embed_images(
 ) -> LabeledEmbeddings:
     """Embed labeled images; files that can't be read are left out and listed in ``left_out``.
 
-    ``workers`` processes decode ahead; 0 decodes in this process. Raises DatasetError if no image can
-    be read.
+    With an AVSL model they are compared by its inferred distance. ``workers`` processes decode ahead;
+    0 decodes in this process. Raises DatasetError if no image can be read.
     """
+    avsl = _avsl_of(embedder)
     batches: list[Tensor] = []
-    waiting: list[np.ndarray[Any, Any]] = []
+    nodes: list[Nodes] = []
     kept: list[int] = []
     left_out: list[tuple[str, str]] = []
+
+    def embed(pixels: list[np.ndarray[Any, Any]]) -> None:
+        names = [str(images.paths[i]) for i in kept[-len(pixels) :]]
+        if avsl is None:
+            batches.append(embed_pixels(embedder, pixels, names))
+            return
+        nodes.append(avsl.pixel_nodes(pixels))
+        check_finite(nodes[-1].embeddings[-1], embedder.name, names)
+        batches.append(nodes[-1].embeddings[-1])  # the highest level is the model's embedding
+
+    waiting: list[np.ndarray[Any, Any]] = []
     with Decoders(workers, embedder.preprocessing) as decoders:
         decoded = _decoded(images, decoders)
         for i in tracked(range(len(images)), f"embedding with {embedder.name}", len(images), progress):
@@ -115,10 +133,10 @@ def embed_images(
             kept.append(i)
             waiting.append(pixels)
             if len(waiting) == _BATCH:
-                batches.append(embed_pixels(embedder, waiting))
+                embed(waiting)
                 waiting = []
     if waiting:
-        batches.append(embed_pixels(embedder, waiting))
+        embed(waiting)
     if not batches:
         raise DatasetError(
             f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
@@ -130,23 +148,39 @@ def embed_images(
         paths=[images.paths[i] for i in kept],
         model=embedder.name,
         left_out=left_out,
+        precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
-    return replace(found, has_graph=isinstance(embedder, Embedder) and embedder.network.graph is not None)
+    return found if avsl is None else replace(found, nodes=avsl.compared(Nodes.joined(nodes)))
 
 
-def embed_pixels(embedder: AnyEmbedder, pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8."""
+def _avsl_of(embedder: AnyEmbedder) -> AvslModel | None:
+    """The graph of an AVSL model; None for any other."""
+    has_graph = isinstance(embedder, Embedder) and embedder.network.graph is not None
+    return AvslModel(embedder) if has_graph else None  # type: ignore[arg-type]
+
+
+def embed_pixels(
+    embedder: AnyEmbedder,
+    pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
+    names: Sequence[str] | None = None,
+) -> Tensor:
+    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8; ``names`` are for messages."""
     if isinstance(embedder, Embedder):
-        return embedder.embed_pixels(pixels)
-    return embedder.embed([Image.fromarray(array) for array in pixels])
+        return embedder.embed_pixels(pixels, names=names)
+    names = names or ["a picture"] * len(pixels)
+    return embedder.embed(
+        [
+            Picture(Image.fromarray(array), (array.shape[0], array.shape[1]), name)
+            for array, name in zip(pixels, names, strict=True)
+        ]
+    )
 
 
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:
     """Read the embeddings of a gallery, labeled by a metadata field; the model is not loaded.
 
     Images without the field, and those whose files have different values, are left out. Raises
-    GalleryError if there is no gallery, if it is empty,
-    or if no image has the field.
+    GalleryError if there is no gallery, if it is empty, or if no image has the field.
     """
     manifest = read_manifest(uri)
     snapshot = LanceStore(uri, manifest.width).snapshot()
@@ -160,20 +194,22 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
             "--labels-from-folders"
         )
     left_out = [
-        (record.path, f"its files have different values of {field!r}: {', '.join(map(str, found))}")
-        if found
+        (record.path, f"its files have different values of {field!r}: {', '.join(map(str, own))}")
+        if own
         else (record.path, f"it has no {field!r}")
-        for record, found in zip(snapshot.records, values, strict=True)
-        if len(found) != 1
+        for record, own in zip(snapshot.records, values, strict=True)
+        if len(own) != 1
     ]
-    return labeled(
+    found = labeled(
         torch.from_numpy(snapshot.embeddings[known]),
         [label_text(values[i][0]) for i in known],
         source=str(uri),
         paths=[Path(snapshot.records[i].path) for i in known],
         model=manifest.model_name,
         left_out=left_out,
+        precision=manifest.precision,
     )
+    return replace(found, lacks_nodes=saves_graph(manifest.model))
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:

@@ -63,6 +63,7 @@ class Evaluation:
     n_gallery: int
     n_classes: int  # of the gallery
     width: int  # D
+    precision: str  # of the model's forward pass: fp32 or bf16; empty where it is unknown
     metrics: tuple[Metric, ...]
     clusters: ClusterAgreement | None  # None if not asked for, or without scikit-learn
     classes: tuple[ClassMetrics, ...]  # worst first: by MAP@R, then by name
@@ -87,12 +88,13 @@ class Evaluation:
         )
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Title, mean and interval of each metric as text, NMI and AMI included."""
+        """Title, mean and interval of each metric as text, NMI, AMI and F1 included."""
         rows = [
             (each.title, f"{each.value:.2%}", f"{each.low:.2%} to {each.high:.2%}") for each in self.metrics
         ]
         if self.clusters is not None:
-            rows += [("NMI", f"{self.clusters.nmi:.2%}", ""), ("AMI", f"{self.clusters.ami:.2%}", "")]
+            found = (("NMI", self.clusters.nmi), ("AMI", self.clusters.ami), ("F1", self.clusters.f1))
+            rows += [(title, f"{value:.2%}", "") for title, value in found]
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def summarize(
         n_gallery=len(gallery),
         n_classes=len(gallery.classes),
         width=gallery.values.shape[1],
+        precision=gallery.precision,
         metrics=tuple(metrics),
         clusters=clusters,
         classes=tuple(class_metrics(retrieved)),
@@ -184,14 +187,29 @@ def _of_class(label: str, first: Counter[str], recall_at_1: float, map_at_r: flo
     return ClassMetrics(label, first.total(), recall_at_1, map_at_r, confused_with, n_confused)
 
 
-def graph_rule(embeddings: LabeledEmbeddings) -> list[str]:
-    """The rule to state for an AVSL model: its graph is not used here."""
-    if not embeddings.has_graph:
-        return []
-    return [
-        f"{embeddings.model or 'The model'} has a graph (AVSL): this is the cosine of its highest level, "
-        "as a search without --rerank avsl uses it; 'lookalike train' reports the inferred distance."
-    ]
+def similarity_rule(embeddings: LabeledEmbeddings) -> str:
+    """The sentence on what compares two images."""
+    if not embeddings.is_avsl:
+        cosine = "Similarity is the cosine; equal similarities are ranked in the order of the rows."
+        if not embeddings.lacks_nodes:
+            return cosine
+        return (
+            f"{cosine} {embeddings.model} has a graph (AVSL), but {embeddings.source} holds the embedding of "
+            "its highest level only; evaluate the folder of images to judge the distance that it infers."
+        )
+    return (
+        f"{embeddings.model or 'The model'} has a graph (AVSL): similarity is one minus half the distance "
+        "that it infers, of every query with every image; equal similarities are ranked in the order of the "
+        "rows."
+    )
+
+
+def _precision_rule(embeddings: LabeledEmbeddings) -> str:
+    """In which number format the embeddings were computed."""
+    if not embeddings.precision:
+        return "Embeddings are used as they came; in which precision they were computed is not known."
+    closer = "" if embeddings.precision == "fp32" else "; its cosines differ from fp32 by some hundredths"
+    return f"Embeddings were computed in {embeddings.precision}{closer}."
 
 
 def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples: int, seed: int) -> list[str]:
@@ -201,14 +219,14 @@ def _rules(retrieved: Retrieved, clusters: ClusterAgreement | None, n_resamples:
         if retrieved.leaves_self_out
         else f"{n_queries:,} queries against {n_gallery:,} gallery images; a query among them finds itself.",
         f"{retrieved.n_without_match:,} queries without a match are left out of every metric.",
-        "Similarity is the cosine; equal similarities are ranked in the order of the rows.",
-        *graph_rule(retrieved.gallery),
+        similarity_rule(retrieved.gallery),
+        _precision_rule(retrieved.gallery),
         f"Intervals: {CONFIDENCE:.0%}, percentile bootstrap over queries, {n_resamples:,} resamples, seed "
         f"{seed}; they hold for other queries of these classes, not for other classes.",
     ]
     if clusters is not None:
         rules.append(
-            f"NMI and AMI: k-means with {clusters.n_clusters:,} clusters on all gallery embeddings, best of "
-            f"{clusters.n_starts} starts, seed {clusters.seed}."
+            f"NMI, AMI and F1 (of pairs): {clusters.method}, {clusters.n_clusters:,} clusters of all gallery "
+            f"images, best of {clusters.n_starts} start{'s' * (clusters.n_starts > 1)}, seed {clusters.seed}."
         )
     return rules

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.datasets.arrays import read_vectors
+from lookalike.datasets.descriptors import PublishedPart, read_matrix
 from lookalike.errors import DatasetError
 
 ROWS = 8192
@@ -69,18 +69,19 @@ class VectorBlocks:
         return torch.cat(list(self.blocks()))
 
 
-def open_vectors(path: str | Path) -> VectorBlocks:
-    """Open the rows of a .npy file, left on disk, or of a .npz, .safetensors or .pt file.
+def open_vectors(path: str | Path, part: PublishedPart = "db") -> VectorBlocks:
+    """Open the rows of a .npy file, left on disk, or of a .npz, .safetensors, .pt or .pkl file.
 
-    Raises LookalikeError for files that can't be read or hold no such array.
+    Of a .pkl in CSA's layout the ``part`` is read; one of a matrix alone is taken whole. Raises
+    LookalikeError for files that can't be read or hold no such array.
     """
     path = Path(path)
     if path.suffix == ".npy":
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
-            return VectorBlocks(str(path), read_vectors(path))  # which says what is wrong
+            return VectorBlocks(str(path), read_matrix(path, part))  # which says what is wrong
         is_matrix = isinstance(mapped, np.memmap) and mapped.ndim == 2 and mapped.size
         if is_matrix and mapped.dtype.kind in "iuf" and mapped.flags.c_contiguous:
             return VectorBlocks(str(path), NpyRows(path, mapped.shape, mapped.dtype, mapped.offset))
-    return VectorBlocks(str(path), read_vectors(path))
+    return VectorBlocks(str(path), read_matrix(path, part))

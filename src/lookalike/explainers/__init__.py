@@ -22,6 +22,7 @@ from lookalike.explainers.opening import load_any, opened
 from lookalike.explainers.rise import Rise
 from lookalike.explainers.rollout import ConservingRollout, Rollout
 from lookalike.explainers.shares import SharesExplainer, difference
+from lookalike.explainers.transport import TransportExplainer
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation
 
@@ -41,6 +42,7 @@ __all__ = [
     "Rise",
     "Rollout",
     "SharesExplainer",
+    "TransportExplainer",
     "difference",
     "explain",
     "load_any",
@@ -63,6 +65,7 @@ EXPLAINERS = {
         Occlusion,
         LeaveOneOut,
         Rise,
+        TransportExplainer,
         Avsl,
     )
 }

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike import images
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation, FloatArray, ImageMap, Reading
 
@@ -23,7 +22,7 @@ class Explainer(Protocol):
 
 def read_whole(source: ImageSource | Reading, embedder: Embedder) -> Reading:
     """Decode an image at full size and prepare it for the model; a Reading is returned as it is."""
-    return source if isinstance(source, Reading) else embedder.read(images.load(source))
+    return source if isinstance(source, Reading) else embedder.read(embedder.picture(source))
 
 
 def image_map(reading: Reading, values: Tensor, grid: tuple[int, int]) -> ImageMap:
@@ -32,5 +31,6 @@ def image_map(reading: Reading, values: Tensor, grid: tuple[int, int]) -> ImageM
 
 
 def to_array(values: Tensor, grid: tuple[int, int]) -> FloatArray:
-    """Return row-major values (N,) as an (h, w) float32 array."""
-    return np.asarray(values.detach().to("cpu", torch.float32).reshape(grid).numpy(), dtype=np.float32)
+    """Return row-major values (N,) as an (h, w) float32 array, zeros without a sign."""
+    array = values.detach().to("cpu", torch.float32).reshape(grid).numpy()
+    return np.asarray(array + np.float32(0), dtype=np.float32)

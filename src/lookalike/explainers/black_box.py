@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lookalike import images
 from lookalike.explainers.base import read_whole
 from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.finite import check_finite
 from lookalike.models.onnx import OnnxEmbedder
 from lookalike.types import Geometry, Picture, Reading
 
@@ -56,36 +57,51 @@ class BlackBox:
         if isinstance(self.model, Embedder):
             return read_whole(source, self.model)
         if isinstance(self.model, OnnxEmbedder):
-            return images.read(_picture(source), self.model.preprocessing)
+            return images.read(self._picture(source), self.model.preprocessing)
         return self.read_picture(source)
 
     def read_picture(self, source: ImageSource | Reading) -> Reading:
         """The whole picture with at most 640 pixels along its longer side, for ``embed_pictures``."""
-        picture = _picture(source)
+        picture = self._picture(source)
         pixels = np.asarray(_scaled_down(picture.image))
         height, width = picture.original_size
         geometry = Geometry(picture.original_size, pixels.shape[:2], (0.0, 0.0, height, width))
         return Reading(picture, pixels, geometry)
 
-    def embed_pixels(self, pixels: Sequence[RgbPixels]) -> Tensor:
-        """Unit embeddings (B, D) float64 of pixels such as ``read`` returned."""
-        if isinstance(self.model, Embedder):
-            return F.normalize(self.model.embed_pixels(pixels).double(), dim=1)
-        return self.embed_pictures(pixels)
+    def _picture(self, source: ImageSource | Reading) -> Picture:
+        if isinstance(source, Reading):
+            return source.picture
+        preprocessing = getattr(self.model, "preprocessing", None)
+        return images.load(source, levels=getattr(preprocessing, "levels", None))
 
-    def embed_pictures(self, pictures: Sequence[RgbPixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[RgbPixels], names: Sequence[str] | None = None) -> Tensor:
+        """Unit embeddings (B, D) float64 of pixels such as ``read`` returned; ``names`` are for messages."""
+        if isinstance(self.model, Embedder):
+            return F.normalize(self.model.embed_pixels(pixels, names=names).double(), dim=1)
+        return self.embed_pictures(pixels, names)
+
+    def embed_pictures(self, pictures: Sequence[RgbPixels], names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings (B, D) float64 of pictures that the model prepares itself.
 
-        Raises ValueError if the model does not return one embedding per image.
+        Raises ValueError if the model does not return one embedding per image, and ModelOutputError,
+        with one of ``names``, for NaN and infinity.
         """
+        names = names or ["a partly covered picture"] * len(pictures)
         embed = self.model if callable(self.model) else self.model.embed
-        answer: Any = embed([Image.fromarray(picture) for picture in pictures])
+        named = [
+            Picture(Image.fromarray(picture), (picture.shape[0], picture.shape[1]), name)
+            for picture, name in zip(pictures, names, strict=True)
+        ]
+        is_ours = isinstance(self.model, Embedder | OnnxEmbedder)
+        given: Any = named if is_ours else [picture.image for picture in named]
+        answer: Any = embed(given)
         embeddings = torch.as_tensor(np.asarray(answer), dtype=torch.float64)
         if embeddings.ndim != 2 or len(embeddings) != len(pictures):
             raise ValueError(
                 f"the model should return ({len(pictures)}, D) embeddings for {len(pictures)} images; "
                 f"it returned shape {tuple(embeddings.shape)}"
             )
+        check_finite(embeddings, self.name, names)
         return F.normalize(embeddings, dim=1)
 
 
@@ -100,10 +116,6 @@ def cosines_with(
     while batch := list(islice(remaining, batch_size)):
         found.append(embed(batch) @ other)
     return torch.cat(found)
-
-
-def _picture(source: ImageSource | Reading) -> Picture:
-    return source.picture if isinstance(source, Reading) else images.load(source)
 
 
 def _scaled_down(image: Image.Image) -> Image.Image:

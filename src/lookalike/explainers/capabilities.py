@@ -43,6 +43,9 @@ class Survey:
     pooling: str
     width: int  # D
     n_parameters: int
+    scales: tuple[float, ...]  # whose embeddings are merged
+    whitening: str  # the learned one at the model's end, in words; empty for none
+    carried_whitenings: tuple[str, ...]  # names that the checkpoint offers
     completeness_error: float | None  # |sum of shares + residual - embedding| / |embedding|, fp32
     methods: Mapping[str, MethodAnswer]
 
@@ -58,6 +61,9 @@ def survey(embedder: Embedder) -> Survey:
         pooling=getattr(embedder.network.pooling, "name", "not understood"),
         width=embedder.width,
         n_parameters=sum(p.numel() for p in embedder.network.parameters()),
+        scales=embedder.scales,
+        whitening=embedder.whitening,
+        carried_whitenings=embedder.carried_whitenings,
         completeness_error=error,
         methods={method: _answer(embedder, method, query, match) for method in _methods(embedder)},
     )

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import image_map, read_whole
 from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.finite import check_finite
 from lookalike.types import Explanation, Features, Reading
 
 
@@ -36,6 +37,8 @@ class GradCam:
         readings = read_whole(query, self.embedder), read_whole(match, self.embedder)
         query_features, match_features = (self._features(reading) for reading in readings)
         query_unit, match_unit = self._unit(query_features), self._unit(match_features)
+        units = torch.stack([query_unit, match_unit])
+        check_finite(units, self.embedder.name, [reading.picture.name for reading in readings])
         return Explanation(
             similarity=float(query_unit.double() @ match_unit.double()),
             query=image_map(readings[0], self._cam(query_features, match_unit), query_features.grid),

@@ -12,6 +12,7 @@ from lookalike.errors import UnsupportedMethodError
 from lookalike.explainers.base import image_map, read_whole
 from lookalike.explainers.cells import feature_grid, grid_of_cells, summed_by_cell
 from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.finite import check_finite
 from lookalike.models.scales import merged_embeddings, scaled_images
 from lookalike.types import Explanation, ImageMap, Reading
 
@@ -33,6 +34,7 @@ def pixel_explanation(
     tensors = [embedder.tensor(reading)[0] for reading in readings]
     with torch.no_grad():
         units = [_unit_embeddings(embedder, tensor)[0] for tensor in tensors]
+    check_finite(torch.stack(units), embedder.name, [reading.picture.name for reading in readings])
 
     def to_map(reading: Reading, image: Tensor, other: Tensor) -> ImageMap:
         values = products(image, other)[0].sum(0)  # (H, W)
@@ -72,4 +74,4 @@ def _unit_embeddings(embedder: Embedder, images: Tensor) -> Tensor:
         F.normalize(embedder.network(scaled).float(), dim=1)
         for scaled in scaled_images(images, embedder.scales)
     ]
-    return merged_embeddings(at_scales, embedder.scale_power)
+    return merged_embeddings(at_scales, embedder.scale_power, embedder.network.merged_head)

@@ -59,7 +59,7 @@ class LeaveOneOut:
         """
         box = BlackBox(self.model)
         readings = [box.read(source) for source in (query, match)]
-        units = torch.cat([box.embed_pixels([reading.pixels]) for reading in readings])
+        units = torch.cat([box.embed_pixels([each.pixels], [each.picture.name]) for each in readings])
         similarity = float(units[0] @ units[1])
         return Explanation(
             similarity=similarity,

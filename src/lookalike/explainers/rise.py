@@ -63,7 +63,7 @@ class Rise:
         """
         box = BlackBox(self.model)
         readings = [box.read(source) for source in (query, match)]
-        units = torch.cat([box.embed_pixels([reading.pixels]) for reading in readings])
+        units = torch.cat([box.embed_pixels([each.pixels], [each.picture.name]) for each in readings])
         return Explanation(
             similarity=float(units[0] @ units[1]),
             query=self._slopes(box, readings[0], units[1]),

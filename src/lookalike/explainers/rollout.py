@@ -118,7 +118,7 @@ def _tokens(embedder: Embedder, reading: Reading) -> _Tokens:
         )
     image, _ = embedder.tensor(reading)
     trace = embedder.network.backbone.trace(image)
-    shares = embedder.network.shares_of(trace)
+    shares = embedder.network.shares_of(trace, model=embedder.name, image=reading.picture.name)
     attention = _global_attention(embedder, trace)
     values = shares.values[0].double().cpu()  # (N + 1, D), the residual last
     n_prefix = trace.features.prefix.shape[1]

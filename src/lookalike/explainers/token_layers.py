@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.backbones import recorded_attention
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.network import COMPLETENESS
 from lookalike.types import AttentionCall, Features, Reading
 
@@ -51,6 +52,7 @@ class TokenLayers:
         self._check_blocks(self.n_prefix + features.cells.shape[1])
         with torch.no_grad():
             self.unit = self._unit_of(features)[0]  # (D,)
+            check_finite(self.unit[None], embedder.name, [reading.picture.name])
             ours = self.embed(self.run(len(blocks) - 1, blocks[-1].tokens))[0]
         if not float((ours - self.unit).norm()) <= COMPLETENESS:
             raise self.refusal("blocks whose tokens go straight to the pooling", "ends in another way")

@@ -104,7 +104,7 @@ def _holder(path: str, top: str | None) -> tuple[str, str]:
             with os.scandir(folder) as entries:
                 return ("listed" if next(entries, None) is not None else "empty"), str(folder)
         except FileNotFoundError:
-            if folder.is_symlink():
+            if Path(folder).is_symlink():
                 return f"{folder} is a link to nothing", str(folder)
             if top is None or not folder.is_relative_to(top):
                 return "missing", str(folder)

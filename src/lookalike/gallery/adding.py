@@ -19,7 +19,7 @@ import torch
 
 from lookalike.errors import UnreadableImageError
 from lookalike.gallery.absence import is_gone
-from lookalike.gallery.files import Edit, absolute, apply_edits, moved_files, updated, value_conflicts
+from lookalike.gallery.files import Edit, absolute, apply_edits, field_differences, moved_files, updated
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
@@ -270,14 +270,15 @@ class _Run:
         if self._settings.keep_shares:
             self._entries += [self._entry_with_shares(found) for found in batch]
             return
-        embeddings = self._embedder.embed_pixels([_pixels(found) for found in batch]).numpy()  # (B, D)
+        pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
+        embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
         self._entries += [
             Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
         ]
 
     def _entry_with_shares(self, found: DecodedFile) -> Entry:
         assert found.geometry is not None
-        shares = self._embedder.pixel_shares(_pixels(found), found.geometry)
+        shares = self._embedder.pixel_shares(_pixels(found), found.geometry, name=found.path)
         unit = torch.nn.functional.normalize(shares.total, dim=0).numpy()
         return Entry(self._record(found), unit, pack_shares(shares))
 
@@ -318,7 +319,7 @@ class _Run:
             words
             for record in records
             if any(file.path in self._asked for file in record.files)
-            for words in value_conflicts(record)
+            for words in field_differences(record)
         )
 
     def finish(self) -> AddReport:

@@ -132,7 +132,7 @@ def altered_cosines(
     rows: list[int] = []
     for row in rng.permutation(n_records)[:count].tolist():
         try:
-            picture = images.load(existing_file(snapshot.records[row]))
+            picture = embedder.picture(existing_file(snapshot.records[row]))
         except UnreadableImageError:
             continue  # a deleted file costs one sample
         altered.append(alter(picture.image, rng))

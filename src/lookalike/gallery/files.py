@@ -74,7 +74,7 @@ def moved_files(record: Record, edit: Edit, is_gone: Callable[[str], bool]) -> d
     return pairs
 
 
-def value_conflicts(record: Record) -> list[str]:
+def field_differences(record: Record) -> list[str]:
     """Say in which metadata fields the files of a record have different values, a clause for each field."""
     names = dict.fromkeys(name for file in record.files for name in file.metadata)
     found: list[str] = []

@@ -24,10 +24,10 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking
+from lookalike.gallery.reranking import Rerank, Reranking, context_of, record_shares
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
-from lookalike.images import list_images
+from lookalike.images import GrayLevels, list_images
 from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import (
     LanceStore,
@@ -39,8 +39,8 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
-from lookalike.store.manifest import has_manifest
-from lookalike.types import FloatArray, ProgressCallback
+from lookalike.store.manifest import check_no_table, has_manifest
+from lookalike.types import FloatArray, ProgressCallback, Shares
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
@@ -86,19 +86,22 @@ class Gallery:
         *,
         keep_shares: bool = False,
         precision: Precision = "fp32",
+        levels: GrayLevels | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Create an empty gallery in a folder or at an object store's URI.
 
         ``keep_shares`` also stores the shares of each image, up to 2 N D bytes for N cells and width D,
         so that ``why()`` of a hit needs no forward pass of the match. ``precision`` (fp32, bf16, auto)
-        applies to a model given by name and is recorded in the gallery. Raises GalleryError if the URI
-        holds a gallery already.
+        applies to a model given by name and is recorded in the gallery, as are ``levels``: the values of
+        black and white in gray pictures of more than 8 bits, where files don't declare them. Raises
+        GalleryError if the URI holds a gallery already.
         """
         uri = plain_uri(uri)
         if has_manifest(uri):
             raise GalleryError(f"{uri} is a gallery already; open it, or choose another URI")
-        embedder = load_embedder(model, precision)
+        check_no_table(uri)
+        embedder = load_embedder(model, precision, levels)
         manifest = manifest_of(embedder, model, keep_shares)
         write_manifest(uri, manifest)  # first: a table without a manifest can't be opened
         store = LanceStore(uri, manifest.width)
@@ -125,12 +128,26 @@ class Gallery:
 
     @classmethod
     def open_or_create(
-        cls, uri: str | Path, model: str | Path | None = None, *, keep_shares: bool = False
+        cls,
+        uri: str | Path,
+        model: str | Path | None = None,
+        *,
+        keep_shares: bool = False,
+        levels: GrayLevels | None = None,
     ) -> Gallery:
-        """Open the gallery at a URI, or create it there; ``model`` is ``mini`` for a new one by default."""
-        if has_manifest(uri):
-            return cls.open(uri, model)
-        return cls.create(uri, model or "mini", keep_shares=keep_shares)
+        """Open the gallery at a URI, or create it there; ``model`` is ``mini`` for a new one by default.
+
+        Raises GalleryError for other ``levels`` than those of an existing gallery.
+        """
+        if not has_manifest(uri):
+            return cls.create(uri, model or "mini", keep_shares=keep_shares, levels=levels)
+        gallery = cls.open(uri, model)
+        own = gallery.embedder.preprocessing.levels
+        if levels is not None and levels != own:
+            raise GalleryError(
+                f"{uri} was made with levels {own}, not {levels}; leave them out, or index into a new gallery"
+            )
+        return gallery
 
     @classmethod
     def in_memory(cls, model: str | Path | Embedder = "mini") -> Gallery:
@@ -279,6 +296,7 @@ class Gallery:
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),
+            n_context=context_of(rerank),
             where=where,
             without=asked.id if leave_self_out else None,
         )
@@ -297,12 +315,27 @@ class Gallery:
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
         return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
 
+    def shares(self, id: str) -> Shares:
+        """Return a record's shares, as stored or else from its file, which is one forward pass.
+
+        Raises GalleryError for an unknown id, UnreadableImageError if the file is gone and
+        UnsupportedMethodError for a model without shares.
+        """
+        if not (found := self._store.records([id])):
+            raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
+        return record_shares(found[0], self.embedder, self._store)
+
     def mean_unit(self) -> FloatArray:
         """Return the mean of all unit embeddings, (D,) float32, of length 0 to 1: what all images share.
 
         Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
         """
         return self._searcher.mean()
+
+    @property
+    def infers_distance(self) -> bool:
+        """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
+        return self.embedder.network.graph is not None
 
     @property
     def keeps_shares(self) -> bool:

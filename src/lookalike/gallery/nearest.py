@@ -32,7 +32,6 @@ class Shortlist:
 
     ranking: Ranking
     records: Sequence[Record]
-    allowed: Tensor | None  # (G,) bool, rows that pass the filter; None: all
     passes: Predicate | None = None  # the filter; None: all pass
 
     def shown(self, row: int) -> Record:
@@ -55,10 +54,13 @@ class Searcher:
         self._accelerator: tuple[int, Accelerator | None] | None = None
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
-    def shortlist(self, unit: Tensor, n: int, *, where: Where | None, without: str | None) -> Shortlist:
+    def shortlist(
+        self, unit: Tensor, n: int, *, n_context: int = 0, where: Where | None, without: str | None
+    ) -> Shortlist:
         """Return the n records nearest to a unit vector (D,) float32 that pass the filter.
 
-        ``without`` is an id to leave out. Raises FilterError.
+        The ranking's gallery holds ``n_context`` of the nearest at least, if there are so many. ``without``
+        is an id to leave out. Raises FilterError.
         """
         version = self._store.version
         accelerator = self._accelerated(version)
@@ -72,7 +74,8 @@ class Searcher:
         if passing is not None and len(passing) <= _MAX_CANDIDATES:
             ids = [id for id in passing if keep(id)]
         else:
-            ids = self._approximate(accelerator, unit, min(n, self._total(version)), keep)
+            n_candidates = min(max(n, n_context), self._total(version))
+            ids = self._approximate(accelerator, unit, n_candidates, keep)
         return self._scored(ids, unit, n, None if where is None else parse_filter(where))
 
     def is_too_large(self) -> bool:
@@ -134,8 +137,8 @@ class Searcher:
             scores = scores.masked_fill(~allowed, -torch.inf)
             n = min(n, int(allowed.sum()))
         best = scores.topk(min(n, len(scores)))
-        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, snapshot.records, allowed, None if where is None else parse_filter(where))
+        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None], allowed)
+        return Shortlist(ranking, snapshot.records, None if where is None else parse_filter(where))
 
     def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:
         key = repr(where)
@@ -206,7 +209,7 @@ class Searcher:
         gallery = torch.from_numpy(self._store.embeddings([record.id for record in records]))
         best = (gallery @ unit).topk(min(n, len(records)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return Shortlist(ranking, records, None, passes)
+        return Shortlist(ranking, records, passes)
 
 
 def _metadata_of_files(records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
@@ -223,7 +226,7 @@ def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, f
     """Return the first k (row, score) of a ranking of one query that pass the shortlist's filter."""
     rows = ranking.indices[0].tolist()
     scores = ranking.scores[0].tolist()
-    allowed = shortlist.allowed
+    allowed = shortlist.ranking.allowed
     shown = [(r, s) for r, s in zip(rows, scores, strict=True) if allowed is None or bool(allowed[r])]
     return shown[:k]
 

@@ -20,6 +20,7 @@ from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.last_pass import LastPass
+from lookalike.ops.similarity import unit_rows
 from lookalike.store import Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
 
@@ -134,12 +135,12 @@ def image_query(
     Raises UnreadableImageError, and ValueError for a region that is empty or outside the image.
     """
     if region is not None:
-        picture, id = _load(source, name, at_least=None)  # a small region needs every pixel
+        picture, id = _load(source, name, embedder, at_least=None)  # a small region needs every pixel
         reading = embedder.read(picture)
         shares = region_shares(reading, region, embedder)
         unit = F.normalize(shares.total, dim=0)
         return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
-    picture, id = _load(source, name, at_least=_DRAWN_SIZE)
+    picture, id = _load(source, name, embedder, at_least=_DRAWN_SIZE)
     reading = embedder.read(picture)
     unit, whole_shares = _embedding_and_shares(reading, embedder)
     return Query(unit, embedder=embedder, reading=reading, shares=whole_shares, id=id)
@@ -158,7 +159,7 @@ def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Q
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
-    """Return the query for a vector (D,) or (1, D), normalized.
+    """Return the query for a vector (D,) or (1, D), normalized unless it has unit length.
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
@@ -167,12 +168,12 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
     if not (values.isfinite().all() and values.any()):
         raise ValueError("a query vector must be finite and not zero; check where it comes from")
-    return Query(F.normalize(values, dim=0))
+    return Query(unit_rows(values[None])[0])
 
 
 def read_to_draw(source: ImageSource, embedder: Embedder) -> Reading:
     """Decode an image at a scale large enough to draw on, and prepare it for the model."""
-    return embedder.read(images.load(source, at_least=_DRAWN_SIZE))
+    return embedder.read(embedder.picture(source, at_least=_DRAWN_SIZE))
 
 
 def at_last_layer(reading: Reading, shares: Shares) -> tuple[Reading, LastPass]:
@@ -202,15 +203,16 @@ def _record(id: str, store: VectorStore) -> Record | None:
 
 
 def _load(
-    source: ImageSource, name: str | None, *, at_least: tuple[int, int] | None
+    source: ImageSource, name: str | None, embedder: Embedder, *, at_least: tuple[int, int] | None
 ) -> tuple[Picture, str | None]:
     """The picture, and the record id of its content (None for images in memory)."""
     if isinstance(source, str | Path):
         path, data = Path(source), images.file_bytes(source)
-        picture = replace(images.load(data, at_least=at_least, name=str(path)), name=name or path.name)
+        picture = embedder.picture(data, at_least=at_least, name=str(path))
+        picture = replace(picture, name=name or path.name)
         return picture, _content_id(data)
     id = _content_id(source) if isinstance(source, bytes) else None
-    return images.load(source, at_least=at_least, name=name), id
+    return embedder.picture(source, at_least=at_least, name=name), id
 
 
 def _content_id(data: bytes) -> str:
@@ -225,4 +227,4 @@ def _embedding_and_shares(reading: Reading, embedder: Embedder) -> tuple[Tensor,
             return F.normalize(shares.total, dim=0), shares
         except UnsupportedMethodError:
             pass  # a model without shares
-    return embedder.embed_pixels([reading.pixels])[0], None
+    return embedder.embed_pixels([reading.pixels], names=[reading.picture.name])[0], None

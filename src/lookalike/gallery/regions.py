@@ -25,6 +25,8 @@ from lookalike.types import Geometry, Picture, Reading, Shares
 Box = tuple[float, float, float, float]  # left, top, right, bottom in original pixels
 Polygon = Sequence[tuple[float, float]]  # (x, y) in original pixels
 _PixelBox = tuple[int, int, int, int]  # left, top, right, bottom, inside the image
+_MASK_SIDE = 1024  # of the mask over a polygon's box
+_FARTHEST = 1e9  # pixels; corners beyond it are moved there
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,17 @@ class Region:
             return None
         return cls(box, None if polygon is None else tuple((float(x), float(y)) for x, y in polygon))
 
-    def mask(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """Return the pixels inside the polygon, (H, W) bool for a size (height, width); None for a box."""
-        return None if self.polygon is None else _polygon_mask(self.polygon, size)
+
+@dataclass(frozen=True, eq=False)
+class _Inside:
+    """The inside of a polygon: its smallest box of pixels, and a mask (R, R) bool stretched over it."""
+
+    pixels: _PixelBox
+    mask: NDArray[np.bool_]
+
+    def coverage(self, geometry: Geometry, grid: tuple[int, int]) -> Tensor:
+        """Fraction of each cell of a grid that lies inside: (N, 1)."""
+        return mask_coverage(geometry, torch.from_numpy(self.mask), grid, self.pixels).reshape(-1, 1)
 
 
 def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Shares:
@@ -60,14 +70,17 @@ def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Share
     a model without shares.
     """
     size = reading.picture.original_size
-    mask = region.mask(size)
-    pixels = _bounds(mask) if mask is not None else _pixel_box(region.box, size)
+    inside = None if region.polygon is None else _inside_of(region.polygon, size)
+    pixels = _pixel_box(region.box, size) if inside is None else inside.pixels
     whole = embedder.shares(reading)
     crop = embedder.shares(_cropped(reading.picture, pixels))
     crop = replace(crop, geometry=_moved(crop.geometry, pixels, size))
-    if mask is not None:
-        crop = _inside(crop, mask)
-    values = _unit_sum(_resampled(whole, crop, mask)) + _unit_sum(crop.values, crop.residual)
+    if inside is not None:
+        residual = torch.zeros_like(crop.residual)
+        crop = replace(
+            crop, values=crop.values * inside.coverage(crop.geometry, crop.grid), residual=residual
+        )
+    values = _unit_sum(_resampled(whole, crop, inside)) + _unit_sum(crop.values, crop.residual)
     residual = crop.residual / _length(crop.values.sum(0) + crop.residual)
     return Shares(values, residual, crop.grid, crop.geometry)
 
@@ -81,18 +94,12 @@ def _cropped(picture: Picture, pixels: _PixelBox) -> Picture:
     return Picture(picture.image.crop(box), (bottom - top, right - left), picture.name)
 
 
-def _resampled(whole: Shares, crop: Shares, mask: NDArray[np.bool_] | None) -> Tensor:
+def _resampled(whole: Shares, crop: Shares, inside: _Inside | None) -> Tensor:
     """The whole image's shares on the finer grid of a crop, weighted by the overlap of the cells."""
     weights = cell_coverage(crop.geometry, crop.grid, whole.geometry, whole.grid)
-    if mask is not None:
-        weights = weights * mask_coverage(crop.geometry, torch.from_numpy(mask), crop.grid).reshape(-1, 1)
+    if inside is not None:
+        weights = weights * inside.coverage(crop.geometry, crop.grid)
     return weights @ whole.values  # (N of the crop, D)
-
-
-def _inside(shares: Shares, mask: NDArray[np.bool_]) -> Shares:
-    """Shares weighted by each cell's coverage by the mask; the residual is dropped."""
-    weights = mask_coverage(shares.geometry, torch.from_numpy(mask), shares.grid).reshape(-1, 1)
-    return replace(shares, values=shares.values * weights, residual=torch.zeros_like(shares.residual))
 
 
 def _unit_sum(values: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -139,17 +146,35 @@ def _are_numbers(values: object, n: int) -> bool:
         return False
 
 
-def _polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _inside_of(polygon: Polygon, size: tuple[int, int]) -> _Inside:
+    """The inside of a polygon, at a cost that does not depend on the size (H, W) of the image."""
     if len(polygon) < 3:
         raise ValueError(f"a polygon needs three corners or more, got {len(polygon)}")
-    canvas = Image.new("1", (size[1], size[0]))
-    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
-    mask = np.array(canvas, dtype=np.bool_)
-    if not mask.any():
+    corners = _clipped(np.clip(np.array(polygon, dtype=np.float64), -_FARTHEST, _FARTHEST), size)
+    if not len(corners) or np.ptp(corners, axis=0).min() == 0:
         raise ValueError(f"the polygon covers none of the {size[1]} x {size[0]} pixels of the image")
-    return mask
+    left, top = (math.floor(value) for value in corners.min(0))
+    right, bottom = (math.ceil(value) for value in corners.max(0))
+    scaled = (corners - (left, top)) * _MASK_SIDE / (right - left, bottom - top) - 0.5  # PIL: pixel centers
+    canvas = Image.new("1", (_MASK_SIDE, _MASK_SIDE))
+    ImageDraw.Draw(canvas).polygon([(x, y) for x, y in scaled.tolist()], fill=1)
+    return _Inside((left, top, right, bottom), np.array(canvas, dtype=np.bool_))
 
 
-def _bounds(mask: NDArray[np.bool_]) -> _PixelBox:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _clipped(corners: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """The part of a polygon (n, 2) of x, y that lies on an image (H, W): (m, 2), empty outside.
+
+    Side by side, after Sutherland and Hodgman, *Reentrant polygon clipping*, CACM 1974.
+    """
+    for axis, limit, sign in ((0, 0.0, 1), (0, size[1], -1), (1, 0.0, 1), (1, size[0], -1)):
+        kept: list[NDArray[np.float64]] = []
+        for here, after in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            a, b = sign * (here[axis] - limit), sign * (after[axis] - limit)
+            if a >= 0:
+                kept.append(here)
+            if (a < 0) != (b < 0):
+                crossing = here + (after - here) * (a / (a - b))
+                crossing[axis] = limit
+                kept.append(crossing)
+        corners = np.array(kept, dtype=np.float64).reshape(-1, 2)
+    return corners

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, final
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnreadableImageError, UnsupportedMethodError
 from lookalike.gallery.nearest import Shortlist
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
-from lookalike.rerankers import Reranker, make_reranker
+from lookalike.rerankers import ContextualReranking, Reranker, make_reranker, needs_shares
 from lookalike.store import Record, VectorStore
 from lookalike.types import Influence, Ranking, Shares
 
 Rerank = str | Callable[[Ranking], Ranking]  # a name as in make_reranker, or anything called like one
-_BY_SHARES, _BY_NODES = "shares", "avsl"
+_BY_SHARES, _BY_NODES, _BY_VOTES = "shares", "avsl", "transport"
 
 
 @final
@@ -27,10 +27,11 @@ class Reranking:
         self, rerank: Rerank, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
     ) -> None:
         self._found = found
+        self.unreadable: dict[str, str] = {}  # files that could not be read, and why
         self._name = rerank if isinstance(rerank, str) else ""
         self._reranker = rerank
         if isinstance(rerank, str):
-            self._reranker = _reranker_by_name(rerank, found, query, embedder, store)
+            self._reranker = _reranker_by_name(rerank, found, query, embedder, store, self.unreadable)
         elif not callable(rerank):
             raise ValueError(f"a re-ranker must be a name or a function of a Ranking; got {rerank!r}")
 
@@ -41,9 +42,15 @@ class Reranking:
 
     @property
     def explained_by(self) -> str:
-        """The explanation method that fits: ``avsl`` if that is the last re-ranker, else ``shares``."""
-        last = self._name.split("+")[-1].strip()
-        return last if last == _BY_NODES else _BY_SHARES
+        """The explanation method whose similarity is the score, or else ``shares``.
+
+        It is ``avsl`` if that is the last re-ranker, and ``transport`` if that is the only one: it
+        changes the score of the step before.
+        """
+        steps = [step.strip() for step in self._name.split("+")]
+        if steps == [_BY_VOTES]:
+            return _BY_VOTES
+        return _BY_NODES if steps[-1] == _BY_NODES else _BY_SHARES
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences of other records on a row's position, largest amount first.
@@ -60,6 +67,14 @@ class Reranking:
         return tuple(Influence(self._found.records[each.item], each.amount) for each in move.influences)
 
 
+def context_of(rerank: Rerank | None) -> int:
+    """Return the number of first results that a re-ranker looks at, even if it re-ranks fewer."""
+    if isinstance(rerank, str):
+        steps = [step.strip() for step in rerank.split("+")]
+        rerank = ContextualReranking() if ContextualReranking.name in steps else None
+    return int(getattr(rerank, "n_context", 0))
+
+
 def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Shares:
     """Return the shares of a record: the stored ones, or else computed from its file."""
     packed = store.shares(record.id)
@@ -67,13 +82,27 @@ def record_shares(record: Record, embedder: Embedder, store: VectorStore) -> Sha
 
 
 def _reranker_by_name(
-    name: str, found: Shortlist, query: Query, embedder: Embedder, store: VectorStore
+    name: str,
+    found: Shortlist,
+    query: Query,
+    embedder: Embedder,
+    store: VectorStore,
+    unreadable: dict[str, str],
 ) -> Reranker:
+    def shares_of(row: int) -> Shares:
+        record = found.records[row]
+        try:
+            return record_shares(record, embedder, store)
+        except UnreadableImageError as error:
+            unreadable[record.path] = str(error)
+            raise
+
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
-    if _BY_SHARES in steps:
-        options["query_shares"] = lambda _index: query.shares
-        options["gallery_shares"] = lambda row: record_shares(found.records[row], embedder, store)
+    if needs_shares(name):
+        query_shares = query.shares  # raises for a query that can't be read, before any candidate does
+        options["query_shares"] = lambda _index: query_shares
+        options["gallery_shares"] = shares_of
     if _BY_NODES in steps:
         if query.region is not None:
             raise UnsupportedMethodError(

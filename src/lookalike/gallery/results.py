@@ -21,13 +21,13 @@ from lookalike.errors import (
     UnreadableImageError,
     UnsupportedMethodError,
 )
-from lookalike.explainers import SharesExplainer, make_explainer
+from lookalike.explainers import SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.base import to_array
 from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
-from lookalike.gallery.reranking import Reranking
+from lookalike.gallery.reranking import Reranking, record_shares
 from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesPass
 from lookalike.store import Record, VectorStore
@@ -72,7 +72,7 @@ class Hit:
     def why(self, method: str | None = None, **options: Any) -> Explanation:
         """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.
 
-        The default is ``shares``, or ``avsl`` if the search was re-ranked by it. ``contrast="gallery"``
+        The default is ``shares``, or ``avsl`` or ``transport`` if that made the score. ``contrast="gallery"``
         (``shares`` only) maps what both images share beyond what all images of the gallery share.
 
         Raises UnreadableImageError if the file is gone, ValueError if the query was not one image,
@@ -125,15 +125,17 @@ class Hit:
 
     def __repr__(self) -> str:
         copies = "".join(f" = {Path(copy.path).name!r}" for copy in self.record.copies[:3])
-        return f"Hit({self.rank}, {self.path.name!r}{copies}, similarity {self.similarity:.4f})"
+        return f"Hit({self.rank}, {self.path.name!r}{copies}, similarity {self.similarity:z.4f})"
 
     def _repr_html_(self) -> str:
         """Return the image with its rank, name and similarity, for notebooks."""
-        words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:.3f}"
+        words = f"{self.rank}. {escape(self.path.name)}<br>similarity {self.similarity:z.3f}"
         if self.probability is not None:
-            words += f"<br>probability {self.probability:.2f}"
+            words += f"<br>probability {self.probability:z.2f}"
         try:
-            image = images.load(existing_file(self.record), at_least=_THUMBNAIL).image
+            file = existing_file(self.record)
+            levels = None if self._search is None else self._search.embedder.preprocessing.levels
+            image = images.load(file, at_least=_THUMBNAIL, levels=levels).image
         except UnreadableImageError:
             image = None
         return photo_html(image, words)
@@ -152,6 +154,11 @@ class SearchResult(Sequence[Hit]):
     def query(self) -> Query:
         """The query: its unit embedding, its image and its shares."""
         return self._search.query
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Files that re-ranking could not read, and why; they rank as if no cells matched."""
+        return self._search.unreadable
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -231,6 +238,10 @@ class Search:
         method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
+        if method == TransportExplainer.name:
+            shares = record_shares(self._found.records[row], self.embedder, self._store)  # as it was ranked
+            by_votes = TransportExplainer(self.embedder, **options)
+            return by_votes.of_shares(query, self.query.shares, match, shares, match_unit=self._unit(row))
         if method != SharesExplainer.name:
             self._check_whole(f"method {method!r}")
             return make_explainer(self.embedder, method, **options)(query, match)
@@ -269,6 +280,11 @@ class Search:
             return []
         located = self.query.at_last_layer[1].shares(self._found.ranking.gallery[list(rows)])
         return [to_array(values, located.grid) for values in located.values]
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Files that re-ranking could not read, and why."""
+        return {} if self._reranking is None else self._reranking.unreadable
 
     @property
     def is_reranked(self) -> bool:

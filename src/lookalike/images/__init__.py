@@ -5,15 +5,17 @@ Numpy and Pillow only, no torch: decoding workers start fast.
 
 from lookalike.images.arrays import is_array, is_tensor
 from lookalike.images.decoding import DecodedFile, Decoders, read_all
+from lookalike.images.limits import Limits, set_limits
 from lookalike.images.listing import IMAGE_SUFFIXES, list_images
-from lookalike.images.loading import ImageSource, Limits, file_bytes, is_one_image, load
+from lookalike.images.loading import ImageSource, file_bytes, is_one_image, load
 from lookalike.images.preparing import normalize, prepare, read
-from lookalike.images.preprocessing import Preprocessing
+from lookalike.images.preprocessing import GrayLevels, Preprocessing
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "DecodedFile",
     "Decoders",
+    "GrayLevels",
     "ImageSource",
     "Limits",
     "Preprocessing",
@@ -27,4 +29,5 @@ __all__ = [
     "prepare",
     "read",
     "read_all",
+    "set_limits",
 ]

@@ -1,4 +1,4 @@
-"""Conversion of all modes that Pillow decodes to 8-bit RGB; color profiles are not applied."""
+"""Conversion of all modes that Pillow decodes to 8-bit sRGB, by what the file says of its pixels."""
 
 from __future__ import annotations
 
@@ -6,51 +6,62 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_CHUNK = 2**20  # pixels at a time in float64, which would take a gigabyte for a whole large picture
+from lookalike.images.declared import Declared, declared
+from lookalike.images.grays import eight_bit_gray
+from lookalike.images.preprocessing import GrayLevels
+from lookalike.images.profiles import to_srgb
+
+_PROFILED = ("L", "RGB", "CMYK", "LAB")  # modes that a color profile can describe
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB, with transparency over white.
+def to_rgb(image: Image.Image, levels: GrayLevels | None = None) -> Image.Image:
+    """The picture as 8-bit sRGB, with what is transparent or holds no data over white.
 
-    16-bit gray is scaled by 255/65535. 32-bit integer gray is taken as 8-bit if all values lie in
-    [0, 255] and as 16-bit if they lie in [0, 65535]; float gray as [0, 1] or [0, 255]. Values
-    outside these ranges are stretched, smallest to black and largest to white; NaN is black.
+    Gray of more than 8 bits is scaled from ``levels`` or what the file declares; raises as
+    ``eight_bit_gray``. Colors are converted by the file's profile if it has one.
     """
-    if image.mode.startswith("I;16"):
-        table = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # 257 = 65535 / 255; rounds to nearest
-        values = np.asarray(image)  # (H, W)
-        return _gray(table[values], values, image)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image)
-        return _gray(_eight_bits(values, (255, 65_535) if image.mode == "I" else (1, 255)), values, image)
+    profile = image.info.get("icc_profile")
+    profile = profile if isinstance(profile, bytes) and profile else None
+    meant = declared(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        gray = Image.fromarray(eight_bit_gray(image, meant, levels))
+        return _whitened(_converted(gray, profile), _without_data(image, meant))
     if image.has_transparency_data:
-        return _over_white(image.convert("LA") if image.mode == "La" else image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return _over_white(image.convert("LA") if image.mode == "La" else image, profile)
+    if image.mode == "L" and meant.no_data is not None:
+        return _whitened(_converted(image, profile), np.asarray(image) == meant.no_data)
+    return _converted(image, profile)
 
 
-def _eight_bits(values: NDArray[np.generic], tops: tuple[int, int]) -> NDArray[np.uint8]:
-    """Values scaled to [0, 255] from [0, top] for the first top that holds them all, else stretched."""
-    flat = values.reshape(-1)
-    finite = flat[np.isfinite(flat)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    fitting = [top for top in tops if low >= 0 and high <= top]
-    start, span = (0.0, float(fitting[0])) if fitting else (low, max(high - low, 1e-300))
-    scaled = np.empty(flat.shape, dtype=np.uint8)
-    for at in range(0, flat.size, _CHUNK):
-        levels = np.rint((flat[at : at + _CHUNK].astype(np.float64) - start) * 255 / span)
-        scaled[at : at + _CHUNK] = np.nan_to_num(levels, nan=0.0).clip(0, 255)
-    return scaled.reshape(values.shape)
+def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An image without transparency as sRGB."""
+    if image.mode not in _PROFILED:
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    converted = to_srgb(image, profile)
+    return converted if converted.mode == "RGB" else converted.convert("RGB")
 
 
-def _gray(gray: NDArray[np.uint8], values: NDArray[np.generic], image: Image.Image) -> Image.Image:
-    """A gray picture as RGB, with the value that the file declares transparent as white."""
-    if "transparency" in image.info:
-        gray[values == image.info["transparency"]] = 255
-    return Image.fromarray(gray).convert("RGB")
+def _without_data(image: Image.Image, meant: Declared) -> NDArray[np.bool_] | None:
+    """Where the values are the one that the file declares transparent or without data; None: nowhere."""
+    values = np.asarray(image)
+    masks = [
+        values == v for v in (image.info.get("transparency"), meant.no_data) if isinstance(v, int | float)
+    ]
+    return np.logical_or.reduce(masks) if masks else None
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def _whitened(image: Image.Image, mask: NDArray[np.bool_] | None) -> Image.Image:
+    if mask is not None and mask.any():
+        image.paste("white", mask=Image.fromarray(mask))
+    return image
+
+
+def _over_white(image: Image.Image, profile: bytes | None) -> Image.Image:
     rgba = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
-    white.paste(rgba, mask=rgba)  # RGBA as it is: no copy without alpha, no copy of the alpha
+    if profile is None:
+        white.paste(rgba, mask=rgba)  # RGBA as it is: no copy without alpha, no copy of the alpha
+        return white
+    opaque = image.getchannel("L") if image.mode == "LA" else rgba.convert("RGB")
+    white.paste(_converted(opaque, profile), mask=rgba.getchannel("A"))
     return white

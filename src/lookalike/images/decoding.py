@@ -24,8 +24,10 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFile
 
 from lookalike.errors import UnreadableImageError
+from lookalike.images.limits import Limits, default_limits, set_limits
 from lookalike.images.loading import ImageSource, file_bytes
 from lookalike.images.preparing import read
 from lookalike.images.preprocessing import Preprocessing
@@ -46,6 +48,27 @@ class DecodedFile:
     mtime_ns: int  # nanoseconds since 1970, from before the reading
     pixels: NDArray[np.uint8] | None  # (H, W, 3) RGB as the network will see it; None: only hashed
     geometry: Geometry | None
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Settings of this process that decide what is read, and how; a worker takes them over."""
+
+    limits: Limits
+    max_image_pixels: int | None  # Pillow's
+    load_truncated: bool  # Pillow's
+
+    @classmethod
+    def here(cls) -> _Settings:
+        return cls(default_limits(), Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+    def apply(self) -> None:
+        set_limits(self.limits)
+        Image.MAX_IMAGE_PIXELS = self.max_image_pixels
+        ImageFile.LOAD_TRUNCATED_IMAGES = self.load_truncated
+
+
+_Task = tuple[str, Preprocessing | None, _Settings]
 
 
 def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
@@ -136,7 +159,7 @@ class Decoders:
             worker = self._own.worker = _Worker()
             self._started.append(worker)
         try:
-            answer = worker.ask((path, preprocessing))
+            answer = worker.ask((path, preprocessing, _Settings.here()))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             self._own.worker = None  # the next file gets a new process
             raise UnreadableImageError(f"{path}: the decoding process crashed on this file") from error
@@ -153,11 +176,12 @@ def run_worker() -> None:
         _silence_libraries()
         while True:
             try:
-                path, preprocessing = pickle.load(sys.stdin.buffer)
+                path, preprocessing, settings = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
             answer: DecodedFile | UnreadableImageError
             try:
+                settings.apply()
                 answer = decode_file(path, preprocessing)
             except UnreadableImageError as error:
                 answer = error
@@ -192,7 +216,7 @@ class _Worker:
             env=environment,
         )
 
-    def ask(self, task: tuple[str, Preprocessing | None]) -> Any:
+    def ask(self, task: _Task) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         pickle.dump(task, self._process.stdin)
         self._process.stdin.flush()

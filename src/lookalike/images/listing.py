@@ -32,9 +32,10 @@ def list_images(
 
     Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, those
     of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
-    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders
-    are followed, each real folder once. A subfolder that may not be read is logged and skipped; its path
-    and the reason are appended to ``skipped``.
+    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are
+    followed, each real folder once. A subfolder that may not be read is logged and skipped; its path and
+    the reason are appended to ``skipped``. What is no regular file, such as a link to nothing, is
+    listed: reading it says what is wrong.
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
@@ -55,7 +56,7 @@ def list_images(
                 entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
             paths = [current / entry.name for entry in entries]
             folders = [path for path in paths if recursive and path.is_dir()]
-            found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+            found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error

@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 
@@ -28,7 +28,12 @@ from PIL import WebPImagePlugin as _webp  # noqa: F401
 from lookalike.errors import UnreadableImageError
 from lookalike.images.arrays import is_array, rgb_of_array
 from lookalike.images.colors import to_rgb
+from lookalike.images.declared import choose_page, correct_values, tiff_variant
+from lookalike.images.grays import UnknownLevelsError
+from lookalike.images.limits import Limits, default_limits
 from lookalike.images.pillow_warnings import quiet_pillow
+from lookalike.images.plugins import registered_heif
+from lookalike.images.preprocessing import GrayLevels
 from lookalike.types import Picture
 
 if TYPE_CHECKING:
@@ -53,21 +58,6 @@ _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits on a file's size. Larger files are refused before they are decoded.
-
-    Pillow has its own ceiling of 2 * ``PIL.Image.MAX_IMAGE_PIXELS`` (178,956,970 pixels); a higher
-    ``max_pixels`` takes effect only if that is raised too.
-    """
-
-    max_bytes: int = 256 * 2**20  # size of the file; it is held in memory while it is decoded
-    max_pixels: int = 120_000_000  # height * width; decoding takes 4 to 12 bytes for each
-
-
-DEFAULT_LIMITS = Limits()
-
-
 def is_one_image(source: object) -> bool:
     """Whether this is a single image and not a collection of images.
 
@@ -82,10 +72,11 @@ def load(
     source: ImageSource,
     *,
     at_least: tuple[int, int] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
+    levels: GrayLevels | None = None,
     name: str | None = None,
 ) -> Picture:
-    """The picture as 8-bit RGB, upright by its EXIF orientation, transparency over white.
+    """The picture as 8-bit sRGB, upright by its EXIF orientation, transparency over white.
 
     ``source`` is a path, the bytes of a file, a PIL image, a numpy array (H, W, 3) or (H, W) uint8, a
     torch tensor (3, H, W), uint8 or floating in [0, 1], or a `Picture`, which is returned unchanged.
@@ -93,12 +84,16 @@ def load(
     picture, a JPEG is decoded at 1/2, 1/4 or 1/8 scale as long as both sides keep that size;
     ``original_size`` is always the file's own.
 
-    ``name`` replaces the file name in ``Picture.name`` and in messages.
+    ``levels`` are the values of black and white in gray of more than 8 bits; without them a file
+    counts as unreadable where it does not declare them (floats beyond [0, 1], signed and 32-bit
+    integers). ``limits`` are by default those of ``set_limits``. ``name`` replaces the file name in
+    ``Picture.name`` and in messages.
 
     Raises `UnreadableImageError` for whatever is wrong with the file: missing, damaged, truncated,
     not an image, in a format that is not read, beyond the limits. Raises ValueError for an array or
     tensor of another shape, dtype or range, and TypeError for anything else.
     """
+    limits = limits or default_limits()
     if at_least is not None and min(at_least) < 1:
         raise ValueError(f"at_least is a size (H, W) in pixels, both 1 or more; got {at_least}")
     if isinstance(source, Picture):
@@ -106,15 +101,15 @@ def load(
     if isinstance(source, Image.Image):
         label = _printable(name or Path(str(getattr(source, "filename", ""))).name or "image")
         with _failures_in_words(label, b""), quiet_pillow():
-            return _from_image(source, limits, label)
+            return _from_image(source, limits, levels, label)
     if isinstance(source, bytes | bytearray | memoryview):
         label = _printable(name or "image")
-        return _from_bytes(bytes(source), label, at_least, limits, label)
+        return _from_bytes(bytes(source), label, at_least, limits, levels, label)
     if isinstance(source, str | Path):
         path = Path(source)
         label = _printable(name or str(path))
         data = _file_bytes(path, label, limits)
-        return _from_bytes(data, label, at_least, limits, _printable(name or path.name))
+        return _from_bytes(data, label, at_least, limits, levels, _printable(name or path.name))
     if is_array(source):
         return _from_array(source, limits, _printable(name or "image"))
     raise TypeError(
@@ -123,9 +118,9 @@ def load(
     )
 
 
-def file_bytes(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def file_bytes(path: str | Path, *, limits: Limits | None = None) -> bytes:
     """The bytes of a file, to be hashed and decoded without reading it twice; raises as `load`."""
-    return _file_bytes(Path(path), _printable(str(path)), limits)
+    return _file_bytes(Path(path), _printable(str(path)), limits or default_limits())
 
 
 def _printable(name: str) -> str:
@@ -159,7 +154,7 @@ def _check_bytes(n_bytes: int, label: str, limits: Limits) -> None:
     if n_bytes > limits.max_bytes:
         raise UnreadableImageError(
             f"{label}: {n_bytes:,} bytes is more than the limit of {limits.max_bytes:,}; "
-            "shrink it, or raise Limits.max_bytes if you trust it"
+            "shrink it, or allow more if you trust it, by images.set_limits(Limits(max_bytes=...))"
         )
 
 
@@ -172,7 +167,8 @@ def _check_pixels(size: tuple[int, int], label: str, limits: Limits) -> None:
     if width * height > limits.max_pixels:
         raise UnreadableImageError(
             f"{label}: {height:,} x {width:,} pixels is more than the limit of {limits.max_pixels:,}; "
-            "shrink it, or raise Limits.max_pixels if you trust it"
+            f"shrink it, or allow more if you trust it: --max-pixels {width * height}, or in Python "
+            "images.set_limits"
         )
 
 
@@ -180,26 +176,35 @@ def _check_pixels(size: tuple[int, int], label: str, limits: Limits) -> None:
 
 
 def _from_bytes(
-    data: bytes, label: str, at_least: tuple[int, int] | None, limits: Limits, name: str
+    data: bytes,
+    label: str,
+    at_least: tuple[int, int] | None,
+    limits: Limits,
+    levels: GrayLevels | None,
+    name: str,
 ) -> Picture:
     _check_bytes(len(data), label, limits)
     with _failures_in_words(label, data), quiet_pillow():
+        if _signature(data) == "HEIF":
+            registered_heif()
         formats = [known for known in FORMATS if known in Image.OPEN]  # HEIF: only with its plugin
         with Image.open(io.BytesIO(data), formats=formats) as file:
+            choose_page(file)
             _check_pixels(file.size, label, limits)
+            correct_values(file)
             draft_size = None
             if at_least is not None and file.format in ("JPEG", "MPO"):
                 draft_size = _draft(file, at_least)
             file.load()
-            image = _upright_rgb(file)
+            image = _upright_rgb(file, levels)
             format = file.format or ""
     return Picture(image, draft_size or (image.height, image.width), name, format)
 
 
-def _from_image(source: Image.Image, limits: Limits, name: str) -> Picture:
+def _from_image(source: Image.Image, limits: Limits, levels: GrayLevels | None, name: str) -> Picture:
     _check_pixels(source.size, name, limits)
     source.load()
-    image = _upright_rgb(source)
+    image = _upright_rgb(source, levels)
     return Picture(image, (image.height, image.width), name)
 
 
@@ -218,10 +223,10 @@ def _draft(file: Image.Image, at_least: tuple[int, int]) -> tuple[int, int]:
     return full
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, levels: GrayLevels | None) -> Image.Image:
     """An upright RGB copy of an image, without metadata."""
     turn = _UPRIGHT.get(_orientation(image))
-    rgb = to_rgb(image)
+    rgb = to_rgb(image, levels)
     if turn is not None:
         rgb = rgb.transpose(turn)
     if rgb is image:
@@ -257,8 +262,13 @@ def _cause(error: Exception, data: bytes) -> str:
         return _why_not_identified(data)
     if isinstance(error, Image.DecompressionBombError):
         count = re.search(r"\((\d+) pixels\)", str(error))
-        pixels = f"{int(count[1]):,} pixels, more" if count else "more pixels"
-        return f"{pixels} than are read ({DEFAULT_LIMITS.max_pixels:,} by default); shrink it"
+        pixels, wanted = (f"{int(count[1]):,} pixels, more", count[1]) if count else ("more pixels", "N")
+        return (
+            f"{pixels} than are read ({default_limits().max_pixels:,}); shrink it, or allow more if you "
+            f"trust it: --max-pixels {wanted}, or in Python images.set_limits"
+        )
+    if isinstance(error, UnknownLevelsError):
+        return str(error)
     if isinstance(error, MemoryError):
         return "not enough memory to decode it; shrink it"
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
@@ -270,7 +280,9 @@ def _cause(error: Exception, data: bytes) -> str:
 def _why_not_identified(data: bytes) -> str:
     kind = _signature(data)
     if kind == "HEIF" and "HEIF" not in Image.OPEN:
-        return "HEIF needs a plugin: pip install pillow-heif, then pillow_heif.register_heif_opener()"
+        return "HEIF needs a plugin, which is used when it is installed: pip install 'lookalike[heif]'"
+    if kind == "TIFF" and (variant := tiff_variant(data)):
+        return f"a TIFF of {variant}, which is not read here or is damaged; convert it to 8 or 16 bits"
     if kind is not None:
         return f"begins like a {kind} file but is damaged or truncated ({len(data):,} bytes)"
     return f"not an image in a format that is read here ({', '.join(FORMATS)})"

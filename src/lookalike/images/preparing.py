@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.images.loading import DEFAULT_LIMITS, ImageSource, Limits, load
+from lookalike.images.limits import Limits
+from lookalike.images.loading import ImageSource, load
+from lookalike.images.opencv_resize import opencv_resize
 from lookalike.images.preprocessing import Preprocessing
 from lookalike.types import Geometry, Picture, Reading
 
@@ -29,7 +31,7 @@ def read(
     source: ImageSource,
     preprocessing: Preprocessing,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
     name: str | None = None,
 ) -> Reading:
     """Load a picture at the smallest sufficient scale and `prepare` it.
@@ -41,7 +43,10 @@ def read(
     # For crop, a picture that covers the doubled target in both directions has its short side twice
     # as long as the resized one. Letterbox asks for more than it needs across, never for less.
     at_least = (height * _DRAFT_MARGIN, width * _DRAFT_MARGIN)
-    picture = load(source, at_least=at_least, limits=limits, name=name)
+    if preprocessing.interpolation == "opencv":  # it has no low-pass filter, so every pixel counts
+        picture = load(source, limits=limits, levels=preprocessing.levels, name=name)
+        return Reading(picture, *prepare(picture, preprocessing))
+    picture = load(source, at_least=at_least, limits=limits, levels=preprocessing.levels, name=name)
     pixels, geometry = prepare(_drafted(picture, at_least), preprocessing)
     return Reading(picture, pixels, geometry)
 
@@ -68,9 +73,13 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> tuple[NDArray[np.
     ``Geometry.crop`` follows the rounding that happened, in pixels of the original; where the
     picture does not fill the input (letterbox) it reaches beyond the image.
     """
+    height, width = picture.original_size
+    if preprocessing.interpolation == "opencv":
+        size = preprocessing.input_size
+        pixels = opencv_resize(np.asarray(picture.image), size)
+        return pixels, Geometry(picture.original_size, size, (0.0, 0.0, float(height), float(width)))
     placement = _placement(picture.original_size, preprocessing)
     canvas = _cut(picture, placement, preprocessing)
-    height, width = picture.original_size
     rows, columns = placement.resized
     crop = (
         placement.top * height / rows,

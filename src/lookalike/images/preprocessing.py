@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 Mode = Literal["squash", "crop", "letterbox", "fit"]
-Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest", "opencv"]
+GrayLevels = tuple[float, float]  # gray values that are black and white
 
 MAX_SIDE = 4096  # pixels; an untrusted settings file must not ask for terabytes
 
@@ -22,7 +23,8 @@ class Preprocessing:
     covers the target (what sticks out is cut off); ``letterbox`` keeps them and fits inside it,
     on the mean color. These are timm's crop modes "squash", "center" and "border". ``fit`` keeps
     them, shrinks the picture until it fits inside the target and never enlarges it, so inputs have
-    different sizes, at most ``input_size``.
+    different sizes, at most ``input_size``. Interpolations are Pillow's; ``opencv`` is OpenCV's bilinear
+    one, which goes with ``squash`` and without cutting.
 
     Raises ValueError, naming the field, for invalid values.
     """
@@ -33,6 +35,7 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB in [0, 1]; default: ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)  # RGB in units of [0, 1], above 0
+    levels: GrayLevels | None = None  # black and white of gray beyond 8 bits; None: as the file declares
 
     def __post_init__(self) -> None:
         _choose("mode", self.mode, get_args(Mode))
@@ -45,12 +48,16 @@ class Preprocessing:
             raise ValueError(f"crop_pct lies in (0, 1]; got {self.crop_pct!r}")
         if self.mode == "fit" and share != 1:
             raise ValueError(f"mode fit cuts nothing off, so crop_pct is 1; got {self.crop_pct!r}")
+        if self.interpolation == "opencv" and (self.mode != "squash" or share != 1):
+            raise ValueError("interpolation opencv goes with mode squash and crop_pct 1; change one of them")
         if max(sides) / share > MAX_SIDE:
             raise ValueError(f"crop_pct {self.crop_pct!r} is too small for input_size {self.input_size!r}")
         if not all(0 <= value <= 1 for value in _numbers("mean", self.mean, 3)):
             raise ValueError(f"mean has three values in [0, 1]; got {self.mean!r}")
         if not all(value > 0 for value in _numbers("std", self.std, 3)):
             raise ValueError(f"std has three values above 0; got {self.std!r}")
+        if self.levels is not None and len(set(_numbers("levels", self.levels, 2))) < 2:
+            raise ValueError(f"levels are two different values, black and white; got {self.levels!r}")
 
     @property
     def resize_target(self) -> tuple[int, int]:
@@ -59,9 +66,11 @@ class Preprocessing:
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON types, for `from_dict`."""
+        """The settings as JSON types, for `from_dict`; ``levels`` only where there are any."""
         return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key != "levels" or value is not None
         }
 
     @classmethod

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from lookalike.models.avsl_network import AvslNetwork
-from lookalike.models.embedder import Embedder, ImageSource
+from lookalike.models.embedder import Embedder, ImageSource, InputPixels
+from lookalike.models.finite import check_finite
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
+from lookalike.ops.compared import ComparedNodes
 from lookalike.types import Geometry, Reading
 
 _BATCH = 16  # images; maps of their nodes take some 2 MiB an image
@@ -45,20 +47,28 @@ class AvslModel:
         """Load a folder or checkpoint, as ``Embedder.load`` does."""
         return cls(Embedder.load(model, device=device))
 
-    @torch.inference_mode()
     def nodes(self, sources: Sequence[ImageSource | Reading]) -> Nodes:
         """Embeddings and certainties of B images at three levels, on the CPU.
 
         Raises UnreadableImageError, naming the file, at the first that can't be read.
         """
-        shares = []
-        for start in range(0, len(sources), _BATCH):
-            tensors = [self.embedder.tensor(source)[0] for source in sources[start : start + _BATCH]]
-            if len({tensor.shape for tensor in tensors}) == 1:
-                tensors = [torch.cat(tensors)]
-            shares += [self.network(tensor).nodes for tensor in tensors]
-        joined = Nodes.joined(shares)
-        return Nodes(tuple(e.cpu() for e in joined.embeddings), tuple(c.cpu() for c in joined.certainties))
+        starts = range(0, len(sources), _BATCH)
+        return Nodes.joined([self.pixel_nodes(self._read(sources[i : i + _BATCH])) for i in starts])
+
+    @torch.inference_mode()
+    def pixel_nodes(self, pixels: Sequence[InputPixels]) -> Nodes:
+        """Nodes of B preprocessed pictures (H, W, 3) uint8, on the CPU; few at once, their maps are large."""
+        tensors = [self.embedder.pixel_tensor(array) for array in pixels]
+        if len({tensor.shape for tensor in tensors}) == 1:
+            tensors = [torch.cat(tensors)]
+        return Nodes.joined([self.network(tensor).nodes.to("cpu") for tensor in tensors])
+
+    def compared(self, nodes: Nodes) -> ComparedNodes:
+        """Images that are compared by the inferred distance, on the embedder's device."""
+        return ComparedNodes(nodes.to(self.embedder.device), self.graph)
+
+    def _read(self, sources: Sequence[ImageSource | Reading]) -> list[InputPixels]:
+        return [self.embedder.read(source).pixels for source in sources]
 
     def distances(self, query: Nodes, gallery: Nodes | None = None) -> Tensor:
         """Inferred distances (Q, G), 0 or more, smaller is closer.
@@ -70,20 +80,15 @@ class AvslModel:
     @property
     def graph_on_cpu(self) -> Graph:
         """A copy of the graph on the CPU, where ``nodes`` returns its results."""
-        graph = self.graph
-        return Graph(
-            tuple(link.cpu() for link in graph.links),
-            tuple(c.detach().cpu() for c in graph.coefficients),
-            tuple(b.detach().cpu() for b in graph.biases),
-            graph.sharpness,
-            graph.power,
-        )
+        return self.graph.to("cpu")
 
     @torch.inference_mode()
     def shares(self, source: ImageSource | Reading) -> NodeShares:
         """One image's nodes and the share of each cell in them."""
         tensor, geometry = self.embedder.tensor(source)
         levels = self.network(tensor)
+        name = source.picture.name if isinstance(source, Reading) else "an image"
+        check_finite(torch.cat(levels.nodes.embeddings, dim=1)[:1], self.embedder.name, [name])
         maps = [m[0].double().cpu() for m in levels.maps]  # each (D, h, w)
         nodes = Nodes(
             tuple(e.cpu() for e in levels.nodes.embeddings),

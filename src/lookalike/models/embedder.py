@@ -16,20 +16,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
-from lookalike.images import ImageSource, Preprocessing
+from lookalike.errors import UnsupportedMethodError
+from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
+from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
+from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
 from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
-from lookalike.types import Geometry, ProgressCallback, Reading, Shares, tracked
+from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
-_Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
+InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
@@ -57,8 +60,12 @@ class Embedder:
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
         has_published_maps: bool = False,
+        whitening: str = "",
+        carried_whitenings: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.whitening = whitening  # the learned whitening at its end, in words; empty for none
+        self.carried_whitenings = tuple(carried_whitenings)  # names that ``load(whitening=)`` takes
         self.has_published_maps = has_published_maps  # of its last layer: what ``shares`` then draws
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
@@ -82,9 +89,16 @@ class Embedder:
         wanted = choose_device(device)
         self.network.to(wanted)
         self.device = wanted
-        if self.network.backbone.is_convolutional:
-            self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=self._memory_format)
         return self
+
+    @cached_property
+    def _memory_format(self) -> torch.memory_format:
+        """Channels last, faster for convolutions; GroupNorm loses digits there, so not with that."""
+        layers = self.network.backbone.modules()
+        if not self.network.backbone.is_convolutional or any(isinstance(m, nn.GroupNorm) for m in layers):
+            return torch.contiguous_format
+        return torch.channels_last
 
     @cached_property
     def width(self) -> int:
@@ -92,7 +106,8 @@ class Embedder:
         width = self.network.width()
         if width is None:
             blank = np.zeros((*self.preprocessing.input_size, 3), np.uint8)
-            width = self.embed_pixels([blank]).shape[1]
+            with torch.inference_mode():
+                width = self._embed_batch(self._to_tensor(blank[None])).shape[1]
         return width
 
     # --- embedding ----------------------------------------------------------------------------
@@ -100,6 +115,19 @@ class Embedder:
     def read(self, source: ImageSource | Reading) -> Reading:
         """One image decoded once and prepared for the network; a Reading of this model as it is."""
         return source if isinstance(source, Reading) else image_files.read(source, self.preprocessing)
+
+    def picture(
+        self, source: ImageSource, *, at_least: tuple[int, int] | None = None, name: str | None = None
+    ) -> Picture:
+        """One image as ``images.load`` returns it, to be drawn on, with gray on this model's levels."""
+        return image_files.load(source, at_least=at_least, levels=self.preprocessing.levels, name=name)
+
+    def with_levels(self, levels: GrayLevels | None) -> Embedder:
+        """This embedder, or one on the same weights that takes black and white of gray from ``levels``."""
+        if levels == self.preprocessing.levels:
+            return self
+        model = replace(self.as_loaded(), preprocessing=replace(self.preprocessing, levels=levels))
+        return Embedder.of(model, device=self.device, precision=self.precision)
 
     def embed(
         self,
@@ -115,8 +143,9 @@ class Embedder:
         uint8, a torch tensor (3, H, W), uint8 or floating in [0, 1], or a Picture. ``workers``
         processes decode files ahead of the model; ``progress`` is told after every image.
 
-        Raises UnreadableImageError, naming the file, at the first that can't be read, and
-        ValueError for no images and for arrays of another shape, dtype or range.
+        Raises UnreadableImageError, naming the file, at the first that can't be read, ModelOutputError
+        where the model gives NaN or infinity for one, and ValueError for no images and for arrays of
+        another shape, dtype or range.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, got {batch_size}")
@@ -131,15 +160,19 @@ class Embedder:
         return torch.stack(embeddings)
 
     def _embedded(self, images: Iterable[ImageSource], batch_size: int, workers: int) -> Iterator[Tensor]:
-        with closing(image_files.read_all(images, self.preprocessing, workers=workers)) as pixels:
+        names: list[str] = []  # of images that were asked for, those of the next batch first
+        named = _noting_names(images, names)
+        with closing(image_files.read_all(named, self.preprocessing, workers=workers)) as pixels:
             while batch := list(islice(pixels, batch_size)):
-                yield from self.embed_pixels(batch)
+                yield from self.embed_pixels(batch, names=names[: len(batch)])
+                del names[: len(batch)]
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: Sequence[_Pixels]) -> Tensor:
+    def embed_pixels(self, pixels: Sequence[InputPixels], *, names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
-        Images of several sizes (preprocessing mode ``fit``) are run size by size.
+        Images of several sizes (preprocessing mode ``fit``) are run size by size. Raises
+        ModelOutputError, with one of ``names``, where the model gives NaN or infinity for an image.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(pixels):
@@ -149,7 +182,9 @@ class Embedder:
             batch = self._to_tensor(np.stack([pixels[i] for i in indices]))
             for i, embedding in zip(indices, self._embed_batch(batch), strict=True):
                 embeddings[i] = embedding
-        return torch.stack([e for e in embeddings if e is not None])
+        found = torch.stack([e for e in embeddings if e is not None])
+        check_finite(found, self.name, names or [f"image {i + 1} of {len(found)}" for i in range(len(found))])
+        return found
 
     def similarity(
         self,
@@ -182,13 +217,11 @@ class Embedder:
                 F.normalize(self.network(scaled).float(), dim=1)
                 for scaled in scaled_images(batch, self.scales)
             ]
-        return merged_embeddings(at_scales, self.scale_power).cpu()
+        return merged_embeddings(at_scales, self.scale_power, self.network.merged_head).cpu()
 
-    def _to_tensor(self, pixels: _Pixels) -> Tensor:
+    def _to_tensor(self, pixels: InputPixels) -> Tensor:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
-        if self.network.backbone.is_convolutional:
-            batch = batch.to(memory_format=torch.channels_last)
-        return batch  # (B, 3, H, W)
+        return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
     # --- explaining ---------------------------------------------------------------------------
 
@@ -198,18 +231,21 @@ class Embedder:
         Raises UnsupportedMethodError where the model's pooling can't be split over cells.
         """
         reading = self.read(source)
-        return self.pixel_shares(reading.pixels, reading.geometry)
+        return self.pixel_shares(reading.pixels, reading.geometry, name=reading.picture.name)
 
     @torch.inference_mode()
-    def pixel_shares(self, pixels: _Pixels, geometry: Geometry) -> Shares:
-        """The shares of one image that ``read`` returned."""
-        return self.tensor_shares(self._to_tensor(pixels[None]), geometry)
+    def pixel_shares(self, pixels: InputPixels, geometry: Geometry, *, name: str = "an image") -> Shares:
+        """The shares of one image that ``read`` returned; ``name`` is for messages."""
+        return self.tensor_shares(self._to_tensor(pixels[None]), geometry, name=name)
 
     @torch.inference_mode()
-    def tensor_shares(self, batch: Tensor, geometry: Geometry) -> Shares:
+    def tensor_shares(self, batch: Tensor, geometry: Geometry, *, name: str = "an image") -> Shares:
         """The shares of one normalized image (1, 3, H, W), as ``tensor`` returns it."""
-        at_scales = [self.network.shares(scaled) for scaled in scaled_images(batch, self.scales)]
-        values, grid = merged_shares(at_scales, self.scale_power)
+        at_scales = [
+            self.network.shares(scaled, model=self.name, image=name)
+            for scaled in scaled_images(batch, self.scales)
+        ]
+        values, grid = merged_shares(at_scales, self.scale_power, self.network.merged_head)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
     def tensor(self, source: ImageSource | Reading) -> tuple[Tensor, Geometry]:
@@ -219,6 +255,10 @@ class Embedder:
         """
         reading = self.read(source)
         return self._to_tensor(reading.pixels[None]), reading.geometry
+
+    def pixel_tensor(self, pixels: InputPixels) -> Tensor:
+        """One image that ``read`` returned, normalized: (1, 3, H, W) float32 on the embedder's device."""
+        return self._to_tensor(pixels[None])
 
     # --- fitting to one's own images ----------------------------------------------------------
 
@@ -242,8 +282,25 @@ class Embedder:
         return self._followed_by(whitening(units, width), "whitened")
 
     def _followed_by(self, layer: nn.Linear, suffix: str) -> Embedder:
-        network = self.network.followed_by(L2Norm(), layer)
-        model = replace(self._as_loaded(), network=network, name=f"{self.name}-{suffix}")
+        network = self.network.followed_by(L2Norm(), layer, merged=len(self.scales) > 1)
+        model = replace(self.as_loaded(), network=network, name=f"{self.name}-{suffix}")
+        return Embedder.of(model, device=self.device, precision=self.precision)
+
+    def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
+        """This embedder with the BatchNorm statistics of these images instead of its own.
+
+        The demo of Stylianou et al., WACV 2019, ran its network in training mode on the two images that
+        it compared. Raises UnsupportedMethodError for a network without BatchNorm, and for images that
+        reach it in different sizes.
+        """
+        tensors = [self.tensor(source)[0] for source in sources]
+        if len({tensor.shape for tensor in tensors}) != 1:
+            raise UnsupportedMethodError(
+                "batch statistics need images of one size, and this model keeps their proportions; give it "
+                "an input size"
+            )
+        network = with_batch_statistics(self.network, torch.cat(tensors))
+        model = replace(self.as_loaded(), network=network, name=f"{self.name}-batch-statistics")
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
@@ -256,6 +313,9 @@ class Embedder:
         pooling: str | None = None,
         input_size: tuple[int, int] | None = None,
         normalization: str | None = None,
+        levels: GrayLevels | None = None,
+        mean_image: str | Path | None = None,
+        whitening: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -263,15 +323,25 @@ class Embedder:
         saved by ``save``, or a checkpoint file of the research codes.
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
-        ``MEAN/STD``) replace those of the model. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which
-        is faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError
-        and CheckpointError.
+        ``MEAN/STD``) replace those of the model; ``levels`` are the values of black and white in gray
+        pictures of more than 8 bits, by default what each file declares. TF-slim's networks of the WACV
+        2019 demo need a ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``whitening``,
+        of the retrieval networks of Radenović et al., is one that the file carries: ``NAME``, for one
+        scale, or ``NAME:ms``, for the three published ones. ``device`` auto is the GPU where there is one;
+        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which is
+        faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError and
+        CheckpointError.
         """
         loaded = loading.load_model(
-            model, pooling=pooling, input_size=input_size, normalization=normalization
+            model,
+            pooling=pooling,
+            input_size=input_size,
+            normalization=normalization,
+            mean_image=None if mean_image is None else Path(mean_image),
+            whitening=whitening,
         )
-        return cls.of(loaded, device=device, precision=precision)
+        embedder = cls.of(loaded, device=device, precision=precision)
+        return embedder if levels is None else embedder.with_levels(levels)
 
     @classmethod
     def of(
@@ -287,6 +357,8 @@ class Embedder:
             device=device,
             precision=precision,
             has_published_maps=model.has_published_maps,
+            whitening=model.whitening,
+            carried_whitenings=model.carried_whitenings,
         )
 
     @classmethod
@@ -309,7 +381,8 @@ class Embedder:
 
         The DINO family pools by its CLS token, also where timm averages (DINOv3): timm's author found
         that usually better for retrieval (pytorch-image-models, pull request 2730).
-        ``weights``, a safetensors file for the architecture, replaces the pretrained ones;
+        ``weights``, a file for the architecture (safetensors, or a state_dict or checkpoint of torch),
+        replaces the pretrained ones;
         ``options`` go to ``timm.create_model``. Raises UnknownModelError and CheckpointError.
         """
         loaded = loading.from_timm(
@@ -326,13 +399,14 @@ class Embedder:
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a folder that ``load`` reads: config.json and model.safetensors (fp16 if half)."""
-        save_folder(self._as_loaded(), Path(folder), half=half)
+        save_folder(self.as_loaded(), Path(folder), half=half)
 
     def fingerprint(self) -> str:
         """Hash of preprocessing, layers and weights: equal for embedders that give equal embeddings."""
-        return fingerprint_of(self._as_loaded())
+        return fingerprint_of(self.as_loaded())
 
-    def _as_loaded(self) -> LoadedModel:
+    def as_loaded(self) -> LoadedModel:
+        """The network with its settings, for ``of``; shares weights."""
         return LoadedModel(
             self.network,
             self.preprocessing,
@@ -340,4 +414,14 @@ class Embedder:
             self.scales,
             self.scale_power,
             self.has_published_maps,
+            self.whitening,
+            self.carried_whitenings,
         )
+
+
+def _noting_names(images: Iterable[ImageSource], names: list[str]) -> Iterator[ImageSource]:
+    """The images, each with its file's name or its number added to ``names`` when it is asked for."""
+    for number, source in enumerate(images, 1):
+        name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "")
+        names.append(str(name) or f"image {number}")
+        yield source

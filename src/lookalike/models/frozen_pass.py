@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.layers import LayerEntry
 from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale, check_unit
 from lookalike.ops.cell_index import cells_of, set_cells
@@ -51,6 +52,7 @@ class FrozenPass:
             raise UnsupportedMethodError(
                 f"the embedding of {self._name} does not depend on layer {layer}; choose another layer"
             )
+        check_finite(output[None], embedder.name, [reading.picture.name])
         self._output = output / output.detach().norm().clamp(min=torch.finfo(output.dtype).tiny)
         self.unit = self._output.detach().double().cpu()  # (D,), unit length
         with torch.no_grad():

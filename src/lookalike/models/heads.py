@@ -104,6 +104,28 @@ class Elementwise(nn.Module):
         return result
 
 
+class Whitening(nn.Module):
+    """``P (x - m)`` in double precision: P has large entries where the data hardly vary.
+
+    Computed as the affine layer ``P x - P m``, whose constant is spread over the cells.
+    """
+
+    def __init__(self, mean: Tensor, projection: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.detach().double().clone())  # (C,)
+        self.register_buffer("projection", projection.detach().double().contiguous().clone())  # (D, C)
+
+    def weight_and_bias(self) -> tuple[Tensor, Tensor]:
+        """The affine layer: (D, C) and (D,), float64."""
+        mean, projection = self.get_buffer("mean"), self.get_buffer("projection")
+        return projection, -projection @ mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., D)."""
+        weight, bias = self.weight_and_bias()
+        return F.linear(x.double(), weight, bias).to(x.dtype)
+
+
 class Residual(nn.Module):
     """``x + branch(x)``."""
 
@@ -146,6 +168,8 @@ def propagate(module: nn.Module, shares: Tensor) -> Tensor:
             return propagation.affine(shares, module.weight, module.bias)
         case Pointwise():
             return propagation.affine(shares, module.weight, module.convolution.bias)
+        case Whitening():
+            return propagation.affine(shares.double(), *module.weight_and_bias()).to(shares.dtype)
         case nn.BatchNorm1d():
             return propagation.scale(shares, *_factor_and_shift(module))
         case PlainBatchNorm():
@@ -183,6 +207,8 @@ def output_width(layer: nn.Module) -> int | None:
     match layer:
         case nn.Linear() | Pointwise():
             return len(layer.weight)
+        case Whitening():
+            return len(layer.get_buffer("projection"))
         case nn.BatchNorm1d():
             return layer.num_features
         case PlainBatchNorm():
@@ -225,6 +251,8 @@ def _layer(spec: Mapping[str, Any], weights: Mapping[str, Tensor], prefix: str) 
         case "affine":
             d, c = weights[prefix + "weight"].shape
             return nn.Linear(c, d, bias=prefix + "bias" in weights)
+        case "whitening":
+            return Whitening(weights[prefix + "mean"], weights[prefix + "projection"])
         case "batch_norm":
             return nn.BatchNorm1d(len(weights[prefix + "running_mean"]), eps=spec.get("eps", 1e-5))
         case "layer_norm":
@@ -237,7 +265,7 @@ def _layer(spec: Mapping[str, Any], weights: Mapping[str, Tensor], prefix: str) 
         case "gelu":
             return nn.GELU()
         case other:
-            known = ("affine", "batch_norm", "layer_norm", "l2", "relu", "gelu")
+            known = ("affine", "whitening", "batch_norm", "layer_norm", "l2", "relu", "gelu")
             raise unknown_name("a saved head's layer", other, known)
 
 
@@ -253,6 +281,8 @@ def _describe(layer: nn.Module) -> dict[str, Any]:
     match layer:
         case nn.Linear():
             return {"layer": "affine"}
+        case Whitening():
+            return {"layer": "whitening"}
         case nn.BatchNorm1d(affine=True, track_running_stats=True):
             return {"layer": "batch_norm", "eps": layer.eps}
         case nn.LayerNorm(elementwise_affine=True) if len(layer.normalized_shape) == 1:
@@ -264,5 +294,5 @@ def _describe(layer: nn.Module) -> dict[str, Any]:
         case nn.GELU(approximate="none"):
             return {"layer": "gelu"}
     raise ValueError(
-        f"a saved head holds affine, BatchNorm1d, LayerNorm, L2, ReLU and GELU layers; got {layer}"
+        f"a saved head holds affine, whitening, BatchNorm1d, LayerNorm, L2, ReLU and GELU layers; got {layer}"
     )

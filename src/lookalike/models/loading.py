@@ -23,12 +23,14 @@ from lookalike.models.backbones import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.network import EmbeddingNetwork, assemble
-from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder, load_safetensors
-from lookalike.models.wrappers import without_wrappers
+from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
+from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
+ONNX_SUFFIX = ".onnx"
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -72,14 +74,18 @@ def load_model(
     pooling: str | None = None,
     input_size: tuple[int, int] | None = None,
     normalization: str | None = None,
+    mean_image: Path | None = None,
+    whitening: str | None = None,
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
-    ``pooling``, ``input_size`` (H, W) and ``normalization`` replace those of the model. A timm model
+    ``pooling``, ``input_size`` (H, W), ``normalization`` and ``mean_image`` (of TF-slim's networks)
+    replace those of the model; ``whitening`` is one that its checkpoint carries. A timm model
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    return with_preprocessing(_find(str(model), pooling, input_size), normalization=normalization)
+    found = _find(str(model), pooling, input_size, mean_image, whitening)
+    return with_preprocessing(found, normalization=normalization)
 
 
 def with_preprocessing(
@@ -109,13 +115,23 @@ def from_timm(
     """A timm backbone with a pooling and a head; see ``Embedder.from_timm``."""
     backbone = create_backbone(architecture, pretrained=pretrained and weights is None, **options)
     if weights is not None:
-        load_weights(backbone, without_wrappers(load_safetensors(weights), str(weights)))
+        contents = read_checkpoint(weights)
+        names = backbone.model.state_dict().keys()
+        load_weights(backbone, weights_below(contents.tensors, names, str(weights)))
     preprocessing = preprocessing or preprocessing_of(backbone)
     if input_size is not None:
         preprocessing = replace(preprocessing, input_size=input_size)
     resize_backbone(backbone, preprocessing.input_size)
     network = assemble(backbone, {"name": pooling or backbone.default_pooling()}, head, preprocessing)
     return LoadedModel(network, preprocessing, architecture)
+
+
+def split_output(model: str | Path) -> tuple[Path, str | None]:
+    """The file of an ONNX model, and the name of its output where it is written ``model.onnx:NAME``."""
+    file, colon, output = str(model).rpartition(":")
+    if colon and file.endswith(ONNX_SUFFIX):
+        return Path(file), output
+    return Path(model), None
 
 
 def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -135,20 +151,39 @@ def parse_normalization(text: str) -> tuple[tuple[float, float, float], tuple[fl
     return mean, std
 
 
-def _find(model: str, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
+def _find(
+    model: str,
+    pooling: str | None,
+    input_size: tuple[int, int] | None,
+    mean_image: Path | None,
+    whitening: str | None,
+) -> LoadedModel:
     path = Path(model)
+    if split_output(model)[0].suffix == ONNX_SUFFIX:
+        raise UnknownModelError(
+            f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
+            "explain (with --method occlusion), evaluate and compare"
+        )
     if model in bundled_names():
         loaded = load_folder(_BUNDLED / model)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
-    elif path.is_file():
-        loaded = checkpoints.load_checkpoint(path, pooling=pooling)
+    elif checkpoints.is_checkpoint(path):
+        loaded = checkpoints.load_checkpoint(
+            path, pooling=pooling, input_size=input_size, mean_image=mean_image, whitening=whitening
+        )
+        mean_image = whitening = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
     else:
-        return from_timm(model, pooling=pooling, input_size=input_size)
+        loaded = from_timm(model, pooling=pooling, input_size=input_size)
+        pooling = input_size = None
+    if whitening is not None:
+        raise checkpoints.no_whitening(loaded.name, whitening)
+    if mean_image is not None:
+        loaded = checkpoints.with_mean_image(loaded, mean_image)
     return _changed(loaded, pooling, input_size)
 
 
@@ -160,6 +195,7 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
     if pooling is not None:
         network = loaded.network
         changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
+        changed.merged_head = network.merged_head
         _check_width(changed, pooling, loaded.preprocessing.input_size)
         loaded = replace(loaded, network=changed)
     return loaded

@@ -15,6 +15,7 @@ from lookalike.images import Preprocessing
 from lookalike.models.attention_poolings import AttentionPooling, ClsPooling
 from lookalike.models.backbones import Backbone
 from lookalike.models.borrowed import Borrowed
+from lookalike.models.finite import check_finite
 from lookalike.models.heads import keeps_width, output_width, propagate
 from lookalike.models.poolings import FeaturePooling, build_pooling, describe_pooling
 from lookalike.types import Features, Trace
@@ -56,6 +57,8 @@ class EmbeddingNetwork(nn.Module):
         self.head = head or nn.Sequential()
         self._own_layers = Borrowed(own_layers or nn.Sequential())  # of the backbone
         self.is_own = is_own  # whether pooling and own_layers are the backbone's own end
+        # After the merging of several scales; the embedder applies it.
+        self.merged_head = nn.Sequential()
         # Of nodes below the embedding, see avsl_network; it takes no part in embedding.
         self.graph: nn.Module | None = None
 
@@ -64,15 +67,20 @@ class EmbeddingNetwork(nn.Module):
         """The backbone's layers between its own pooling and its classifier; empty for others."""
         return self._own_layers.module
 
-    def followed_by(self, *layers: nn.Module) -> EmbeddingNetwork:
-        """A network with more layers at the end of its head and without a graph; shares weights."""
-        return EmbeddingNetwork(
+    def followed_by(self, *layers: nn.Module, merged: bool = False) -> EmbeddingNetwork:
+        """A network with more layers at its end and without a graph; shares weights.
+
+        The end is that of the head or, with ``merged``, of what follows the merging of scales.
+        """
+        network = EmbeddingNetwork(
             self.backbone,
             self.pooling,
-            nn.Sequential(*self.head, *layers),
+            nn.Sequential(*self.head, *(() if merged else layers)),
             own_layers=self.own_layers,
             is_own=self.is_own,
         )
+        network.merged_head = nn.Sequential(*self.merged_head, *(layers if merged else ()))
+        return network
 
     def describe_pooling(self) -> dict[str, Any]:
         """The JSON description that ``assemble`` reads back."""
@@ -91,7 +99,7 @@ class EmbeddingNetwork(nn.Module):
 
     def width(self) -> int | None:
         """D from the layers after the pooling; None where only a forward pass tells it."""
-        for layer in reversed([*self.own_layers, *self.head]):
+        for layer in reversed([*self.own_layers, *self.head, *self.merged_head]):
             if not keeps_width(layer):
                 return output_width(layer)
         return None
@@ -101,24 +109,26 @@ class EmbeddingNetwork(nn.Module):
         result: Tensor = self.head(vectors)
         return result
 
-    def shares(self, images: Tensor) -> BatchShares:
+    def shares(self, images: Tensor, *, model: str | None = None, image: str = "an image") -> BatchShares:
         """The same embeddings as sums over cells.
 
         Raises UnsupportedMethodError where the pooling can't be split over cells, and where the shares
-        do not sum to the embedding because the architecture works in another way than assumed.
+        do not sum to the embedding because the architecture works in another way than assumed; and
+        ModelOutputError, with the names of ``model`` and ``image``, for NaN and infinity.
         """
         if isinstance(self._understood_pooling(), _BY_ATTENTION):
-            return self.shares_of(self.backbone.trace(images))
+            return self.shares_of(self.backbone.trace(images), model=model, image=image)
         # Recording attention adds 2 ms to the 15 ms of a convolutional network.
-        return self.shares_of(Trace(self.backbone(images), (), None))
+        return self.shares_of(Trace(self.backbone(images), (), None), model=model, image=image)
 
-    def shares_of(self, trace: Trace) -> BatchShares:
+    def shares_of(self, trace: Trace, *, model: str | None = None, image: str = "an image") -> BatchShares:
         """The shares of a forward pass traced by the backbone; raises as ``shares``."""
         pooling = self._understood_pooling()
         shares = propagate(self.head, propagate(self.own_layers, pooling.shares(trace)))
         expected = self.head(self.own_layers(pooling(trace.features)))
+        check_finite(expected, model or self.backbone.architecture, [image] * len(expected))
         error = (shares.sum(1) - expected).norm(dim=1) / expected.norm(dim=1).clamp(min=1e-12)
-        if not float(error.max()) <= COMPLETENESS:  # also true for NaN
+        if not float(error.max()) <= COMPLETENESS:
             raise UnsupportedMethodError(
                 f"the shares of {self.backbone.architecture} miss {float(error.max()):.1e} of its embedding "
                 f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"

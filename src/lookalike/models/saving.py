@@ -14,22 +14,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lookalike.errors import CheckpointError, LookalikeError, first_line
+from lookalike.errors import CheckpointError, LookalikeError, first_line, replacing
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
-from lookalike.models.backbones import create_backbone, load_weights, resize_backbone
+from lookalike.models.backbones import check_architecture, create_backbone, load_weights, resize_backbone
 from lookalike.models.heads import build_head, describe_head
 from lookalike.models.network import EmbeddingNetwork, assemble
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 # What json, torch and our own builders raise for damaged or hostile files.
-_BROKEN = (OSError, KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError)
+_BROKEN = (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError,
+           AssertionError, MemoryError)  # fmt: skip
 # Options of timm.create_model that read other files or the network; saved models never need them.
 _FOREIGN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
 MAX_SCALE = 4.0  # an untrusted settings file must not ask for terabytes
+_MOST_SCALES = 16
+_MOST_PIXELS = 4096**2  # of an input at its largest scale
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class LoadedModel:
     scales: tuple[float, ...] = (1.0,)  # factors on the input size; their embeddings are merged
     scale_power: float = 1.0  # of the generalized mean over scales
     has_published_maps: bool = False  # of its last layer: what method ``shares`` then draws
+    whitening: str = ""  # the learned whitening at its end, in words; for embeddings at these scales only
+    carried_whitenings: tuple[str, ...] = ()  # that the checkpoint offers: names for ``whitening=``
+
+
+# What a configuration says for people, and for the choice of maps: it changes no embedding.
+_NAMES = ("name", "has_published_maps", "whitening")
 
 
 def load_folder(folder: Path) -> LoadedModel:
@@ -64,6 +73,15 @@ def load_folder(folder: Path) -> LoadedModel:
         ) from error
 
 
+def saves_graph(model: str | Path) -> bool:
+    """Whether a model is a saved folder with a graph of nodes, told by its description alone."""
+    config = Path(model) / CONFIG_FILE
+    try:
+        return config.is_file() and "graph" in json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None:
     """Write config.json and model.safetensors; ``half`` stores weight matrices and filters as fp16.
 
@@ -79,9 +97,10 @@ def save_folder(model: LoadedModel, folder: Path, *, half: bool = False) -> None
         ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+        with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+            save_file(tensors, weights)
+            settings.write_text(config + "\n", encoding="utf-8")
+    except (OSError, LookalikeError, SafetensorError) as error:
         raise LookalikeError(
             f"the embedder can't be saved to {folder}: {error}; choose another folder"
         ) from error
@@ -91,6 +110,8 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
     """The model's description beside its weights: the content of config.json."""
     backbone, graph = model.network.backbone, model.network.graph
     of_graph = {"graph": graph.describe()} if isinstance(graph, NodeGraph) else {}
+    merged_head = model.network.merged_head
+    of_merged = {"merged_head": describe_head(merged_head)} if len(merged_head) else {}
     of_maps = {"has_published_maps": True} if model.has_published_maps else {}
     return {
         "format": 1,
@@ -101,16 +122,16 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "head": describe_head(model.network.head),
         "scales": list(model.scales),
         "scale_power": model.scale_power,
+        **of_merged,
         **of_graph,
         **of_maps,
+        **({"whitening": model.whitening} if model.whitening else {}),
     }
 
 
 def fingerprint_of(model: LoadedModel) -> str:
     """Hash of what makes a model's embeddings, hexadecimal: neither its name nor its maps count."""
-    described = {
-        key: value for key, value in model_config(model).items() if key not in ("name", "has_published_maps")
-    }
+    described = {key: value for key, value in model_config(model).items() if key not in _NAMES}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
@@ -119,14 +140,17 @@ def fingerprint_of(model: LoadedModel) -> str:
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, floating ones as fp32. Raises CheckpointError for anything else."""
+    """All tensors of a file, floating ones as fp32 or fp64. Raises CheckpointError for anything else."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} is no safetensors file: {error}; give a file of that format"
         ) from error
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return {
+        name: t.float() if t.is_floating_point() and t.dtype != torch.float64 else t
+        for name, t in tensors.items()
+    }
 
 
 def _tensors(network: EmbeddingNetwork) -> dict[str, Tensor]:
@@ -135,6 +159,7 @@ def _tensors(network: EmbeddingNetwork) -> dict[str, Tensor]:
         tensors |= {f"pooling.{name}": t for name, t in network.pooling.state_dict().items()}
     if network.graph is not None:
         tensors |= {f"graph.{name}": t for name, t in network.graph.state_dict().items()}
+    tensors |= {f"merged_head.{name}": t for name, t in network.merged_head.state_dict().items()}
     return tensors | {f"head.{name}": t for name, t in network.head.state_dict().items()}
 
 
@@ -145,22 +170,41 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
         raise ValueError(
             f"a saved backbone needs no other files, but {architecture!r} {options} asks for some"
         )
+    scales = _scales(config)
+    height, width = preprocessing.input_size
+    if height * width * max(scales) ** 2 > _MOST_PIXELS:
+        raise ValueError(f"input {height}x{width} at scale {max(scales)} is beyond {_MOST_PIXELS:,} pixels")
+    weights = _below("backbone.", tensors)
+    check_architecture(architecture, options, weights)
     backbone = create_backbone(architecture, **options)
     resize_backbone(backbone, preprocessing.input_size)
-    load_weights(backbone, _below("backbone.", tensors))
+    load_weights(backbone, weights)
     head = build_head(config["head"], _below("head.", tensors))
     network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
+    network.merged_head = build_head(config.get("merged_head", ()), _below("merged_head.", tensors))
     if "graph" in config:
         width = len(tensors["head.0.weight"])
         network.graph = build_graph(config["graph"], _below("graph.", tensors), backbone, width)
-    scales = tuple(float(scale) for scale in config.get("scales", (1.0,)))
-    if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
-        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {config['scales']!r}")
+    if len(network.merged_head) and len(scales) == 1:
+        raise ValueError("a head after the merging of scales needs several scales")
     power = float(config.get("scale_power", 1.0))
     if not 0 < power < float("inf"):
         raise ValueError(f"scale_power is a number above 0, got {power}")
     has_published_maps = config.get("has_published_maps") is True
-    return LoadedModel(network, preprocessing, str(config["name"]), scales, power, has_published_maps)
+    whitening = str(config.get("whitening", ""))
+    return LoadedModel(
+        network, preprocessing, str(config["name"]), scales, power, has_published_maps, whitening
+    )
+
+
+def _scales(config: Mapping[str, Any]) -> tuple[float, ...]:
+    given = config.get("scales", (1.0,))
+    if not 0 < len(given) <= _MOST_SCALES:
+        raise ValueError(f"scales are numbers above 0, 1 to {_MOST_SCALES} of them; got {len(given)}")
+    scales = tuple(float(scale) for scale in given)
+    if not all(0 < scale <= MAX_SCALE for scale in scales):
+        raise ValueError(f"scales are numbers above 0, at most {MAX_SCALE}; got {given!r}")
+    return scales
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
@@ -171,6 +215,8 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.detach().cpu().clone()
     dtype = torch.float16 if half and tensor.ndim > 1 else torch.float32
+    if tensor.dtype == torch.float64:
+        dtype = torch.float64  # a whitening, which loses by less
     stored = tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
     if not bool(stored.isfinite().all()):
         raise ValueError(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lookalike.errors import UnsupportedMethodError, check_name
 from lookalike.models.embedder import Embedder
+from lookalike.models.finite import check_finite
 from lookalike.models.last_pass import LastPass
 from lookalike.models.layers import LayerEntry
 from lookalike.models.located import Account, LayerCells, LocatedShares, check_single_scale, check_unit
@@ -58,6 +59,7 @@ class SecantPass:
         pictures = [_without_detail(image, name) for name in references]
         self._runs = [self._run(torch.cat([image, picture])) for picture in pictures]
         entering, units = self._runs[0]
+        check_finite(units[:1], embedder.name, [reading.picture.name])
         self._cells = self._cells_of(entering)
         self.unit, self.grid = units[0].detach().double().cpu(), self._cells.grid
         self._without = [_last_pass(embedder, picture, self._geometry) for picture in pictures]

@@ -16,12 +16,16 @@ SMALLEST_SQUARE = 1e-4  # published: squared distances below it count as this mu
 
 
 def affinity_features(
-    queries: Float[Tensor, "Q D"], candidates: Float[Tensor, "Q K D"], n_anchors: int
+    queries: Float[Tensor, "Q D"],
+    candidates: Float[Tensor, "Q K D"],
+    n_anchors: int,
+    following: Float[Tensor, "Q M D"] | None = None,
 ) -> Float[Tensor, "Q T L"]:
     """Cosines of the query and its candidates (rows) with the anchors (columns), section 3.2.
 
-    The anchors are the query and its first n_anchors - 1 candidates. All are unit vectors. Where
-    there are fewer candidates the last columns are zero. Raises ValueError for n_anchors below 1.
+    The anchors are the query and the first n_anchors - 1 of its ranking: the candidates and, if they are
+    fewer, those ``following`` them. All are unit vectors. Where the ranking ends before the last anchor
+    the last columns are zero. Raises ValueError for n_anchors below 1.
 
     >>> query, candidates = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.6, 0.8], [0.0, 1.0]]])
     >>> affinity_features(query, candidates, 2)
@@ -32,7 +36,8 @@ def affinity_features(
     if n_anchors < 1:
         raise ValueError(f"there is at least one anchor, the query; got n_anchors = {n_anchors}")
     items = torch.cat([queries[:, None], candidates], dim=1)
-    affinity = items @ items[:, :n_anchors].transpose(1, 2)
+    anchors = items if following is None else torch.cat([items, following], dim=1)
+    affinity = items @ anchors[:, :n_anchors].transpose(1, 2)
     return F.pad(affinity, (0, n_anchors - affinity.shape[2]))
 
 

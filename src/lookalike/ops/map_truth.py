@@ -125,7 +125,7 @@ def through_homography(
     x is to the right and y down, as in the files of HPatches (Balntas et al., CVPR 2017); Hartley and
     Zisserman, *Multiple view geometry*, 2003, chapter 2. Both sides are in pixels of the images that the
     homography was made for, before any resize or crop, with pixel centers as there (whole numbers in
-    HPatches, halves in a ``Geometry``). Points that are mapped to infinity are not finite.
+    HPatches and OpenCV, halves in a ``Geometry``). Points that are mapped to infinity are not finite.
 
     >>> import torch
     >>> shift_and_double = torch.tensor([[2.0, 0.0, 10.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])

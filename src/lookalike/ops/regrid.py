@@ -80,19 +80,35 @@ def box_coverage(
 
 
 def mask_coverage(
-    geometry: Geometry, mask: Bool[Tensor, "H W"], grid: tuple[int, int]
+    geometry: Geometry,
+    mask: Bool[Tensor, "H W"],
+    grid: tuple[int, int],
+    box: tuple[_Number, _Number, _Number, _Number] | None = None,
 ) -> Float[Tensor, "h w"]:
-    """Fraction of each cell of a grid (h, w) that a mask over the original image covers: float32 in [0, 1].
+    """Fraction of each cell of a grid (h, w) that a mask covers: float32 in [0, 1].
 
-    Raises ValueError for a mask that is not of the image's size.
+    The mask lies over the original image, or with a ``box`` (left, top, right, bottom), in pixels of
+    the original, over that part of it at any resolution. Raises ValueError for a mask without a box
+    that is not of the image's size.
+
+    >>> squashed = Geometry((20, 30), (224, 224), (0, 0, 20, 30))
+    >>> mask_coverage(squashed, torch.tensor([[True, False]]), (1, 3), (0, 0, 20, 10))
+    tensor([[0.5000, 0.0000, 0.0000]])
     """
-    if tuple(mask.shape) != tuple(geometry.original_size):
-        raise ValueError(
-            f"a mask for this image has size {tuple(geometry.original_size)}, got {tuple(mask.shape)}"
-        )
+    if box is None:
+        if tuple(mask.shape) != tuple(geometry.original_size):
+            raise ValueError(
+                f"a mask for this image has size {tuple(geometry.original_size)}, got {tuple(mask.shape)}"
+            )
+        box = (0, 0, mask.shape[1], mask.shape[0])
     top, left, height, width = geometry.crop
-    rows = interval_overlaps(_edges(top, top + height, grid[0]), _pixel_edges(mask.shape[0]))  # (h, H)
-    columns = interval_overlaps(_edges(left, left + width, grid[1]), _pixel_edges(mask.shape[1]))  # (w, W)
+    rows, columns = (
+        interval_overlaps(_edges(start, start + length, n), _edges(*ends, m))
+        for start, length, n, ends, m in (
+            (top, height, grid[0], (box[1], box[3]), mask.shape[0]),
+            (left, width, grid[1], (box[0], box[2]), mask.shape[1]),
+        )
+    )  # (h, H) and (w, W)
     cell_area = height / grid[0] * width / grid[1]
     return (rows @ mask.double().cpu() @ columns.T / cell_area).float()
 

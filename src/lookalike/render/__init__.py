@@ -1,6 +1,7 @@
 """Rendering of explanations, differences and cell matches as PIL images.
 
-Nothing here reads or writes files or runs a model. All maps in one image share a color range.
+Nothing here reads or writes files or runs a model. Attributions in one image share a color range; maps
+that promise no sum are drawn each between its own ends.
 """
 
 from lookalike.render.comparison import strip

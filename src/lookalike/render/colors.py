@@ -1,11 +1,10 @@
-"""Color tables for maps: signed values to colors whose opacity grows with the magnitude.
+"""The color table of maps: signed values to colors whose opacity grows with the magnitude.
 
 Colors are looked up after a map is enlarged: interpolated colors would not be in the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +16,7 @@ from lookalike.types import FloatArray
 
 ByteArray = NDArray[np.uint8]
 
+_NAMES = ("lookalike", "jet")
 STEPS = 512  # table entries from 0 to one end
 
 # OKLCH: lightness in [0, 1], chroma, hue in degrees; from zero to the end of the range
@@ -41,38 +41,21 @@ _RGB_FROM_LMS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """A color table from one end of a range to the other."""
+    """A color table over relative values: 0 has no color, 1 and -1 are the ends of the range."""
 
-    name: str
-    signed: bool  # True: -limit..limit around zero; False: 0..limit, negative values drawn as zero
-    table: ByteArray  # (n, 4) RGBA from the lowest value to the highest, evenly spaced
+    table: ByteArray  # (n, 4) RGBA from -1 to 1, evenly spaced
     gray: float  # in [0, 1]: by how much the photo below is desaturated
 
-    def range_of(self, limit: float) -> tuple[float, float]:
-        """Return the values at the two ends of the table for a color limit."""
-        return (-limit, limit) if self.signed else (0.0, limit)
-
-    def colorize(self, values: FloatArray, limit: float) -> ByteArray:
-        """Return colors (..., 4) uint8 RGBA of values (...) float32, clipped to the limit.
-
-        With a limit of 0 every value has the color of zero.
-        """
-        low, high = self.range_of(1.0)
-        relative = values / np.float32(limit) if limit > 0 else np.zeros_like(values)
-        position = (np.clip(relative, low, high) - low) / (high - low)
+    def colorize(self, relative: FloatArray) -> ByteArray:
+        """Return colors (..., 4) uint8 RGBA of relative values (...) float32, clipped to [-1, 1]."""
+        position = (np.clip(relative, -1.0, 1.0) + 1.0) / 2.0
         index = np.rint(position * (len(self.table) - 1)).astype(np.intp)
         return np.asarray(self.table[index])
 
 
-def palette(name: str) -> Palette:
-    """Return the palette by name: "lookalike" (signed, color-blind safe) or "jet".
-
-    "jet" is the papers' rendition: rainbow colors at half opacity on the positive part only.
-    Raises UnknownNameError for another name.
-    """
-    builders: dict[str, Callable[[], Palette]] = {"lookalike": _lookalike, "jet": _jet}
-    check_name("palette", name, builders)
-    return builders[name]()
+def check_colors(name: str) -> None:
+    """Raise UnknownNameError unless the name is "lookalike" or "jet"."""
+    check_name("palette", name, _NAMES)
 
 
 def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,20 +69,13 @@ def ramp(anchors: tuple[tuple[float, float, float], ...], t: NDArray[np.float64]
 
 
 @cache
-def _lookalike() -> Palette:
+def palette() -> Palette:
+    """Return the signed, color-blind safe palette: blue below zero, orange above."""
     t = np.linspace(0.0, 1.0, STEPS + 1)
     apart, together = ramp(_APART, t), ramp(_TOGETHER, t)
     colors = np.concatenate([apart[:0:-1], together])
     opacity = np.concatenate([_opacity(t)[:0:-1], _opacity(t)])
-    return Palette("lookalike", True, _as_bytes(np.column_stack([colors, opacity])), 0.8)
-
-
-@cache
-def _jet() -> Palette:
-    t = np.linspace(0.0, 1.0, STEPS + 1)
-    centers = np.array([0.75, 0.5, 0.25])  # where red, green and blue are strongest
-    colors = np.clip(1.5 - 4.0 * np.abs(t[:, None] - centers), 0.0, 1.0)
-    return Palette("jet", False, _as_bytes(np.column_stack([colors, np.full_like(t, 0.5)])), 0.0)
+    return Palette(_as_bytes(np.column_stack([colors, opacity])), 0.8)
 
 
 def _opacity(t: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One query and several matches with their maps, in one color range."""
+"""One query and several matches with their maps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from lookalike.render.colors import Palette, palette
+from lookalike.render.brush import Brush, density, photo
 from lookalike.render.layout import Sheet, blank, centered, composed, row, side_title, stack
-from lookalike.render.legend import legend, unit_of
-from lookalike.render.overlay import explanation_limit, painted, photo
+from lookalike.render.legend import captioned, ends_bar, legend, spreads_in_words, unit_of
 from lookalike.render.placement import fitted
-from lookalike.render.ranges import per_percent
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, ImageMap, Picture
+from lookalike.types import Explanation, Picture
 
 
 def strip(
@@ -26,35 +24,29 @@ def strip(
 ) -> Image.Image:
     """Draw the query, and a column for each match with its map and the query's map below it: RGB.
 
-    All maps share one range, so a weak match looks weak. Matches keep the order of the explanations,
-    ``columns`` per row. The image is ``width`` pixels wide (480 or more). Raises ValueError without
-    explanations, if they differ in query, method or model, for maps that are not finite, and for a
-    width that leaves a column less than 40 pixels.
+    Attributions share one range, so a weak match looks weak; heat maps and "jet" are drawn each between its
+    own ends. Matches keep the order of the explanations, ``columns`` per row. The image is ``width``
+    pixels wide (480 or more). Raises ValueError without explanations, if they differ in query, method or
+    model, for maps that are not finite, and for a width that leaves a column less than 40 pixels.
     """
     _check(explanations, columns)
-    sheet, chosen = Sheet(width), palette(colors)
+    sheet = Sheet(width)
     side = sheet.columns(min(columns, len(explanations)) + 1)
     if side < 40:
         raise ValueError(f"{columns} columns do not fit into {width} pixels; use fewer columns or more width")
-    tiles = _Tiles(explanations, sheet, chosen, side, smooth)
+    tiles = _Tiles(explanations, sheet, Brush.of(explanations, colors=colors, smooth=smooth), side)
     drawn = [tiles.draw(rank, explanation) for rank, explanation in enumerate(explanations, 1)]
     rows = [row(drawn[start : start + columns], sheet.gap) for start in range(0, len(drawn), columns)]
     body = row([tiles.query(), stack(rows, sheet.gap)], sheet.gap)
-    geometries = [each for pair in explanations for each in (pair.query_geometry, pair.match_geometry)]
-    unit = unit_of(explanations[0].additive)
-    scale = legend(chosen, tiles.limit, unit, sheet, geometries=geometries)
-    return composed(_headline(explanations, sheet), [body, scale], sheet)
+    return composed(_headline(explanations, sheet), [body, tiles.legend()], sheet)
 
 
 class _Tiles:
-    """Draws columns with common sizes, colors and range."""
+    """Draws columns with common sizes and one brush."""
 
-    def __init__(
-        self, explanations: Sequence[Explanation], sheet: Sheet, colors: Palette, side: int, smooth: bool
-    ) -> None:
-        self.first = explanations[0]
-        self.limit = explanation_limit(explanations, colors)
-        self.sheet, self.colors, self.side, self.smooth = sheet, colors, side, smooth
+    def __init__(self, explanations: Sequence[Explanation], sheet: Sheet, brush: Brush, side: int) -> None:
+        self.explanations, self.first = explanations, explanations[0]
+        self.sheet, self.brush, self.side = sheet, brush, side
         self.height = max(self.fitted(each.match.picture)[0] for each in explanations)
 
     def query(self) -> Image.Image:
@@ -65,23 +57,28 @@ class _Tiles:
 
     def draw(self, rank: int, explanation: Explanation) -> Image.Image:
         """The column of one match."""
-        match, query = self._painted(explanation.match), self._painted(explanation.query)
+        match, query = (
+            self.brush.paint(density(explanation, side), self.fitted(side.picture))
+            for side in (explanation.match, explanation.query)
+        )
         images = [centered(match, self.side, self.height), centered(query, self.side)]
-        return self._column(f"{rank}.  {explanation.similarity:.3f}", explanation.match.name, images)
+        return self._column(f"{rank}.  {explanation.similarity:z.3f}", explanation.match.name, images)
+
+    def legend(self) -> Image.Image:
+        """The bar of the range that all maps share, or of the ends that each has for itself."""
+        pairs = [(each, side) for each in self.explanations for side in (each.query, each.match)]
+        geometries = [side.geometry for _, side in pairs]
+        unit = unit_of(self.brush, additive=self.first.additive)
+        if self.brush.shared is not None:
+            return legend(self.brush.shared, unit, self.sheet, geometries=geometries)
+        scales = [self.brush.scale(density(each, side), self.fitted(side.picture)) for each, side in pairs]
+        bar = ends_bar(scales, self.sheet, colors=self.brush.colors)
+        title = ", ".join(words for words in (unit, spreads_in_words(scales)) if words)
+        return captioned(bar, title, self.sheet, geometries)
 
     def fitted(self, picture: Picture) -> tuple[int, int]:
         """The size (H, W) of a picture in a column."""
         return fitted(picture.original_size, (round(self.side * 1.2), self.side))
-
-    def _painted(self, side: ImageMap) -> Image.Image:
-        return painted(
-            per_percent(side),
-            self.fitted(side.picture),
-            limit=self.limit,
-            colors=self.colors,
-            smooth=self.smooth,
-            gray=self.colors.gray,
-        )
 
     def _column(self, title: str, name: str, images: list[Image.Image]) -> Image.Image:
         words = blank(self.side, self.sheet.line)

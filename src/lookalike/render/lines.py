@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lookalike.render.brush import photo
 from lookalike.render.colors import ramp
 from lookalike.render.layout import Sheet, blank, composed, justified, row, side_title, stack
 from lookalike.render.legend import number
-from lookalike.render.overlay import photo
 from lookalike.render.placement import canvas_box
 from lookalike.render.text import INK, MUTED, PAPER, Color, disc, text_line
 from lookalike.types import CellMatch, CellSimilarity, Geometry
@@ -140,7 +140,7 @@ def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
             [
                 _on_paper(_badge(link, sheet)),
                 text_line(number(link.match.contribution), sheet.small),
-                text_line(f"({link.match.cosine:.2f})", sheet.small, color=MUTED),
+                text_line(f"({link.match.cosine:z.2f})", sheet.small, color=MUTED),
             ],
             round(sheet.small * 0.5),
             align=0.5,
@@ -157,7 +157,7 @@ def _list(links: Sequence[_Link], sheet: Sheet) -> Image.Image:
 
 
 def _headline(cell_similarity: CellSimilarity, n_drawn: int, sheet: Sheet) -> Image.Image:
-    title = text_line(f"similarity {cell_similarity.similarity:.3f}", sheet.large, bold=True)
+    title = text_line(f"similarity {cell_similarity.similarity:z.3f}", sheet.large, bold=True)
     total = sum(match.contribution for match in cell_similarity.matches[:n_drawn])
     lines = f"{n_drawn} of {len(cell_similarity.matches)} cells that are each other's best match"
     facts = f"model {cell_similarity.model} · {lines}" + (f" · together {number(total)}" if n_drawn else "")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from PIL import Image
 
-from lookalike.render.colors import palette
+from lookalike.render.brush import Brush, density, photo
+from lookalike.render.graph import graph_parts
 from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
-from lookalike.render.legend import legend, three_digits, unit_of
-from lookalike.render.overlay import explanation_limit, painted, photo
-from lookalike.render.ranges import per_percent
+from lookalike.render.legend import captioned, legend, own_bar, unit_of
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, ImageMap
+from lookalike.types import Explanation, GraphExplanation, ImageMap
 
 
 def side_by_side(
@@ -20,29 +17,37 @@ def side_by_side(
 ) -> Image.Image:
     """Draw query and match, each as a photo and under its map, with caption and legend: RGB.
 
-    The image is ``width`` pixels wide (480 or more); its height depends on the photos. Both maps are
+    The image is ``width`` pixels wide (480 or more); its height depends on the photos. Attributions are
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
-    range that the legend shows. Colors are "lookalike" (signed) or "jet" (positive part). Raises
-    ValueError for maps that are not finite, a width that is too small and unknown colors.
+    range around zero. Heat maps, which promise no sum, are drawn each between its own ends, with a bar of
+    its own. Of a ``GraphExplanation``, levels, corrections and linked nodes follow. Colors are "lookalike"
+    (color-blind safe), or "jet" for the look of the papers' pictures: gray photo, colors added to it, cubic
+    enlargement, each map between its own ends. Raises ValueError for maps that are not finite, a width
+    that is too small and unknown colors.
     """
-    sheet, chosen = Sheet(width), palette(colors)
-    limit = explanation_limit([explanation], chosen)
+    sheet, brush = Sheet(width), Brush.of([explanation], colors=colors, smooth=smooth)
     sides = {"query": explanation.query, "match": explanation.match}
     query_size, match_size = (side.picture.original_size for side in sides.values())
     sizes = justified(query_size, match_size, sheet.inner, sheet.gap)
-    draw = partial(painted, limit=limit, colors=chosen, smooth=smooth, gray=chosen.gray)
     columns = [
-        _column(role, side, draw(per_percent(side), size), sheet)
+        _column(role, density(explanation, side), size, brush, sheet)
         for (role, side), size in zip(sides.items(), sizes, strict=True)
     ]
     geometries = [side.geometry for side in sides.values()]
-    scale = legend(chosen, limit, unit_of(explanation.additive), sheet, geometries=geometries)
-    return composed(_headline(explanation, sheet), [row(columns, sheet.gap), scale], sheet)
+    unit = unit_of(brush, additive=explanation.additive)
+    if brush.shared is None:
+        below = captioned(None, unit, sheet, geometries)
+    else:
+        below = legend(brush.shared, unit, sheet, geometries=geometries)
+    parts = [row(columns, sheet.gap), below]
+    if isinstance(explanation, GraphExplanation):
+        parts += graph_parts(explanation, sheet, brush)
+    return composed(_headline(explanation, sheet), parts, sheet)
 
 
 def _headline(explanation: Explanation, sheet: Sheet) -> Image.Image:
     """The similarity, and below it the method, model and residual: RGB."""
-    title = text_line(f"similarity {explanation.similarity:.3f}", sheet.large, bold=True)
+    title = text_line(f"similarity {explanation.similarity:z.3f}", sheet.large, bold=True)
     facts = " · ".join([f"method {explanation.method}", f"model {explanation.model}", _missing(explanation)])
     return stack([title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)])
 
@@ -51,8 +56,8 @@ def _missing(explanation: Explanation) -> str:
     """The residuals in words, or that a heat map has none."""
     if not explanation.additive:
         return "heat maps: relative weights, no sum"
-    query = _with_parts(three_digits(explanation.residual), explanation.query)
-    match = _with_parts(three_digits(explanation.match_residual), explanation.match)
+    query = _with_parts(f"{explanation.residual:z.3f}", explanation.query)
+    match = _with_parts(f"{explanation.match_residual:z.3f}", explanation.match)
     return f"residual {query}" if query == match else f"residual {query} (query), {match} (match)"
 
 
@@ -61,8 +66,10 @@ def _with_parts(residual: str, side: ImageMap) -> str:
     return f"{residual}: {side.residual_words}" if side.residual_words else residual
 
 
-def _column(role: str, side: ImageMap, under_map: Image.Image, sheet: Sheet) -> Image.Image:
-    """Title, photo, and photo under the map, stacked."""
-    size = (under_map.height, under_map.width)
+def _column(role: str, side: ImageMap, size: tuple[int, int], brush: Brush, sheet: Sheet) -> Image.Image:
+    """Title, photo, and photo under the map, stacked; below them the bar of a map between its own ends."""
     title = side_title(role, side.name, sheet, size[1])
-    return stack([title, photo(side.picture, size), under_map], sheet.gap // 2)
+    parts = [title, photo(side.picture, size), brush.paint(side, size)]
+    if brush.shared is None:
+        parts.append(own_bar(brush.scale(side, size), size[1], sheet, colors=brush.colors))
+    return stack(parts, sheet.gap // 2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from PIL import Image
 
-from lookalike.render.colors import Palette, palette
+from lookalike.render.brush import Brush, photo
+from lookalike.render.colors import palette
 from lookalike.render.layout import Sheet, composed, framed, row, side_title, stack
-from lookalike.render.legend import legend, number, three_digits
-from lookalike.render.overlay import painted, photo
+from lookalike.render.legend import legend, number
 from lookalike.render.placement import fitted
 from lookalike.render.ranges import per_percent, shared_range
 from lookalike.render.text import MUTED, Color, text_line
-from lookalike.types import Difference, ImageMap, Picture
+from lookalike.types import ColorScale, Difference, ImageMap, Picture
 
 _UNIT = "difference of the contributions per 1 % of the area seen"
 
@@ -23,22 +23,21 @@ def preference(difference: Difference, *, width: int = 1200, smooth: bool = True
     colors. The image is ``width`` pixels wide (480 or more). Raises ValueError for a map that is not
     finite and for a width that is too small.
     """
-    sheet, colors = Sheet(width), palette("lookalike")
+    sheet = Sheet(width)
     density = per_percent(difference.query)
-    limit = shared_range(density.values)[1]
-    query = _query(density, limit, sheet, colors, smooth)
+    scale = ColorScale.symmetric(shared_range(density.values)[1])
+    query = _query(density, Brush("lookalike", smooth, scale), sheet)
     room = (max(query.height, round(sheet.inner * 0.44)), sheet.inner - query.width - 2 * sheet.gap)
-    body = row([query, _candidates(difference, sheet, room, colors)], 2 * sheet.gap)
+    body = row([query, _candidates(difference, sheet, room)], 2 * sheet.gap)
     ends = ("for the other", "for the preferred")
-    scale = legend(colors, limit, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
-    return composed(_headline(difference, sheet), [body, scale], sheet)
+    bar = legend(scale, _UNIT, sheet, geometries=[difference.query_geometry], ends=ends)
+    return composed(_headline(difference, sheet), [body, bar], sheet)
 
 
 def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
     title = f"why {difference.preferred.name} above {difference.other.name}"
     gap = number(round(difference.preferred_similarity - difference.other_similarity, 3))
-    residual = three_digits(difference.residual)
-    facts = f"difference of similarity {gap} · model {difference.model} · residual {residual}"
+    facts = f"difference of similarity {gap} · model {difference.model} · residual {difference.residual:z.3f}"
     return stack(
         [
             text_line(title, sheet.large, max_width=sheet.inner, bold=True),
@@ -47,30 +46,23 @@ def _headline(difference: Difference, sheet: Sheet) -> Image.Image:
     )
 
 
-def _query(density: ImageMap, limit: float, sheet: Sheet, colors: Palette, smooth: bool) -> Image.Image:
+def _query(density: ImageMap, brush: Brush, sheet: Sheet) -> Image.Image:
     side = round(sheet.inner * 0.58)
-    under_map = painted(
-        density,
-        fitted(density.picture.original_size, (side, side)),
-        limit=limit,
-        colors=colors,
-        smooth=smooth,
-        gray=colors.gray,
-    )
+    under_map = brush.paint(density, fitted(density.picture.original_size, (side, side)))
     return stack([side_title("query", density.name, sheet, side), under_map], sheet.gap // 2)
 
 
-def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int], colors: Palette) -> Image.Image:
+def _candidates(difference: Difference, sheet: Sheet, room: tuple[int, int]) -> Image.Image:
     """The preferred match above the other one, together about as high as room (H, W)."""
-    box = ((room[0] - sheet.gap) // 2, room[1])
+    box, table = ((room[0] - sheet.gap) // 2, room[1]), palette().table
     pairs = (
-        ("preferred", difference.preferred, difference.preferred_similarity, colors.table[-1]),
-        ("other", difference.other, difference.other_similarity, colors.table[0]),
+        ("preferred", difference.preferred, difference.preferred_similarity, table[-1]),
+        ("other", difference.other, difference.other_similarity, table[0]),
     )
     return stack(
         [
             _candidate(
-                f"{role} {similarity:.3f}", picture, (int(end[0]), int(end[1]), int(end[2])), sheet, box
+                f"{role} {similarity:z.3f}", picture, (int(end[0]), int(end[1]), int(end[2])), sheet, box
             )
             for role, picture, similarity, end in pairs
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +20,6 @@ def shared_range(*maps: FloatArray) -> tuple[float, float]:
         raise ValueError("a shared range needs at least one map, got none")
     limit = max(float(np.abs(checked_map(values)).max()) for values in maps)
     return -limit, limit
-
-
-def shared_limit(maps: Sequence[FloatArray], *, signed: bool) -> float:
-    """Return the limit of the color range of several maps; of their positive part if not signed."""
-    limit = shared_range(*maps)[1]
-    return limit if signed else max(0.0, *(float(values.max()) for values in maps))
 
 
 def per_percent(image_map: ImageMap) -> ImageMap:

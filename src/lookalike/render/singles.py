@@ -19,9 +19,10 @@ def overlays(
 ) -> dict[str, Image.Image]:
     """Draw both overlays; return them by file name, "A_simmap_with_B.png" (the query) and the reverse.
 
-    Each has the size of its original, up to ``max_side`` pixels on the longest side, and both share a
-    color range. A and B are the pictures' names without folder and extension, with "_" for characters
-    that file names can't hold. If A equals B, the match's file ends in "_match.png".
+    Each has the size of its original, up to ``max_side`` pixels on the longest side. Colors are as in
+    ``query_overlay``: attributions share a range, heat maps and "jet" have their own ends. A and B are
+    the pictures' names without folder and extension, with "_" for characters that file names can't hold.
+    If A equals B, the match's file ends in "_match.png".
     """
     query, match = _stem(explanation.query.name, "query"), _stem(explanation.match.name, "match")
     match_file = f"{match}_simmap_with_{query}" + ("_match" if query == match else "")

@@ -55,7 +55,7 @@ def verdict(found: Comparison) -> str:
 
 
 def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0002 else "0.0001 or less"
+    return f"{value:z.4f}" if value >= 0.0002 else "0.0001 or less"
 
 
 def _metrics(found: Comparison) -> list[dict[str, str]]:
@@ -64,8 +64,8 @@ def _metrics(found: Comparison) -> list[dict[str, str]]:
             "name": each.title,
             "first": f"{each.first:.1%}",
             "second": f"{each.second:.1%}",
-            "difference": f"{100 * each.difference:+.1f}",
-            "interval": f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            "difference": f"{100 * each.difference:+z.1f}",
+            "interval": f"{100 * each.low:+z.1f} to {100 * each.high:+z.1f}",
             "p": _p(each.p_value),
         }
         for each in found.metrics
@@ -95,11 +95,11 @@ def _outcomes(found: Comparison) -> list[dict[str, object]]:
 def _lists(found: Comparison) -> list[tuple[str, str]]:
     lists = found.lists
     rows = [
-        (f"Jaccard index of the first {k}" if k > 1 else "same first hit", f"{v:.2f}")
+        (f"Jaccard index of the first {k}" if k > 1 else "same first hit", f"{v:z.2f}")
         for k, v in lists.jaccard
     ]
     overlap = f"rank-biased overlap, p = {lists.persistence}, {lists.depth} ranks"
-    return [*rows, (overlap, f"{lists.rank_biased_overlap:.2f}")]
+    return [*rows, (overlap, f"{lists.rank_biased_overlap:z.2f}")]
 
 
 def _maps(found: Comparison) -> list[dict[str, str]]:
@@ -107,11 +107,11 @@ def _maps(found: Comparison) -> list[dict[str, str]]:
         {
             "first": each.first,
             "second": each.second,
-            "correlation": f"{each.correlation:.2f}",
-            "chance": f"{each.correlation_by_chance:.2f}",
-            "interval": f"{each.correlation_low:.2f} to {each.correlation_high:.2f}",
-            "mass": f"{each.shared_mass:.2f}",
-            "mass_chance": f"{each.shared_mass_by_chance:.2f}",
+            "correlation": f"{each.correlation:z.2f}",
+            "chance": f"{each.correlation_by_chance:z.2f}",
+            "interval": f"{each.correlation_low:z.2f} to {each.correlation_high:z.2f}",
+            "mass": f"{each.shared_mass:z.2f}",
+            "mass_chance": f"{each.shared_mass_by_chance:z.2f}",
         }
         for each in found.maps
     ]
@@ -121,9 +121,9 @@ def _faithfulness(found: Comparison) -> list[dict[str, str]]:
     return [
         {
             "name": f"{each.model}, {each.method}",
-            "gain": f"{each.gain:+.3f}",
-            "interval": f"{each.low:+.3f} to {each.high:+.3f}",
-            "drop": f"{each.mean_drop:.2f}",
+            "gain": f"{each.gain:+z.3f}",
+            "interval": f"{each.low:+z.3f} to {each.high:+z.3f}",
+            "drop": f"{each.mean_drop:z.2f}",
         }
         for each in found.faithfulness
     ]
@@ -160,7 +160,7 @@ def _maps_row(model: str, right: Explanation, wrong: Explanation) -> dict[str, o
     return {
         "model": model,
         "method": right.method,
-        "similarities": f"{right.similarity:.3f} and {wrong.similarity:.3f}",
+        "similarities": f"{right.similarity:z.3f} and {wrong.similarity:z.3f}",
         "pictures": [picture for each in both for picture in _overlays(each, both)],
     }
 

@@ -62,7 +62,8 @@ def _metrics(evaluation: Evaluation) -> list[dict[str, object]]:
         for each in evaluation.metrics
     ]
     if evaluation.clusters is not None:
-        agreement = (("NMI", evaluation.clusters.nmi), ("AMI", evaluation.clusters.ami))
+        found = evaluation.clusters
+        agreement = (("NMI", found.nmi), ("AMI", found.ami), ("F1", found.f1))
         rows += [{"name": name, "value": f"{value:.1%}", "interval": ""} for name, value in agreement]
     return rows
 
@@ -104,7 +105,7 @@ def _query(i: int, retrieved: Retrieved, paths: Sequence[Path]) -> dict[str, obj
         {
             "photo": file_thumbnail(gallery.paths[row]) or "",
             "right": bool(is_right[position]),
-            "similarity": f"{float(retrieved.similarities[i, position]):.3f}",
+            "similarity": f"{float(retrieved.similarities[i, position]):z.3f}",
             "label": gallery.labels[row],
         }
         for position, row in enumerate(retrieved.nearest[i, :_N_HITS].tolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from lookalike import render
-from lookalike.errors import LookalikeError, writing
+from lookalike.errors import LookalikeError, replacing
 from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
-from lookalike.render.colors import palette
+from lookalike.render.colors import check_colors
 from lookalike.types import Explanation, GraphExplanation
 
 
@@ -42,7 +41,7 @@ def write_outputs(
     UnsupportedMethodError if the model has no shares for lines or a difference.
     """
     written: list[Path] = []
-    palette(outputs.colors)  # raises for an unknown name even if nothing is drawn
+    check_colors(outputs.colors)  # raises for an unknown name even if nothing is drawn
     if outputs.versus is not None and outputs.picture is not None:
         embedder = opened_with_shares(model, "--versus")
         preferred = difference(
@@ -92,13 +91,14 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
     for number, level in enumerate(explanation.levels):
         for side, nodes in (("together", level.together), ("apart", level.apart)):
             node = nodes[0]
-            of_node = dataclasses.replace(
-                explanation,
+            of_node = Explanation(
+                similarity=explanation.similarity,
                 query=node.query,
                 match=node.match,
-                method=f"avsl, level {number} {side}: node {node.node}, {node.share:.4f} of distance "
-                f"{explanation.distance:.4f}",
+                method=f"avsl, level {number} {side}: node {node.node}, {node.share:z.4f} of distance "
+                f"{explanation.distance:z.4f}",
                 additive=False,
+                model=explanation.model,
             )
             pictures[f"level{number}_{side}_node{node.node}.png"] = render.side_by_side(
                 of_node, colors=colors
@@ -107,14 +107,23 @@ def node_pictures(explanation: GraphExplanation, *, colors: str = "lookalike") -
 
 
 def level_lines(explanation: Explanation) -> list[str]:
-    """Return text lines with each level's share of the distance and its top nodes; empty without levels."""
+    """Return text lines with what the graph corrected, and each level's share of the distance, reliability
+    and top nodes; empty without levels.
+    """
     if not isinstance(explanation, GraphExplanation):
         return []
-    lines = [f"distance {explanation.distance:.4f}, level by level:"]
+    change = explanation.distance - explanation.own_distance
+    lines = [
+        f"distance {explanation.distance:z.4f}; the highest level alone {explanation.own_distance:z.4f}, "
+        f"corrected by the graph {change:+z.4f}; level by level:"
+    ]
     for number, level in enumerate(explanation.levels, start=1):
-        together = ", ".join(f"{node.node} ({node.common:+.4f})" for node in level.together[:3])
-        apart = ", ".join(f"{node.node} ({node.share:.4f})" for node in level.apart[:3])
-        lines.append(f"  {number}: {level.share:.4f}; nodes together {together}; apart {apart}")
+        together = ", ".join(f"{node.node} ({node.common:+z.4f})" for node in level.together[:3])
+        apart = ", ".join(f"{node.node} ({node.share:z.4f})" for node in level.apart[:3])
+        lines.append(
+            f"  {number}: {level.share:z.4f}, reliability {level.reliability:z.2f}; "
+            f"nodes together {together}; apart {apart}"
+        )
     return lines
 
 
@@ -123,7 +132,6 @@ def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] 
         suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
     if path.suffix.lower() not in suffixes:
         raise LookalikeError(f"{path} has no known extension; use .png, .jpg or .webp (maps: .npz)")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(path)
+    with replacing(path, make_folder=True) as file:
+        save(file)
     return [path]

@@ -94,9 +94,9 @@ def _differences(scores: ExplanationScores, model: str) -> list[dict[str, str]]:
         {
             "method": each.method,
             "measure": each.measure,
-            "value": f"{each.value:+.3f}",
-            "interval": f"{each.low:+.3f} to {each.high:+.3f}",
-            "p": f"{each.p_value:.4f}",
+            "value": f"{each.value:+z.3f}",
+            "interval": f"{each.low:+z.3f} to {each.high:+z.3f}",
+            "p": f"{each.p_value:z.4f}",
             "pairs": f"{each.pairs:,}",
         }
         for each in scores.differences
@@ -128,7 +128,7 @@ def _points(values: Sequence[float]) -> str:
     """Points of an SVG polyline; similarities from -0.2 to 1.2 fill the height."""
     width, height = _PLOT
     return " ".join(
-        f"{width * i / (len(values) - 1):.1f},{height * (1.2 - min(max(value, -0.2), 1.2)) / 1.4:.1f}"
+        f"{width * i / (len(values) - 1):z.1f},{height * (1.2 - min(max(value, -0.2), 1.2)) / 1.4:z.1f}"
         for i, value in enumerate(values)
     )
 
@@ -150,7 +150,7 @@ def _pair(examples: Sequence[ExplainedExample]) -> dict[str, object]:
     photos = [first.query.picture.image, first.match.picture.image]
     return {
         "key": examples[0].key,
-        "similarity": f"{first.similarity:.3f}",
+        "similarity": f"{first.similarity:z.3f}",
         "photos": [data_uri(thumbnail(photo, _SIDE)) for photo in photos],
         "methods": [
             {
@@ -174,5 +174,5 @@ def _rules(scores: ExplanationScores) -> list[str]:
         "is scaled to 1 for the whole image and 0 for the hidden one, and pairs that lose less than 0.1 when "
         "all is hidden are left out. Means over hiding the query and the match, except for aid-both.",
         "All maps of one model are compared on one grid; maps of different methods have color ranges of "
-        "their own.",
+        "their own: attributions one for both images, heat maps from lowest to highest value.",
     ]

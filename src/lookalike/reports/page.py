@@ -15,9 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from lookalike import render
-from lookalike.types import Explanation
+from lookalike.render.legend import ends_in_words
+from lookalike.types import ColorScale, Explanation, GraphExplanation, ImageMap
 
 _PICTURE_SIDE = 560  # pixels of the longer side of images in the report
+_GRAPH_WIDTH = 900  # pixels of pictures with levels and nodes
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def pair_report(
     """Return the HTML report of one query and its matches, best first.
 
     ``facts`` are listed at the end: model, method, date, parameters. All explanations must have the
-    same query and method, as for ``render.strip``; their maps share one color range. Raises ValueError
-    without matches.
+    same query and method, as for ``render.strip``; attributions share one color range, heat maps are drawn
+    each between its own ends. Raises ValueError without matches.
     """
     if not matches:
         raise ValueError("a report needs at least one match, got none")
@@ -60,13 +62,28 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
     return {
         "rank": rank,
         "name": explanation.match.name,
-        "similarity": f"{explanation.similarity:.3f}",
+        "similarity": f"{explanation.similarity:z.3f}",
         "residual": _residual(explanation),
         "remark": match.remark,
+        "query_ends": _ends(explanation, explanation.query),
+        "match_ends": _ends(explanation, explanation.match),
+        "graph": _graph(explanation) if rank > 1 else None,  # the best match is drawn whole above
         "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
         "query_map": data_uri(render.query_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),
     }
+
+
+def _ends(explanation: Explanation, side: ImageMap) -> str:
+    """The ends of a heat map's own color range in words; empty for attributions, which share theirs."""
+    return "" if explanation.additive else f": {ends_in_words(ColorScale.between_ends(side.values))}"
+
+
+def _graph(explanation: Explanation) -> str | None:
+    """A picture of the levels and nodes of an AVSL explanation; None for others."""
+    if not isinstance(explanation, GraphExplanation):
+        return None
+    return data_uri(render.side_by_side(explanation, width=_GRAPH_WIDTH))
 
 
 def _residual(explanation: Explanation) -> str | None:
@@ -74,7 +91,7 @@ def _residual(explanation: Explanation) -> str | None:
     if not explanation.additive:
         return None
     words = explanation.query.residual_words
-    return f"{round(explanation.residual, 3) + 0.0:+.3f}" + (f" ({words})" if words else "")
+    return f"{explanation.residual:+z.3f}" + (f" ({words})" if words else "")
 
 
 def thumbnail(image: Image.Image, side: int = _PICTURE_SIDE) -> Image.Image:

@@ -86,7 +86,7 @@ def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
 
 
 def _remark(hit: Hit) -> str:
-    parts = [] if hit.probability is None else [f"probability {hit.probability:.2f}"]
+    parts = [] if hit.probability is None else [f"probability {hit.probability:z.2f}"]
     if hit.rank_before is not None and hit.rank_before != hit.rank:
         parts.append(f"rank {hit.rank_before} before re-ranking")
     parts += [f"{name}: {value}" for name, value in hit.metadata.items()]

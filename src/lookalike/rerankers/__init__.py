@@ -10,8 +10,10 @@ from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.from_files import Reranked, rerank_files
 from lookalike.rerankers.k_reciprocal import KReciprocal
-from lookalike.rerankers.named import RERANKERS, make_reranker
+from lookalike.rerankers.named import RERANKERS, make_reranker, needs_shares
 from lookalike.rerankers.shares import SharesReranking
+from lookalike.rerankers.superglobal import SuperGlobal
+from lookalike.rerankers.transport import TransportReranking
 
 __all__ = [
     "RERANKERS",
@@ -25,9 +27,12 @@ __all__ = [
     "Reranked",
     "Reranker",
     "SharesReranking",
+    "SuperGlobal",
+    "TransportReranking",
     "first_stage",
     "full_ranks",
     "make_reranker",
+    "needs_shares",
     "rerank",
     "rerank_files",
 ]

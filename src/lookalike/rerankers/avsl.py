@@ -8,7 +8,7 @@ from typing import final
 import torch
 
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
-from lookalike.rerankers.base import move_of, one_query, reordered
+from lookalike.rerankers.base import first_then_rest, move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one
 from lookalike.types import Move, Ranking
 
@@ -58,10 +58,7 @@ class AvslReranking:
                 self._of_query[query_index] = self._query_nodes(query_index)
             candidates = self._nodes(ranking.indices[i, : self.n].tolist())
             distances = all_pairs(self._of_query[query_index], candidates, graph=self.graph)[0]
-            first = 1 - distances.to(scores) / 2
-            scores[i, : self.n] = first
-            rest = scores[i, self.n :]
-            scores[i, self.n :] = rest - (rest.max() - first.min()).clamp(min=0) if len(rest) else rest
+            scores[i] = first_then_rest(scores[i], 1 - distances.to(scores) / 2)
         return reordered(ranking, scores, ranking.queries, ranking.gallery)
 
     def _nodes(self, rows: list[int]) -> Nodes:

@@ -39,7 +39,13 @@ class Reranker(Protocol):
 def reordered(ranking: Ranking, scores: Tensor, queries: Tensor, gallery: Tensor) -> Ranking:
     """Return the ranking sorted by new scores (Q, K), given in the order of ``ranking.indices``."""
     sorted_scores, order = scores.sort(dim=1, descending=True, stable=True)
-    return Ranking(queries, gallery, ranking.indices.gather(1, order), sorted_scores)
+    return replace(
+        ranking,
+        queries=queries,
+        gallery=gallery,
+        indices=ranking.indices.gather(1, order),
+        scores=sorted_scores,
+    )
 
 
 def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> Ranking:
@@ -48,6 +54,18 @@ def score_each(ranking: Ranking, score: Callable[[Tensor, Tensor], Tensor]) -> R
     for i, (query, rows) in enumerate(zip(ranking.queries, ranking.indices, strict=True)):
         scores[i] = score(query, ranking.gallery[rows])
     return reordered(ranking, scores, ranking.queries, ranking.gallery)
+
+
+def first_then_rest(before: Tensor, first: Tensor) -> Tensor:
+    """Return scores (K,) that begin with ``first``; the rest of ``before`` follows, lowered if needed.
+
+    The rest keep their order and differences, and none exceeds the lowest of the first.
+    """
+    rest = before[len(first) :]
+    if len(rest):
+        lowest = first.min()  # the subtraction may round to more
+        rest = (rest - (rest.max() - lowest).clamp(min=0)).clamp(max=lowest)
+    return torch.cat([first.to(before), rest])
 
 
 def one_query(ranking: Ranking, query_index: int) -> Ranking:

@@ -29,6 +29,11 @@ class Chain:
         """The steps' names, joined by a plus sign."""
         return "+".join(step.name for step in self.steps)
 
+    @property
+    def n_context(self) -> int:
+        """Number of first results that some step looks at, even if fewer are re-ranked."""
+        return max(int(getattr(step, "n_context", 0)) for step in self.steps)
+
     def __call__(self, ranking: Ranking) -> Ranking:
         """Return the ranking of the last step."""
         for step in self.steps:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lookalike.models.csa.checkpoint import bundled_scorer, load_scorer
 from lookalike.models.csa.shortlist import ShortlistScorer
 from lookalike.rerankers.base import column_of, move_of, one_query, reordered
+from lookalike.rerankers.first_stage import following_rows
 from lookalike.rerankers.options import at_least_one
 from lookalike.types import Move, Ranking
 
@@ -24,7 +25,8 @@ class ContextualReranking:
     """Method ``csa``: a transformer over the affinities of all items of a shortlist.
 
     An item's affinity is the vector of its cosines with the anchors, which are the query and its best
-    results; missing anchors of a short list are zero. Without ``checkpoint`` the network is the bundled
+    results in the whole ranking, also where the shortlist is shorter; where the gallery has too few they
+    are zero. Without ``checkpoint`` the network is the bundled
     ``csa-mini``, which works on any embedding; a published checkpoint is run as published. Memory grows
     with (1 + K) squared per query of a batch. ``precision`` bf16 is faster on CPUs that support it and
     may swap items with nearly equal scores.
@@ -56,12 +58,22 @@ class ContextualReranking:
         self.precision = precision
         self.n_explained = at_least_one(n_explained, "n_explained")
 
+    @property
+    def n_context(self) -> int:
+        """Number of first results that the network looks at, even if fewer are re-ranked."""
+        return self._scorer.n_context
+
     def __call__(self, ranking: Ranking) -> Ranking:
         """Return the ranking by the network's scores."""
+        following = self._following(ranking)
         n_queries, k = ranking.indices.shape
-        step = max(1, ITEMS_AT_ONCE // (1 + k))
+        step = max(1, ITEMS_AT_ONCE // (1 + max(k, self.n_context)))
         scores = [
-            self._scores(ranking.queries[i : i + step], ranking.gallery[ranking.indices[i : i + step]])
+            self._scores(
+                ranking.queries[i : i + step],
+                ranking.gallery[ranking.indices[i : i + step]],
+                ranking.gallery[following[i : i + step]],
+            )
             for i in range(0, n_queries, step)
         ]
         return reordered(ranking, torch.cat(scores), ranking.queries, ranking.gallery)
@@ -70,30 +82,47 @@ class ContextualReranking:
         """Return the move of a row, with the influences of other items of the shortlist."""
         single = one_query(before, query_index)
         position = column_of(single, row)
-        candidates = single.gallery[single.indices[0]]  # (K, D)
-        others = self._most_relevant(single.queries, candidates[None], position)
-        scores = self._scores(single.queries, candidates[None])[0]
+        candidates = single.gallery[single.indices]  # (1, K, D)
+        following = single.gallery[self._following(single)]  # (1, M, D)
+        others = self._most_relevant(single.queries, candidates, following, position)
+        scores = self._scores(single.queries, candidates, following)[0]
         amounts = torch.tensor(
-            [self._amount(single.queries, candidates, scores, position, int(other)) for other in others]
+            [
+                self._amount(single.queries, candidates, following, scores, position, int(other))
+                for other in others
+            ]
         )
         return move_of(self.name, single, self(single), row, single.indices[0, others], amounts)
 
-    def _amount(self, query: Tensor, candidates: Tensor, scores: Tensor, position: int, other: int) -> float:
+    def _following(self, ranking: Ranking) -> Tensor:
+        """Rows (Q, M) of the context that the shortlists leave out."""
+        return following_rows(ranking, self.n_context - ranking.indices.shape[1])
+
+    def _amount(
+        self,
+        query: Tensor,
+        candidates: Tensor,
+        following: Tensor,
+        scores: Tensor,
+        position: int,
+        other: int,
+    ) -> float:
         """The effect of an item's presence on another's score, less its mean effect on the rest."""
-        rest = torch.arange(len(candidates), device=candidates.device) != other
-        changes = scores[rest] - self._scores(query, candidates[None, rest])[0]
+        rest = torch.arange(candidates.shape[1], device=candidates.device) != other
+        changes = scores[rest] - self._scores(query, candidates[:, rest], following)[0]
         return float(changes[position - (other < position)] - changes.mean())
 
     @torch.inference_mode()
-    def _most_relevant(self, query: Tensor, candidates: Tensor, position: int) -> Tensor:
+    def _most_relevant(self, query: Tensor, candidates: Tensor, following: Tensor, position: int) -> Tensor:
         """Positions of the items most likely to influence a candidate.
 
         Ranked by the attention of candidate and query to the item, times the deviation of the item's
         cosine with the candidate from the mean cosine.
         """
         scorer = self._on(query)
-        inputs = scorer.inputs(query, candidates)
-        attention = scorer.network.attention_of(inputs)[0]  # (1 + K, 1 + K)
+        attention = scorer.network.attention_of(scorer.inputs(query, candidates, following))[0]
+        n_items = 1 + candidates.shape[1]
+        attention = attention[:, :n_items]  # influences of what follows the list are left out
         items = torch.cat([query[:, None], candidates], dim=1)[0]
         cosines = items @ items[1 + position]
         weights = (attention[0] + attention[1 + position]) * (cosines - cosines.mean()).abs()
@@ -102,16 +131,16 @@ class ContextualReranking:
         return weights.topk(n).indices - 1
 
     @torch.inference_mode()
-    def _scores(self, queries: Tensor, candidates: Tensor) -> Tensor:
-        """Scores (Q, K) of candidates (Q, K, D)."""
+    def _scores(self, queries: Tensor, candidates: Tensor, following: Tensor) -> Tensor:
+        """Scores (Q, K) of candidates (Q, K, D), which ``following`` (Q, M, D) come after."""
         scorer = self._on(queries)
         if self.precision == "fp32":
-            scores: Tensor = scorer(queries, candidates)
+            scores: Tensor = scorer(queries, candidates, following)
             return scores.round(decimals=DECIMALS)
-        inputs = scorer.inputs(queries, candidates)
+        inputs = scorer.inputs(queries, candidates, following)
         with torch.autocast(queries.device.type, dtype=_PRECISIONS[self.precision]):
             tokens = scorer.network(inputs)
-        return scorer.scores(inputs, tokens.float()).round(decimals=DECIMALS)
+        return scorer.scores(inputs, tokens.float())[:, : candidates.shape[1]].round(decimals=DECIMALS)
 
     def _on(self, vectors: Tensor) -> ShortlistScorer:
         """The scorer on the vectors' device."""

@@ -15,16 +15,26 @@ from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.shares import SharesReranking
+from lookalike.rerankers.superglobal import SuperGlobal
+from lookalike.rerankers.transport import TransportReranking
 
 RERANKERS: dict[str, Callable[..., Reranker]] = {
     "aqe": QueryExpansion,
     "dba": DatabaseAugmentation,
     "k-reciprocal": KReciprocal,
     "diffusion": Diffusion,
+    "superglobal": SuperGlobal,
     "csa": ContextualReranking,
     "shares": SharesReranking,
+    "transport": TransportReranking,
     "avsl": AvslReranking,
 }
+
+
+def needs_shares(name: str) -> bool:
+    """Whether a step of this re-ranker takes ``query_shares`` and ``gallery_shares``."""
+    steps = (RERANKERS.get(part.strip()) for part in name.split("+"))
+    return any(step is not None and "query_shares" in inspect.signature(step).parameters for step in steps)
 
 
 def make_reranker(name: str, **options: Any) -> Reranker:
@@ -46,7 +56,10 @@ def make_reranker(name: str, **options: Any) -> Reranker:
     for step, parameters in taken.items():
         missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
         if missing:
-            raise ValueError(f"re-ranker {step} reads the images and needs {' and '.join(missing)}")
+            raise ValueError(
+                f"re-ranker {step} reads the images and needs {' and '.join(missing)}; "
+                "search a gallery with it, or choose one that needs embeddings only"
+            )
     rerankers = [
         RERANKERS[step](**{key: value for key, value in options.items() if key in taken[step]})
         for step in steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from lookalike.ops.attribution import mutual_best_matches
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.rerankers.base import move_of, one_query, reordered
+from lookalike.rerankers.cells import SharesOf, check_shares_of, terms_of_first
 from lookalike.rerankers.options import at_least_one, not_negative
 from lookalike.types import Move, Ranking, Shares
 
@@ -29,20 +30,19 @@ class SharesReranking:
 
     def __init__(
         self,
-        query_shares: Callable[[int], Shares],
-        gallery_shares: Callable[[int], Shares],
+        query_shares: SharesOf,
+        gallery_shares: SharesOf,
         *,
         n: int = 20,
         weight: float = 4.0,
     ) -> None:
-        if not (callable(query_shares) and callable(gallery_shares)):
-            raise ValueError("query_shares and gallery_shares must be functions from an index to Shares")
+        check_shares_of(query_shares, gallery_shares)
         self.query_shares, self.gallery_shares = query_shares, gallery_shares
         self.n, self.weight = at_least_one(n, "n"), not_negative(weight, "weight")
 
     def __call__(self, ranking: Ranking) -> Ranking:
         """Return the ranking by the combined score."""
-        return self._rank(ranking, list(range(len(ranking.queries))))
+        return self._rank(ranking, range(len(ranking.queries)))
 
     def explain(self, before: Ranking, query_index: int, row: int) -> Move:
         """Return ranks and scores before and after, without influences."""
@@ -50,13 +50,12 @@ class SharesReranking:
         nothing = torch.empty(0)
         return move_of(self.name, single, self._rank(single, [query_index]), row, nothing, nothing)
 
-    def _rank(self, ranking: Ranking, query_indices: list[int]) -> Ranking:
-        scores = ranking.scores.clone()
-        for i, query_index in enumerate(query_indices):
-            query = self.query_shares(query_index)
-            for position, row in enumerate(ranking.indices[i, : self.n].tolist()):
-                scores[i, position] += self.weight * matched_similarity(query, self.gallery_shares(row))
-        return reordered(ranking, scores, ranking.queries, ranking.gallery)
+    def _rank(self, ranking: Ranking, query_indices: Sequence[int]) -> Ranking:
+        matched = terms_of_first(ranking, query_indices, self.n, self._matched)
+        return reordered(ranking, ranking.scores + self.weight * matched, ranking.queries, ranking.gallery)
+
+    def _matched(self, query_index: int, row: int) -> float:
+        return matched_similarity(self.query_shares(query_index), self.gallery_shares(row))
 
 
 def matched_similarity(query: Shares, match: Shares) -> float:

@@ -16,10 +16,10 @@ from typing import Any, final, overload
 import lancedb
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from lancedb.index import BTree, IvfRq
 
-from lookalike.errors import GalleryError, first_line
+from lookalike.errors import GalleryError, first_line, reason_of, remedy, system_error, writing
 from lookalike.store.records import Copy, Entry, Record, Snapshot
 from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
@@ -40,6 +40,7 @@ _COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows per batch when the whole table is read
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
+_LOCK_SECONDS = 120
 _STALE = 0.1  # fraction of unindexed rows above which an index is rebuilt
 
 
@@ -307,4 +308,31 @@ def _one_of(ids: Sequence[str]) -> str:
 
 def _one_writer(uri: str) -> AbstractContextManager[object]:
     """A lock between the processes of one machine; none for an object store."""
-    return nullcontext() if "://" in uri else FileLock(Path(uri) / ".writing.lock")
+    return nullcontext() if "://" in uri else _Writing(uri)
+
+
+class _Writing(AbstractContextManager[None]):
+    """One writer at a time in a folder; what keeps it from writing is a GalleryError."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._lock = FileLock(Path(uri) / ".writing.lock", timeout=_LOCK_SECONDS)
+
+    def __enter__(self) -> None:
+        try:
+            with writing(self._uri, GalleryError):
+                self._lock.acquire()
+        except GalleryError as error:
+            if not isinstance(error.__cause__, Timeout):
+                raise
+            raise GalleryError(
+                f"{self._uri} is being written by another process, for {_LOCK_SECONDS} seconds now; "
+                "wait for it to end"
+            ) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._lock.release()
+        if isinstance(error, OSError | RuntimeError) and (cause := system_error(error)):
+            raise GalleryError(
+                f"{self._uri} can't be written: {reason_of(cause)}; {remedy(cause)}"
+            ) from error

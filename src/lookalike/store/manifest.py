@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from lookalike.models.devices import Precision
 
 MANIFEST = "gallery.json"
+_TABLE_FOLDER = "images.lance"  # of store.lance
 FORMAT = 1
+_MOST_WIDTH = 2**20  # dimensions of an embedding
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,23 @@ def read_manifest(uri: str | Path) -> Manifest:
                 "update lookalike or index again"
             )
         known = {name.name for name in fields(Manifest)}
-        return Manifest(**{name: value for name, value in values.items() if name in known})
-    except (ValueError, TypeError, AttributeError) as error:
+        return _checked(Manifest(**{name: value for name, value in values.items() if name in known}))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise GalleryError(f"{uri}/{MANIFEST} is damaged ({error}); index again") from error
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """The manifest, if its values are of the types that are written; ValueError otherwise."""
+    texts = ("model", "model_name", "fingerprint", "precision", "version", "created")
+    if wrong := [name for name in texts if not isinstance(getattr(manifest, name), str)]:
+        raise ValueError(f"{wrong[0]} should be a text, got {getattr(manifest, wrong[0])!r:.100}")
+    width = manifest.width
+    if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= _MOST_WIDTH:
+        raise ValueError(f"width should be 1 to {_MOST_WIDTH:,}, got {width!r:.100}")
+    for name, kinds in (("preprocessing", dict), ("calibration", dict | None), ("keep_shares", bool)):
+        if not isinstance(getattr(manifest, name), kinds):
+            raise ValueError(f"{name} is {getattr(manifest, name)!r:.100}")
+    return manifest
 
 
 def has_manifest(uri: str | Path) -> bool:
@@ -63,6 +79,18 @@ def has_manifest(uri: str | Path) -> bool:
         raise GalleryError(
             f"{uri} can't be reached: {error}; give a folder, or a URI such as s3://bucket/photos"
         ) from error
+
+
+def check_no_table(uri: str | Path) -> None:
+    """Raise GalleryError where a gallery's table lies without its manifest: another would hide the model."""
+    filesystem, path = _filesystem(uri)
+    with writing(uri, GalleryError):
+        kind = filesystem.get_file_info(f"{path}/{_TABLE_FOLDER}").type
+    if kind != fs.FileType.NotFound:
+        raise GalleryError(
+            f"{uri} has lost its {MANIFEST}, which says what model made its embeddings; put it back from a "
+            "backup, or index into a new folder"
+        )
 
 
 def write_manifest(uri: str | Path, manifest: Manifest) -> None:
@@ -83,6 +111,7 @@ def _read(uri: str | Path) -> bytes:
         with filesystem.open_input_stream(f"{path}/{MANIFEST}") as file:
             return bytes(file.read())
     except FileNotFoundError as error:
+        check_no_table(uri)
         raise GalleryError(
             f"{uri} is no gallery (it has no {MANIFEST}); create one with 'lookalike index DIR -g {uri}'"
         ) from error

@@ -10,7 +10,7 @@ from lookalike.training.losses import LOSSES, EmbeddingLoss
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.objective import Objective, Output
 from lookalike.training.presets import PRESETS, Preset, preset
-from lookalike.training.run_directory import recorded
+from lookalike.training.run_directory import kept_epoch, recorded
 from lookalike.training.settings import TrainSettings
 from lookalike.training.train_network import train_network
 from lookalike.training.trainable import Trainable, TrainableEmbedding, cosine_neighbors
@@ -33,6 +33,7 @@ __all__ = [
     "TrainingResult",
     "cosine_neighbors",
     "fit",
+    "kept_epoch",
     "preset",
     "recorded",
     "train_network",

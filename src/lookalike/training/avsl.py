@@ -25,14 +25,14 @@ from lookalike.ops.avsl import (
     final_distances,
     hard_triplets,
     level_distances,
-    listed_pairs,
     map_cosines,
     margin_loss,
     proxy_anchor_loss,
 )
+from lookalike.ops.compared import ComparedNodes
 from lookalike.training.checked import checked_values
 from lookalike.training.objective import Objective, Output
-from lookalike.training.trainable import Trainable, cosine_neighbors, refuse_nan
+from lookalike.training.trainable import Trainable, refuse_nan
 
 MANY_CLASSES = 1000  # above this only proxies of the batch's own classes are compared with
 BaseLoss = Literal["proxy-anchor", "margin"]
@@ -90,18 +90,15 @@ class AvslSettings:
 class TrainableAvsl(Trainable):
     """Backbone and projections in training; the gates learn with the objective.
 
-    An evaluation compares the first ``shortlist`` images, by the cosine of the highest level, by the
-    inferred distance, as a search does; the rest follow in the order of their cosines.
+    An evaluation compares every image with every other by the inferred distance.
     """
 
-    def __init__(
-        self, network: AvslNetwork, preprocessing: Preprocessing, name: str, *, shortlist: int = 100
-    ) -> None:
+    def __init__(self, network: AvslNetwork, preprocessing: Preprocessing, name: str) -> None:
         super().__init__()
         network.requires_grad_(True)
         self.backbone = network.backbone
         self.projections = network.projections
-        self.preprocessing, self.name, self.shortlist = preprocessing, name, shortlist
+        self.preprocessing, self.name = preprocessing, name
         self._network = Borrowed(network)  # its gates are parameters of the objective only
 
     @property
@@ -143,18 +140,12 @@ class TrainableAvsl(Trainable):
             return *outputs, *(map_cosines(low, high)[None] for low, high in pairwise(maps))
 
     @torch.no_grad()
-    def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """Nearest others (G, k) int64, by the inferred distance within each image's shortlist."""
-        nodes = Nodes.joined([nodes_of(tuple(t.cpu() for t in self(batch))) for batch in batches])
+    def compared(self, batches: Iterable[Tensor]) -> ComparedNodes:
+        """The images by the inferred distance, computed where the training runs."""
+        nodes = Nodes.joined([nodes_of(self(batch)) for batch in batches])
         refuse_nan(nodes.embeddings[-1])
-        # at least k, at most all others
-        n = min(max(self.shortlist, k), len(nodes) - 1)
-        rows = cosine_neighbors(nodes.embeddings[-1].float(), n)
-        gates = self.network.gates
-        graph = Gates(nodes.embeddings[0].shape[1], N_LEVELS, gates.settings)
-        graph.load_state_dict(gates.state_dict())  # on the CPU, wherever the training runs
-        distances = listed_pairs(nodes, nodes, rows, graph=graph.graph())
-        return rows.gather(1, distances.argsort(dim=1, stable=True))[:, :k]
+        device = nodes.embeddings[-1].device
+        return ComparedNodes(nodes, self.network.gates.graph().to(device))
 
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
         """Write a folder with the embedder of the highest level and the graph."""
@@ -184,6 +175,10 @@ class AvslObjective(Objective):
         *levels, final = losses(nodes, labels)
         weighted = zip(levels, self.settings.level_weights, strict=True)
         return {"final": final} | {f"level_{i}": loss * weight for i, (loss, weight) in enumerate(weighted)}
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """Coefficients and biases of the gates."""
+        return list(self.gates.parameters())
 
     def _proxy_losses(self, images: Nodes, labels: Tensor) -> list[Tensor]:
         settings = self.settings

@@ -12,10 +12,15 @@ def checked_values(settings: Any, values: Mapping[str, Any], kind: str) -> dict[
 
     Raises ValueError for an unknown name, and for a value of another type than the default of the field.
     """
-    defaults = {field.name: field.default for field in fields(settings)}
-    if unknown := sorted(set(values) - set(defaults)):
+    known: dict[str, Any] = {field.name: field for field in fields(settings)}
+    if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"unknown settings of {kind}: {', '.join(unknown)}")
-    return {name: _checked(name, value, defaults[name]) for name, value in values.items()}
+    return {
+        name: _list(name, value, known[name].default)
+        if "..." in str(known[name].type)
+        else _checked(name, value, known[name].default)
+        for name, value in values.items()
+    }
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
@@ -35,10 +40,18 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _sequence(name: str, value: Any, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As many numbers as the default has, or any number of words if the default is empty."""
-    if not default and isinstance(value, str):
+    """As many numbers as the default has."""
+    if not isinstance(value, list | tuple) or len(value) != len(default):
+        raise ValueError(f"{name} is {len(default)} numbers, such as {list(default)}; got {value!r}")
+    return tuple(_checked(name, part, default[i]) for i, part in enumerate(value))
+
+
+def _list(name: str, value: Any, default: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Any number of values like the default's first, or of words if the default is empty."""
+    example = default[0] if default else ""
+    if isinstance(value, type(example)) and not isinstance(value, bool):
         value = (value,)
-    if not isinstance(value, list | tuple) or (default and len(value) != len(default)):
-        expected = f"{len(default)} numbers, such as {list(default)}" if default else "a list of words"
+    if not isinstance(value, list | tuple):
+        expected = f"a list such as {list(default)}" if default else "a list of words"
         raise ValueError(f"{name} is {expected}; got {value!r}")
-    return tuple(_checked(name, part, default[i] if default else "") for i, part in enumerate(value))
+    return tuple(_checked(name, part, example) for part in value)

@@ -21,7 +21,7 @@ class TrainingResult:
     """A finished training: where the model is, and how good it is on images it did not learn from."""
 
     path: Path  # run directory, which every command and ``Embedder.load`` take as a model
-    metrics: dict[str, float]  # of the last evaluation, in [0, 1]; empty without evaluation data
+    metrics: dict[str, float]  # of the saved weights, in [0, 1]; empty without evaluation data
     spec: ModelSpec
     settings: TrainSettings
 
@@ -29,7 +29,7 @@ class TrainingResult:
         return hash((self.path, self.spec))
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        metrics = ", ".join(f"{name} {value:z.4f}" for name, value in self.metrics.items())
         return f"TrainingResult({str(self.path)!r}{', ' if metrics else ''}{metrics})"
 
     def load(self) -> Embedder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, final
 
 import lightning as L
@@ -40,7 +40,8 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         self._pictures, self._workers = pictures, workers
         self.steps_per_epoch = self._batches().steps_per_epoch
         self.steps = self.steps_per_epoch * settings.epochs
-        self._learning = _learning_parameters(model, settings.frozen)
+        _freeze(model, settings)
+        self._learning = [p for p in model.backbone.parameters() if p.requires_grad]
         self.last_terms: dict[str, float] = {}
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -72,11 +73,13 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         """The optimizer, with a learning rate for each part of the model, and the schedule."""
         settings, parts = self.settings, self._parts()
-        groups = [
-            {"params": parts["backbone"], "lr": settings.backbone_rate},
-            {"params": parts["head"], "lr": settings.head_rate},
-            {"params": parts["loss"], "lr": settings.loss_rate},
-        ]
+        rates = {
+            "backbone": settings.backbone_rate,
+            "head": settings.head_rate,
+            "loss": settings.loss_rate,
+            "gate": settings.gate_rate or settings.loss_rate,
+        }
+        groups = [{"params": parts[name], "lr": rates[name], "part": name} for name in parts]
         kinds: dict[str, Any] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         if settings.optimizer == "sgd":
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
@@ -85,11 +88,21 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         schedule = LambdaLR(optimizer, self.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Shorten the gradient of each part of the model to ``clip``, if it is longer."""
+        for group in optimizer.param_groups if self.settings.clip else ():
+            nn.utils.clip_grad_norm_(group["params"], self.settings.clip)
+
     def rate_factor(self, step: int) -> float:
         """Factor of the learning rates at a step, in [0, 1]."""
         settings, epoch = self.settings, step // self.steps_per_epoch
         if settings.schedule == "step":
-            return settings.step_factor ** (epoch // settings.step_epochs)
+            return settings.step_factor ** (max(epoch - settings.warm_up_epochs, 0) // settings.step_epochs)
         if settings.schedule == "cosine":
             return 0.5 * (1 + math.cos(math.pi * step / max(self.steps, 1)))
         return 1.0
@@ -98,9 +111,8 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         """Freeze or unfreeze BatchNorm and backbone for the next step."""
         self.train()
         if self.settings.freeze_batch_norm:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            for module in _batch_norms(self.model):
+                module.eval()
         warm = self.global_step >= self.settings.warm_up_epochs * self.steps_per_epoch
         for parameter in self._learning:
             parameter.requires_grad_(warm)
@@ -118,8 +130,14 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
 
     def _parts(self) -> dict[str, list[nn.Parameter]]:
         backbone = {id(parameter) for parameter in self.model.backbone.parameters()}
-        head = [p for p in self.model.parameters() if id(p) not in backbone]
-        return {"backbone": self._learning, "head": head, "loss": list(self.objective.parameters())}
+        gates = self.objective.gate_parameters() if self.settings.gate_rate else []
+        apart = {id(parameter) for parameter in gates}
+        parts = {
+            "backbone": self._learning,
+            "head": [p for p in self.model.parameters() if id(p) not in backbone and p.requires_grad],
+            "loss": [p for p in self.objective.parameters() if id(p) not in apart],
+        }
+        return parts | ({"gate": gates} if gates else {})
 
     def _joined(self, output: Output) -> Output:
         if isinstance(output, Tensor):
@@ -139,23 +157,24 @@ class TrainingLoop(L.LightningModule):  # type: ignore[misc]
         torch.manual_seed(seed_of(self.settings.seed, self.global_step, stream))
 
 
-def _learning_parameters(model: Trainable, frozen: Sequence[str]) -> list[nn.Parameter]:
-    """Freeze the backbone's parameters whose names have a prefix in ``frozen``; return the others."""
-    learning, matched = [], set()
-    for name, parameter in model.backbone.named_parameters():
-        hits = [start for start in frozen if name.removeprefix("model.").startswith(start)]
-        matched.update(hits)
-        parameter.requires_grad_(not hits)
-        if not hits:
-            learning.append(parameter)
-    if missing := [start for start in frozen if start not in matched]:
-        names = sorted(
-            {name.removeprefix("model.").split(".")[0] for name, _ in model.backbone.named_parameters()}
-        )
-        raise ValueError(
-            f"no parameter of the backbone begins with {', '.join(missing)}; it has {', '.join(names)}"
-        )
-    return learning
+def _freeze(model: Trainable, settings: TrainSettings) -> None:
+    """Freeze parameters of the backbone with a name in ``frozen``, and BatchNorm's weights and biases.
+
+    Raises ValueError for a start of a name that no parameter has.
+    """
+    names = [name.removeprefix("model.") for name, _ in model.backbone.named_parameters()]
+    if missing := [start for start in settings.frozen if not any(n.startswith(start) for n in names)]:
+        there = ", ".join(sorted({name.split(".")[0] for name in names}))
+        raise ValueError(f"no parameter of the backbone begins with {', '.join(missing)}; it has {there}")
+    for name, parameter in zip(names, model.backbone.parameters(), strict=True):
+        parameter.requires_grad_(not name.startswith(settings.frozen))
+    if settings.freeze_batch_norm:
+        for module in _batch_norms(model):
+            module.requires_grad_(False)
+
+
+def _batch_norms(module: nn.Module) -> Iterator[nn.Module]:
+    return (each for each in module.modules() if isinstance(each, _BatchNorm))
 
 
 def _single(tensor: Tensor) -> Tensor:

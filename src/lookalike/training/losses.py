@@ -11,6 +11,7 @@ from pytorch_metric_learning import distances, losses, miners, regularizers
 from torch import Tensor, nn
 
 from lookalike.errors import check_name
+from lookalike.training.baseline_losses import DistanceProxyAnchor, HardMargin
 from lookalike.training.objective import Objective, Output
 
 
@@ -21,7 +22,11 @@ class LossRecipe:
     source: str
     loss: Callable[[int, int], nn.Module]  # from the numbers of classes and dimensions
     miner: Callable[[], nn.Module] | None = None
-    takes_memory: bool = False  # whether it compares pairs, and so may use earlier batches
+    takes_memory: bool = False  # whether it may compare with embeddings of earlier batches
+    compares_images: bool = False  # with each other, rather than with proxies; all that take a memory do
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compares_images", self.compares_images or self.takes_memory)
 
 
 def _soft_triple(n_classes: int, dims: int) -> nn.Module:
@@ -83,6 +88,26 @@ LOSSES: Mapping[str, LossRecipe] = {
     "arcface": LossRecipe(
         "Deng et al., CVPR 2019: margin 0.5 rad, scale 64",
         lambda n, d: losses.ArcFaceLoss(n, d, margin=28.6, scale=64),
+    ),
+    "proxy-anchor-avsl": LossRecipe(
+        "Kim et al., CVPR 2020, as a baseline of Zhang et al., CVPR 2022: margin 0.1, scale 32, proxies "
+        "that begin short",
+        lambda n, d: DistanceProxyAnchor(
+            n, d, positive_margin=1.8, negative_margin=2.2, sharpness=16.0, is_squared=True
+        ),
+    ),
+    "proxy-anchor-avsl-sop": LossRecipe(
+        "as a baseline of Zhang et al. on Stanford Online Products: of distances that are not squared, "
+        "margins 1.8 and 2.4, scale 16",
+        lambda n, d: DistanceProxyAnchor(
+            n, d, positive_margin=1.8, negative_margin=2.4, sharpness=16.0, is_squared=False
+        ),
+    ),
+    "margin-avsl": LossRecipe(
+        "Wu et al., ICCV 2017, as a baseline of Zhang et al., CVPR 2022: margin 0.2, a learned boundary of "
+        "each class from 1.2, the nearest negative beyond 0.5",
+        lambda n, d: HardMargin(n, margin=0.2, boundary=1.2, cutoff=0.5),
+        compares_images=True,
     ),
 }
 

@@ -35,7 +35,7 @@ class ModelSpec:
         """Whether the loss compares images with each other, rather than with proxies."""
         if self.avsl is not None:
             return self.avsl.base == "margin"
-        return self.loss in LOSSES and LOSSES[self.loss].takes_memory
+        return self.loss in LOSSES and LOSSES[self.loss].compares_images
 
     def default_settings(self, settings: TrainSettings | None = None) -> TrainSettings:
         """Return the settings, with 4 images per class if the loss compares images and none are set."""

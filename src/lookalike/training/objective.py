@@ -19,6 +19,10 @@ class Objective(nn.Module, abc.ABC):
     neither parameter nor buffer belongs in ``get_extra_state``.
     """
 
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """Its parameters that learn at ``gate_rate``, if that is set; none unless a subclass has gates."""
+        return []
+
     @abc.abstractmethod
     def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """Return scalars by name, whose sum is the loss; ``labels`` is (B,) int64, 0 to classes - 1."""

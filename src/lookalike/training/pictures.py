@@ -58,7 +58,7 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
         Raises DatasetError if some can't be read.
         """
         if self._kept is None:
-            check_readable(self._data, progress)
+            check_readable(self._data, progress, levels=self._preprocessing.levels)
             return
         bad: list[UnreadableImageError] = []
         for index in tracked(range(len(self)), "reading images", len(self), progress):
@@ -84,7 +84,7 @@ def resized(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     Raises UnreadableImageError, naming the file.
     """
     target = preprocessing.resize_target
-    image = image_files.load(path, at_least=target).image
+    image = image_files.load(path, at_least=target, levels=preprocessing.levels).image
     height, width = target
     if preprocessing.mode != "squash":  # cover the target, keep the proportions
         scale = max(target[0] / image.height, target[1] / image.width)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 
-from lookalike.datasets.descriptors import Descriptors
+from lookalike.datasets.descriptors import Descriptors, ViewChoice
 from lookalike.errors import TrainingError, writing
 from lookalike.models.csa.checkpoint import save_scorer
 from lookalike.models.csa.network import ContextNetwork, ContextSizes
@@ -72,7 +72,7 @@ def fit_reranker(
         trainer = make_trainer(
             runtime,
             precision=settings.precision,
-            steps=settings.steps,
+            steps=loop.n_steps,
             clip=settings.clip,
             callback=_Watch(loop, log, out / CHECKPOINT, runtime.checkpoint_every, progress),
             logger=False,
@@ -93,6 +93,14 @@ def recorded_settings(out: Path) -> RerankerSettings:
         raise TrainingError(f"{out} holds no training to resume; start it without resuming") from error
 
 
+def recorded_views(out: Path) -> ViewChoice:
+    """Return the choice of those views that the training in a folder learns from. Raises TrainingError."""
+    recorded_settings(out)
+    data = json.loads((out / RECORD).read_text(encoding="utf-8")).get("data", {})
+    names = {name for of_set in data.values() for name in of_set["views"]}
+    return lambda available, _origin: [name for name in available if name in names]
+
+
 def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
     """Make an untrained scorer, initialized from torch's global generator."""
     sizes = ContextSizes(
@@ -102,7 +110,7 @@ def make_scorer(settings: RerankerSettings) -> ShortlistScorer:
         heads=settings.heads,
         hidden=settings.hidden,
     )
-    network = ContextNetwork(sizes, dropout=settings.dropout)
+    network = ContextNetwork(sizes, dropout=settings.dropout, drop_path=settings.drop_path)
     if settings.method == "published":
         return PublishedScorer(network)
     return ExpandedScorer(network, ExpansionView(settings.neighbors, settings.alpha))
@@ -112,7 +120,7 @@ def shortlist_losses(
     scorer: ShortlistScorer, batch: ShortlistBatch, settings: RerankerSettings
 ) -> dict[str, Tensor]:
     """Return every term of the loss on a batch, weighted."""
-    inputs = scorer.inputs(batch.queries, batch.candidates)  # (B, 1 + K, L)
+    inputs = scorer.inputs(batch.queries, batch.candidates, batch.following)  # (B, 1 + K, L)
     order = torch.randperm(batch.relevant.shape[1], device=inputs.device)
     inputs = torch.cat([inputs[:, :1], inputs[:, 1:][:, order]], dim=1)
     relevant = batch.relevant[:, order]
@@ -140,17 +148,16 @@ def _order_loss(
 
 
 def _source(sets: Sequence[Descriptors], settings: RerankerSettings, cache: Path) -> ShortlistSource:
+    shared: dict[str, Any] = {
+        "k": settings.candidates,
+        "batch_size": settings.batch_size,
+        "seed": settings.seed,
+        # the other method's views end with the list
+        "n_context": settings.n_anchors - 1 if settings.method == "published" else 0,
+    }
     if settings.lists == "whole":
-        return WholeLists(
-            sets, k=settings.candidates, batch_size=settings.batch_size, seed=settings.seed, cache=cache
-        )
-    return DrawnLists(
-        sets,
-        k=settings.candidates,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        variation=settings.variation,
-    )
+        return WholeLists(sets, **shared, cache=cache)
+    return DrawnLists(sets, **shared, variation=settings.variation)
 
 
 def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors], *, resume: bool) -> None:
@@ -184,7 +191,7 @@ class _Steps(IterableDataset[ShortlistBatch]):
     def __iter__(self) -> Any:
         for step in self._steps:
             batch = self._source.batch(step, self._process, self._n_processes)
-            yield {"queries": batch.queries, "candidates": batch.candidates, "relevant": batch.relevant}
+            yield vars(batch)
 
 
 @final
@@ -194,10 +201,12 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
     def __init__(self, scorer: ShortlistScorer, settings: RerankerSettings, source: ShortlistSource) -> None:
         super().__init__()
         self.scorer, self.settings, self._source = scorer, settings, source
+        self.n_steps = settings.n_steps(source.n_lists)
         self.last_terms: dict[str, float] = {}
+        self.last_rate = 0.0
 
     def train_dataloader(self) -> DataLoader[ShortlistBatch]:
-        steps = range(self.global_step, self.settings.steps)
+        steps = range(self.global_step, self.n_steps)
         return DataLoader(
             _Steps(self._source, steps, self.global_rank, self.trainer.world_size), batch_size=None
         )
@@ -207,10 +216,11 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
         terms = shortlist_losses(self.scorer, ShortlistBatch(**batch), self.settings)
         loss: Tensor = torch.stack(list(terms.values())).sum()
         self.last_terms = {name: float(term.detach()) for name, term in terms.items()}
+        self.last_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         if not math.isfinite(float(loss.detach())):
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1} of "
-                f"{self.settings.steps}; lower the rate or clip the gradient, and check the data"
+                f"{self.n_steps}; lower the rate or clip the gradient, and check the data"
             )
         return loss
 
@@ -227,15 +237,8 @@ class _Loop(L.LightningModule):  # type: ignore[misc]
             optimizer = torch.optim.SGD(groups, settings.rate, momentum=settings.momentum)
         else:
             optimizer = torch.optim.AdamW(groups, settings.rate)
-        schedule = LambdaLR(optimizer, self.rate_factor)
+        schedule = LambdaLR(optimizer, lambda step: settings.rate_at(step, self.n_steps) / settings.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def rate_factor(self, step: int) -> float:
-        """Factor of the learning rate at a step: linear warm-up, then a cosine to zero."""
-        warm_up, steps = self.settings.warm_up, self.settings.steps
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
 
 
 @final
@@ -252,7 +255,7 @@ class _Watch(L.Callback):  # type: ignore[misc]
     ) -> None:
         self._loop, self._log = loop, log
         self._checkpoint, self._checkpoint_every = checkpoint, checkpoint_every
-        self._progress = StepProgress(loop.settings.steps, progress)
+        self._progress = StepProgress(loop.n_steps, progress)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._progress.begin(trainer.global_step)
@@ -263,10 +266,9 @@ class _Watch(L.Callback):  # type: ignore[misc]
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int
     ) -> None:
         step, loss = trainer.global_step, sum(self._loop.last_terms.values())
-        if step % self._checkpoint_every == 0 or step == self._loop.settings.steps:
+        if step % self._checkpoint_every == 0 or step == self._loop.n_steps:
             trainer.save_checkpoint(self._checkpoint)
         if not trainer.is_global_zero:
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._log.add({"step": step, "loss": loss} | self._loop.last_terms | {"rate": rate})
+        self._log.add({"step": step, "loss": loss} | self._loop.last_terms | {"rate": self._loop.last_rate})
         self._progress.report("training", step, {"loss": loss})

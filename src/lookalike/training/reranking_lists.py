@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,14 @@ class ShortlistBatch:
 
     queries: Tensor  # (B, D) unit
     candidates: Tensor  # (B, K, D) unit, best first
+    following: Tensor  # (B, M, D) unit or zero, those after the candidates that may be anchors
     relevant: Tensor  # (B, K) bool: of the query's class
 
 
 class ShortlistSource(Protocol):
     """Source of batches."""
+
+    n_lists: int  # of an epoch
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
         """Return the batch of a step for one of several processes."""
@@ -47,47 +51,81 @@ class ShortlistSource(Protocol):
 class WholeLists:
     """Every image is a query; its list is the k nearest others of its set and view, cached on disk.
 
-    As published, the lists of all views form the training set. Raises DatasetError for sets too small
-    for k or for a batch.
+    As published, the lists of all views form the training set: each epoch goes through all of them in
+    a new order, and batches mix them. A list goes on as far as ``n_context`` others, which may be anchors.
+    Raises DatasetError for sets too small for k.
     """
 
     def __init__(
-        self, sets: Sequence[Descriptors], *, k: int, batch_size: int, seed: int, cache: Path
+        self,
+        sets: Sequence[Descriptors],
+        *,
+        k: int,
+        batch_size: int,
+        seed: int,
+        cache: Path,
+        n_context: int = 0,
     ) -> None:
+        self._k, self._batch_size, self._seed = k, batch_size, seed
         self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for of_set in sets:
-            if k >= len(of_set.labels):
+            n_others = len(of_set.labels) - 1
+            if k > n_others:
                 raise DatasetError(
                     f"{of_set.name} has {len(of_set.labels)} images, too few for lists of {k} others; "
-                    "lower the number of candidates"
+                    f"lower the number of candidates to {n_others} or less"
                 )
             for name, view in of_set.views.items():
                 units = F.normalize(view, dim=1)
-                self._parts.append(
-                    (units, of_set.labels, cached_lists(units, k, cache, f"{of_set.name}/{name}"))
-                )
-        self._offsets = np.cumsum([0, *(len(labels) for _, labels, _ in self._parts)])
-        if batch_size > self._offsets[-1]:
-            raise DatasetError(
-                f"a batch of {batch_size} queries can't be drawn from {self._offsets[-1]} images; "
-                "lower the batch size"
-            )
-        self._batch_size, self._seed = batch_size, seed
+                length = min(max(k, n_context), n_others)
+                lists = cached_lists(units, length, cache, f"{of_set.name}/{name}")
+                self._parts.append((units, of_set.labels, lists))
+        self._ends = torch.tensor([len(labels) for _, labels, _ in self._parts]).cumsum(0)
+        self.n_lists = int(self._ends[-1])
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
-        """Return queries of one set and view, since widths differ between views."""
-        part = self._part(step)
-        units, labels, lists = self._parts[part]
-        random = np.random.default_rng((self._seed, step, 1))
-        drawn = random.choice(len(units), min(self._batch_size, len(units)), replace=False)
-        rows = torch.as_tensor(drawn[process::n_processes])
-        found = lists[rows]  # (B, K)
-        return ShortlistBatch(units[rows], units[found], labels[found] == labels[rows, None])
+        """Return lists of any sets and views; narrower descriptors are padded with zeros.
 
-    def _part(self, step: int) -> int:
-        """Draw a set and view, in proportion to their images."""
-        position = np.random.default_rng((self._seed, step, 0)).integers(self._offsets[-1])
-        return int(np.searchsorted(self._offsets, position, side="right")) - 1
+        A list is repeated where they don't divide evenly among the processes.
+        """
+        n_batches = math.ceil(self.n_lists / self._batch_size)
+        epoch, number = divmod(step, n_batches)
+        of_all = self._order_of(epoch)[number * self._batch_size :][: self._batch_size]
+        n_each = math.ceil(len(of_all) / n_processes)
+        chosen = of_all[(process + n_processes * torch.arange(n_each)) % len(of_all)]
+        parts = torch.bucketize(chosen, self._ends, right=True)
+        return _joined([self._part(part, chosen[parts == part]) for part in sorted(set(parts.tolist()))])
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(seed_of(self._seed, epoch))
+            self._order = epoch, torch.randperm(self.n_lists, generator=generator)
+        return self._order[1]
+
+    def _part(self, part: int, chosen: Tensor) -> ShortlistBatch:
+        """The chosen lists of one set and view."""
+        units, labels, lists = self._parts[part]
+        rows = chosen - (self._ends[part] - len(labels))
+        found, after = lists[rows, : self._k], lists[rows, self._k :]
+        relevant = labels[found] == labels[rows, None]
+        return ShortlistBatch(units[rows], units[found], units[after], relevant)
+
+
+def _joined(parts: Sequence[ShortlistBatch]) -> ShortlistBatch:
+    """One batch of several; zeros fill narrower vectors and shorter contexts, and change no cosine."""
+    width = max(part.queries.shape[1] for part in parts)
+    length = max(part.following.shape[1] for part in parts)
+
+    def padded(vectors: Tensor, n_rows: int = 0) -> Tensor:
+        return F.pad(vectors, (0, width - vectors.shape[-1], 0, n_rows))
+
+    return ShortlistBatch(
+        torch.cat([padded(part.queries) for part in parts]),
+        torch.cat([padded(part.candidates) for part in parts]),
+        torch.cat([padded(part.following, length - part.following.shape[1]) for part in parts]),
+        torch.cat([part.relevant for part in parts]),
+    )
 
 
 def cached_lists(units: Tensor, k: int, cache: Path, name: str) -> Tensor:
@@ -124,14 +162,22 @@ class DrawnLists:
     """Every step draws a set, a view, classes, images of them, and queries that are not in the gallery.
 
     Galleries are thus small and large, with few and with many relevant images. With ``variation`` the
-    descriptors are perturbed as well.
+    descriptors are perturbed as well. A list goes on as far as ``n_context`` items, which may be anchors.
     """
 
     def __init__(
-        self, sets: Sequence[Descriptors], *, k: int, batch_size: int, seed: int, variation: bool
+        self,
+        sets: Sequence[Descriptors],
+        *,
+        k: int,
+        batch_size: int,
+        seed: int,
+        variation: bool,
+        n_context: int = 0,
     ) -> None:
         self._sets, self._k, self._batch_size = list(sets), k, batch_size
-        self._seed, self._variation = seed, variation
+        self._seed, self._variation, self._n_context = seed, variation, n_context
+        self.n_lists = sum(len(of_set.labels) * len(of_set.views) for of_set in sets)
 
     def batch(self, step: int, process: int, n_processes: int) -> ShortlistBatch:
         """Draw a gallery of its own for each process."""
@@ -147,9 +193,11 @@ class DrawnLists:
         queries, gallery = units[:n], units[n:]
         if self._variation and bernoulli(P_DOMAIN_SHIFT, generator):
             queries = domain_shifted(queries, gallery, generator)
-        found = nearest(queries, gallery, k)[1]  # (n, k)
+        ranked = nearest(queries, gallery, max(k, self._n_context))[1]
+        found, after = ranked[:, :k], ranked[:, k:]
         labels = of_set.labels[rows]
-        return ShortlistBatch(queries, gallery[found], labels[n:][found] == labels[:n, None])
+        relevant = labels[n:][found] == labels[:n, None]
+        return ShortlistBatch(queries, gallery[found], gallery[after], relevant)
 
     def _drawn(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Draw rows of some images of some classes, in random order."""

@@ -18,7 +18,7 @@ from lookalike.training.log import CsvLog
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
 
-RECORD = "training.json"
+RECORD, RESULT = "training.json", "result.json"
 
 
 @final
@@ -28,6 +28,7 @@ class RunDirectory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoint = folder / "checkpoint.ckpt"
+        self.best = folder / "best.ckpt"  # weights of the best evaluation so far
         self.steps = CsvLog(folder / "log.csv")
         self.evaluations = CsvLog(folder / "evaluation.csv")
         self._record: dict[str, Any] = {}
@@ -80,6 +81,38 @@ class RunDirectory:
         (self.folder / RECORD).write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
+
+    def keep(self, weights: Mapping[str, Any]) -> None:
+        """Write weights as those of the best evaluation; a process killed here leaves the earlier ones."""
+        new = self.best.with_suffix(".new")
+        torch.save(weights, new)
+        new.replace(self.best)
+
+    def best_weights(self) -> dict[str, Any]:
+        """Read what ``keep`` wrote. Raises TrainingError if it can't be read."""
+        try:
+            weights: dict[str, Any] = torch.load(self.best, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{self.best} can't be read ({type(error).__name__}), so the best epoch is lost; train again "
+                "in a new folder"
+            ) from error
+        return weights
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write which epoch was kept, which was the last, and why the training stopped before its end."""
+        (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def kept_epoch(folder: Path) -> str:
+    """A sentence on the epoch whose weights a finished training saved; empty for the last of all."""
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    ended = f"stopped after epoch {result['last_epoch']}: {result['stopped']}; " if result["stopped"] else ""
+    if result["epoch"] == result["last_epoch"]:
+        return f"{ended}the last epoch is kept" if ended else ""
+    return (
+        f"{ended}epoch {result['epoch']} of {result['last_epoch']} is kept, the best on the evaluation images"
+    )
 
 
 def recorded(folder: Path) -> tuple[ModelSpec, TrainSettings]:

@@ -29,21 +29,27 @@ class TrainSettings:
     backbone_rate: float = 1e-4  # learning rates
     head_rate: float = 1e-4
     loss_rate: float = 1e-2  # of the objective's own parameters: proxies, centers, margins
+    gate_rate: float = 0.0  # of AVSL's gates, which belong to the objective; 0: loss_rate
     weight_decay: float = 1e-4
     schedule: Schedule = "step"
-    step_epochs: int = 10  # for schedule step: epochs between drops
+    step_epochs: int = 10  # for schedule step: epochs between drops, counted after the warm-up
     step_factor: float = 0.5  # factor of the learning rates at each drop
     warm_up_epochs: int = 1  # first epochs, in which the backbone is frozen
     frozen: tuple[str, ...] = ()  # prefixes of parameter names of the backbone that never learn
-    freeze_batch_norm: bool = True  # BatchNorm keeps the statistics of the start model
-    clip: float = 10.0  # largest norm of the gradient; 0: no clipping
+    freeze_batch_norm: bool = True  # BatchNorm keeps statistics, weight and bias of the start model
+    clip: float = 10.0  # largest norm of the gradient of each part: backbone, head, loss; 0: no clipping
     precision: TrainingPrecision = "fp32"  # of the forward pass; weights are always fp32
     memory: int = 0  # embeddings of past batches that losses on pairs compare with, too
     input_size: tuple[int, int] = (224, 224)  # (H, W) pixels
     crop_pct: float = 0.875  # evaluation crops the center of an image of input_size / crop_pct
     crop_area: tuple[float, float] = (0.16, 1.0)  # share of that image that a random crop covers
     flip: float = 0.5  # probability of mirroring
-    evaluate_every: int = 1  # epochs between evaluations; 0: only at the end
+    evaluate_every: int = 1  # epochs from one evaluation to the next, from epoch 1 on; 0: only at the end
+    recalls: tuple[int, ...] = (1, 2, 4, 8)  # values of K of Recall@K in evaluations
+    clustering: bool = False  # evaluations report NMI, AMI and F1 of clusters, too
+    patience: int = 0  # epochs without a gain of the first recall after which training stops; 0: no end
+    collapse: float = 0.0  # training stops at this share of the best of the first recall; 0: no end
+    keep_best: bool = False  # the model is that of the best evaluation, not of the last epoch
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,8 +64,8 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
         for name in (
-            "images_per_class", "backbone_rate", "head_rate", "loss_rate", "weight_decay",
-            "warm_up_epochs", "clip", "memory", "evaluate_every", "step_factor", "seed",
+            "images_per_class", "backbone_rate", "head_rate", "loss_rate", "gate_rate", "weight_decay",
+            "warm_up_epochs", "clip", "memory", "evaluate_every", "step_factor", "patience", "seed",
         ):  # fmt: skip
             if not getattr(self, name) >= 0:  # also refuses NaN
                 raise ValueError(f"{name} is 0 or more, got {getattr(self, name)}")
@@ -68,6 +74,10 @@ class TrainSettings:
                 f"batch_size is a multiple of images_per_class, got {self.batch_size} and "
                 f"{self.images_per_class}"
             )
+        if not self.recalls or min(self.recalls) < 1:
+            raise ValueError(f"recalls are whole numbers of 1 or more, got {self.recalls}")
+        if not 0 <= self.collapse < 1:
+            raise ValueError(f"collapse is a share in [0, 1), got {self.collapse}")
         low, high = self.crop_area
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop_area is two numbers in (0, 1], rising; got {self.crop_area}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -25,6 +26,7 @@ from lookalike.training.objective import Objective
 from lookalike.training.pictures import TrainingPictures, preprocessing_for
 from lookalike.training.run_directory import RunDirectory
 from lookalike.training.settings import TrainSettings
+from lookalike.training.stopping import EvaluatedEpochs
 from lookalike.training.trainable import Trainable
 from lookalike.training.validation import check_validation, validate
 from lookalike.types import ProgressCallback
@@ -43,9 +45,11 @@ def train_network(
     runtime: RuntimeOptions | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
-    """Train ``model`` and write the run directory ``out``; return the last metrics on ``validation``.
+    """Train ``model`` and write the run directory ``out``; return the metrics on ``validation``.
 
-    ``out`` gets the model, ``training.json``, ``log.csv``, ``evaluation.csv`` and a checkpoint.
+    They are those of the saved weights: of the last epoch, or with ``keep_best`` of the epoch with the best
+    first recall, which these images then chose. ``out`` gets the model, ``training.json``, ``log.csv``,
+    ``evaluation.csv``, ``result.json`` and a checkpoint.
     ``description`` identifies model and objective in JSON types. With ``resume`` the description, the
     settings and the images must be those of the run in ``out``; it continues from its checkpoint, on a
     CPU bit for bit as if never interrupted. ``progress`` is told while images are read (stage "reading
@@ -82,9 +86,17 @@ def train_network(
             trainer.fit(loop, ckpt_path=run_directory.resumable, weights_only=True)
         except OSError as error:
             raise TrainingError(f"{out} can't be written: {error}; free some space") from error
+    evaluated, metrics = watch.evaluated, watch.metrics
+    last = math.ceil(loop.global_step / loop.steps_per_epoch)
+    kept = last
+    if settings.keep_best and evaluated.best_epoch:
+        kept, metrics = evaluated.best_epoch, evaluated.best_metrics
     if is_first():
+        if kept != last:
+            loop.load_state_dict(run_directory.best_weights())
+        run_directory.finish({"epoch": kept, "last_epoch": last, "stopped": evaluated.stopped})
         model.save(out, preprocessing)
-    return watch.metrics
+    return metrics
 
 
 @final
@@ -103,15 +115,29 @@ class _Watch(L.Callback):  # type: ignore[misc]
         self._run_directory, self._loop, self._checkpoint_every = run_directory, loop, checkpoint_every
         self._preprocessing, self._validation = preprocessing, validation
         self._progress = StepProgress(loop.steps, progress)
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}  # of the latest evaluation
+        self.evaluated = EvaluatedEpochs()
+        self._rates: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must know of its evaluations; part of Lightning's checkpoint."""
+        return {"metrics": self.metrics, "evaluated": self.evaluated.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.metrics = state_dict["metrics"]
+        self.evaluated = EvaluatedEpochs(**state_dict["evaluated"])
 
     def on_train_start(self, trainer: L.Trainer, loop: L.LightningModule) -> None:
         self._progress.begin(trainer.global_step)
+        trainer.should_stop = bool(self.evaluated.stopped)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, loop: L.LightningModule, batch: object, index: int
     ) -> None:
         self._loop.prepare_step()
+        groups = trainer.optimizers[0].param_groups
+        self._rates = {f"{group['part']}_rate": group["lr"] for group in groups}
 
     def on_train_batch_end(
         self, trainer: L.Trainer, loop: L.LightningModule, outputs: object, batch: object, index: int
@@ -130,26 +156,26 @@ class _Watch(L.Callback):  # type: ignore[misc]
 
     def _log(self, trainer: L.Trainer, step: int, epoch: int) -> None:
         terms = self._loop.last_terms
-        row = {"step": step, "epoch": epoch, "loss": sum(terms.values())} | terms
-        rates = {
-            f"{name}_rate": group["lr"]
-            for name, group in zip(
-                ("backbone", "head", "loss"), trainer.optimizers[0].param_groups, strict=True
-            )
-        }
-        self._run_directory.steps.add(row | rates)
+        row = {"step": step, "epoch": epoch, "loss": sum(terms.values())} | terms | self._rates
+        self._run_directory.steps.add(row)
         trainer.logger.log_metrics({f"train/{name}": value for name, value in row.items()}, step)
 
     def _evaluated(self, trainer: L.Trainer, step: int, epoch: int) -> dict[str, float]:
         """Metrics at the end of an epoch that is to be evaluated; empty for others."""
         settings = self._loop.settings
-        due = epoch == settings.epochs or (settings.evaluate_every and epoch % settings.evaluate_every == 0)
+        every = settings.evaluate_every
+        due = epoch == settings.epochs or (every and (epoch - 1) % every == 0)
         if self._validation is None or not due:
             return {}
+        metrics: dict[str, float] = {}
         if trainer.is_global_zero:
-            self.metrics = validate(self._loop.model, self._validation, self._preprocessing)
-            self._run_directory.evaluations.add({"step": step, "epoch": epoch} | self.metrics)
-            named = {f"evaluation/{name}": value for name, value in self.metrics.items()}
+            metrics = validate(self._loop.model, self._validation, self._preprocessing, settings)
+            self._run_directory.evaluations.add({"step": step, "epoch": epoch} | metrics)
+            named = {f"evaluation/{name}": value for name, value in metrics.items()}
             trainer.logger.log_metrics(named, step)
-        trainer.strategy.barrier()
+        self.metrics = trainer.strategy.broadcast(metrics)  # so that all processes stop together
+        is_best = self.evaluated.add(epoch, self.metrics, settings)
+        if is_best and settings.keep_best and trainer.is_global_zero:
+            self._run_directory.keep(self._loop.state_dict())
+        trainer.should_stop = bool(self.evaluated.stopped)
         return self.metrics

@@ -14,6 +14,8 @@ from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, save_folder
+from lookalike.ops.compared import Compared, ComparedUnits
+from lookalike.ops.neighbors import largest_k
 from lookalike.training.objective import Output
 
 _BLOCK = 512  # queries per block of similarities
@@ -34,11 +36,15 @@ class Trainable(nn.Module, abc.ABC):
         """Return the input of the objective for normalized images (B, 3, H, W) float32."""
 
     @abc.abstractmethod
-    def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """Return the k nearest others of each image, best first: (G, k) int64, on the CPU.
+    def compared(self, batches: Iterable[Tensor]) -> Compared:
+        """Return all images of the batches, to be compared as the saved model compares them.
 
-        Called in evaluation mode; the similarity is that of the saved model.
+        Called in evaluation mode. Raises TrainingError for NaN and infinity.
         """
+
+    def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
+        """Return the k nearest others of each image, best first: (G, k) int64, on the CPU."""
+        return nearest_others(self.compared(batches), k)
 
     @abc.abstractmethod
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
@@ -79,9 +85,9 @@ class TrainableEmbedding(Trainable):
         result: Tensor = self.network(images)
         return result
 
-    def nearest(self, batches: Iterable[Tensor], k: int) -> Tensor:
-        """Nearest others (G, k) int64, by cosine."""
-        return cosine_neighbors(torch.cat([self(batch).float() for batch in batches]), k)
+    def compared(self, batches: Iterable[Tensor]) -> ComparedUnits:
+        """The images by the cosine of their embeddings."""
+        return _units(torch.cat([self(batch).float() for batch in batches]))
 
     def save(self, folder: Path, preprocessing: Preprocessing) -> None:
         """Write config.json and model.safetensors."""
@@ -93,15 +99,22 @@ def cosine_neighbors(embeddings: Tensor, k: int) -> Tensor:
 
     Raises TrainingError for NaN and infinity.
     """
-    refuse_nan(embeddings)
-    units = F.normalize(embeddings, dim=1)
+    return nearest_others(_units(embeddings), k)
+
+
+def nearest_others(items: Compared, k: int) -> Tensor:
+    """Return the k most similar others of each item, best first, equals by their row: (G, k) int64."""
     nearest = []
-    for start in range(0, len(units), _BLOCK):
-        similarity = units[start : start + _BLOCK] @ units.T
-        rows = torch.arange(len(similarity), device=units.device)
-        similarity[rows, rows + start] = -torch.inf  # an image is no neighbor of itself
-        nearest.append(similarity.topk(k).indices.cpu())
+    for rows in torch.split(torch.arange(len(items)), _BLOCK):
+        similarity = items.similarities(rows, items)
+        similarity[torch.arange(len(rows)), rows] = -torch.inf  # an image is no neighbor of itself
+        nearest.append(largest_k(similarity, k)[1])
     return torch.cat(nearest)
+
+
+def _units(embeddings: Tensor) -> ComparedUnits:
+    refuse_nan(embeddings)
+    return ComparedUnits(F.normalize(embeddings, dim=1))
 
 
 def refuse_nan(embeddings: Tensor) -> None:

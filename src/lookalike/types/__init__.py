@@ -10,21 +10,20 @@ from lookalike.types.explanations import (
     CellSimilarity,
     Difference,
     Explanation,
-    GraphExplanation,
-    LevelReason,
-    NodePath,
-    NodeReason,
 )
 from lookalike.types.features import AttentionCall, Features, Shares, Trace
 from lookalike.types.geometry import FloatArray, Geometry, Picture, Reading
+from lookalike.types.graphs import GraphExplanation, LevelReason, NodeChain, NodePath, NodeReason
 from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
+from lookalike.types.scales import ColorScale
 
 __all__ = [
     "AttentionCall",
     "CellMatch",
     "CellSimilarity",
+    "ColorScale",
     "Difference",
     "Explanation",
     "Features",
@@ -35,6 +34,7 @@ __all__ = [
     "Influence",
     "LevelReason",
     "Move",
+    "NodeChain",
     "NodePath",
     "NodeReason",
     "Picture",

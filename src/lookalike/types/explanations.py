@@ -11,6 +11,7 @@ import numpy as np
 from lookalike.types.geometry import FloatArray, Geometry, Picture
 from lookalike.types.html import map_html
 from lookalike.types.maps import ImageMap
+from lookalike.types.scales import ColorScale
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +22,7 @@ class Explanation:
     its residual. Otherwise they are heat maps, of relative weights only.
     """
 
-    similarity: float  # the score explained: cosine in [-1, 1]
+    similarity: float  # the score explained, in [-1, 1]: the cosine, or that of method avsl or transport
     query: ImageMap
     match: ImageMap
     method: str  # "shares", "rollout", ...
@@ -83,23 +84,33 @@ class Explanation:
         }
 
     def _repr_html_(self) -> str:
-        """Return both images under their maps, in one color range, for notebooks."""
+        """Return both images under their maps, for notebooks.
+
+        Attributions share one color range, by density; heat maps are drawn each between its own ends.
+        """
         sides = ((self.query, "query"), (self.match, "match"))
-        densities = [np.abs(side.values).max() * side.values.size for side, _ in sides]
+        limit = max(float(np.abs(side.values).max()) * side.values.size for side, _ in sides)
         maps = "".join(
-            map_html(side, max(densities) / side.values.size, f"{role}: {side.name}") for side, role in sides
+            map_html(
+                side,
+                ColorScale.symmetric(limit / side.values.size)
+                if self.additive
+                else ColorScale.between_ends(side.values),
+                f"{role}: {side.name}",
+            )
+            for side, role in sides
         )
-        missing = f", residual {self.residual:+.3f}" if self.additive else ", heat maps"
-        words = escape(f"similarity {self.similarity:.3f}, method {self.method}, model {self.model}{missing}")
+        kind = f"residual {self.residual:+z.3f}" if self.additive else "heat maps, each between its own ends"
+        words = f"similarity {self.similarity:z.3f}, method {self.method}, model {self.model}, {kind}"
         return (
-            f"<div style='font:12px sans-serif'><b>{words}</b>"
+            f"<div style='font:12px sans-serif'><b>{escape(words)}</b>"
             f"<div style='display:flex;gap:8px'>{maps}</div></div>"
         )
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.query.name!r} and {self.match.name!r}, "
-            f"similarity {self.similarity:.4f}, method {self.method!r}, model {self.model!r})"
+            f"similarity {self.similarity:z.4f}, method {self.method!r}, model {self.model!r})"
         )
 
     def _missing(self, side: ImageMap) -> float:
@@ -109,86 +120,6 @@ class Explanation:
                 "check explanation.additive first"
             )
         return self.similarity - side.total
-
-
-@dataclass(frozen=True)
-class NodePath:
-    """A node of the level above through which a lower node contributes to the distance."""
-
-    node: int  # index in the level above
-    amount: float  # contribution through it, a part of the lower node's share of the distance
-
-
-@dataclass(frozen=True)
-class NodeReason:
-    """Contribution of one node of an AVSL graph to a pair, and its maps on both images.
-
-    ``share`` is ``weight * (a - b)^2`` and ``common`` is ``weight * a * b`` of the unit values a and b,
-    to which the two maps sum.
-    """
-
-    level: int  # 0 is the lowest
-    node: int
-    weight: float  # 0 or more; total weight, directly and through the nodes above
-    share: float  # of the distance, 0 or more
-    common: float  # of what both have in common, signed
-    query: ImageMap  # on the level's grid; sums to the node's value for the query
-    match: ImageMap
-    paths: tuple[NodePath, ...]  # largest amount first; empty at the highest level
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the node's numbers and maps as JSON types."""
-        return {
-            "level": self.level,
-            "node": self.node,
-            "weight": self.weight,
-            "share": self.share,
-            "common": self.common,
-            "query_value": self.query.total,
-            "match_value": self.match.total,
-            "query_map": self.query.values.tolist(),
-            "match_map": self.match.values.tolist(),
-            "paths": [{"node": path.node, "amount": path.amount} for path in self.paths],
-        }
-
-
-@dataclass(frozen=True)
-class LevelReason:
-    """Contribution of one level of an AVSL graph to a distance."""
-
-    share: float  # of the distance, 0 or more: the sum over the level's nodes
-    query: ImageMap  # sums to share; negative cells bring the images nearer
-    match: ImageMap  # sums to share
-    together: tuple[NodeReason, ...]  # nodes with most in common, largest first
-    apart: tuple[NodeReason, ...]  # nodes with the largest share of the distance, largest first
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the level's numbers, maps and nodes as JSON types."""
-        return {
-            "share": self.share,
-            "query_map": self.query.values.tolist(),
-            "match_map": self.match.values.tolist(),
-            "together": [node.to_dict() for node in self.together],
-            "apart": [node.to_dict() for node in self.apart],
-        }
-
-
-@dataclass(frozen=True, repr=False)
-class GraphExplanation(Explanation):
-    """An Explanation by an AVSL graph of nodes, with the contributions of its levels.
-
-    Its similarity is one minus half the distance, which equals the cosine if every node of the highest
-    level is reliable. The maps attribute what both images have in common; the residual is the term that
-    depends only on the length of the reliable nodes.
-    """
-
-    distance: float  # inferred by the graph, 0 or more; the sum of the levels' shares
-    levels: tuple[LevelReason, ...]  # low to high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation and its levels as JSON types, without the images."""
-        levels = [level.to_dict() for level in self.levels]
-        return {**super().to_dict(), "distance": self.distance, "levels": levels}
 
 
 @dataclass(frozen=True, repr=False)
@@ -233,9 +164,8 @@ class Difference:
 
     def __repr__(self) -> str:
         gap = self.preferred_similarity - self.other_similarity
-        return (
-            f"Difference({self.query.name!r}: {self.preferred.name!r} above {self.other.name!r} by {gap:.4f})"
-        )
+        order = f"{self.preferred.name!r} above {self.other.name!r}"
+        return f"Difference({self.query.name!r}: {order} by {gap:z.4f})"
 
 
 @dataclass(frozen=True)
@@ -294,5 +224,5 @@ class CellSimilarity:
     def __repr__(self) -> str:
         return (
             f"CellSimilarity({self.query.name!r} and {self.match.name!r}, "
-            f"{len(self.matches)} matching cells, similarity {self.similarity:.4f})"
+            f"{len(self.matches)} matching cells, similarity {self.similarity:z.4f})"
         )

@@ -11,21 +11,22 @@ from PIL import Image
 
 from lookalike.types.geometry import FloatArray
 from lookalike.types.maps import ImageMap
+from lookalike.types.scales import ColorScale
 
 _SIDE = 260  # pixels of an image's longer side
 _POSITIVE, _NEGATIVE = (215, 76, 17), (17, 76, 191)  # RGB; the ends of the colors of lookalike.render
 _OPACITY = 209  # of the largest value, of 255
 
 
-def map_html(image_map: ImageMap, limit: float, caption: str) -> str:
-    """Return an image under its map; ``limit`` is the absolute value at the ends of the color range."""
+def map_html(image_map: ImageMap, scale: ColorScale, caption: str) -> str:
+    """Return an image under its map (HTML), in the colors of a scale."""
     height, width = image_map.picture.original_size
     top, left, crop_height, crop_width = image_map.geometry.crop
     where = (
         f"left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;"
         f"width:{100 * crop_width / width:.3f}%;height:{100 * crop_height / height:.3f}%"
     )
-    colors = _data_uri(_colored(image_map.values, limit), "PNG")
+    colors = _data_uri(_colored(scale.relative(image_map.values)), "PNG")
     return (
         "<div><div style='position:relative;overflow:hidden;display:inline-block'>"
         f"{_img(image_map.picture.image)}<img src='{colors}' style='position:absolute;{where}'></div>"
@@ -39,12 +40,11 @@ def photo_html(image: Image.Image | None, caption: str) -> str:
     return f"<div style='font:12px sans-serif'>{photo}<div>{caption}</div></div>"
 
 
-def _colored(values: FloatArray, limit: float) -> Image.Image:
-    """The map as an RGBA image with one pixel per cell."""
-    rgba = np.zeros((*values.shape, 4), np.uint8)
-    rgba[..., :3] = np.where(values[..., None] < 0, _NEGATIVE, _POSITIVE)
-    strength = np.abs(values) / limit if limit > 0 else np.zeros_like(values)
-    rgba[..., 3] = np.rint(np.nan_to_num(strength).clip(0, 1) * _OPACITY)
+def _colored(relative: FloatArray) -> Image.Image:
+    """Relative values (h, w) as an RGBA image with one pixel per cell."""
+    rgba = np.zeros((*relative.shape, 4), np.uint8)
+    rgba[..., :3] = np.where(relative[..., None] < 0, _NEGATIVE, _POSITIVE)
+    rgba[..., 3] = np.rint(np.nan_to_num(np.abs(relative)).clip(0, 1) * _OPACITY)
     return Image.fromarray(rgba)
 
 

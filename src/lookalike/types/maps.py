@@ -26,7 +26,7 @@ class ImageMap:
     def residual_words(self) -> str:
         """The parts of the residual for people, largest first, without those that round to 0.000."""
         parts = sorted(self.residual_parts, key=lambda part: -abs(part[1]))
-        return " · ".join(f"{name} {value:.3f}" for name, value in parts if round(value, 3))
+        return " · ".join(f"{name} {value:z.3f}" for name, value in parts if round(value, 3))
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -58,4 +58,4 @@ class ImageMap:
         return hash((self.picture, self.geometry, self.grid))
 
     def __repr__(self) -> str:
-        return f"ImageMap({self.name!r}, {self.grid[0]}x{self.grid[1]} cells, sum {self.total:.4f})"
+        return f"ImageMap({self.name!r}, {self.grid[0]}x{self.grid[1]} cells, sum {self.total:z.4f})"

@@ -19,9 +19,10 @@ class Ranking:
     gallery: Tensor  # (G, D) float32 unit embeddings
     indices: Tensor  # (Q, K) int64 rows of the gallery, best first
     scores: Tensor  # (Q, K) float32, higher is better; cosines after the first stage
+    allowed: Tensor | None = None  # (G,) bool: rows that may be results; None: all
 
     def __eq__(self, other: object) -> bool:
-        """Whether all four tensors are equal."""
+        """Whether all tensors are equal."""
         if not isinstance(other, Ranking):
             return NotImplemented
         pairs = (
@@ -29,8 +30,9 @@ class Ranking:
             (self.gallery, other.gallery),
             (self.indices, other.indices),
             (self.scores, other.scores),
+            (self.allowed, other.allowed),
         )
-        return all(a is b or a.equal(b) for a, b in pairs)
+        return all(a is b or (a is not None and b is not None and a.equal(b)) for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash((tuple(self.indices.shape), tuple(self.gallery.shape)))
@@ -42,7 +44,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Influence(Generic[Item]):
-    """The influence of a gallery item on the score of another one in a re-ranking."""
+    """The influence of a gallery item on the score of another one, or on its own, in a re-ranking."""
 
     item: Item  # a row of the gallery, or its record
     amount: float  # signed, in units of the new score; positive raises it
@@ -63,5 +65,5 @@ class Move:
     def __repr__(self) -> str:
         return (
             f"Move(row {self.row}, method {self.method!r}, rank {self.rank_before} -> {self.rank_after}, "
-            f"score {self.score_before:.4f} -> {self.score_after:.4f}, {len(self.influences)} influences)"
+            f"score {self.score_before:z.4f} -> {self.score_after:z.4f}, {len(self.influences)} influences)"
         )

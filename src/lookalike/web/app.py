@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lookalike import __version__
-from lookalike.errors import GalleryError, LookalikeError
+from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LRUCache
 from lookalike.web.jobs import Jobs
@@ -28,7 +28,6 @@ from lookalike.web.service import GalleryService
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
-_BODY_OVERHEAD = 64 * 2**10  # bytes of a form besides its file
 _MAX_THUMBNAILS, _MAX_THUMBNAIL_BYTES = 4000, 128 * 2**20
 
 _logger = logging.getLogger(__name__)
@@ -40,15 +39,17 @@ def create_app(
     token: str | None = None,
     limits: WebLimits | None = None,
     add_from: Path | None = None,
-    allowed_hosts: Sequence[str] = ("*",),
+    allowed_hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """Return the app that serves the HTTP API and the page for one gallery or several by name.
 
     With a ``token``, every route except the page and its static files requires it. Clients may add
     pictures from the folder ``add_from`` and upload pictures to it; None disables adding. Requests for
-    a host name not in ``allowed_hosts`` are answered with 400. Raises ValueError for gallery names that
-    can't be part of a URL.
+    a host name not in ``allowed_hosts``, if given, are answered with 400. Raises ValueError for gallery
+    names that can't be part of a URL, and an empty token.
     """
+    if token is not None and not token.strip():
+        raise ValueError("the token is empty, so nobody could send it; give a secret, or leave the token out")
     named = galleries if isinstance(galleries, Mapping) else {_name_of(galleries): galleries}
     limits = limits or WebLimits()
     state = _app_state(named, limits, add_from)
@@ -57,6 +58,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         state.jobs.close()
+        state.uploads.close()
 
     app = FastAPI(
         title="lookalike",
@@ -71,10 +73,7 @@ def create_app(
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
-    app.add_middleware(
-        SecurityMiddleware, token=token, max_body_bytes=limits.max_upload_bytes + _BODY_OVERHEAD
-    )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    app.add_middleware(SecurityMiddleware, token=token, limits=limits, hosts=allowed_hosts)
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
@@ -93,7 +92,7 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
-    return AppState(services, uploads, Jobs(add_from, limits, lock), limits, thumbnails)
+    return AppState(services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails)
 
 
 def _name_of(gallery: Gallery) -> str:
@@ -104,13 +103,24 @@ def _page() -> str:
     return str(_STATIC / "index.html")
 
 
-def _lookalike_error(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, GalleryError) else 422)
+def _lookalike_error(request: Request, error: Exception) -> JSONResponse:
+    state: AppState = request.app.state.lookalike
+    detail = state.without_folders(str(error))
+    is_asked_wrongly = isinstance(error, FilterError) or not isinstance(error, GalleryError)
+    return JSONResponse({"detail": detail}, 422 if is_asked_wrongly else 409)
 
 
 def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"detail": validation_message(error.errors(), skip=1)}, 422)
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON."""
+    assert isinstance(error, StarletteHTTPException)
+    if error.status_code == 400:
+        return JSONResponse({"detail": "the body can't be read as JSON; send JSON in UTF-8"}, 422)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 def _internal_error(request: Request, _: Exception) -> JSONResponse:
@@ -121,5 +131,6 @@ def _internal_error(request: Request, _: Exception) -> JSONResponse:
 _ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
     LookalikeError: _lookalike_error,
     RequestValidationError: _invalid_request,
+    StarletteHTTPException: _refused,
     Exception: _internal_error,
 }

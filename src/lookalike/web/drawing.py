@@ -31,7 +31,7 @@ def png_response(image: Image.Image) -> Response:
 
 def palette_out() -> PaletteOut:
     """Return the palette of all maps, thinned for the browser to interpolate."""
-    table = palette("lookalike").table[::_STEP]
+    table = palette().table[::_STEP]
     return PaletteOut(rgba=[(r, g, b, a) for r, g, b, a in table.tolist()])
 
 

@@ -13,14 +13,13 @@ from typing import final
 
 from fastapi import HTTPException
 
-from lookalike import images
 from lookalike.errors import LookalikeError
 from lookalike.gallery import AddReport, Gallery
 from lookalike.types import Progress
 from lookalike.web.caching import LRUCache
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import JobOut, UnreadableOut
-from lookalike.web.uploads import Form
+from lookalike.web.uploads import Form, Uploads
 
 _JOBS_HELD = 100
 _UPLOADS = "uploads"  # subfolder for uploaded pictures
@@ -40,12 +39,15 @@ class Jobs:
     Pictures may be added only from inside ``folder``; None disables adding.
     """
 
-    def __init__(self, folder: Path | None, limits: WebLimits, lock: threading.Lock) -> None:
+    def __init__(
+        self, folder: Path | None, limits: WebLimits, uploads: Uploads, lock: threading.Lock
+    ) -> None:
         self.folder = None if folder is None else folder.resolve()
-        self._limits, self._lock = limits, lock
+        self._limits, self._uploads, self._lock = limits, uploads, lock
         self._jobs: LRUCache[str, JobOut] = LRUCache(_JOBS_HELD)
         self._thread = ThreadPoolExecutor(1, "adding")
         self._is_stopping = threading.Event()
+        self._storing = threading.Lock()
 
     def get(self, id: str) -> JobOut | None:
         """Return the state of a job, or None if the id is unknown."""
@@ -60,25 +62,34 @@ class Jobs:
         top = self._permitted()
         try:
             wanted = (top / folder).resolve()
+            is_folder = wanted.is_dir()  # raises for a name that is too long
         except (OSError, ValueError) as error:
             raise HTTPException(422, "the folder is not a valid path") from error
         if not wanted.is_relative_to(top):
             raise HTTPException(403, "the folder is outside the one that pictures may be added from")
-        if not wanted.is_dir():
+        if not is_folder:
             raise HTTPException(404, f"there is no folder {folder!r} to add pictures from")
         return self._start(gallery, wanted)
 
     def add_upload(self, gallery: Gallery, form: Form) -> JobOut:
         """Check an uploaded picture, store it under its hash and start adding it.
 
-        Raises HTTPException with status 403 if adding is disabled, and UnreadableImageError.
+        Raises HTTPException with status 403 if adding is disabled and 507 if the uploads take up too much
+        disk, and UnreadableImageError.
         """
         top = self._permitted()
-        images.load(form.data, limits=self._limits.images, name=form.name)  # raises if it is not an image
+        self._uploads.checked_size(form)
         suffix = next((s for start, s in _SUFFIXES.items() if form.data.startswith(start)), ".tif")
         file = top / _UPLOADS / f"{hashlib.sha256(form.data).hexdigest()}{suffix}"
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(form.data)
+        with self._storing:
+            stored = sum(entry.stat().st_size for entry in file.parent.iterdir() if entry != file)
+            if stored + len(form.data) > self._limits.max_stored_bytes:
+                limit = f"{self._limits.max_stored_bytes / 2**30:.1f} GiB"
+                raise HTTPException(
+                    507, f"uploads take up the {limit} that they may; ask who runs this server"
+                )
+            file.write_bytes(form.data)
         return self._start(gallery, file)
 
     def close(self) -> None:

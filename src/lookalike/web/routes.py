@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from lookalike import __version__, render
 from lookalike.errors import unknown_name
-from lookalike.render.colors import palette
 from lookalike.render.overlay import explanation_limit
 from lookalike.rerankers import RERANKERS, AvslReranking
+from lookalike.types import GraphExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
+from lookalike.web.graphs import GraphExplanationOut
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
@@ -57,6 +58,15 @@ class AppState:
         """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
 
+    def without_folders(self, message: str) -> str:
+        """Return a message without the folders of this server that lie before names in it."""
+        folders = {str(folder) for folder in (self.jobs.folder,) if folder is not None}
+        for service in self.services.values():
+            folders |= service.folders()
+        for folder in sorted(folders, key=len, reverse=True):
+            message = message.replace(folder.rstrip("/") + "/", "")
+        return message
+
 
 def app_state(request: Request) -> AppState:
     """Return the state of the app that received a request."""
@@ -86,7 +96,7 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
-MethodName = Literal["shares", "avsl"]  # the methods whose maps sum to the similarity
+MethodName = Literal["shares", "avsl", "transport"]  # those that explain an order
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
@@ -103,7 +113,8 @@ _PNG: _Responses = {
 }
 
 router = APIRouter(
-    prefix="/api", responses={code: {"model": ErrorOut} for code in (401, 403, 404, 413, 415, 422)}
+    prefix="/api",
+    responses={code: {"model": ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 415, 422, 503, 507)},
 )
 
 
@@ -142,9 +153,12 @@ def list_pictures(
     service: ServiceDep,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    where: Annotated[
+        str | None, Query(min_length=1, max_length=4000, description="Filter on metadata, as of a search.")
+    ] = None,
 ) -> PicturesOut:
     """List the pictures of a gallery, one page at a time."""
-    records = service.gallery.records()
+    records = service.records(where)
     shown = records[offset : offset + limit]
     return PicturesOut(total=len(records), pictures=[picture_out(record) for record in shown])
 
@@ -187,10 +201,16 @@ def explain(
     box: BoxDep,
     method: MethodName = "shares",
     contrast: Contrast = False,
-) -> ExplanationOut:
-    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query."""
+) -> GraphExplanationOut | ExplanationOut:
+    """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query.
+
+    Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
+    """
     result = service.explanation(query, match, box, method, contrast=contrast)
-    return ExplanationOut.of(result, explanation_limit([result], palette("lookalike")))
+    limit = explanation_limit([result])
+    if isinstance(result, GraphExplanation):
+        return GraphExplanationOut.of_graph(result, limit)
+    return ExplanationOut.of(result, limit)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
@@ -225,10 +245,19 @@ def match_overlay(
 
 @router.get("/galleries/{gallery}/cells")
 def compare_cells(
-    service: ServiceDep, first: PictureId, second: PictureId, x: Pixel, y: Pixel
+    service: ServiceDep,
+    first: PictureId,
+    second: PictureId,
+    x: Pixel,
+    y: Pixel,
+    box: BoxDep,
+    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the box.")] = "first",
 ) -> CellMatchOut:
-    """Compare the cell at pixel (x, y) of the first picture with every cell of the second."""
-    return service.cells(first, second, x, y)
+    """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
+
+    `box` limits one of them to the part that was searched by, as in its explanation.
+    """
+    return service.cells(first, second, x, y, box=box, box_on=box_on)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)

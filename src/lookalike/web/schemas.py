@@ -11,7 +11,8 @@ from lookalike.types import Explanation, FloatArray, Geometry
 
 RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
-BoxText = Annotated[str, StringConstraints(pattern=r"^-?[\d.]{1,12}(,-?[\d.]{1,12}){3}$")]
+_NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
+BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -92,7 +93,7 @@ class SearchSettings(BaseModel):
         default=None, max_length=80, description="Name of a re-ranker, or several joined by +."
     )
     shortlist: int = Field(default=200, ge=1, le=1000, description="Number of hits to re-rank.")
-    where: str | dict[str, Any] | None = Field(
+    where: Annotated[str, StringConstraints(max_length=4000)] | dict[str, Any] | None = Field(
         default=None, description="Filter on metadata, such as: label == 'hall' and year >= 2019"
     )
     min_similarity: float | None = Field(
@@ -156,6 +157,9 @@ class SearchOut(BaseModel):
     query_geometry: GeometryOut
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
+    unreadable: list[str] = Field(
+        default=[], description="Pictures that re-ranking could not read; they rank as if no cells matched."
+    )
     seconds: float = Field(description="Time taken by the search.")
 
 
@@ -256,6 +260,9 @@ def validation_message(errors: Sequence[Mapping[str, Any]], *, skip: int = 0) ->
     """Return the first of pydantic's errors as one sentence, without ``skip`` parts of its location."""
     first = errors[0]
     field = ".".join(str(part) for part in first["loc"][skip:]) or "the request"
+    if first["type"] == "json_invalid":
+        cause = first.get("ctx", {}).get("error", "it is damaged")
+        return f"the body can't be read as JSON: {cause}; send valid JSON"
     if first["type"] == "extra_forbidden":
         return f"{field}: the request has no such setting; /api/openapi.json lists them"
     return f"{field}: {first['msg']}"

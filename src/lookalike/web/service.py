@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from fastapi import HTTPException
 
 from lookalike import images
 from lookalike.errors import GalleryError
-from lookalike.explainers import SharesExplainer, make_explainer
+from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
 from lookalike.gallery import Gallery, Hit, SearchResult
+from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
 from lookalike.gallery.regions import Region
 from lookalike.models.passes import SharesPass
@@ -68,6 +69,7 @@ class GalleryService:
             query_geometry=GeometryOut.of(geometry),
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
+            unreadable=[Path(path).name for path in result.unreadable],
             seconds=time.perf_counter() - start,
         )
 
@@ -93,15 +95,18 @@ class GalleryService:
         """Explain the similarity of two pictures, or of a box on the query and the match, as ``Hit.why``.
 
         ``contrast`` maps what both share beyond what all pictures of the gallery share. Raises
-        HTTPException with status 422 for a box or contrast with a method other than ``shares``.
+        HTTPException with status 422 for a contrast with a method other than ``shares``, and for a box
+        with ``avsl``.
         """
-        if method != SharesExplainer.name and box is not None:
+        if method == Avsl.name and box is not None:
             raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
         if method != SharesExplainer.name and contrast:
             raise HTTPException(422, f"method {method} has no contrast; leave it out")
         a, b = self.query(query, _region(box, None)), self.query(match)
         embedder = self.gallery.embedder
         with self._lock:
+            if method == TransportExplainer.name:
+                return self._by_votes(a, b, match)
             if method != SharesExplainer.name:
                 return make_explainer(embedder, method)(a.reading, b.reading)
             mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
@@ -113,6 +118,15 @@ class GalleryService:
             return explainer.of_passes(
                 a.reading, split, b.reading, explainer.open(b.reading), match_unit=b.unit
             )
+
+    def _by_votes(self, query: Query, match: Query, id: str) -> Explanation:
+        """The score of re-ranker ``transport``, from the same shares as in the search."""
+        embedder, shares = self.gallery.embedder, match.shares
+        if len(id) == _RECORD_ID_LENGTH:
+            shares = self.gallery.shares(id)
+        return TransportExplainer(embedder).of_shares(
+            query.reading, query.shares, match.reading, shares, match_unit=match.unit
+        )
 
     def why(self, hit: Hit) -> Explanation:
         """Explain a hit of a search, for the whole query or the region searched by."""
@@ -132,17 +146,29 @@ class GalleryService:
         except GalleryError as error:
             raise HTTPException(422, str(error)) from error
 
-    def cells(self, first: str, second: str, x: float, y: float) -> CellMatchOut:
+    def cells(
+        self,
+        first: str,
+        second: str,
+        x: float,
+        y: float,
+        *,
+        box: BoxPixels | None = None,
+        box_on: Literal["first", "second"] = "first",
+    ) -> CellMatchOut:
         """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
 
-        Raises HTTPException with status 422 for a pixel outside the model's view.
+        ``box`` limits the picture ``box_on`` to a part. Raises HTTPException with status 422 for a pixel
+        outside the model's view, or outside the box.
         """
-        queries = self.query(first), self.query(second)
+        regions = (_region(box, None), None) if box_on == "first" else (None, _region(box, None))
+        queries = self.query(first, regions[0]), self.query(second, regions[1])
         with self._lock:
             a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
-            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside the model's view of the picture")
+            seen = "the model's view of the picture" if regions[0] is None else "the box"
+            raise HTTPException(422, f"pixel ({x:g}, {y:g}) is outside {seen}; choose one inside")
         i = cell[0] * a.grid[1] + cell[1]
         share = a.values[i : i + 1]  # (1, D)
         cosines = cosine_similarity(share, b.values).reshape(b.grid)
@@ -200,6 +226,15 @@ class GalleryService:
         upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
         return upload.name if upload else Path(self.record(id).path).name
 
+    def records(self, where: str | None) -> Sequence[Record]:
+        """Return the records that pass a filter, or all. Raises FilterError."""
+        records = self.gallery.records()
+        if where is None:
+            return records
+        passes = parse_filter(where)
+        check_fields(where, (record.metadata for record in records))
+        return [record for record in records if passes(record.metadata)]
+
     def record(self, id: str) -> Record:
         """Return the record with this id. Raises HTTPException with status 404."""
         found = self.gallery.records([id])
@@ -207,9 +242,15 @@ class GalleryService:
             raise HTTPException(404, f"gallery {self.name} has no picture {id}")
         return found[0]
 
+    def folders(self) -> set[str]:
+        """Return the folders of the pictures, and the one that the gallery lies in."""
+        found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
+        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
-        picture = images.load(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
+        embedder = self.gallery.embedder
+        picture = embedder.picture(self.source(id), at_least=(side // 2, side // 2), name=self.title(id))
         picture.image.thumbnail((side, side), reducing_gap=2.0)
         return picture
 

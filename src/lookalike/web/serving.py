@@ -12,7 +12,9 @@ import uvicorn
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.app import create_app
+from lookalike.web.patience import PatientProtocol
 
+_MAX_CONNECTIONS = 512
 _SHUTDOWN_SECONDS = 10  # for running requests to finish
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -40,12 +42,14 @@ def serve(
         galleries,
         token=token,
         add_from=add_from,
-        allowed_hosts=_LOCAL_HOSTS if _is_local(host) else ("*",),  # prevents DNS rebinding
+        allowed_hosts={host, *_LOCAL_HOSTS} if _is_local(host) else None,  # prevents DNS rebinding
     )
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
+        http=PatientProtocol,
+        limit_concurrency=_MAX_CONNECTIONS,
         log_level="warning",
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         server_header=False,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import final
@@ -15,11 +14,12 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from lookalike import images
+from lookalike.errors import UnreadableImageError
+from lookalike.images.guarded import GuardedDecoder
 from lookalike.web.caching import LRUCache
 from lookalike.web.limits import WebLimits
+from lookalike.web.security import FORM_OVERHEAD
 
-_OVERHEAD = 64 * 2**10  # bytes of a form around its file
 _NAME_LENGTH = 120
 
 
@@ -47,6 +47,7 @@ class Uploads:
 
     def __init__(self, limits: WebLimits) -> None:
         self._limits = limits
+        self._decoder = GuardedDecoder(seconds=limits.decoding_seconds)
         self._held: LRUCache[str, Upload] = LRUCache(
             limits.max_queries, max_size=limits.max_query_bytes, size=lambda upload: len(upload.data)
         )
@@ -56,11 +57,27 @@ class Uploads:
 
         Returns the id and the upload. Raises UnreadableImageError.
         """
-        picture = images.load(form.data, limits=self._limits.images, name=form.name)
-        upload = Upload(form.name, form.data, picture.original_size)
+        upload = Upload(form.name, form.data, self.checked_size(form))
         id = secrets.token_hex(16)
         self._held.put(id, upload)
         return id, upload
+
+    def checked_size(self, form: Form) -> tuple[int, int]:
+        """Decode an upload in a process of its own, and return its size (H, W) in pixels.
+
+        Raises UnreadableImageError for a file that is no image, or beyond the limits.
+        """
+        height, width = self._decoder.size_of(form.data, self._limits.images, form.name)
+        if max(height, width) > self._limits.max_side:
+            raise UnreadableImageError(
+                f"{form.name}: of {height:,} x {width:,} pixels one side is longer than "
+                f"{self._limits.max_side:,}; cut it into pieces"
+            )
+        return height, width
+
+    def close(self) -> None:
+        """End the process that decodes."""
+        self._decoder.close()
 
     def get(self, id: str) -> Upload | None:
         """Return the upload, or None if the id is unknown or the upload was evicted."""
@@ -74,14 +91,13 @@ async def read_form(request: Request, limits: WebLimits) -> Form:
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "send the picture as multipart/form-data in the field 'file'")
-    chunks = _limited(request, limits.max_upload_bytes + _OVERHEAD)
-    parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=1, max_part_size=_OVERHEAD)
-    # beyond this size Starlette would write a temporary file
-    parser.spool_max_size = limits.max_upload_bytes + _OVERHEAD
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=1, max_fields=1, max_part_size=FORM_OVERHEAD
+    )
+    # beyond this size, which the middleware lets nobody send, Starlette would write a temporary file
+    parser.spool_max_size = limits.max_upload_bytes + FORM_OVERHEAD
     try:
         form = await parser.parse()
-    except _TooLargeError as error:
-        raise too_large(limits.max_upload_bytes) from error
     except MultiPartException as error:
         raise HTTPException(422, f"the form can't be parsed: {error.message}") from error
     file, settings = form.get("file"), form.get("settings")
@@ -91,31 +107,9 @@ async def read_form(request: Request, limits: WebLimits) -> Form:
     data = await file.read()
     await form.close()
     if len(data) > limits.max_upload_bytes:
-        raise too_large(limits.max_upload_bytes)
+        limit = f"{limits.max_upload_bytes / 2**20:.0f} MiB"
+        raise HTTPException(413, f"an upload may have at most {limit}; send a smaller picture")
     return Form(_plain_name(file.filename), data, settings if isinstance(settings, str) else "{}")
-
-
-def too_large(limit: int) -> HTTPException:
-    """Return the 413 error for an upload beyond the limit in bytes."""
-    return HTTPException(413, f"an upload may have at most {limit / 2**20:.0f} MiB; send a smaller picture")
-
-
-class _TooLargeError(MultiPartException):
-    """Raised beyond the limit; a MultiPartException makes the parser close its files."""
-
-    def __init__(self) -> None:
-        super().__init__("too large")
-
-
-async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise _TooLargeError
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > limit:
-            raise _TooLargeError
-        yield chunk
 
 
 def _plain_name(name: str | None) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lookalike.datasets.pairs import ImagePair, KnownImage
-from lookalike.errors import DatasetError, LookalikeError, UnknownNameError
+from lookalike.errors import DatasetError, LookalikeError, UnknownNameError, UnsupportedMethodError
 from lookalike.evaluation.explanations import (
     MEASURES,
     ExplanationRow,
@@ -68,8 +68,11 @@ def of_match(query, match):
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
+    return quadrant_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+def quadrant_pairs(folder):
     """Pairs of three labels that share fine noise in the quadrant, under a coarse pattern of their own."""
-    folder = tmp_path_factory.mktemp("pairs")
     rng = np.random.default_rng(0)
     found = []
     for i in range(6):
@@ -309,10 +312,13 @@ def test_unknown_measures_are_listed(pairs):
 def test_a_strangers_method_and_a_strangers_model_stand_in_the_same_table(pairs, tmp_path):
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
-    nodes = [onnx.helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[16, 16], strides=[16, 16])]
+    nodes = [
+        onnx.helper.make_node("AveragePool", ["x"], ["m"], kernel_shape=[16, 16], strides=[16, 16]),
+        onnx.helper.make_node("Flatten", ["m"], ["y"]),
+    ]
     ends = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3, h, w])
-        for name, h, w in (("x", 48, 64), ("y", 3, 4))
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *shape])
+        for name, shape in (("x", (3, 48, 64)), ("y", (36,)))
     ]
     graph = onnx.helper.make_graph(nodes, "means", ends[:1], ends[1:])
     opset = [onnx.helper.make_opsetid("", 13)]
@@ -369,6 +375,39 @@ def test_a_method_whose_maps_are_not_finite_is_refused_and_the_others_go_on(pair
     assert [refusal.method for refusal in found.refusals] == ["broken"]
     assert "not finite for 0a.png and 0b.png" in found.refusals[0].reason
     assert {row.method for row in found.rows} == {"center"}
+
+
+def test_a_method_that_refuses_a_later_pair_keeps_its_rows_of_the_others(pairs):
+    def bind(subject):
+        center = make_method("center").bind(subject).explain
+
+        def explain(query, match):
+            if query.picture.name.endswith("1a.png"):
+                raise UnsupportedMethodError("not this pair")
+            return center(query, match)
+
+        return BoundMethod(explain)
+
+    methods = [MapMethod("choosy", "choosy", bind), "center"]
+    found = evaluate_explanations(pairs, [Quadrant()], methods, measures=["mass"])
+    n_pairs = {row.method: row.pairs for row in found.rows}
+    assert n_pairs["choosy"] == n_pairs["center"] - 1 > 1
+    assert [refusal.reason for refusal in found.refusals] == ["not this pair"]
+
+
+def test_a_run_is_not_gone_on_with_when_an_image_was_replaced(tmp_path):
+    pairs = quadrant_pairs(tmp_path)
+    evaluate_explanations(pairs, [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
+    pairs[0].query.path.write_bytes(pairs[1].query.path.read_bytes())
+    with pytest.raises(DatasetError, match="holds a run with pairs"):
+        evaluate_explanations(pairs, [Quadrant()], ["center"], measures=["mass"], run=tmp_path)
+
+
+def test_an_image_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
+    pairs = quadrant_pairs(tmp_path)
+    pairs[1].match.path.write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"1b.png.*repair the file, or take its pairs out"):
+        evaluate_explanations(pairs, [Quadrant()], ["center"], measures=["mass"])
 
 
 def test_random_maps_of_images_of_one_name_differ(tmp_path):

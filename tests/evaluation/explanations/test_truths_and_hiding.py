@@ -92,6 +92,16 @@ def test_cells_are_found_under_a_homography_to_the_neighbor(tmp_path):
     assert matched(tmp_path, 2)["homography-hit"] is None
 
 
+def test_a_homography_counts_the_center_of_the_first_pixel_as_zero(tmp_path):
+    """Column j has its center at 10 j + 4.5 and so at 80 j + 78 in the match, in column j of 80 pixels.
+
+    Taken for a center at 10 j + 5 it would be at 80 j + 82, in the next column.
+    """
+    enlarged = np.array([[8, 0, 42], [0, 8, 0], [0, 0, 1]], np.float32)
+    hits = {shift: matched(tmp_path, shift, homography=enlarged, size=(640, 320)) for shift in (7, 0, 2)}
+    assert [hits[shift]["homography-hit"] for shift in (7, 0, 2)] == [7 / 8, 1, 0]  # 7 is one to the left
+
+
 def test_a_homography_leads_to_the_pixels_of_the_match(tmp_path):
     doubled = np.diag([2, 2, 1]).astype(np.float32)
     hits = {shift: matched(tmp_path, shift, homography=doubled, size=(160, 80)) for shift in (0, 4)}

@@ -37,9 +37,11 @@ def parts():
 
 
 def write_three(folder, parts, wrapped=False):
+    """As their code does: each network inside a wrapper, the trunk on several GPUs inside another."""
     trunk, embedder, collector = parts
-    if wrapped:  # their code wraps the trunk in DataParallel
-        trunk = {f"module.{name}": tensor for name, tensor in trunk.items()}
+    outer = "module." * wrapped
+    trunk = {f"{outer}base_model.{name}": tensor for name, tensor in trunk.items()}
+    embedder = {f"base_model.{name}": tensor for name, tensor in embedder.items()}
     torch.save(trunk, folder / "models_trunk_best.ckpt")
     torch.save(embedder, folder / "models_embedder_best.ckpt")
     torch.save(collector, folder / "collectors_collector_best.ckpt")
@@ -87,7 +89,48 @@ def test_missing_and_odd_parts_are_named(parts, tmp_path):
     torch.save({"trunk": trunk, "embedder": embedder, "collector": wrong}, tmp_path / "wrong.pth")
     with pytest.raises(CheckpointError, match=r"link_0to1 \(20, 20\), found \(3, 3\)"):
         load_checkpoint(tmp_path / "wrong.pth")
-    inception = {"conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7)}
-    torch.save({"trunk": inception, "embedder": embedder, "collector": collector}, tmp_path / "bn.pth")
-    with pytest.raises(CheckpointError, match="BN-Inception"):
-        load_checkpoint(tmp_path / "bn.pth")
+
+
+@pytest.fixture(scope="module")
+def inception(parts):
+    """A trunk on BN-Inception, with an embedder for its levels and the same collector."""
+    from lookalike.models.backbones import create_backbone
+
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        trunk = create_backbone("bninception").model.state_dict()
+    embedder = {}
+    for i, channels in enumerate((576, 1056, 1024)):
+        embedder[f"conv1x1_{i}.weight"] = torch.randn(WIDTH, channels, 1, 1)
+        embedder[f"conv1x1_{i}.bias"] = torch.zeros(WIDTH)
+    return trunk, embedder, parts[2]
+
+
+def test_a_bn_inception_trunk_loads_with_its_own_preprocessing(inception, tmp_path):
+    write_three(tmp_path, inception)
+    loaded = load_checkpoint(tmp_path / "models_trunk_best.ckpt")
+    model = AvslModel(Embedder.of(loaded, device="cpu"))
+    assert [p.in_features for p in model.network.layers] == [576, 1056, 1024]
+    weights = loaded.network.backbone.model.state_dict()
+    assert all(torch.equal(tensor, inception[0][name]) for name, tensor in weights.items())
+    assert loaded.preprocessing.std == (1 / 255,) * 3
+    assert loaded.preprocessing.resize_target == (256, 256)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_baseline_is_one_layer_on_average_plus_maximum(parts, tmp_path, joined, noise):
+    layer = {"net.0.weight": noise(WIDTH, 2048), "net.0.bias": noise(WIDTH, seed=1)}
+    layer |= {"last_linear.weight": layer["net.0.weight"], "last_linear.bias": layer["net.0.bias"]}
+    if joined:
+        torch.save({"trunk": parts[0], "embedder": layer}, tmp_path / "m.pth")
+        loaded = load_checkpoint(tmp_path / "m.pth")
+    else:
+        write_three(tmp_path, (parts[0], layer, {"proxies": noise(4, WIDTH)}))
+        (tmp_path / "collectors_collector_best.ckpt").unlink()
+        loaded = load_checkpoint(tmp_path / "models_embedder_best.ckpt")
+    images = noise(1, 3, 64, 96)
+    with torch.no_grad():
+        maps = loaded.network.backbone.model.forward_features(images)
+        pooled = maps.mean((2, 3)) + maps.amax((2, 3))
+        expected = pooled @ layer["net.0.weight"].T + layer["net.0.bias"]
+        assert_close(loaded.network(images), expected)

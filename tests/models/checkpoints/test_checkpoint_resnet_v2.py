@@ -9,42 +9,7 @@ from lookalike.errors import CheckpointError
 from lookalike.models.checkpoints import load_checkpoint
 from lookalike.models.embedder import Embedder
 from lookalike.ops.attribution import similarity_maps
-
-
-def made_weights(shapes, seed):
-    """The recipe of the golden: one generator for all names in sorted order."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    weights = {}
-    for name in sorted(shapes):
-        normal = generator.standard_normal(shapes[name]).astype(np.float32)
-        if normal.ndim >= 2:
-            values = normal * (1 / np.prod(normal.shape[1:])) ** 0.5
-        else:
-            values = 1 + 0.1 * normal if name.endswith("weight") else 0.1 * normal
-        weights[name] = torch.from_numpy(values.astype(np.float32))
-    return weights
-
-
-def shapes_of(units, base, output=None):
-    """Names and shapes of a network with stem width ``base``: 64 at width factor 1."""
-    shapes = {"root.conv.weight": (base, 3, 7, 7)}
-    channels = base
-    for stage, n in enumerate(units):
-        middle, out = base * 2**stage, 4 * base * 2**stage
-        for unit in range(n):
-            prefix = f"body.block{stage + 1}.unit{unit + 1:02d}."
-            shapes |= {prefix + "conv1.weight": (middle, channels, 1, 1)}
-            shapes |= {prefix + "conv2.weight": (middle, middle, 3, 3)}
-            shapes |= {prefix + "conv3.weight": (out, middle, 1, 1)}
-            for i, width in enumerate((channels, middle, middle), start=1):
-                shapes |= {f"{prefix}gn{i}.weight": (width,), f"{prefix}gn{i}.bias": (width,)}
-            if unit == 0:
-                shapes |= {prefix + "downsample.weight": (out, channels, 1, 1)}
-            channels = out
-    shapes |= {"head.gn.weight": (channels,), "head.gn.bias": (channels,)}
-    if output is not None:
-        shapes |= {"head.conv.weight": (output, channels, 1, 1), "head.conv.bias": (output,)}
-    return shapes
+from made_checkpoints import made_weights, shapes_of
 
 
 @pytest.fixture(scope="module")

@@ -1,88 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.testing import assert_close
 
-from lookalike.errors import CheckpointError
+from lookalike.errors import CheckpointError, LookalikeError
 from lookalike.models.checkpoints import load_checkpoint
 from lookalike.models.embedder import Embedder
 from lookalike.ops.attribution import similarity_maps
 from lookalike.ops.rollout import attention_rollout, roll_out
+from made_checkpoints import DEPTH, GRID, HIDDEN, PATCH, WIDTH, in_jax, published
 
-WIDTH, HIDDEN, DEPTH, PATCH, GRID, OUTPUT = 128, 200, 2, 8, 3, 10
-HEADS = 2
 GOLDEN = ["xformer_vit_p16_mean", "xformer_vit_p32_mean", "xformer_vit_p16_cls"]
-
-
-def published(seed=0, *, n_positions=GRID**2 + 1, head=True):
-    """A checkpoint with the names of Black et al., random weights."""
-    shapes = {
-        "transformer.embeddings.cls_token": (1, 1, WIDTH),
-        "transformer.embeddings.position_embeddings": (1, n_positions, WIDTH),
-        "transformer.embeddings.patch_embeddings.weight": (WIDTH, 3, PATCH, PATCH),
-        "transformer.embeddings.patch_embeddings.bias": (WIDTH,),
-        "transformer.encoder.encoder_norm.weight": (WIDTH,),
-        "transformer.encoder.encoder_norm.bias": (WIDTH,),
-    }
-    if head:
-        shapes |= {"head.weight": (OUTPUT, WIDTH), "head.bias": (OUTPUT,)}
-    for i in range(DEPTH):
-        layer = f"transformer.encoder.layer.{i}."
-        for part in ("query", "key", "value", "out"):
-            shapes |= {f"{layer}attn.{part}.weight": (WIDTH, WIDTH), f"{layer}attn.{part}.bias": (WIDTH,)}
-        for norm in ("attention_norm", "ffn_norm"):
-            shapes |= {f"{layer}{norm}.weight": (WIDTH,), f"{layer}{norm}.bias": (WIDTH,)}
-        shapes |= {f"{layer}ffn.fc1.weight": (HIDDEN, WIDTH), f"{layer}ffn.fc1.bias": (HIDDEN,)}
-        shapes |= {f"{layer}ffn.fc2.weight": (WIDTH, HIDDEN), f"{layer}ffn.fc2.bias": (WIDTH,)}
-    generator = torch.Generator().manual_seed(seed)
-    return {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-
-
-def in_jax(tensors):
-    """The same network with the names and layouts of the original authors."""
-    names = {
-        "transformer.embeddings.cls_token": "cls",
-        "transformer.embeddings.position_embeddings": "Transformer/posembed_input/pos_embedding",
-        "transformer.embeddings.patch_embeddings": "embedding",
-        "transformer.encoder.encoder_norm": "Transformer/encoder_norm",
-        "head": "head",
-    }
-    inner = {
-        "attn.query": "MultiHeadDotProductAttention_1/query",
-        "attn.key": "MultiHeadDotProductAttention_1/key",
-        "attn.value": "MultiHeadDotProductAttention_1/value",
-        "attn.out": "MultiHeadDotProductAttention_1/out",
-        "attention_norm": "LayerNorm_0",
-        "ffn_norm": "LayerNorm_2",
-        "ffn.fc1": "MlpBlock_3/Dense_0",
-        "ffn.fc2": "MlpBlock_3/Dense_1",
-    }
-    arrays = {}
-    for name, tensor in tensors.items():
-        array = tensor.numpy()
-        if name in names:
-            arrays[names[name]] = array
-            continue
-        layer, _, leaf = name.rpartition(".")
-        if ".layer." in layer:
-            number, _, part = layer.partition(".layer.")[2].partition(".")
-            jax = f"Transformer/encoderblock_{number}/{inner[part]}"
-        else:
-            jax = names[layer]
-        per_head = WIDTH // HEADS
-        if "norm" in layer:
-            leaf = "scale" if leaf == "weight" else leaf
-        elif leaf == "weight":
-            leaf = "kernel"
-            array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-            if layer.endswith("attn.out"):
-                array = array.reshape(HEADS, per_head, WIDTH)
-            elif "attn." in layer:
-                array = array.reshape(WIDTH, HEADS, per_head)
-        elif "attn." in layer and not layer.endswith("out"):
-            array = array.reshape(HEADS, per_head)
-        arrays[f"{jax}/{leaf}"] = np.ascontiguousarray(array)
-    return arrays
 
 
 @pytest.fixture
@@ -184,6 +113,39 @@ def test_files_of_the_original_authors_are_the_same_network(save, tmp_path, pict
     np.savez(tmp_path / "jax.npz", **in_jax(tensors))
     expected = embedder(save(tensors), pooling=mode).embed(pictures)
     assert_close(embedder(tmp_path / "jax.npz", pooling=mode).embed(pictures), expected)
+
+
+@pytest.mark.parametrize("mode", ["cls", "mean"])
+@pytest.mark.parametrize("grid", [(GRID + 2, GRID + 2), (GRID - 1, GRID + 3)])
+def test_positions_of_the_original_authors_are_zoomed_as_in_their_code(tmp_path, mode, grid):
+    """By ``scipy.ndimage.zoom`` of order 1, without the position of the CLS token."""
+    arrays = in_jax(published())
+    np.savez(tmp_path / "jax.npz", **arrays)
+    size = (grid[0] * PATCH, grid[1] * PATCH)
+    model = embedder(tmp_path / "jax.npz", pooling=mode, input_size=size)
+    positions = arrays["Transformer/posembed_input/pos_embedding"][0]
+    square = positions[1:].reshape(GRID, GRID, WIDTH)
+    zoomed = ndimage.zoom(square, (grid[0] / GRID, grid[1] / GRID, 1), order=1).reshape(-1, WIDTH)
+    expected = np.concatenate([positions[:1], zoomed]) if mode == "cls" else zoomed
+    found = model.network.backbone.model.pos_embed[0].numpy()
+    assert model.preprocessing.input_size == size
+    assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_positions_of_published_torch_files_keep_the_resampling_of_timm(save, tmp_path):
+    size = ((GRID + 2) * PATCH, (GRID + 2) * PATCH)
+    np.savez(tmp_path / "jax.npz", **in_jax(published()))
+    files = (save(published()), tmp_path / "jax.npz")
+    torch_like, jax_like = (
+        embedder(file, pooling="mean", input_size=size).network.backbone.model.pos_embed for file in files
+    )
+    assert torch_like.shape == jax_like.shape and not torch.allclose(torch_like, jax_like, atol=1e-3)
+
+
+def test_a_size_that_patches_do_not_divide_is_refused_for_files_of_the_original_authors(tmp_path):
+    np.savez(tmp_path / "jax.npz", **in_jax(published()))
+    with pytest.raises(LookalikeError, match="choose multiples"):
+        embedder(tmp_path / "jax.npz", input_size=(GRID * PATCH + 1, GRID * PATCH))
 
 
 def test_classifiers_of_the_original_authors_embed_by_their_cls_token_without_classifier(tmp_path):

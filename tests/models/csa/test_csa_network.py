@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from lookalike.models.csa.checkpoint import load_scorer
-from lookalike.models.csa.network import ContextNetwork, ContextSizes, usual_heads
+from lookalike.models.csa.network import ContextNetwork, ContextSizes, DropPath, usual_heads
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer
 from lookalike.ops.affinity import contrastive_loss, exp_similarities, reconstruction_loss
 
@@ -63,6 +63,24 @@ def test_attention_is_that_of_the_forward_pass(network, noise):
     value = block._split(x)[2]  # (B, A, T, d)
     mixed = (block.weights(x) @ value).transpose(1, 2).flatten(2)
     assert_close(block(x), block.proj(mixed), rtol=1e-4, atol=1e-5)
+
+
+def test_a_dropped_path_leaves_out_whole_lists_and_keeps_the_mean(noise):
+    path, branch = DropPath(0.25), noise(4000, 2, 3)
+    torch.manual_seed(0)
+    kept = path(branch)
+    is_kept = kept.flatten(1).any(1)
+    assert_close(kept[is_kept], branch[is_kept] / 0.75)
+    assert abs(float(is_kept.float().mean()) - 0.75) < 0.03
+    assert path.eval()(branch) is branch
+
+
+def test_paths_are_dropped_more_often_in_later_blocks():
+    def rates(depth):
+        network = ContextNetwork(ContextSizes(6, 8, depth, 2, 8), drop_path=0.1)
+        return [block.drop_path.p for block in network.blocks]
+
+    assert rates(3) == pytest.approx([0.0, 0.05, 0.1]) and rates(1) == [0.0]
 
 
 def test_heads_that_nobody_names_are_the_published_ones():

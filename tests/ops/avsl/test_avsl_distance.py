@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from lookalike.ops.avsl import (
     Graph,
     Nodes,
     all_pairs,
+    corrections,
     distance_map,
     distance_shares,
     final_distances,
+    inferred,
     level_distances,
     listed_pairs,
     nearest_nodes,
@@ -172,3 +175,31 @@ def test_the_cell_that_differs_is_the_one_that_counts():
     values = distance_map(cells, torch.full((4,), 0.1), torch.ones(4)).reshape(h, w)
     assert divmod(int(values.argmax()), w) == (1, 4)
     assert_close(values[1, 4], torch.tensor(1.0))
+
+
+def test_the_inferred_differences_of_the_highest_level_sum_to_the_distance():
+    query, match, graph = make_nodes(1), make_nodes(1, seed=1), make_graph()
+    shares = distance_shares(query, match, graph)
+    found = inferred(shares, graph, shares.differences)
+    assert_close(found[-1].sum(), final_distances(query, match, graph)[0, 0])
+    node, expected = 6, 0.0  # by hand, one node of the middle level
+    for low in range(D):
+        expected += float(graph.links[0][low, node] * shares.differences[0][low])
+    gate = float(graph.gates(1, query.certainties[1][0], match.certainties[1][0])[node])
+    own = float(shares.differences[1][node])
+    assert float(found[1][node]) == pytest.approx(gate * own + (1 - gate) * expected, rel=1e-5)
+
+
+def test_own_differences_and_corrections_sum_to_the_distance():
+    query, match, graph = make_nodes(1), make_nodes(1, seed=1), make_graph()
+    shares = distance_shares(query, match, graph)
+    found = corrections(shares, graph)
+    assert not found[0].any() and all(level.abs().max() > 1e-4 for level in found[1:])
+    assert_close(shares.differences[-1].sum() + torch.stack(found).sum(), shares.distance)
+
+
+def test_a_reliable_graph_corrects_nothing():
+    query, match, graph = make_nodes(1), make_nodes(1, seed=1), make_graph()
+    sure = replace(graph, biases=tuple(bias + 99 for bias in graph.biases))
+    shares = distance_shares(query, match, sure)
+    assert not torch.stack(corrections(shares, sure)).any()

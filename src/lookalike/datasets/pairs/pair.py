@@ -34,7 +34,8 @@ class ImagePair:
     query: KnownImage
     match: KnownImage
     source: str  # name of the data set, for tables
-    homography: FloatArray | None = None  # (3, 3): pixels (x, y, 1) of the query to pixels of the match
+    # (3, 3): pixels (x, y, 1) of the query to pixels of the match; (0, 0) is the center of the first pixel
+    homography: FloatArray | None = None
     root: Path | None = None  # folder of the data set, left out of the key
 
     @property

@@ -12,7 +12,7 @@ from lookalike.datasets.pairs.labels import listed_file, name_in
 from lookalike.datasets.pairs.pair import ImagePair, KnownImage
 from lookalike.datasets.pairs.sequences import homography_of
 from lookalike.datasets.tables import read_table
-from lookalike.errors import DatasetError, writing
+from lookalike.errors import DatasetError, replacing
 
 PAIR_TABLE = "pairs.csv"
 PAIR_COLUMNS = (
@@ -68,8 +68,8 @@ def write_pairs(folder: str | Path, pairs: Iterable[ImagePair]) -> Path:
     """
     folder = Path(folder)
     with (
-        writing(folder / PAIR_TABLE, DatasetError),
-        (folder / PAIR_TABLE).open("w", encoding="utf-8", newline="") as file,
+        replacing(folder / PAIR_TABLE, DatasetError) as beside,
+        beside.open("w", encoding="utf-8", newline="") as file,
     ):
         table = csv.DictWriter(file, PAIR_COLUMNS)
         table.writeheader()

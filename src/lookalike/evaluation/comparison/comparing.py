@@ -24,7 +24,7 @@ from lookalike.evaluation.comparison.results import (
     MapFaithfulness,
 )
 from lookalike.evaluation.sources import AnyEmbedder
-from lookalike.evaluation.summary import graph_rule
+from lookalike.evaluation.summary import similarity_rule
 from lookalike.explainers import Explainer
 from lookalike.types import Explanation, ProgressCallback, tracked
 
@@ -89,7 +89,11 @@ def compare(
         faithfulness=faithful,
         rules=(
             *_rules(a, settings, has_maps=bool(maps)),
-            *(rule for side in (a, b) for rule in graph_rule(side.gallery)),
+            *(
+                similarity_rule(side.gallery)
+                for side in (a, b)
+                if side.gallery.is_avsl or side.gallery.lacks_nodes
+            ),
         ),
         cases=cases,
     )
@@ -188,7 +192,8 @@ def _rules(retrieved: Retrieved, settings: ComparisonSettings, *, has_maps: bool
     if has_maps:
         rules += [
             f"Maps: at most {settings.n_pairs} random queries, each with the image of its class nearest "
-            "by the sum of both cosines; on the coarser of both grids, over the area that both models saw.",
+            "by the sum of both similarities; on the coarser of both grids, over the area that both "
+            "models saw.",
             "By chance: the second's maps of another pair, on the same grid.",
             "Faithfulness: area between the curves of the cosine as eighths of the query are hidden, the "
             "least and the most important first, in units of the cosine; 0 is a random order.",

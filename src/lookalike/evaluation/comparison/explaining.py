@@ -42,7 +42,7 @@ def explainers_of(embedder: AnyEmbedder, pair: Pair) -> dict[str, Explainer]:
 def true_pairs(first: Retrieved, second: Retrieved, n: int, *, seed: int = 0) -> list[tuple[int, int]]:
     """Draw n queries at random; return rows (query, match), the match being the nearest of the class.
 
-    Nearest by the sum of both models' cosines, so that neither model chooses alone.
+    Nearest by the sum of both models' similarities, so that neither model chooses alone.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = first.asked[torch.randperm(len(first.asked), generator=generator)[:n]]
@@ -50,11 +50,14 @@ def true_pairs(first: Retrieved, second: Retrieved, n: int, *, seed: int = 0) ->
     pairs = []
     for query in drawn.tolist():
         same = [i for i, label in enumerate(labels) if label == labels[query] and i != query]
-        cosines: Tensor = sum(  # type: ignore[assignment]
-            side.queries.values[same] @ side.queries.values[query] for side in (first, second)
-        )
-        pairs.append((query, same[int(cosines.argmax())]))
+        both = sum(_similarities(side, query, same) for side in (first, second))
+        pairs.append((query, same[int(torch.as_tensor(both).argmax())]))
     return pairs
+
+
+def _similarities(side: Retrieved, query: int, rows: list[int]) -> Tensor:
+    items = side.queries.compared
+    return items.similarities(torch.tensor([query]), items, torch.tensor(rows))[0]
 
 
 def map_agreement(

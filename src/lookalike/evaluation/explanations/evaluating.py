@@ -48,7 +48,8 @@ def evaluate_explanations(
 
     ``models`` are names as in ``Embedder.load``, ONNX files, or objects with ``name`` and ``embed``;
     ``methods`` are those of ``make_method``; ``measures`` are names of ``MEASURES``, all by default.
-    A method that does not fit a model is listed in ``refusals``. Each other method is compared with
+    A method that does not fit a model is listed in ``refusals``; so is one that refuses some pairs, whose
+    rows rest on the others. Each other method is compared with
     ``reference`` pair by pair, if that takes part.
 
     With a folder ``run`` every pair is written down when it is done, and a later call goes on from
@@ -117,6 +118,7 @@ class _ModelRun:
         self.roster, self._methods, self._measures, self._records = roster, methods, measures, records
         self._indices = [i for i, pair in enumerate(roster.pairs) if half in (None, half_of(pair))]
         self.refusals: dict[str, Refusal] = {}  # by name of the method
+        self._given_up: set[str] = set()  # methods that are not asked about further pairs
         self._bound = {method.name: self._bind(method) for method in methods}
 
     def measure(self, progress: ProgressCallback | None) -> None:
@@ -129,20 +131,18 @@ class _ModelRun:
             case = current if case is None or case.index != current.index else case
             ready = self._bound[method.name]
             missing = [name for name in self._measures if name not in self._record(method, case.index).values]
-            if ready is not None and missing and method.name not in self.refusals:
+            if ready is not None and missing and method.name not in self._given_up:
                 self._score(ExplainedPair(case, method, ready), missing)
 
     def judged(self) -> list[MethodRecords]:
-        """The records of the methods that fit the model."""
-        return [
-            MethodRecords(
-                self.roster.subject.name,
-                method.name,
-                [self._record(method, i) for i in self._indices],
-            )
-            for method in self._methods
-            if method.name not in self.refusals
-        ]
+        """The records of the methods that fit the model, also of those that refused some pairs."""
+        name = self.roster.subject.name
+        found = []
+        for method in self._methods:
+            records = [self._record(method, i) for i in self._indices]
+            if method.name not in self.refusals or any(record.values for record in records):
+                found.append(MethodRecords(name, method.name, records))
+        return found
 
     def examples(self) -> list[ExplainedExample]:
         """The first pairs under every method, on the grid where maps are compared."""
@@ -151,7 +151,7 @@ class _ModelRun:
             case, pair = PairCase(self.roster, i), self.roster.pairs[i]
             for method in self._methods:
                 maps = self._record(method, i).maps
-                if maps is not None and method.name not in self.refusals:
+                if maps is not None:
                     found.append(ExplainedExample(pair.key, method.name, _explanation(case, method, maps)))
         return found
 
@@ -174,7 +174,10 @@ class _ModelRun:
         self._records.add(self._key(method, case.index), scores, maps)
 
     def _refuse(self, method: MapMethod, error: UnsupportedMethodError) -> None:
+        """Note why; a method that did no pair yet is given up, another only misses this pair."""
         self.refusals[method.name] = Refusal(self.roster.subject.name, method.name, str(error))
+        if not any(self._record(method, i).values for i in self._indices):
+            self._given_up.add(method.name)
 
     def _record(self, method: MapMethod, index: int) -> PairRecord:
         return self._records.of(self._key(method, index))
@@ -213,5 +216,15 @@ def _check(pairs: Sequence[ImagePair], models: Sequence[AnyModel], methods: Sequ
 
 
 def _digest(pairs: Sequence[ImagePair]) -> str:
-    """Of the pairs in their order: the images that take part in a pair's measures depend on the others."""
-    return hashlib.sha256("\n".join(pair.key for pair in pairs).encode()).hexdigest()[:16]
+    """Of the pairs in their order and of their images' content: a pair's measures depend on the others."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(pair.key.encode() + b"\n")
+        for image in (pair.query, pair.match):
+            try:
+                digest.update(hashlib.sha256(image.path.read_bytes()).digest())
+            except OSError as error:
+                raise DatasetError(
+                    f"{image.path} can't be read: {error.strerror}; check where the images lie"
+                ) from error
+    return digest.hexdigest()[:16]

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.datasets.pairs import KnownImage
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import DatasetError, UnreadableImageError, UnsupportedMethodError
 from lookalike.evaluation.explanations.hiding import Pixels, evaluation_grid
 from lookalike.evaluation.sources import load_for_evaluation
 from lookalike.explainers import EmbedsImages
@@ -74,9 +74,15 @@ class Subject:
         return hashlib.sha256(self.name.encode() + answer.astype(np.float32).tobytes()).hexdigest()
 
     def seen(self, image: KnownImage) -> SeenImage:
-        """An image prepared for the network; kept, for it is needed again for other pairs."""
+        """An image prepared for the network; kept, for it is needed again for other pairs.
+
+        Raises DatasetError for a file that can't be read.
+        """
         if image.path not in self._seen:
-            reading = images.read(image.path, self._preprocessing)
+            try:
+                reading = images.read(image.path, self._preprocessing)
+            except UnreadableImageError as error:
+                raise DatasetError(f"{error}; repair the file, or take its pairs out") from error
             name = f"{image.label}/{image.path.name}" if image.label else image.path.name
             self._seen[image.path] = as_reading(reading.pixels, name), reading.geometry
         return SeenImage(image, *self._seen[image.path])
@@ -168,4 +174,5 @@ def _embedder_like(embedder: Embedder, network: EmbeddingNetwork, settings: Prep
         device=embedder.device,
         precision=embedder.precision,
         has_published_maps=embedder.has_published_maps,
+        whitening=embedder.whitening,
     )

@@ -79,9 +79,9 @@ def _homography_hits(explained: ExplainedPair, cosines: CellCosines) -> float | 
     query, match = explained.case.sides
     homography = explained.case.pair.homography
     assert homography is not None
-    moved = through_homography(
-        _centers(query, cosines.query_grid), torch.from_numpy(np.asarray(homography, float))
-    )
+    # A homography counts pixel centers in whole numbers, a geometry in halves.
+    centers = _centers(query, cosines.query_grid) - 0.5
+    moved = through_homography(centers, torch.from_numpy(np.asarray(homography, float))) + 0.5
     hits = []
     best = cosines.values.argmax(1).tolist()
     for (x, y), found in zip(moved.tolist(), best, strict=True):

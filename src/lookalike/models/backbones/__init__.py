@@ -9,21 +9,30 @@ from lookalike.models.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.backbones.bn_inception import BnInception, bninception, published_weights
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
+from lookalike.models.backbones.options import check_architecture
+from lookalike.models.backbones.slim_resnet_v2 import SlimResNetV2, slim_resnet_v2
 
 __all__ = [
     "N_LEVELS",
     "Backbone",
+    "BnInception",
     "LevelChoice",
+    "SlimResNetV2",
     "attention_as_leaves",
+    "bninception",
+    "check_architecture",
     "create_backbone",
     "level_maps",
     "level_widths",
     "load_weights",
     "model_names",
     "preprocessing_of",
+    "published_weights",
     "recorded_attention",
     "resize_backbone",
+    "slim_resnet_v2",
     "vit_mobile_s16",
 ]

@@ -28,7 +28,8 @@ def level_maps(backbone: Backbone, images: Tensor, choice: LevelChoice = "resolu
     The last is what the backbone ends with, so the levels of a ResNet are those of the AVSL paper
     and the highest of a MobileNet is the one that its classifier sees. Below it are the last stages at
     the next finer ``resolutions``, as published, or the ``last`` two stages, where a convolution follows
-    them. Raises UnsupportedMethodError for a backbone without such levels.
+    them; BN-Inception has the levels of AVSL's code. Raises UnsupportedMethodError for a backbone without
+    such levels.
     """
     stages = _stages(backbone, choice)
     model: Any = backbone.model
@@ -49,6 +50,8 @@ def _stages(backbone: Backbone, choice: LevelChoice) -> list[int]:
             f"AVSL needs feature maps at {N_LEVELS} resolutions and {backbone.architecture} has "
             f"{len(last_of)}; choose a convolutional network such as resnet50 or mobilenetv2_100"
         )
+    if choice == "resolutions" and hasattr(model, "published_levels"):
+        return list(model.published_levels)
     if choice == "resolutions":
         return [last_of[reduction] for reduction in sorted(last_of)[-N_LEVELS:-1]]
     if int(info[-1]["num_chs"]) == int(model.num_features):

@@ -1,10 +1,12 @@
-"""AVSL checkpoints of Zhang et al., CVPR 2022: a ResNet-50, its nodes, and the graph between them.
+"""AVSL checkpoints of Zhang et al., CVPR 2022: a backbone, its nodes, and the graph between them.
 
 Their code saves three files, ``models_trunk_*.ckpt``, ``models_embedder_*.ckpt`` and
 ``collectors_collector_*.ckpt``; name any of them, the others are looked for beside it. One file
 with the three state dicts under ``trunk``, ``embedder`` and ``collector`` is read too. Settings that are
 not in the files are the published ones: 128 links a node, sharpness 10, p = 2, a resize to 256 pixels and a
-center of 224. The proxies were for training and are left out.
+center of 224. The proxies were for training and are left out. The backbone is a ResNet-50 or BN-Inception.
+A baseline of that code has one layer of nodes instead and no graph: it is an embedding, and needs no
+collector.
 """
 
 from __future__ import annotations
@@ -19,9 +21,19 @@ from torch import Tensor, nn
 from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import AvslNetwork, Gates
-from lookalike.models.backbones import N_LEVELS, create_backbone, level_widths, load_weights
+from lookalike.models.backbones import (
+    N_LEVELS,
+    create_backbone,
+    level_widths,
+    load_weights,
+    preprocessing_of,
+    published_weights,
+)
+from lookalike.models.checkpoints.bn_inception import WITNESS
 from lookalike.models.checkpoints.files import Contents, read_checkpoint
 from lookalike.models.heads import affine_layer
+from lookalike.models.network import EmbeddingNetwork
+from lookalike.models.poolings import AveragePlusMaxPooling
 from lookalike.models.saving import LoadedModel
 from lookalike.models.wrappers import without_wrappers
 
@@ -31,34 +43,38 @@ EXPECTED = "files of trunk, embedder and collector with model.conv1.weight, conv
 _PARTS = ("trunk", "embedder", "collector")
 _FILES = ("models_trunk", "models_embedder", "collectors_collector")
 _WITNESSES = ("model.layer4.0.conv1.weight", "conv1x1_0.weight", "prob_coef_0")  # of each part
-_BN_INCEPTION = "conv1_7x7_s2.weight"
+_BASELINE = "net.0.weight"  # of its embedder
 
 
 def matches(contents: Contents) -> bool:
     """Whether the file holds a part of the layout, or all of them."""
     names = contents.tensors.keys()
     parts = [*_WITNESSES, *(f"{part}.{name}" for part, name in zip(_PARTS, _WITNESSES, strict=True))]
-    inception = {_BN_INCEPTION, f"trunk.{_BN_INCEPTION}"}
-    return bool(names & {*parts, *inception})
+    inception = {f"{top}{WITNESS}" for top in ("", "trunk.", "model.", "trunk.model.")}
+    baseline = {_BASELINE, f"embedder.{_BASELINE}"}
+    return bool(names & {*parts, *inception, *baseline})
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """Build the network on timm's ResNet-50.
+    """Build the network on the backbone of its trunk.
 
     Raises CheckpointError for missing parts and for unexpected names and sizes.
     """
     trunk, embedder, collector = _parts(contents)
-    if _BN_INCEPTION in trunk:
-        raise CheckpointError(
-            f"{contents.path} has a BN-Inception trunk, which timm does not have; the ResNet-50 "
-            "checkpoints load, or train on inception_v3"
-        )
-    backbone = create_backbone("resnet50")
-    load_weights(backbone, {n.removeprefix("model."): t for n, t in trunk.items()})
-    projections = _projections(contents.path, embedder, level_widths(backbone))
-    gates = _gates(contents.path, collector, projections[0].out_features)
-    network = AvslNetwork(backbone, projections, gates).embedder_network()
+    weights = {n.removeprefix("model."): t for n, t in trunk.items()}
+    is_inception = WITNESS in weights
+    backbone = create_backbone("bninception" if is_inception else "resnet50")
+    load_weights(backbone, published_weights(weights) if is_inception else weights)
+    if _BASELINE in embedder:
+        layer = affine_layer(*(_expected(contents.path, embedder, f"net.0.{n}") for n in ("weight", "bias")))
+        network = EmbeddingNetwork(backbone, AveragePlusMaxPooling(), nn.Sequential(layer))
+    else:
+        projections = _projections(contents.path, embedder, level_widths(backbone))
+        gates = _gates(contents.path, collector, projections[0].out_features)
+        network = AvslNetwork(backbone, projections, gates).embedder_network()
     preprocessing = Preprocessing("crop", (224, 224), crop_pct=0.875, interpolation="bilinear")
+    if is_inception:
+        preprocessing = preprocessing_of(backbone)
     return LoadedModel(network, preprocessing, contents.path.stem)
 
 
@@ -66,27 +82,31 @@ def _parts(contents: Contents) -> list[dict[str, Tensor]]:
     """The tensors of trunk, embedder and collector, from one file or from three."""
     joined = [without_wrappers(contents.below(f"{part}."), str(contents.path)) for part in _PARTS]
     if any(joined):
-        missing = [part for part, tensors in zip(_PARTS, joined, strict=True) if not tensors]
+        needed = 2 if _BASELINE in joined[1] else 3
+        missing = [part for part, tensors in zip(_PARTS[:needed], joined, strict=False) if not tensors]
         if missing:
             raise CheckpointError(f"{contents.path} has no {' and no '.join(missing)}; give all three parts")
         return joined
-    return [
-        dict(contents.tensors if path == contents.path else read_checkpoint(path).tensors)
-        for path in _siblings(contents.path)
-    ]
+    trunk, embedder = _read(contents, 0), _read(contents, 1)
+    return [trunk, embedder, {} if _BASELINE in embedder else _read(contents, 2)]
+
+
+def _read(contents: Contents, part: int) -> dict[str, Tensor]:
+    path = _siblings(contents.path)[part]
+    if path != contents.path and not path.is_file():
+        raise CheckpointError(f"beside {contents.path} there is no {path.name}; put all three files there")
+    return dict(contents.tensors if path == contents.path else read_checkpoint(path).tensors)
 
 
 def _siblings(path: Path) -> list[Path]:
+    """Paths of trunk, embedder and collector."""
     named = re.fullmatch(rf"({'|'.join(_FILES)})(.*)", path.name)
     if named is None:
         raise CheckpointError(
             f"{path} is one of three files of an AVSL model; name it as its code does "
             f"({', '.join(f'{name}_best.ckpt' for name in _FILES)}), so that the others are found"
         )
-    files = [path.with_name(f"{name}{named[2]}") for name in _FILES]
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise CheckpointError(f"beside {path} there is no {' and no '.join(missing)}; put all three there")
-    return files
+    return [path.with_name(f"{name}{named[2]}") for name in _FILES]
 
 
 def _projections(path: Path, embedder: Mapping[str, Tensor], channels: tuple[int, ...]) -> list[nn.Linear]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import warnings
@@ -15,11 +16,19 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import CheckpointError, first_line
+from lookalike.models.budgets import check_archive, check_tensor
+from lookalike.models.checkpoints.tensorflow import is_tensorflow, read_tensorflow
 from lookalike.models.saving import load_safetensors
 from lookalike.models.wrappers import without_wrappers
 
 # Where the tensors of a training checkpoint lie, beside the epoch, the optimizer and the rest.
-_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network")
+# Averaged weights come first: training code evaluates with them.
+_INSIDE = (
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema",
+    "state_dict", "model_state_dict", "model", "net", "network",
+)  # fmt: skip
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,14 @@ class Contents:
 def read_checkpoint(path: Path) -> Contents:
     """Read a file by its suffix: ``.npz``, ``.safetensors``, and torch's format for all others.
 
+    TensorFlow's checkpoints are told by what they hold; a bundle is given by its ``.index`` or by what
+    the names of its files begin with.
+
     Raises CheckpointError: unreadable, damaged, no tensors, or objects that only code could make.
     """
     meta: Mapping[str, Any] = {}
+    if is_tensorflow(path):
+        return Contents(path, {name: _plain(t) for name, t in read_tensorflow(path).items()}, meta)
     match path.suffix.lower():
         case ".npz":
             tensors = _read_numpy(path)
@@ -55,6 +69,11 @@ def read_checkpoint(path: Path) -> Contents:
             tensors, meta = _read_torch(path)
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a state_dict saved with torch.save")
+    try:
+        for name, tensor in tensors.items():
+            check_tensor(name, tensor)
+    except ValueError as error:
+        raise _damaged(path, error) from error
     tensors = {name: _plain(t) for name, t in without_wrappers(tensors, str(path)).items()}
     return Contents(path, tensors, meta)
 
@@ -71,17 +90,23 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             "give a state_dict saved with torch.save"
         )
     meta = content.get("meta")
-    inside = next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), content)
+    found = [key for key in _INSIDE if isinstance(content.get(key), Mapping)]
+    if len(found) > 1:
+        _logger.warning("%s holds %s; the weights of %s are taken", path, ", ".join(found), found[0])
+    inside = content[found[0]] if found else content
     tensors = {str(name): value for name, value in inside.items() if isinstance(value, Tensor)}
-    if not tensors:  # several networks in one file, each under its name
+    if not tensors or not found:  # several networks in one file, each under its name
         parts = ((name, part) for name, part in inside.items() if isinstance(part, Mapping))
-        tensors = {f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)}
+        tensors |= {
+            f"{name}.{k}": v for name, part in parts for k, v in part.items() if isinstance(v, Tensor)
+        }
     return tensors, meta if isinstance(meta, Mapping) else {}
 
 
 def _unpickle(path: Path) -> Any:
     """torch.load, restricted to tensors, numbers, strings, containers and NumPy numbers and arrays."""
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(_numpy_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files: remarks on storages that change nothing
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -111,6 +136,7 @@ def _numpy_globals() -> list[Any]:
 
 def _read_numpy(path: Path) -> dict[str, Tensor]:
     try:
+        check_archive(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a file from outside can make the zip reader fail in any way

@@ -4,17 +4,19 @@ Annotation*, TPAMI 2019, as their training code (cnnimageretrieval) saves them.
 A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet without its end, optional local
 whitening of every cell, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
 L2, optional whitening and L2 again. As published, images are shrunk to 1,024 pixels at most,
-proportions kept, and their embeddings at three scales are merged. The whitening that some files
-carry in ``meta["Lw"]``, learned after training, is not applied.
+proportions kept, and their embeddings at three scales are merged. Whitenings that some files carry in
+``meta["Lw"]``, learned after training, are applied on request: ``NAME`` is the one of the training set
+for embeddings at one scale, ``NAME:ms`` that for embeddings merged from the three.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,8 +27,7 @@ from lookalike.models.checkpoints.files import Contents
 from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
-
-_logger = logging.getLogger(__name__)
+from lookalike.models.whitening import LearnedWhitening, with_whitening
 
 NAME = "retrieval networks of Radenović et al., TPAMI 2019"
 EXPECTED = "a mapping with meta and state_dict, features.0.weight, pool.p, whiten.weight, ..."
@@ -64,9 +65,62 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
     preprocessing = _preprocessing(contents)
     spec, weights = _pooling(contents)
     network = assemble(backbone, spec, _head(contents), preprocessing, weights)
-    if "Lw" in contents.meta:
-        _logger.info("%s: the whitening in meta['Lw'], learned after training, is not applied", contents.path)
-    return LoadedModel(network, preprocessing, contents.path.stem, SCALES, _scale_power(contents))
+    return LoadedModel(
+        network,
+        preprocessing,
+        contents.path.stem,
+        SCALES,
+        _scale_power(contents),
+        carried_whitenings=tuple(_carried(contents)),
+    )
+
+
+def with_carried_whitening(model: LoadedModel, contents: Contents, asked: str) -> LoadedModel:
+    """The model at the scales of a whitening that its file carries, and with it.
+
+    ``asked`` is ``NAME`` or ``NAME:ss`` for one scale, ``NAME:ms`` for the three of the publication. Raises
+    CheckpointError for one that the file does not hold, and for sizes that do not fit.
+    """
+    carried = _carried(contents)
+    wanted = asked.removesuffix(":ss")
+    if wanted not in carried:
+        held = f"it has {', '.join(carried)}" if carried else "it has none"
+        raise CheckpointError(f"{contents.path} carries no whitening {asked!r}; {held}")
+    learned = carried[wanted]
+    mean, projection = (
+        torch.as_tensor(np.asarray(learned.get(key)), dtype=torch.float64)
+        if isinstance(learned.get(key), np.ndarray | Tensor) and np.asarray(learned[key]).dtype.kind in "fiu"
+        else torch.zeros(0)
+        for key in ("m", "P")
+    )
+    is_multiscale = wanted.endswith(":ms")
+    model = replace(model, scales=SCALES if is_multiscale else (1.0,))
+    width = _width(model)
+    fits = mean.numel() == width and projection.ndim == 2 and projection.shape[1] == width
+    if not fits or not len(projection) or not bool(mean.isfinite().all() & projection.isfinite().all()):
+        raise CheckpointError(
+            f"{contents.path}: whitening {asked!r} should have finite m ({width}, 1) and P (D, {width}); "
+            f"got m {tuple(mean.shape)} and P {tuple(projection.shape)}"
+        )
+    return with_whitening(model, LearnedWhitening(mean.reshape(-1), projection), wanted.removesuffix(":ms"))
+
+
+def _carried(contents: Contents) -> dict[str, Mapping[str, Any]]:
+    """The whitenings of a file by the names with which they are asked for."""
+    by_set = contents.meta.get("Lw")
+    found = {}
+    for name, by_scales in by_set.items() if isinstance(by_set, Mapping) else ():
+        for scales, suffix in (("ss", ""), ("ms", ":ms")):
+            learned = by_scales.get(scales) if isinstance(by_scales, Mapping) else None
+            if isinstance(learned, Mapping):
+                found[f"{name}{suffix}"] = learned
+    return found
+
+
+def _width(model: LoadedModel) -> int:
+    """D of the network's embeddings."""
+    width = model.network.width()
+    return int(model.network.backbone.model.num_features) if width is None else width  # type: ignore[arg-type]
 
 
 def _refuse_unknown_tensors(contents: Contents) -> None:

@@ -32,6 +32,7 @@ from lookalike.models.checkpoints.files import Contents
 from lookalike.models.heads import affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
+from lookalike.ops.zooming import zoomed_grid
 
 NAME = "vision transformers of Black et al., WACV 2022, and of the original authors"
 EXPECTED = "transformer.embeddings.patch_embeddings.weight, or embedding/kernel, ..."
@@ -97,19 +98,24 @@ def matches(contents: Contents) -> bool:
     return "patch_embed.proj.weight" in names and has_blocks
 
 
-def build(contents: Contents, pooling: str | None) -> LoadedModel:
+def build(contents: Contents, pooling: str | None, input_size: tuple[int, int] | None = None) -> LoadedModel:
     """Build the network on a timm vision transformer.
 
-    Raises CheckpointError for unexpected names and sizes.
+    With an input size (H, W) the positions of the original authors' files are zoomed as in their code;
+    other files keep the size of theirs. Raises CheckpointError for unexpected names and sizes.
     """
     is_jax = any("kernel" in name for name in contents.tensors)
     tensors = _translated(contents)
     sizes = _sizes(contents, tensors)
     head = _head(tensors, sizes.width)
     mode = _mode(contents, sizes, pooling, is_original=is_jax and not len(head))
+    size = (sizes.side, sizes.side)
+    if is_jax and input_size is not None and not any(side % sizes.patch for side in input_size):
+        size = input_size
+        tensors["pos_embed"] = _zoomed(tensors["pos_embed"], sizes, size)
     backbone = create_backbone(
         f"vit_base_patch{32 if sizes.patch == 32 else 16}_224",
-        img_size=sizes.side,
+        img_size=size,
         patch_size=sizes.patch,
         embed_dim=sizes.width,
         depth=sizes.depth,
@@ -120,7 +126,7 @@ def build(contents: Contents, pooling: str | None) -> LoadedModel:
         fc_norm=False,  # the last norm comes before the pooling
     )
     load_weights(backbone, _for_timm(tensors, sizes, with_cls=mode == "cls"))
-    preprocessing = Preprocessing("squash", (sizes.side, sizes.side), interpolation="bilinear")
+    preprocessing = Preprocessing("squash", size, interpolation="bilinear")
     if is_jax and not len(head):
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(
@@ -282,5 +288,15 @@ def _for_timm(tensors: Mapping[str, Tensor], sizes: _Sizes, *, with_cls: bool) -
                 weights[f"blocks.{i}.attn.qkv.{leaf}"] = torch.cat([tensors[name] for name in names])
     if not with_cls:
         weights.pop("cls_token", None)
-        weights["pos_embed"] = tensors["pos_embed"][:, -sizes.n_positions :]
+        weights["pos_embed"] = tensors["pos_embed"][:, int(sizes.has_cls) :]
     return weights
+
+
+def _zoomed(positions: Tensor, sizes: _Sizes, size: tuple[int, int]) -> Tensor:
+    """Position embeddings (1, n, D) for an input of another size (H, W); that of the CLS token is kept."""
+    own, n_first = math.isqrt(sizes.n_positions), int(sizes.has_cls)
+    first, of_patches = positions[:, :n_first], positions[0, n_first:]
+    grid = zoomed_grid(
+        of_patches.reshape(own, own, sizes.width), (size[0] // sizes.patch, size[1] // sizes.patch)
+    )
+    return torch.cat([first, grid.flatten(0, 1)[None]], dim=1)

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lookalike.errors import CheckpointError, writing
+from lookalike.errors import CheckpointError, replacing
 from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.csa.network import ContextNetwork, ContextSizes, usual_heads
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
@@ -78,9 +78,8 @@ def save_scorer(path: Path, scorer: ShortlistScorer, *, half: bool = False) -> N
         tensors |= {_DIRECT: scorer.direct.detach(), _GATE: scorer.gate.weight.detach()}
         settings["view"] = asdict(scorer.view)
     stored = {name: t.to("cpu", torch.float16 if half else None).contiguous() for name, t in tensors.items()}
-    with writing(path, CheckpointError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(save(stored, {_METADATA: json.dumps(settings)}))
+    with replacing(path, CheckpointError, make_folder=True) as file:
+        file.write_bytes(save(stored, {_METADATA: json.dumps(settings)}))
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -46,12 +46,13 @@ class ContextNetwork(nn.Module):
     ``feature_align`` reconstructs affinities from them for the reconstruction loss.
     """
 
-    def __init__(self, sizes: ContextSizes, *, dropout: float = 0.0) -> None:
+    def __init__(self, sizes: ContextSizes, *, dropout: float = 0.0, drop_path: float = 0.0) -> None:
         super().__init__()
         self.sizes = sizes
+        rising = [drop_path * i / max(sizes.depth - 1, 1) for i in range(sizes.depth)]
         self.dropout = nn.Dropout(dropout)
         self.topk_proj = nn.Linear(sizes.n_anchors, sizes.width)
-        self.blocks = nn.ModuleList(Block(sizes, dropout) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(Block(sizes, dropout, path) for path in rising)
         self.feature_align = Rebuilding(sizes)
         self.apply(_start)
 
@@ -85,18 +86,38 @@ class ContextNetwork(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
-    def __init__(self, sizes: ContextSizes, dropout: float) -> None:
+    def __init__(self, sizes: ContextSizes, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(sizes.width)
         self.attn = Attention(sizes, dropout)
         self.norm2 = nn.LayerNorm(sizes.width)
         self.mlp = Mlp(sizes, dropout)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
-        x = x + self.attn(self.norm1(x))
-        result: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        result: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return result
+
+
+@final
+class DropPath(nn.Module):
+    """Leaves out a branch for some lists of a batch while training, and scales it up for the others.
+
+    Huang et al., *Deep Networks with Stochastic Depth*, ECCV 2016.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, T, C) to (B, T, C)."""
+        if not self.training or not self.p:
+            return branch
+        is_kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.p
+        return branch * is_kept / (1 - self.p)
 
 
 @final

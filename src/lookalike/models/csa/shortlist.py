@@ -1,4 +1,8 @@
-"""Scorers of shortlists by their embeddings: CSA as published, and on standardized views."""
+"""Scorers of shortlists by their embeddings: CSA as published, and on standardized views.
+
+A shortlist may be shorter than what a scorer compares it with: ``following`` (B, M, D) are the items that
+come after the candidates (B, K, D) in the whole ranking, up to ``n_context`` together.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +33,22 @@ class PublishedScorer(nn.Module):
         super().__init__()
         self.network = network
 
-    def inputs(self, queries: Tensor, candidates: Tensor) -> Tensor:
-        """Affinity features (B, 1 + K, L)."""
-        return affinity_features(queries, candidates, self.network.sizes.n_anchors)
+    @property
+    def n_context(self) -> int:
+        """Number of first results that may be anchors."""
+        return self.network.sizes.n_anchors
+
+    def inputs(self, queries: Tensor, candidates: Tensor, following: Tensor | None = None) -> Tensor:
+        """Affinity features (B, 1 + K, L); the anchors go on into ``following``."""
+        return affinity_features(queries, candidates, self.network.sizes.n_anchors, following)
 
     def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
         """Cosine of every refined candidate with the refined query: (B, K) in [-1, 1]."""
         return refined_similarities(tokens)[:, 1:]
 
-    def forward(self, queries: Tensor, candidates: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, candidates: Tensor, following: Tensor | None = None) -> Tensor:
         """Scores (B, K)."""
-        inputs = self.inputs(queries, candidates)
+        inputs = self.inputs(queries, candidates, following)
         return self.scores(inputs, self.network(inputs))
 
 
@@ -80,25 +89,31 @@ class ExpandedScorer(nn.Module):
             self.direct[:: network.sizes.n_anchors // N_VIEWS] = 0.7
             self.gate.weight.zero_()
 
-    def inputs(self, queries: Tensor, candidates: Tensor) -> Tensor:
-        """All views side by side (B, 1 + K, L)."""
+    @property
+    def n_context(self) -> int:
+        """Number of first results that may be anchors."""
+        return self.network.sizes.n_anchors // N_VIEWS
+
+    def inputs(self, queries: Tensor, candidates: Tensor, following: Tensor | None = None) -> Tensor:
+        """All views side by side (B, 1 + K + M, L) of the list prolonged by ``following``."""
         n_anchors = self.network.sizes.n_anchors // N_VIEWS
-        cosines = shortlist_cosines(queries, candidates)
+        prolonged = candidates if following is None else torch.cat([candidates, following], dim=1)
+        cosines = shortlist_cosines(queries, prolonged)
         expanded = expanded_cosines(cosines, self.view.neighbors, self.view.alpha)
         mutual = mutual_cosines(cosines, self.view.mutual, self.view.smooth)
         return torch.cat([standardized_columns(v, n_anchors) for v in (cosines, expanded, mutual)], dim=2)
 
     def scores(self, inputs: Tensor, tokens: Tensor) -> Tensor:
-        """Refined cosine plus the weighted sum of the candidate's row: (B, K)."""
+        """Refined cosine plus the weighted sum of the candidate's row: (B, K + M)."""
         query = F.layer_norm(tokens[:, 0], tokens.shape[2:])
         weights = (self.direct + self.gate(query))[:, :, None]  # (B, L, 1)
         known: Tensor = (inputs[:, 1:] @ weights).squeeze(2)
         return refined_similarities(tokens)[:, 1:] + DIRECT_UNIT * known
 
-    def forward(self, queries: Tensor, candidates: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, candidates: Tensor, following: Tensor | None = None) -> Tensor:
         """Scores (B, K)."""
-        inputs = self.inputs(queries, candidates)
-        return self.scores(inputs, self.network(inputs))
+        inputs = self.inputs(queries, candidates, following)
+        return self.scores(inputs, self.network(inputs))[:, : candidates.shape[1]]
 
 
 ShortlistScorer = PublishedScorer | ExpandedScorer

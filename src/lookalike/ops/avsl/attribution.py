@@ -7,6 +7,7 @@ its gate; below that, the weight that the gates of the nodes above leave over is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ class DistanceShares:
     weights: tuple[Tensor, ...]  # each (D,), 0 or more; weight of a node's own difference
     differences: tuple[Tensor, ...]  # each (D,): |a - b|^p
     handed_down: tuple[Tensor, ...]  # each (D,): weight given to the level below; zeros at the lowest
+    gates: tuple[Tensor, ...]  # each (D,) in [0, 1]: part of its weight that a node keeps; ones at the lowest
     units: tuple[tuple[Tensor, Tensor], ...]  # p-normalized nodes of both images, each (D,)
 
     def of_level(self, level: int) -> Float[Tensor, " D"]:
@@ -50,11 +52,13 @@ def distance_shares(query: Nodes, match: Nodes, graph: Graph) -> DistanceShares:
     arriving = torch.ones_like(units[-1][0])
     weights: list[Tensor] = []
     handed_down: list[Tensor] = []
+    gates: list[Tensor] = []
     for level in reversed(range(len(units))):
         if level == 0:
             gate = torch.ones_like(arriving)
         else:
             gate = graph.gates(level, query.certainties[level][0], match.certainties[level][0])
+        gates.append(gate)
         weights.append(arriving * gate)
         handed_down.append(arriving * (1 - gate))
         if level:
@@ -63,8 +67,35 @@ def distance_shares(query: Nodes, match: Nodes, graph: Graph) -> DistanceShares:
         tuple(reversed(weights)),
         tuple(differences(a, b, graph.power) for a, b in units),
         tuple(reversed(handed_down)),
+        tuple(reversed(gates)),
         tuple(units),
     )
+
+
+def inferred(shares: DistanceShares, graph: Graph, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A quantity of the nodes, each (D,) low to high, as the graph infers it from the lowest level up.
+
+    ``f_0 = v_0`` and ``f_l = gate * v_l + (1 - gate) * (links^T f_below)``. Of the differences, the sum at
+    the highest level is the distance.
+    """
+    found: list[Tensor] = []
+    for level, own in enumerate(values):
+        gate = shares.gates[level]
+        found.append(own if level == 0 else gate * own + (1 - gate) * (found[-1] @ graph.links[level - 1]))
+    return tuple(found)
+
+
+def corrections(shares: DistanceShares, graph: Graph) -> tuple[Tensor, ...]:
+    """By how much each node's difference was corrected from below, (D,) each, signed; zeros at the lowest.
+
+    A node corrects by the weight that it hands down, times the linked differences of the level below less
+    its own. All of them and the sum of the highest level's own differences are the distance.
+    """
+    found = [torch.zeros_like(shares.differences[0])]
+    for level in range(1, len(shares.differences)):
+        below = shares.differences[level - 1] @ graph.links[level - 1]
+        found.append(shares.handed_down[level] * (below - shares.differences[level]))
+    return tuple(found)
 
 
 def strongest_parents(shares: DistanceShares, graph: Graph, level: int, node: int, k: int = 3) -> Parents:

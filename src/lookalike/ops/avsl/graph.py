@@ -25,6 +25,12 @@ class Nodes:
         """Some of the images."""
         return Nodes(tuple(e[which] for e in self.embeddings), tuple(c[which] for c in self.certainties))
 
+    def to(self, device: torch.device | str) -> Nodes:
+        """The images on a device."""
+        return Nodes(
+            tuple(e.to(device) for e in self.embeddings), tuple(c.to(device) for c in self.certainties)
+        )
+
     def units(self, power: float) -> tuple[Tensor, ...]:
         """Embeddings divided by their p-norm; each (B, D)."""
         return tuple(F.normalize(e, p=power, dim=1) for e in self.embeddings)
@@ -52,6 +58,16 @@ class Graph:
     biases: tuple[Tensor, ...]  # L vectors (D,)
     sharpness: float = 10.0
     power: float = 2.0  # p of the norm and of the differences
+
+    def to(self, device: torch.device | str) -> Graph:
+        """A copy without gradients on a device."""
+        return Graph(
+            tuple(link.detach().to(device) for link in self.links),
+            tuple(c.detach().to(device) for c in self.coefficients),
+            tuple(b.detach().to(device) for b in self.biases),
+            self.sharpness,
+            self.power,
+        )
 
     def gates(
         self, level: int, a: Float[Tensor, "... D"], b: Float[Tensor, "... D"]

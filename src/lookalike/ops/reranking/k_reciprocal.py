@@ -65,10 +65,10 @@ def k_reciprocal_encoding(distances: Float[Tensor, "N N"], *, k1: int, k2: int) 
     return torch.stack([weights[column] for column in ranks[:, :k2].T]).mean(0)
 
 
-def k_reciprocal_removals(encoding: Float[Tensor, "N N"], node: int) -> Float[Tensor, " N"]:
-    """Influence of each node on the Jaccard similarity of the query with one node: (N,), signed.
+def k_reciprocal_removals(encoding: Float[Tensor, "M N"], node: int) -> Float[Tensor, " N"]:
+    """Influence of each node on the Jaccard similarity of the query, row 0, with another row: (N,).
 
-    The similarity less its value without the term of node j: positive where both have j
+    Signed: the similarity less its value without the term of node j, positive where both have j
     among their neighbors, negative where only one has.
     """
     low, high = (f(encoding[0], encoding[node]) for f in (torch.minimum, torch.maximum))

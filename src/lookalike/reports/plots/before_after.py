@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lookalike.errors import writing
+from lookalike.errors import replacing
 from lookalike.reports.plots.curves import Curve, average_precision_plot, precision_recall_plot, save_plot
 from lookalike.reports.plots.rankings import Shown, ShownRanking, Verdict, ranking_plot
 
@@ -82,8 +82,8 @@ def write_plots(
         if not 0 <= query < len(names):
             raise ValueError(f"queries are numbered 0 to {len(names) - 1}, got {query}")
         path = folder / f"ranking-{query:03d}.png"
-        with writing(path):
-            _ranking(comparison, query).save(path)
+        with replacing(path) as file:
+            _ranking(comparison, query).save(file)
         written.append(path)
     return written
 

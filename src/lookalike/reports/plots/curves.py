@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lookalike.errors import LookalikeError, writing
+from lookalike.errors import LookalikeError, replacing
 
 FloatRow = NDArray[np.float64]
 
@@ -103,11 +103,10 @@ def loss_plot(steps: FloatRow, losses: Mapping[str, FloatRow], *, title: str) ->
 def save_plot(drawing: Figure, path: Path) -> Path:
     """Write a plot and return its path. Raises LookalikeError if that is not possible."""
     try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            drawing.savefig(path, dpi=150)
+        with replacing(path, make_folder=True) as file:
+            drawing.savefig(file, dpi=150)
     except ValueError as error:  # an ending that matplotlib does not know
-        raise LookalikeError(f"{path} can't be written: {error}; choose another path") from error
+        raise LookalikeError(f"{path} can't be written: {error}; choose another place") from error
     return path
 
 

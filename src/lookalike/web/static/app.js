@@ -7,6 +7,7 @@ import { QueryPanel } from "./query.js";
 import { browseCard, hitCard, skeletons, addArrowKeys } from "./results.js";
 
 const PAGE_SIZE = 60;
+const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
 const byId = (id) => document.getElementById(id);
 const state = { gallery: "", query: null, box: null, search: null, health: null, galleries: [], shown: 0 };
 let running = new AbortController();
@@ -47,13 +48,16 @@ async function clear() {
   await attempt(async () => {
     const cards = await nextCards();
     byId("grid").replaceChildren(...cards);
-    if (!cards.length) showMessage("This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
+    const isFiltered = Boolean(byId("where").value.trim());
+    if (isFiltered) byId("count").textContent = "Pictures that pass the filter; click one to search with it.";
+    if (!cards.length) showMessage(isFiltered ? "No picture passes the filter." : "This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
   });
 }
 
 async function nextCards() {
-  const path = `/galleries/${encodeURIComponent(state.gallery)}/pictures?offset=${state.shown}&limit=${PAGE_SIZE}`;
-  const { total, pictures } = await getJson(path);
+  const where = byId("where").value.trim();
+  const parameters = new URLSearchParams({ offset: state.shown, limit: PAGE_SIZE, ...(where && { where }) });
+  const { total, pictures } = await getJson(`/galleries/${encodeURIComponent(state.gallery)}/pictures?${parameters}`);
   state.shown += pictures.length;
   byId("more").hidden = state.shown >= total || Boolean(state.query);
   return pictures.map((picture) => browseCard(state.gallery, picture, choose));
@@ -101,6 +105,7 @@ function searchRequest() {
 
 async function search() {
   if (!state.query) return;
+  const hadFocus = byId("grid").contains(document.activeElement); // its cards are about to go
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -111,13 +116,14 @@ async function search() {
   if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
-    show({ ...found, gallery, request, explanationPath: (hit, options) => explanationPath(gallery, request, hit, options) });
+    const method = OWN_METHOD.has(request.rerank) ? request.rerank : "shares"; // the one that made the order
+    show({ ...found, gallery, request, method, explanationPath: (hit, options) => explanationPath(gallery, method, request, hit, options) });
+    if (hadFocus) byId("heading").focus();
   });
   if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
 }
 
-function explanationPath(gallery, { query, box, rerank }, hit, options = {}) {
-  const method = rerank === "avsl" ? "avsl" : "shares"; // explain by the method that ranked the hits
+function explanationPath(gallery, method, { query, box }, hit, options = {}) {
   const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }), ...options });
   return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
 }
@@ -139,6 +145,7 @@ function show(found) {
   showLimit(found.limit);
   byId("all-heat").setAttribute("aria-pressed", "false");
   byId("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
+  if (found.unreadable.length) showMessage(`Ranked as if no cells matched, since they can't be read: ${found.unreadable.join(", ")}`);
   if (!hits.length) showMessage("No match. Lower the minimum similarity or relax the filter.");
 }
 
@@ -212,8 +219,12 @@ byId("gallery").onchange = () => enter(byId("gallery").value);
 byId("more").onclick = () => attempt(async () => byId("grid").append(...(await nextCards())));
 byId("report").onclick = exportReport;
 byId("all-heat").onclick = showAllHeat;
-byId("min-similarity").oninput = () => (byId("min-similarity-value").textContent = byId("min-similarity").value < 0 ? "any" : Number(byId("min-similarity").value).toFixed(2));
-byId("settings").onchange = search;
+byId("min-similarity").oninput = () => {
+  const value = Number(byId("min-similarity").value), text = value < 0 ? "any" : value.toFixed(2);
+  byId("min-similarity-value").textContent = text;
+  byId("min-similarity").setAttribute("aria-valuetext", text);
+};
+byId("settings").onchange = (event) => (state.query ? search() : event.target === byId("where") && clear());
 byId("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]") && panel.box) panel.setBox(null);

@@ -1,7 +1,9 @@
 // Two pictures side by side with their maps; pointing at a cell shows its best match in the other.
 
 import { getJson, showPicture } from "./api.js";
-import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { showGraph } from "./graph.js";
+import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
+import { factsOf } from "./results.js";
 
 const BINS = 28; // positions per side at which cells are requested; finer than common grids
 const byId = (id) => document.getElementById(id);
@@ -25,13 +27,14 @@ export class CompareView {
   }
 
   async open(search, hit) {
-    Object.assign(this, { search, hit, found: null });
+    Object.assign(this, { search, hit, found: null, chosen: null });
     this.cells = new Map();
+    showGraph(byId("graph"), null);
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    byId("compare-facts").textContent = `similarity ${hit.similarity.toFixed(3)}`;
+    byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     const asked = (this.asked = {}); // answers to earlier questions are not shown
-    byId("contrast").parentElement.hidden = search.request.rerank === "avsl"; // it has no contrast
+    byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
     const pictures = [{ id: search.query.id, name: search.query.name }, hit];
     this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
     if (!byId("compare").open) byId("compare").showModal();
@@ -39,7 +42,14 @@ export class CompareView {
       const found = await getJson(search.explanationPath(hit, this.#options()));
       if (this.asked !== asked) return;
       this.found = found;
+      if (search.method !== "shares") {
+        byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${found.similarity.toFixed(3)}`;
+      }
       this.sizes = [found.query_geometry.original_size, found.match_geometry.original_size];
+      showGraph(byId("graph"), found, (chosen) => {
+        this.chosen = chosen;
+        this.overview();
+      });
       this.overview();
     } catch (error) {
       byId("compare-note").textContent = error.message;
@@ -56,17 +66,25 @@ export class CompareView {
     if (next) this.open(this.search, next);
   }
 
-  // Show the maps of the whole similarity, both with the same color range.
+  // Show the maps of the whole similarity, or of the level or node chosen, both with the same color range.
   overview() {
-    const { found } = this;
+    const { found, chosen } = this;
     if (!found) return;
+    if (chosen) {
+      this.sides.forEach((side, i) => {
+        side.draw(chosen.maps[i], chosen.geometries[i], chosen.limit);
+        side.mark(null);
+      });
+      byId("compare-note").textContent = chosen.note;
+      return;
+    }
     this.sides[0].draw(perPercent(found.query_map), found.query_geometry, found.limit);
     this.sides[1].draw(perPercent(found.match_map), found.match_geometry, found.limit);
     this.sides.forEach((side) => side.mark(null));
     byId("compare-note").textContent =
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +
-      ` Colors range over ±${found.limit.toFixed(3)} per 1% of the view. Point at a cell to see what it matches.`;
+      ` Colors range over ±${fixed(found.limit, 3)} per 1% of the view. Point at a cell to see what it matches.`;
   }
 
   // Show how the cell at (x, y) of one side matches the cells of the other; x, y in [0, 1].
@@ -94,7 +112,9 @@ export class CompareView {
 
   #cellsPath(index, x, y) {
     const ids = [this.search.query.id, this.hit.id];
-    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y });
+    const { box } = this.search.request; // of the query, which is the first picture when the left side is pointed at
+    const part = box && { box: box.join(","), box_on: index ? "second" : "first" };
+    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y, ...part });
     return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
   }
 
@@ -105,8 +125,8 @@ export class CompareView {
     other.draw(cells.cosines, cells.geometry, 1);
     other.mark(cells.best_box, this.sizes[1 - index]);
     byId("compare-note").textContent =
-      `At the last layer, this cell contributes ${cells.contribution.toFixed(4)} to the similarity. ` +
-      `Its best match has a cosine of ${Math.max(...cells.cosines.flat()).toFixed(2)}. Colors range from −1 to 1.`;
+      `At the last layer, this cell contributes ${fixed(cells.contribution, 4)} to the similarity. ` +
+      `Its best match has a cosine of ${fixed(Math.max(...cells.cosines.flat()), 2)}. Colors range from −1 to 1.`;
   }
 }
 
@@ -163,6 +183,6 @@ class Side {
 // "0.153: CLS 0.120, registers 0.033", or the number alone where its parts are not known.
 function residualOf(found) {
   const named = Object.entries(found.residual_parts).filter(([, value]) => Math.abs(value) >= 0.0005);
-  const parts = named.map(([name, value]) => `${name} ${value.toFixed(3)}`);
-  return found.residual.toFixed(3) + (parts.length ? `: ${parts.join(", ")}` : "");
+  const parts = named.map(([name, value]) => `${name} ${fixed(value, 3)}`);
+  return fixed(found.residual, 3) + (parts.length ? `: ${parts.join(", ")}` : "");
 }

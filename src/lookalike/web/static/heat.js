@@ -77,3 +77,9 @@ export function fitFrame(frame, image) {
   image.addEventListener("load", fit);
   if (image.complete && image.naturalWidth) fit();
 }
+
+// A number with fixed decimals; one that rounds to zero has no sign.
+export function fixed(value, digits) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? (0).toFixed(digits) : text;
+}

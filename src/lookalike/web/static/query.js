@@ -4,6 +4,8 @@ import { showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
 
 const MIN_DRAG = 6; // smallest side of a box in screen pixels; anything smaller is a click
+const STEP = 0.04; // by which an arrow key moves a side, in parts of the picture
+const FIRST_BOX = [0.25, 0.25, 0.75, 0.75];
 const byId = (id) => document.getElementById(id);
 
 export class QueryPanel {
@@ -22,6 +24,7 @@ export class QueryPanel {
     byId("clear-box").onclick = () => this.setBox(null);
     this.#listenToDrops();
     this.#listenToDrags();
+    this.#listenToKeys();
   }
 
   show(gallery, id, name) {
@@ -98,6 +101,18 @@ export class QueryPanel {
     frame.addEventListener("pointercancel", () => finish(false));
   }
 
+  // Enter draws a box and searches by it; arrows move it, with Shift they move its lower right corner.
+  #listenToKeys() {
+    byId("query-frame").addEventListener("keydown", (event) => {
+      const step = { ArrowRight: [STEP, 0], ArrowLeft: [-STEP, 0], ArrowDown: [0, STEP], ArrowUp: [0, -STEP] }[event.key];
+      if (event.key === "Enter" || event.key === " ") this.setBox(this.box ?? FIRST_BOX);
+      else if (step) this.#drawBox(this.box ? moved(this.box, step, event.shiftKey) : FIRST_BOX);
+      else return;
+      event.preventDefault();
+      if (step) byId("query-hint").textContent = "Press Enter to search by this region.";
+    });
+  }
+
   // The pointer's position as fractions of the picture's width and height.
   #position(event) {
     const area = byId("query-frame").getBoundingClientRect();
@@ -121,4 +136,13 @@ export class QueryPanel {
       left: percent(box[0]), top: percent(box[1]), width: percent(box[2] - box[0]), height: percent(box[3] - box[1]),
     });
   }
+}
+
+// A box moved by a step, or its lower right corner alone; it stays inside the picture.
+function moved(box, [dx, dy], isResized) {
+  const [left, top, right, bottom] = box;
+  const inside = (value, low, high) => Math.max(low, Math.min(high, value));
+  if (isResized) return [left, top, inside(right + dx, left + STEP, 1), inside(bottom + dy, top + STEP, 1)];
+  const x = inside(dx, -left, 1 - right), y = inside(dy, -top, 1 - bottom);
+  return [left + x, top + y, right + x, bottom + y];
 }

@@ -1,7 +1,7 @@
 // The grid of cards: pictures of the gallery, or hits of a search.
 
 import { getJson, showPicture } from "./api.js";
-import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
 
@@ -52,9 +52,9 @@ export function browseCard(gallery, picture, onChoose) {
   card.tabIndex = 0;
   card.setAttribute("role", "button");
   card.setAttribute("aria-label", `Search with ${picture.name}`);
-  card.append(stage, element("p", "name", picture.name));
+  card.append(stage, titled(element("p", "name", picture.name)), ...metadataOf(picture));
   card.onclick = () => onChoose(picture);
-  card.onkeydown = (event) => event.target === card && event.key === "Enter" && onChoose(picture);
+  onPress(card, () => onChoose(picture));
   return card;
 }
 
@@ -62,13 +62,12 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
   const card = element("article", "card hit");
   card.tabIndex = 0;
   card.dataset.id = hit.id;
-  card.setAttribute("aria-label", `${hit.rank}: ${hit.name}, similarity ${hit.similarity.toFixed(3)}`);
+  card.setAttribute("aria-label", `${hit.rank}: ${hit.name}, similarity ${fixed(hit.similarity, 3)}`);
   const stage = element("div", "stage"), frame = frameOf(search.gallery, hit);
   stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
   const facts = element("p", "facts");
-  facts.append(element("b", "", hit.similarity.toFixed(3)), element("span", "name", hit.name));
+  facts.append(element("b", "", fixed(hit.similarity, 3)), titled(element("span", "name", hit.name)));
   if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)}% match`));
-  facts.lastChild.title = hit.name;
   const why = button("why", "Why", "Show which cells match (W)", () => toggle(card, search, hit, frame));
   why.setAttribute("aria-pressed", "false");
   const actions = element("p", "actions");
@@ -77,16 +76,38 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
-  card.append(stage, facts, actions);
+  card.append(stage, facts, ...metadataOf(hit), actions);
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
-  card.onkeydown = (event) => {
-    if (event.target !== card) return;
-    if (event.key === "Enter") onCompare(hit);
-    if (event.key === "w") why.click();
-  };
+  onPress(card, () => onCompare(hit));
+  card.addEventListener("keydown", (event) => {
+    if (event.target === card && event.key === "w" && !event.ctrlKey && !event.metaKey) why.click();
+  });
   return card;
+}
+
+// Enter and Space act on a card as a click does; every other key keeps its meaning.
+function onPress(card, act) {
+  card.addEventListener("keydown", (event) => {
+    if (event.target !== card || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault(); // Space would scroll
+    act();
+  });
+}
+
+// A text that may be cut off, with the whole of it as its title.
+function titled(made) {
+  made.title = made.textContent;
+  return made;
+}
+
+// "field: value" of each metadata field.
+export const factsOf = ({ metadata }) => Object.entries(metadata ?? {}).map(([name, value]) => `${name}: ${value}`);
+
+function metadataOf(picture) {
+  const facts = factsOf(picture);
+  return facts.length ? [titled(element("p", "metadata soft small", facts.join(" · ")))] : [];
 }
 
 function moveOf(hit) {
