@@ -34,6 +34,10 @@ OWNERS = {
     "lightning": {"training"},
     "matplotlib": {"reports.plots"},
     "pytorch_metric_learning": {"training"},
+    "cv2": {"rerankers"},
+    "open_clip": {"models"},
+    "transformers": {"models"},
+    "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation"},
 }

@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -9,7 +10,7 @@ from lookalike.errors import DatasetError
 
 
 def images(*labels):
-    return LabeledImages(tuple(range(len(labels))), labels)
+    return LabeledImages(tuple(Path(f"/none/{label}/{i}") for i, label in enumerate(labels)), labels)
 
 
 def test_one_class_is_refused():

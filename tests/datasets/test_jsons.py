@@ -4,7 +4,7 @@ from lookalike.datasets.jsons import box_of_corners, box_of_size, finite_numbers
 from lookalike.errors import DatasetError
 
 
-@pytest.mark.parametrize("content", ["{", "[" * 200_000, "\udcff"])
+@pytest.mark.parametrize("content", ["{", "[" * 200_000])
 def test_a_damaged_file_is_named(tmp_path, content):
     file = tmp_path / "x.json"
     file.write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -14,8 +14,15 @@ def test_a_damaged_file_is_named(tmp_path, content):
         read_json(file)
 
 
-def test_a_byte_order_mark_is_left_out(tmp_path):
-    (tmp_path / "x.json").write_text('{"a": 1}', encoding="utf-8-sig")
+def test_another_encoding_is_named(tmp_path):
+    (tmp_path / "x.json").write_bytes(b'{\n"a": "\xff"}')
+    with pytest.raises(DatasetError, match=r"x\.json is not UTF-8 in line 2; save it as UTF-8"):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_left_out(tmp_path, encoding):
+    (tmp_path / "x.json").write_text('{"a": 1}', encoding=encoding)
     assert read_json(tmp_path / "x.json") == {"a": 1}
 
 

@@ -83,3 +83,32 @@ def test_everything_else_is_refused_in_one_sentence(where):
         assert "\n" not in str(error)
     else:
         assert where == "not " * 400 + "ok"  # deep, and within what the parser takes
+
+
+@pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ("code == '007'", True),
+        ("code == 7", False),  # another text
+        ("n == '7'", True),
+        ("n in ['7', '8']", True),
+        ("n != '7'", False),
+        ("flag == 'True'", True),
+        ("größe == 3", True),  # composed or not
+        ("gro\u0308ße == 3", True),
+        ("lambda == 'x'", True),
+        ({"n": "7"}, True),
+        ({"code": 7}, False),
+    ],
+)
+def test_a_number_equals_the_text_that_writes_it(where, passes):
+    values = {"code": "007", "n": 7, "flag": True, "größe": 3, "lambda": "x"}
+    assert parse_filter(where)(values) is passes
+
+
+def test_an_order_of_text_with_numbers_is_refused_with_an_example():
+    with pytest.raises(FilterError, match=r"'price' holds text, such as '1\.50', .*--types price="):
+        check_fields("price > 1", [{"price": "1.50"}, {"price": "2.00"}])
+    with pytest.raises(FilterError, match="'year' holds numbers, such as 2019"):
+        check_fields("'2018' < year", [{"year": 2019}])
+    check_fields("year > 1", [{"year": 2019}, {"year": "?"}])  # some have an order

@@ -236,7 +236,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool =
             f"{hit.score:z.4f}" if with_scores else "",
             "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
-            str(hit.path),
+            str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
         )
         for hit in hits
     ]

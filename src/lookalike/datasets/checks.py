@@ -6,6 +6,7 @@ import logging
 
 from lookalike import images as image_files
 from lookalike.datasets.labeled import LabeledImages
+from lookalike.datasets.leaks import copies_remark, leak_remark
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import GrayLevels
 from lookalike.types import ProgressCallback, tracked
@@ -18,7 +19,8 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
     """Raise DatasetError for labels that no similarity can be learned from.
 
     There must be two classes or more, each with two images or more. Classes that training and validation
-    share are logged as a warning, since metrics on them do not measure unseen classes.
+    share are logged as a warning, since metrics on them do not measure unseen classes, and so are exact
+    copies within training and between the two.
     """
     if len(train.classes) < 2:
         raise DatasetError(
@@ -30,8 +32,12 @@ def check_training_data(train: LabeledImages, validation: LabeledImages | None =
             f"{len(single)} of {len(train.classes)} classes have only one image, e.g. {single[0]}; "
             "add images to them or leave them out"
         )
+    if copies := copies_remark(train):
+        _logger.warning("%s", copies)
     if validation is None:
         return
+    if leak := leak_remark(train.paths, validation.paths, of_learned="training", of_measured="evaluation"):
+        _logger.warning("%s", leak)
     if shared := sorted(set(train.classes) & set(validation.classes)):
         _logger.warning(
             "%d of %d classes are in training and in evaluation, e.g. %s: metrics on them do not "

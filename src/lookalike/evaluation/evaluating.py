@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lookalike.datasets import LabeledImages, read_dataset, splits_of
+from lookalike.datasets.leaks import copies_remark, leak_remark
+from lookalike.datasets.splits import split_name
 from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError
 from lookalike.evaluation.clustering import can_cluster, cluster_agreement
@@ -72,6 +75,7 @@ def evaluate(
             f"precision={precision!r} is for a model by name; arrays are embedded already, and a loaded "
             "model has the precision it was loaded with"
         )
+    sources: list[DataSource] = []
     if isinstance(data, str | Path):
         splits = [split] if query_split is None else [split, query_split]
         sources = [DataSource(Path(data), name, layout, field) for name in splits]
@@ -84,7 +88,8 @@ def evaluate(
     sides = (gallery, None) if asked is None else (asked, gallery)
     retrieved = retrieve(*sides, ks=ks, progress=progress)
     clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
-    return summarize(retrieved, clusters=clusters, seed=seed)
+    remarks = () if isinstance(data, tuple | LabeledEmbeddings) else _copies(sources, gallery, asked)
+    return summarize(retrieved, clusters=clusters, seed=seed, remarks=remarks)
 
 
 def _opened(
@@ -101,6 +106,27 @@ def _opened(
         changes = {} if precision is None else {"precision": precision}
         model = load_for_evaluation(model or "mini", **changes)
     return [open_data(source, model, **options) for source in sources]
+
+
+def _copies(
+    sources: Sequence[DataSource], gallery: LabeledEmbeddings, asked: LabeledEmbeddings | None
+) -> list[str]:
+    """Say which images are exact copies: of others, of the queries', and of the split train's."""
+    source = sources[0]
+    if has_manifest(source.uri) or gallery.paths is None:
+        return []  # a gallery holds each content once
+    remarks = [copies_remark(LabeledImages(gallery.paths, gallery.labels))]
+    measured = list(gallery.paths)
+    if asked is not None and asked.paths is not None:
+        measured += asked.paths
+        remarks.append(
+            leak_remark(gallery.paths, asked.paths, of_learned="the gallery", of_measured="the queries")
+        )
+    used = {split_name(each.split) for each in sources if each.split}
+    if used and "train" not in used and "train" in splits_of(source.uri, source.layout):
+        learned = read_dataset(source.uri, "train", source.layout).paths
+        remarks.append(leak_remark(learned, measured, of_learned="the split train", of_measured=str(source)))
+    return [remark for remark in remarks if remark]
 
 
 def _embeddings(data: LabeledArrays | LabeledEmbeddings) -> LabeledEmbeddings:

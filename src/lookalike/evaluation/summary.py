@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -129,8 +130,12 @@ def summarize(
     clusters: ClusterAgreement | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
+    remarks: Sequence[str] = (),
 ) -> Evaluation:
-    """Summarize per-query results: means with percentile bootstrap intervals, and metrics of each class."""
+    """Summarize per-query results: means with percentile bootstrap intervals, and metrics of each class.
+
+    ``remarks`` on the data are listed first among the rules.
+    """
     generator = torch.Generator().manual_seed(seed)
     intervals = bootstrap_intervals(
         retrieved.values, generator=generator, n_resamples=n_resamples, confidence=CONFIDENCE
@@ -153,7 +158,7 @@ def summarize(
         metrics=tuple(metrics),
         clusters=clusters,
         classes=tuple(class_metrics(retrieved)),
-        rules=tuple(_rules(retrieved, clusters, n_resamples, seed)),
+        rules=(*remarks, *_rules(retrieved, clusters, n_resamples, seed)),
         left_out=queries.left_out + (() if retrieved.leaves_self_out else gallery.left_out),
         retrieved=retrieved,
     )

@@ -3,20 +3,22 @@
 An expression has field names, strings, numbers, True, False, None and lists; the comparisons
 ``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a
 string or a list. A field whose name is no single word stands in backticks: `` `product id` == 12 ``. A field
-that an image lacks is None. Values that have no order (a string and a number, anything and None) make ``<``
-and the like false. The expression is parsed, never evaluated as Python.
+that an image lacks is None. A number equals the text that writes it: 7 and "7", but not "007". Values that
+have no order (a string and a number, anything and None) make ``<`` and the like false. The expression is
+parsed, never evaluated as Python.
 """
 
 from __future__ import annotations
 
 import ast
-import keyword
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from lookalike.datasets.texts import label_text
 from lookalike.errors import FilterError
 
 Where = str | Mapping[str, Any]
@@ -24,20 +26,20 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 _Term = Callable[[Mapping[str, Any]], Any]
 
 _LONGEST = 2000  # characters
-# Python's words that a field may have as its name: "class", "from".
-_WORDS = "|".join(sorted({*keyword.kwlist} - {"and", "or", "not", "in", "True", "False", "None"}))
+# A field's name: any word but those of the grammar, Python's others ("class", "from") included.
+_WORD = r"\b(?!(?:and|or|not|in|True|False|None)\b)[^\W\d]\w*"
 _STRING_OR_FIELD = re.compile(
-    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|""" + rf"\b(?P<word>{_WORDS})\b"
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|""" + rf"(?P<word>{_WORD})"
 )
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+    ast.Eq: lambda left, right: _is_same(left, right),
+    ast.NotEq: lambda left, right: not _is_same(left, right),
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.In: lambda value, container: value in container,
-    ast.NotIn: lambda value, container: value not in container,
+    ast.In: lambda value, container: _is_in(value, container),
+    ast.NotIn: lambda value, container: not _is_in(value, container),
 }
 
 
@@ -77,20 +79,42 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
         if isinstance(where, Mapping)
         else {node.id for node in ast.walk(_parsed(where)) if isinstance(node, ast.Name)}
     )
-    known: set[str] = set()
+    known: dict[str, set[bool]] = {}  # field -> whether its values are text
+    examples: dict[str, Any] = {}
     n_records = 0
     for values in metadata:
-        known.update(values)
+        for name, value in values.items():
+            examples.setdefault(name, value)
+            known.setdefault(name, set()).add(isinstance(value, str))
         n_records += 1
-    if n_records and (unknown := sorted(names - known)):
+    if n_records and (unknown := sorted(names - known.keys())):
         raise FilterError(
             f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'}"
         )
+    for name, value in _ordered(where):
+        if known.get(name) == {not isinstance(value, str)}:
+            kinds = ("numbers", "text") if isinstance(value, str) else ("text", "numbers")
+            raise FilterError(
+                f"the field {name!r} holds {kinds[0]}, such as {examples[name]!r}, which has no order with "
+                f"{value!r}; compare it with {kinds[0]}, or state its type when indexing (--types {name}=...)"
+            )
+
+
+def _ordered(where: Where) -> Iterator[tuple[str, Any]]:
+    """Fields and the values that a filter compares them with by order."""
+    for node in ast.walk(_parsed(where)) if isinstance(where, str) else ():
+        if isinstance(node, ast.Compare):
+            for op, (left, right) in zip(node.ops, pairwise([node.left, *node.comparators]), strict=True):
+                if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                    for one, other in ((left, right), (right, left)):
+                        if isinstance(one, ast.Name) and isinstance(other, ast.Constant):
+                            yield one.id, other.value
 
 
 def _parsed(where: str) -> ast.expr:
     """Syntax tree of an expression; fields that Python would not take as names go through it renamed."""
     fields: dict[str, str] = {}
+    where = unicodedata.normalize("NFC", where)
 
     def renamed(match: re.Match[str]) -> str:
         field = match["quoted"] or match["word"]
@@ -104,6 +128,8 @@ def _parsed(where: str) -> ast.expr:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             node.id = fields.get(node.id, node.id)
+        elif isinstance(node, ast.Attribute):
+            node.attr = fields.get(node.attr, node.attr)
     return tree
 
 
@@ -115,7 +141,23 @@ def _all_equal(wanted: dict[str, Any]) -> Predicate:
 
 
 def _equals(found: Any, wanted: Any) -> bool:
-    return found in wanted if isinstance(wanted, list | tuple | set) else bool(found == wanted)
+    return _is_in(found, wanted) if isinstance(wanted, list | tuple | set) else _is_same(found, wanted)
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    """Whether two values are equal, or one is a text that writes the other exactly: 7 and "7", not "007"."""
+    if isinstance(left, str) != isinstance(right, str) and left is not None and right is not None:
+        text, value = (left, right) if isinstance(left, str) else (right, left)
+        if isinstance(value, bool):
+            return bool(text.lower() == label_text(value))
+        return isinstance(value, int | float) and bool(text == label_text(value))
+    return bool(left == right)
+
+
+def _is_in(value: Any, container: Any) -> bool:
+    if isinstance(container, list | tuple | set):
+        return any(_is_same(value, each) for each in container)
+    return value in container  # a part of a text; TypeError for other values
 
 
 def _term(node: ast.expr) -> _Term:

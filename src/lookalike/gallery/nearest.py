@@ -35,9 +35,9 @@ class Shortlist:
     passes: Predicate | None = None  # the filter; None: all pass
 
     def shown(self, row: int) -> Record:
-        """The record of a row, led by its first file that passes the filter."""
+        """The record of a row, with only its files that pass the filter."""
         record = self.records[row]
-        return record if self.passes is None else record.led_by(self.passes)
+        return record if self.passes is None else record.with_passing_files(self.passes)
 
 
 @final

@@ -124,7 +124,8 @@ class Hit:
         return self
 
     def __repr__(self) -> str:
-        return f"Hit({self.rank}, {self.path.name!r}, similarity {self.similarity:z.4f})"
+        copies = "".join(f" = {Path(copy.path).name!r}" for copy in self.record.copies[:3])
+        return f"Hit({self.rank}, {self.path.name!r}{copies}, similarity {self.similarity:z.4f})"
 
     def _repr_html_(self) -> str:
         """Return the image with its rank, name and similarity, for notebooks."""

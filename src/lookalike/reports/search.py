@@ -7,6 +7,7 @@ import datetime
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from lookalike import __version__
 from lookalike.errors import GalleryError, UnreadableImageError
@@ -89,4 +90,7 @@ def _remark(hit: Hit) -> str:
     if hit.rank_before is not None and hit.rank_before != hit.rank:
         parts.append(f"rank {hit.rank_before} before re-ranking")
     parts += [f"{name}: {value}" for name, value in hit.metadata.items()]
+    if copies := [Path(copy.path).name for copy in hit.record.copies]:
+        more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+        parts.append(f"exact copies: {', '.join(copies[:3])}{more}")
     return ", ".join([*parts, f"SHA-256 {hit.record.hash[:_SHORT_HASH]}…"])

@@ -57,12 +57,10 @@ class Record:
             copies=tuple(others),
         )
 
-    def led_by(self, passes: Callable[[Mapping[str, Any]], bool]) -> Record:
-        """Return the record led by its first file whose metadata passes; unchanged if none does."""
-        chosen = next((file for file in self.files if passes(file.metadata)), None)
-        if chosen is None or chosen.path == self.path:
-            return self
-        return self.with_files([chosen, *(file for file in self.files if file is not chosen)])
+    def with_passing_files(self, passes: Callable[[Mapping[str, Any]], bool]) -> Record:
+        """Return the record with only the files whose metadata passes; unchanged if none does."""
+        chosen = [file for file in self.files if passes(file.metadata)]
+        return self.with_files(chosen) if chosen and len(chosen) <= len(self.copies) else self
 
     def values_of(self, name: str) -> list[Any]:
         """Return the distinct values that the files have in a metadata field; None and "" are no values."""

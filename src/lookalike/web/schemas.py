@@ -137,6 +137,7 @@ class HitOut(BaseModel):
     name: str
     sha256: str
     copies: int = Field(description="Number of further files with the same content.")
+    copy_names: list[str] = Field(default_factory=list, description="Names of these files.")
     similarity: float = Field(description="Cosine with the query, [-1, 1].")
     score: float = Field(description="Value the hits are sorted by: the cosine or the re-ranker's score.")
     rank_before: int | None = Field(description="Rank before re-ranking.")

@@ -282,6 +282,7 @@ def _hit_out(hit: Hit) -> HitOut:
         name=hit.path.name,
         sha256=hit.record.hash,
         copies=len(hit.record.copies),
+        copy_names=[Path(copy.path).name for copy in hit.record.copies],
         similarity=hit.similarity,
         score=hit.score,
         rank_before=hit.rank_before,
