@@ -375,11 +375,11 @@ def check(
             print_json({**dataclasses.asdict(report), "is_sound": report.is_sound})
         else:
             for finding in report.findings:
-                typer.echo(f"{finding.part}: {finding.n:,} {finding.problem}")
+                echo(f"{finding.part}: {finding.n:,} {finding.problem}")
                 for example in finding.examples:
-                    typer.echo(f"  {example}")
+                    echo(f"  {example}")
             verdict = "sound" if report.is_sound else "damaged"
-            typer.echo(f"{verdict}: {report.n_images:,} images, {report.n_files:,} files")
+            echo(f"{verdict}: {report.n_images:,} images, {report.n_files:,} files")
         if not report.is_sound:
             raise typer.Exit(1)
 
