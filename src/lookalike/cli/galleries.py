@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lookalike.types import Explanation
 
 gallery = typer.Typer(
-    help="Describe, check, prune, restore, optimize and calibrate a gallery.", no_args_is_help=True
+    help="Describe, check, restore, optimize and calibrate a gallery.", no_args_is_help=True
 )
 
 GalleryUri = Annotated[
@@ -363,9 +363,10 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check rows, files, doubles, norms, fingerprints and the accelerator of a gallery.
+    """Check a gallery's rows, files and index, and repair them.
 
-    The exit code is 1 if damage is left. --repair embeds damaged images again.
+    Looked at are rows, files, doubles, norms, fingerprints and the accelerator. The exit code is 1 if damage
+    is left. --repair embeds damaged images again.
 
     Example: lookalike gallery check -g photos.gallery --repair
     """

@@ -67,7 +67,7 @@ class LanceStore:
             ) from error
         self._uri = uri
         self._one_writer = _one_writer(uri)
-        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE, width)
+        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE)
 
     @property
     def width(self) -> int:

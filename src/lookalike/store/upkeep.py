@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -16,10 +17,9 @@ from typing import Any, final
 
 _EVERY = 8  # commits between two looks at the size on the disk
 _WASTE = 1.35  # size on the disk per live byte from which on a table is compacted
-_WASTE_KEPT = 2.5  # the same in the week in which earlier versions are kept
-_SLACK = 2**18  # bytes: manifests of small tables
+_SLACK = 2**17  # bytes: manifests of small tables
+_FIRST = 32  # fragments from which on a table is compacted for the first time, to learn the size of its rows
 _MANY_FRAGMENTS = 1024
-_TEXT_BYTES = 200  # of a row, about: id, hash and path
 _KEPT = datetime.timedelta(days=7)
 _NOW = datetime.timedelta(milliseconds=1)
 
@@ -31,8 +31,7 @@ class Upkeep:
     ``folder`` is the gallery's local folder; None for an object store, whose versions are kept for a week.
     """
 
-    def __init__(self, folder: Path | None, table: str, width: int) -> None:
-        self._width = width
+    def __init__(self, folder: Path | None, table: str) -> None:
         self._notes = None if folder is None else folder / ".upkeep.json"
         self._table_folder = None if folder is None else folder / f"{table}.lance"
         self._mark = None if folder is None else folder / ".forgotten"
@@ -51,12 +50,13 @@ class Upkeep:
     def tidy(self, table: Any) -> None:
         """Compact the table and drop the versions that nothing needs any more."""
         table.optimize(cleanup_older_than=_KEPT)
-        if self._table_folder is None or (self._keeps_versions() and not self._is_due(table)):
+        if self._notes is None:
             return
-        time.sleep(2 * _NOW.total_seconds())
-        table.optimize(cleanup_older_than=_NOW)
+        if not self._keeps_versions():
+            time.sleep(2 * _NOW.total_seconds())
+            table.optimize(cleanup_older_than=_NOW)
         stats = table.stats()
-        if self._notes is not None and stats["num_rows"]:
+        if stats["num_rows"]:
             notes = {"row_bytes": stats["total_bytes"] / stats["num_rows"]}
             self._notes.write_text(json.dumps(notes), encoding="utf-8")
 
@@ -65,20 +65,22 @@ class Upkeep:
         fragments = stats["fragment_stats"]
         if fragments["num_fragments"] > _MANY_FRAGMENTS:
             return True
-        if self._table_folder is None:
+        if self._table_folder is None or self._keeps_versions():
             return False
+        row_bytes = self._row_bytes()
+        if row_bytes is None and fragments["num_fragments"] >= _FIRST:
+            return True
         n_stored = max(fragments["num_fragments"] * fragments["lengths"]["mean"], 1)  # deleted rows included
-        live = stats["num_rows"] * min(stats["total_bytes"] / n_stored, self._row_bytes())
-        waste = _WASTE_KEPT if self._keeps_versions() else _WASTE
-        return bool(_size(self._table_folder) > waste * live + _SLACK)
+        live = stats["num_rows"] * min(stats["total_bytes"] / n_stored, row_bytes or math.inf)
+        return bool(_size(self._table_folder) > _WASTE * live + _SLACK)
 
-    def _row_bytes(self) -> float:
-        """Bytes of a row when the table was compacted last; before, those of its embedding and of a path."""
+    def _row_bytes(self) -> float | None:
+        """Bytes of a row when the table was compacted last; None before."""
         try:
             assert self._notes is not None
             return float(json.loads(self._notes.read_text(encoding="utf-8"))["row_bytes"])
         except (OSError, ValueError, KeyError, TypeError):
-            return 4.0 * self._width + _TEXT_BYTES
+            return None
 
     def _keeps_versions(self) -> bool:
         """Whether something was forgotten less than a week ago."""
