@@ -7,13 +7,12 @@ the last complete version. LanceDB's distances are converted to cosines here.
 from __future__ import annotations
 
 import datetime
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, final, overload
+from typing import Any, final
 
 import lancedb
 import numpy as np
@@ -23,24 +22,21 @@ from filelock import FileLock, Timeout
 from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError, first_line, reason_of, remedy, system_error, writing
-from lookalike.store.records import Committed, Copy, Entry, Record, Snapshot, check_units, damaged_rows
+from lookalike.store.lance_rows import (
+    RECORD_COLUMNS,
+    RecordRows,
+    record_of,
+    record_rows,
+    table_schema,
+    whole_rows,
+)
+from lookalike.store.records import Committed, Entry, Record, Snapshot, check_units, damaged_rows
 from lookalike.store.upkeep import Upkeep
 from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
 
 TABLE = "images"
 _VECTORS, _IDS = "embedding_idx", "id_idx"  # indices
-_COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
-_FIELDS = (
-    ("id", pa.string()),
-    ("path", pa.string()),
-    ("hash", pa.string()),
-    ("size", pa.int64()),
-    ("mtime_ns", pa.int64()),
-    ("metadata", pa.string()),  # JSON: an object of all files, or a list with an object of each
-    ("copies", _COPIES),
-)
-_COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows per batch when the whole table is read
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
 _TRIES = 3  # of a read, while another process compacts
@@ -60,7 +56,9 @@ class LanceStore:
         self._width = width
         uri = plain_uri(uri)
         try:
-            self._table: Any = lancedb.connect(uri).create_table(TABLE, schema=_schema(width), exist_ok=True)
+            self._table: Any = lancedb.connect(uri).create_table(
+                TABLE, schema=table_schema(width), exist_ok=True
+            )
         except (RuntimeError, ValueError, OSError) as error:
             raise GalleryError(
                 f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
@@ -123,8 +121,8 @@ class LanceStore:
             known = {row["id"] for row in self._rows(list(new), ["id"])}
             new = {id: entry for id, entry in new.items() if id not in known}
         if not new:
-            return _to_rows(records) if records else None
-        added = _with_vectors(list(reversed(new.values())), self._width)
+            return record_rows(records) if records else None
+        added = whole_rows(list(reversed(new.values())), self._width)
         return pa.concat_tables([added, self._whole_rows(records)]) if records else added
 
     def _whole_rows(self, records: Sequence[Record]) -> pa.Table:
@@ -136,7 +134,7 @@ class LanceStore:
             for r in records
             if r.id in stored
         ]
-        return _with_vectors(kept, self._width)
+        return whole_rows(kept, self._width)
 
     def _merge(self, source: pa.Table, replaces: bool, removed: Sequence[str]) -> Any:
         merge = self._table.merge_insert("id")
@@ -188,13 +186,13 @@ class LanceStore:
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records, or those with the given ids, in that order."""
         if ids is None:
-            return _RecordRows(self._read(lambda: self._table.search().select(_COLUMNS).to_arrow()))
-        by_id = {row["id"]: _record(row) for row in self._rows(ids, _COLUMNS)}
+            return RecordRows(self._read(lambda: self._table.search().select(RECORD_COLUMNS).to_arrow()))
+        by_id = {row["id"]: record_of(row) for row in self._rows(ids, RECORD_COLUMNS)}
         return [by_id[id] for id in ids if id in by_id]
 
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
-        columns = [*_COLUMNS, "embedding"]
+        columns = [*RECORD_COLUMNS, "embedding"]
         version, rows = self._read(
             lambda: (int(self._table.version), self._table.search().select(columns).to_arrow())
         )
@@ -204,7 +202,7 @@ class LanceStore:
             embeddings[done : done + len(chunk)] = self._matrix(chunk)
             done += len(chunk)
         self._refuse_damaged(rows.column("id"), embeddings)
-        return Snapshot(version, _RecordRows(rows.select(_COLUMNS)), embeddings)
+        return Snapshot(version, RecordRows(rows.select(RECORD_COLUMNS)), embeddings)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield ids and embeddings (B, D) float32 of one version in batches.
@@ -253,16 +251,16 @@ class LanceStore:
 
     def records_at(self, version: int) -> Sequence[Record]:
         """Return all records of an earlier version. Raises GalleryError if it can't be read any more."""
-        return _RecordRows(self._rows_at(version, _COLUMNS))
+        return RecordRows(self._rows_at(version, RECORD_COLUMNS))
 
     def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
         """Return the entries with these ids of an earlier version; raises as ``records_at``."""
         entries: list[Entry] = []
         for start in range(0, len(ids), _PIECE):
             condition = _one_of(ids[start : start + _PIECE])
-            rows = self._rows_at(version, [*_COLUMNS, "embedding", "shares"], condition)
+            rows = self._rows_at(version, [*RECORD_COLUMNS, "embedding", "shares"], condition)
             entries += [
-                Entry(_record(row), np.array(row["embedding"], np.float32), row["shares"])
+                Entry(record_of(row), np.array(row["embedding"], np.float32), row["shares"])
                 for row in rows.to_pylist()
             ]
         return entries
@@ -337,88 +335,6 @@ class LanceStore:
     def _matrix(self, column: pa.Array) -> FloatArray:
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float32).reshape(-1, self._width)
-
-
-class _RecordRows(Sequence[Record]):
-    """Records constructed from a table's columns on access, which takes a tenth of the memory."""
-
-    def __init__(self, rows: pa.Table) -> None:
-        self._rows = rows.combine_chunks()
-        self._columns = dict(zip(rows.column_names, self._rows.columns, strict=True))
-
-    def __len__(self) -> int:
-        return int(self._rows.num_rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        row = index % len(self)
-        return _record({name: column[row].as_py() for name, column in self._columns.items()})
-
-    def __iter__(self) -> Iterator[Record]:
-        for batch in self._rows.to_batches(_PIECE):
-            yield from map(_record, batch.to_pylist())
-
-
-def _schema(width: int) -> pa.Schema:
-    vector = pa.list_(pa.float32(), width)
-    return pa.schema([*_FIELDS, ("embedding", vector), ("shares", pa.large_binary())])
-
-
-def _to_rows(records: Sequence[Record]) -> pa.Table:
-    rows = [
-        {
-            "id": record.id,
-            "path": record.path,
-            "hash": record.hash,
-            "size": record.size,
-            "mtime_ns": record.mtime_ns,
-            "metadata": _metadata_text(record),
-            "copies": [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies],
-        }
-        for record in records
-    ]
-    return pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
-
-
-def _metadata_text(record: Record) -> str:
-    each = [json.dumps(dict(file.metadata), ensure_ascii=False) for file in record.files]
-    return each[0] if len(set(each)) == 1 else f"[{', '.join(each)}]"
-
-
-def _with_vectors(entries: Sequence[Entry], width: int) -> pa.Table:
-    """Whole rows of the table."""
-    rows = _to_rows([entry.record for entry in entries])
-    vectors = np.array([entry.embedding for entry in entries], np.float32).reshape(len(entries), width)
-    embeddings = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
-    shares = pa.array([entry.shares for entry in entries], pa.large_binary())
-    return rows.append_column("embedding", embeddings).append_column("shares", shares)
-
-
-def _record(row: dict[str, Any]) -> Record:
-    copies = row["copies"] or ()
-    stored = json.loads(row["metadata"])
-    first, *others = stored if isinstance(stored, list) else [stored] * (1 + len(copies))
-    return Record(
-        id=row["id"],
-        path=row["path"],
-        hash=row["hash"],
-        size=row["size"],
-        mtime_ns=row["mtime_ns"],
-        metadata=first,
-        copies=tuple(
-            Copy(copy["path"], copy["mtime_ns"], metadata)
-            for copy, metadata in zip(copies, others, strict=True)
-        ),
-    )
 
 
 def _one_of(ids: Sequence[str]) -> str:

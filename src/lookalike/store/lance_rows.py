@@ -1,0 +1,110 @@
+"""Rows of the table of a gallery: its schema, and records as rows and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+from lookalike.store.records import Copy, Entry, Record
+
+_COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
+_FIELDS = (
+    ("id", pa.string()),
+    ("path", pa.string()),
+    ("hash", pa.string()),
+    ("size", pa.int64()),
+    ("mtime_ns", pa.int64()),
+    ("metadata", pa.string()),  # JSON: an object of all files, or a list with an object of each
+    ("copies", _COPIES),
+)
+RECORD_COLUMNS = [name for name, _ in _FIELDS]
+_PIECE = 8192  # rows that become records at once
+
+
+class RecordRows(Sequence[Record]):
+    """Records constructed from a table's columns on access, which takes a tenth of the memory."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows.combine_chunks()
+        self._columns = dict(zip(rows.column_names, self._rows.columns, strict=True))
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        row = index % len(self)
+        return record_of({name: column[row].as_py() for name, column in self._columns.items()})
+
+    def __iter__(self) -> Iterator[Record]:
+        for batch in self._rows.to_batches(_PIECE):
+            yield from map(record_of, batch.to_pylist())
+
+
+def table_schema(width: int) -> pa.Schema:
+    """Return the columns of a table of embeddings of this width."""
+    vector = pa.list_(pa.float32(), width)
+    return pa.schema([*_FIELDS, ("embedding", vector), ("shares", pa.large_binary())])
+
+
+def record_rows(records: Sequence[Record]) -> pa.Table:
+    """Return records as rows without embeddings and shares."""
+    rows = [
+        {
+            "id": record.id,
+            "path": record.path,
+            "hash": record.hash,
+            "size": record.size,
+            "mtime_ns": record.mtime_ns,
+            "metadata": _metadata_text(record),
+            "copies": [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies],
+        }
+        for record in records
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
+
+
+def _metadata_text(record: Record) -> str:
+    each = [json.dumps(dict(file.metadata), ensure_ascii=False) for file in record.files]
+    return each[0] if len(set(each)) == 1 else f"[{', '.join(each)}]"
+
+
+def whole_rows(entries: Sequence[Entry], width: int) -> pa.Table:
+    """Return entries as whole rows of the table."""
+    rows = record_rows([entry.record for entry in entries])
+    vectors = np.array([entry.embedding for entry in entries], np.float32).reshape(len(entries), width)
+    embeddings = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+    shares = pa.array([entry.shares for entry in entries], pa.large_binary())
+    return rows.append_column("embedding", embeddings).append_column("shares", shares)
+
+
+def record_of(row: dict[str, Any]) -> Record:
+    """Return the record of a row."""
+    copies = row["copies"] or ()
+    stored = json.loads(row["metadata"])
+    first, *others = stored if isinstance(stored, list) else [stored] * (1 + len(copies))
+    return Record(
+        id=row["id"],
+        path=row["path"],
+        hash=row["hash"],
+        size=row["size"],
+        mtime_ns=row["mtime_ns"],
+        metadata=first,
+        copies=tuple(
+            Copy(copy["path"], copy["mtime_ns"], metadata)
+            for copy, metadata in zip(copies, others, strict=True)
+        ),
+    )
