@@ -21,6 +21,7 @@ from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
+from lookalike.models.encoding import Encoding
 from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm
 from lookalike.models.network import EmbeddingNetwork
@@ -36,10 +37,11 @@ InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as
 
 
 @final
-class Embedder:
+class Embedder(Encoding):
     """A network with the preprocessing that it expects, on one device.
 
     ``embed`` returns (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
+    ``encode`` is ``embed`` under the names of sentence-transformers.
 
     >>> embedder = Embedder.load("mini", device="cpu")
     >>> black, white = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)
