@@ -10,6 +10,7 @@ import typer
 
 from lookalike.cli.options import (
     AsJson,
+    HeadCount,
     InputSize,
     LearnedWhiteningName,
     LevelsText,
@@ -57,6 +58,7 @@ def explain(
     max_pixels: MaxPixels = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
+    heads: HeadCount = None,
     batch_statistics: Annotated[
         str | None,
         typer.Option(
@@ -147,6 +149,7 @@ def explain(
             output=output_name,
             mean_image=mean_image,
             whitening=whitening,
+            heads=heads,
         )
         if batch_statistics:
             if not isinstance(embedder, Embedder):

@@ -176,11 +176,6 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
-        whole = len(queries) == 1 and not box and not polygon
-        if rerank is None and whole and opened.infers_distance:
-            rerank = "avsl"
-        elif rerank == "none":
-            rerank = None
         hits = opened.search(
             queries[0] if len(queries) == 1 else queries,
             k=k,
@@ -193,7 +188,7 @@ def search(
             leave_self_out=leave_self_out,
         )
         if report is not None:
-            reranked = rerank and f"{rerank}, the first {shortlist}"
+            reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
             parameters |= {"filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
@@ -204,12 +199,13 @@ def search(
         if as_json:
             print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
-            by_distance = rerank == "avsl"
+            by_distance = hits.rerank == "avsl"
             _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
             if by_distance:
                 echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+            behind = "behind those that can be read" if by_distance else "as if none of its cells matched"
             for path, reason in hits.unreadable.items():
-                echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
+                echo(f"ranked {behind}: {path}: {reason}", err=True)
             if opened.calibration is not None and (box or polygon):
                 echo("no probabilities: they are calibrated for whole images, not for regions")
 

@@ -39,6 +39,15 @@ MeanImage = Annotated[
         help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
     ),
 ]
+HeadCount = Annotated[
+    int | None,
+    typer.Option(
+        "--heads",
+        min=1,
+        metavar="N",
+        help="For vision transformers of WACV 2022: attention heads, if there is not one for 64 dimensions.",
+    ),
+]
 LearnedWhiteningName = Annotated[
     str | None,
     typer.Option(

@@ -24,7 +24,7 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking, context_of, record_shares
+from lookalike.gallery.reranking import Rerank, Reranking, chosen_reranker, context_of, record_shares
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.images import GrayLevels, list_images
@@ -277,7 +277,8 @@ class Gallery:
         (D,) float of any length but zero, or a ``Query``. ``box`` (left, top, right, bottom) or
         ``polygon`` ((x, y), ...), in pixels of the original image, restricts it to a region (see
         ``regions``). ``where`` filters by metadata (see ``parse_filter``). ``rerank`` re-orders the
-        first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking).
+        first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking); by
+        default nothing does, but an AVSL model's own distance for one whole image, unless it is "none".
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
         gallery. ``leave_self_out`` excludes the query's own content. ``explain`` sets each hit's
         ``query_map`` without reading the files of the hits.
@@ -293,6 +294,7 @@ class Gallery:
             raise ValueError(
                 "leave_self_out needs a query by file, bytes or id; an image in memory or a vector has no id"
             )
+        rerank = chosen_reranker(rerank, asked, self.embedder)
         found = self._searcher.shortlist(
             asked.unit,
             k if rerank is None else max(k, shortlist),
@@ -302,7 +304,7 @@ class Gallery:
         )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
-            reranking = Reranking(rerank, found, asked, self.embedder, self._store)
+            reranking = Reranking(rerank, found, asked, self.embedder, self._store, n_shown=k)
         ranking = found.ranking if reranking is None else reranking()
         search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
         curve = None if asked.region is not None else self.calibration  # fitted to whole images

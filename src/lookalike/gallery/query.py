@@ -60,6 +60,11 @@ class Query:
         return f"Query({what}, width {len(self.unit)})"
 
     @property
+    def is_one_image(self) -> bool:
+        """Whether the query is one image or a region of it, neither several images nor a vector."""
+        return self._reading is not None or self._record is not None
+
+    @property
     def reading(self) -> Reading:
         """The query image, decoded once.
 

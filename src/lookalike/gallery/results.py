@@ -156,8 +156,16 @@ class SearchResult(Sequence[Hit]):
         return self._search.query
 
     @property
+    def rerank(self) -> str | None:
+        """The name of the re-ranker that made the order and the scores; None for the cosine."""
+        return self._search.rerank
+
+    @property
     def unreadable(self) -> Mapping[str, str]:
-        """Files that re-ranking could not read, and why; they rank as if no cells matched."""
+        """Files that re-ranking could not read, and why.
+
+        They rank as if no cells matched, and behind those with a distance of an AVSL model.
+        """
         return self._search.unreadable
 
     def __len__(self) -> int:
@@ -188,8 +196,12 @@ class SearchResult(Sequence[Hit]):
         return f"SearchResult({len(self)} hits{best})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the model's name and all hits as JSON types."""
-        return {"model": self._search.embedder.name, "hits": [hit.to_dict() for hit in self]}
+        """Return the names of the model and of the re-ranker, and all hits, as JSON types."""
+        return {
+            "model": self._search.embedder.name,
+            "rerank": self.rerank,
+            "hits": [hit.to_dict() for hit in self],
+        }
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row for each hit and a column for each metadata field.
@@ -287,9 +299,9 @@ class Search:
         return {} if self._reranking is None else self._reranking.unreadable
 
     @property
-    def is_reranked(self) -> bool:
-        """Whether a re-ranker made the order."""
-        return self._reranking is not None
+    def rerank(self) -> str | None:
+        """The name of the re-ranker that made the order, if any."""
+        return None if self._reranking is None else self._reranking.name
 
     def _check_whole(self, what: str) -> None:
         if self.query.region is not None:
@@ -332,7 +344,7 @@ def present(
         Hit(
             rank=rank,
             similarity=similarity,
-            score=score if search.is_reranked else similarity,
+            score=similarity if search.rerank is None else score,
             rank_before=rank_before.get(row),
             probability=None if curve is None else curve.probability(similarity),
             query_map=query_map,

@@ -318,6 +318,7 @@ class Embedder(Encoding):
         levels: GrayLevels | None = None,
         mean_image: str | Path | None = None,
         whitening: str | None = None,
+        heads: int | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
@@ -329,10 +330,11 @@ class Embedder(Encoding):
         pictures of more than 8 bits, by default what each file declares. TF-slim's networks of the WACV
         2019 demo need a ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``whitening``,
         of the retrieval networks of Radenović et al., is one that the file carries: ``NAME``, for one
-        scale, or ``NAME:ms``, for the three published ones. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which is
-        faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError and
-        CheckpointError.
+        scale, or ``NAME:ms``, for the three published ones. ``heads`` is the number of attention heads of a
+        vision transformer of Black et al. that has not one for 64 dimensions, as theirs. ``device`` auto
+        is the GPU where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the
+        device has it natively, which is faster and moves cosines by some hundredths. Raises
+        UnknownModelError, UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
             model,
@@ -341,6 +343,7 @@ class Embedder(Encoding):
             normalization=normalization,
             mean_image=None if mean_image is None else Path(mean_image),
             whitening=whitening,
+            heads=heads,
         )
         embedder = cls.of(loaded, device=device, precision=precision)
         return embedder if levels is None else embedder.with_levels(levels)

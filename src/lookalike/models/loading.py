@@ -76,15 +76,17 @@ def load_model(
     normalization: str | None = None,
     mean_image: Path | None = None,
     whitening: str | None = None,
+    heads: int | None = None,
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
     ``pooling``, ``input_size`` (H, W), ``normalization`` and ``mean_image`` (of TF-slim's networks)
-    replace those of the model; ``whitening`` is one that its checkpoint carries. A timm model
+    replace those of the model; ``whitening`` is one that its checkpoint carries, ``heads`` the number of
+    attention heads that a checkpoint does not say. A timm model
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    found = _find(str(model), pooling, input_size, mean_image, whitening)
+    found = _find(str(model), pooling, input_size, mean_image, whitening, heads)
     return with_preprocessing(found, normalization=normalization)
 
 
@@ -157,6 +159,7 @@ def _find(
     input_size: tuple[int, int] | None,
     mean_image: Path | None,
     whitening: str | None,
+    heads: int | None,
 ) -> LoadedModel:
     path = Path(model)
     if split_output(model)[0].suffix == ONNX_SUFFIX:
@@ -170,9 +173,14 @@ def _find(
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
         loaded = checkpoints.load_checkpoint(
-            path, pooling=pooling, input_size=input_size, mean_image=mean_image, whitening=whitening
+            path,
+            pooling=pooling,
+            input_size=input_size,
+            mean_image=mean_image,
+            whitening=whitening,
+            heads=heads,
         )
-        mean_image = whitening = None
+        mean_image = whitening = heads = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
@@ -180,6 +188,8 @@ def _find(
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
+    if heads is not None:
+        raise checkpoints.no_heads(loaded.name)
     if whitening is not None:
         raise checkpoints.no_whitening(loaded.name, whitening)
     if mean_image is not None:

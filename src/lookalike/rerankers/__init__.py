@@ -10,7 +10,7 @@ from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
 from lookalike.rerankers.first_stage import first_stage, full_ranks
 from lookalike.rerankers.from_files import Reranked, rerank_files
 from lookalike.rerankers.k_reciprocal import KReciprocal
-from lookalike.rerankers.named import RERANKERS, make_reranker, needs_shares
+from lookalike.rerankers.named import RERANKERS, make_reranker, needs_shares, options_of
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
 from lookalike.rerankers.transport import TransportReranking
@@ -33,6 +33,7 @@ __all__ = [
     "full_ranks",
     "make_reranker",
     "needs_shares",
+    "options_of",
     "rerank",
     "rerank_files",
 ]

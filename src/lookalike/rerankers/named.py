@@ -65,3 +65,14 @@ def make_reranker(name: str, **options: Any) -> Reranker:
         for step in steps
     ]
     return rerankers[0] if len(rerankers) == 1 else Chain(rerankers)
+
+
+def options_of(reranker: Reranker) -> dict[str, Any]:
+    """Return the options that a re-ranker has in fact, defaults too; of a chain those of all its steps."""
+    steps = reranker.steps if isinstance(reranker, Chain) else (reranker,)
+    return {
+        name if len(steps) == 1 else f"{step.name} {name}": getattr(step, name)
+        for step in steps
+        for name, parameter in inspect.signature(type(step)).parameters.items()
+        if parameter.default is not parameter.empty and hasattr(step, name)
+    }

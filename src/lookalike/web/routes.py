@@ -298,6 +298,7 @@ def _described(service: GalleryService) -> GalleryOut:
         model=description.model,
         created=description.created,
         has_probabilities=description.calibration is not None,
+        infers_distance=service.gallery.infers_distance,
         metadata_fields=description.metadata_fields,
     )
 

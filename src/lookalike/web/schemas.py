@@ -45,6 +45,7 @@ class GalleryOut(BaseModel):
     model: str
     created: str
     has_probabilities: bool
+    infers_distance: bool = Field(description="Whether whole pictures are ranked by an AVSL distance.")
     metadata_fields: dict[str, int] = Field(description="Number of pictures with each field.")
 
 
@@ -90,7 +91,10 @@ class SearchSettings(BaseModel):
         description="Corners (x, y) in pixels of the query; give either box or polygon.",
     )
     rerank: str | None = Field(
-        default=None, max_length=80, description="Name of a re-ranker, or several joined by +."
+        default=None,
+        max_length=80,
+        description="Name of a re-ranker, or several joined by +. By default none, but avsl for a whole "
+        "picture in a gallery of an AVSL model; none leaves it out.",
     )
     shortlist: int = Field(default=200, ge=1, le=1000, description="Number of hits to re-rank.")
     where: Annotated[str, StringConstraints(max_length=4000)] | dict[str, Any] | None = Field(
@@ -157,6 +161,7 @@ class SearchOut(BaseModel):
     query_geometry: GeometryOut
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
+    rerank: str | None = Field(default=None, description="The re-ranker that made the order; none: cosine.")
     unreadable: list[str] = Field(
         default=[], description="Pictures that re-ranking could not read; they rank as if no cells matched."
     )

@@ -69,6 +69,7 @@ class GalleryService:
             query_geometry=GeometryOut.of(geometry),
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
+            rerank=result.rerank,
             unreadable=[Path(path).name for path in result.unreadable],
             seconds=time.perf_counter() - start,
         )

@@ -9,6 +9,7 @@ from lookalike.models.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.backbones.bit_resnet_v2 import bit_resnet_v2
 from lookalike.models.backbones.bn_inception import BnInception, bninception, published_weights
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
@@ -22,6 +23,7 @@ __all__ = [
     "LevelChoice",
     "SlimResNetV2",
     "attention_as_leaves",
+    "bit_resnet_v2",
     "bninception",
     "check_architecture",
     "create_backbone",

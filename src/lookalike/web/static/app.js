@@ -21,15 +21,17 @@ async function start() {
   [state.galleries] = await Promise.all([getJson("/galleries"), loadPalette()]);
   drawLegend(byId("legend-colors"));
   byId("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
-  byId("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
+  byId("rerank").append(new Option("none"), ...state.health.rerankers.map((name) => new Option(name)));
   byId("gallery").parentElement.hidden = state.galleries.length < 2;
   await enter(state.galleries[0].name);
 }
 
 async function enter(name) {
   state.gallery = name;
-  const { n_images, model, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
+  const { n_images, model, infers_distance, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
   byId("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
+  byId("rerank").options[0].text = infers_distance ? "as the model: avsl, regions by cosine" : "none";
+  byId("rerank").options[1].hidden = !infers_distance;
   const fields = Object.keys(metadata_fields);
   byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "this gallery has no metadata";
   byId("where").disabled = !fields.length;
@@ -116,7 +118,7 @@ async function search() {
   if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
   await attempt(async () => {
     const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
-    const method = OWN_METHOD.has(request.rerank) ? request.rerank : "shares"; // the one that made the order
+    const method = OWN_METHOD.has(found.rerank) ? found.rerank : "shares"; // the one that made the order
     show({ ...found, gallery, request, method, explanationPath: (hit, options) => explanationPath(gallery, method, request, hit, options) });
     if (hadFocus) byId("heading").focus();
   });
