@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.index_report import print_files, print_report
+from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
@@ -113,11 +114,19 @@ def index(
 
 
 def search(
-    queries: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
-    ],
     uri: GalleryUri,
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
+    ] = None,
+    each: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|LIST",
+            help="Search for each image of a folder, or of a text file with one on each line, by itself; "
+            "needs --csv. Repeated after an interruption, it goes on.",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     box: Annotated[
         str | None,
@@ -167,6 +176,16 @@ def search(
 
     Example: lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html
     """
+    if each is not None and (queries or box or polygon or contrast):
+        raise typer.BadParameter(
+            "searches for whole images by themselves; leave IMAGE, --box, --polygon and --contrast out",
+            param_hint="--each",
+        )
+    if each is not None and csv is None:
+        raise typer.BadParameter("needs a table to write; add --csv out.csv", param_hint="--each")
+    if each is None and not queries:
+        raise typer.BadParameter("give an image to search for, or --each FOLDER")
+    queries = queries or []
     if contrast and report is None:
         raise typer.BadParameter(
             "changes the maps of a report; add --report hits.html", param_hint="--contrast"
@@ -176,16 +195,15 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
+        options: dict[str, Any] = {
+            "k": k, "rerank": rerank, "shortlist": shortlist, "where": where,
+            "min_similarity": min_similarity, "leave_self_out": leave_self_out,
+        }  # fmt: skip
+        if each is not None and csv is not None:
+            search_queries(opened, each, csv, report=report, options=options, as_json=as_json)
+            return
         hits = opened.search(
-            queries[0] if len(queries) == 1 else queries,
-            k=k,
-            box=_box(box),
-            polygon=_corners(polygon),
-            rerank=rerank,
-            shortlist=shortlist,
-            where=where,
-            min_similarity=min_similarity,
-            leave_self_out=leave_self_out,
+            queries[0] if len(queries) == 1 else queries, box=_box(box), polygon=_corners(polygon), **options
         )
         if report is not None:
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"

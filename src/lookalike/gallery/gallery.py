@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from lookalike.errors import GalleryError, UnreadableImageError
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files, path_list, utf8_paths
@@ -20,6 +20,7 @@ from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
 from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
+from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
@@ -40,7 +41,7 @@ from lookalike.store import (
     write_manifest,
 )
 from lookalike.store.manifest import check_no_table, has_manifest
-from lookalike.types import FloatArray, ProgressCallback, Shares
+from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
@@ -310,6 +311,53 @@ class Gallery:
         curve = None if asked.region is not None else self.calibration  # fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
+
+    def search_many(
+        self,
+        queries: Iterable[QuerySource | Query],
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> list[SearchResult]:
+        """Return the hits of each query, in the order of the queries; ``options`` are those of ``search``.
+
+        Single images are embedded ``batch_size`` at a time. A region is a part of one image: give a
+        ``Query`` for it. Raises what ``search`` raises, at the first query that can't be used; see
+        ``search_each``.
+        """
+        results = []
+        for found in self.search_each(queries, batch_size=batch_size, progress=progress, **options):
+            if not isinstance(found, SearchResult):
+                raise found
+            results.append(found)
+        return results
+
+    def search_each(
+        self,
+        queries: Iterable[QuerySource | Query],
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> Iterator[SearchResult | LookalikeError]:
+        """Yield the hits of each query as they are found, or the error of a query that can't be read.
+
+        As ``search_many``, which is for when all of them are needed.
+        """
+        if {"box", "polygon"} & set(options):
+            raise ValueError("a region is a part of one image; search for it with one query")
+        total = len(queries) if isinstance(queries, Sized) else 0
+        asked = batched_queries(queries, self._store, self.embedder, batch_size)
+        for query in tracked(asked, "searching", total, progress):
+            if isinstance(query, LookalikeError):
+                yield query
+                continue
+            try:
+                found: SearchResult | LookalikeError = self.search(query, **options)
+            except QUERY_ERRORS as error:
+                found = error
+            yield found
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""

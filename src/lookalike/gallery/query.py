@@ -47,16 +47,19 @@ class Query:
         shares: Shares | None = None,
         region: Region | None = None,
         id: str | None = None,
+        source: ImageSource | None = None,
     ) -> None:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
         self.id = id  # record id of the same content; None for an image in memory and for a vector
         self._embedder = embedder
         self._reading, self._record = reading, record
+        self._source = source  # of an image that was embedded with others and not kept
         self._shares = shares
 
     def __repr__(self) -> str:
-        what = "a region" if self.region else "an image" if self._reading or self._record else "a vector"
+        is_image = self._reading or self._record or self._source is not None
+        what = "a region" if self.region else "an image" if is_image else "a vector"
         return f"Query({what}, width {len(self.unit)})"
 
     @property
@@ -71,6 +74,11 @@ class Query:
         Raises ValueError for several images and for a vector, UnreadableImageError for a record whose file
         has changed or can't be read.
         """
+        if self._reading is None and self._source is not None and self._embedder is not None:
+            picture, id = load_query(self._source, self._embedder)
+            if id != self.id:
+                raise UnreadableImageError(f"{picture.name} has changed since the search; search again")
+            self._reading = self._embedder.read(picture)
         if self._reading is None:
             if self._record is None or self._embedder is None:
                 raise ValueError("only the similarity with one image can be explained; query with one image")
@@ -118,7 +126,7 @@ def make_query(
         if region is not None:
             raise ValueError("this query has a region already; leave box and polygon out")
         return source
-    if isinstance(source, str) and (record := _record(source, store)):
+    if isinstance(source, str) and (record := named_record(source, store)):
         if region is None:
             return record_query(record, store.embeddings([record.id])[0], embedder)
         source = existing_file(record)
@@ -153,6 +161,11 @@ def image_query(
     reading = embedder.read(picture)
     unit, whole_shares = _embedding_and_shares(reading, embedder)
     return Query(unit, embedder=embedder, reading=reading, shares=whole_shares, id=id)
+
+
+def load_query(source: ImageSource, embedder: Embedder) -> tuple[Picture, str | None]:
+    """Decode a query image, and return it with the record id of its content (None in memory)."""
+    return _load(source, None, embedder, at_least=_DRAWN_SIZE)
 
 
 def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
@@ -228,8 +241,8 @@ def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
     return source.ndim == 1 or is_row
 
 
-def _record(id: str, store: VectorStore) -> Record | None:
-    """The record with this id, unless a file has that name."""
+def named_record(id: str, store: VectorStore) -> Record | None:
+    """Return the record with this id, unless a file has that name."""
     if Path(id).exists():
         return None
     return next(iter(store.records([id])), None)
