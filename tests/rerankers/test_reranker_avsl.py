@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import UnreadableImageError, UnsupportedMethodError
 from lookalike.explainers import explain
 from lookalike.gallery import Gallery
 from lookalike.models.avsl import AvslModel
@@ -108,3 +108,49 @@ def test_a_gallery_of_another_model_says_that_it_has_no_graph(pictures, tmp_path
     gallery.add(tmp_path / "a.png", workers=0)
     with pytest.raises(UnsupportedMethodError, match="no graph of nodes"):
         gallery.search(tmp_path / "a.png", rerank="avsl")
+
+
+def test_images_that_cannot_be_read_follow_those_that_can(made):
+    whole, ranking, distances, _ = made
+    bad = {int(ranking.indices[0, 0]), int(ranking.indices[0, 4])}
+    asked = []
+
+    def of_rows(rows):
+        asked.append(list(rows))
+        if bad & set(rows):
+            raise UnreadableImageError("gone")
+        return whole()._gallery_nodes(rows)
+
+    reranker = AvslReranking(whole()._query_nodes, of_rows, whole().graph)
+    after = reranker(ranking)
+    reranker(ranking)
+    assert asked == [ranking.indices[0].tolist(), *([row] for row in ranking.indices[0].tolist())]
+    for i in range(2):
+        readable = [row for row in distances[i].argsort().tolist() if row not in bad]
+        lowest = min(0.0, float(1 - distances[i, readable].max() / 2))
+        scores = dict(zip(after.indices[i].tolist(), after.scores[i].tolist(), strict=True))
+        assert all(scores[row] == pytest.approx(lowest, abs=1e-5) for row in bad)
+        assert [row for row in after.indices[i].tolist() if row not in bad] == readable
+
+
+def test_a_shortlist_that_cannot_be_read_at_all_keeps_its_order(made):
+    whole, ranking, _, _ = made
+
+    def of_rows(rows):
+        raise UnreadableImageError("gone")
+
+    after = AvslReranking(whole()._query_nodes, of_rows, whole().graph)(ranking)
+    assert torch.equal(after.indices, ranking.indices) and not after.scores.any()
+
+
+def test_a_file_of_a_gallery_that_is_gone_is_named_and_ranks_last(pictures, tmp_path):
+    for i, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{i}.png")
+    gallery = Gallery.in_memory(avsl_embedder())
+    gallery.add(tmp_path, workers=0)
+    whole = gallery.search(tmp_path / "0.png", k=4, rerank="avsl")
+    gone = whole[1].path
+    gone.unlink()
+    found = gallery.search(tmp_path / "0.png", k=4, rerank="avsl")
+    assert list(found.unreadable) == [str(gone)] and "no such file" in found.unreadable[str(gone)]
+    assert [hit.path for hit in found] == [hit.path for hit in whole if hit.path != gone] + [gone]

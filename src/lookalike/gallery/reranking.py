@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lookalike.errors import UnreadableImageError, UnsupportedMethodError
@@ -11,6 +11,7 @@ from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, existing_file
 from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
+from lookalike.ops.avsl import Nodes
 from lookalike.rerankers import ContextualReranking, Reranker, make_reranker, needs_shares
 from lookalike.store import Record, VectorStore
 from lookalike.types import Influence, Ranking, Shares
@@ -97,6 +98,14 @@ def _reranker_by_name(
             unreadable[record.path] = str(error)
             raise
 
+    def nodes_of(rows: Sequence[int]) -> Nodes:
+        try:
+            return model.nodes([existing_file(found.records[row]) for row in rows])
+        except UnreadableImageError as error:
+            if len(rows) == 1:  # the re-ranker asks for each of several alone
+                unreadable[found.records[rows[0]].path] = str(error)
+            raise
+
     steps = [step.strip() for step in name.split("+")]
     options: dict[str, Any] = {}
     if needs_shares(name):
@@ -111,5 +120,5 @@ def _reranker_by_name(
         model = AvslModel(embedder)
         options["graph"] = model.graph_on_cpu
         options["query_nodes"] = lambda _index: model.nodes([query.reading])
-        options["gallery_nodes"] = lambda rows: model.nodes([existing_file(found.records[r]) for r in rows])
+        options["gallery_nodes"] = nodes_of
     return make_reranker(name, **options)

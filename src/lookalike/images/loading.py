@@ -46,6 +46,7 @@ ImageSource: TypeAlias = Union[str, Path, bytes, Image.Image, NDArray[Any], "Ten
 # Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see an untrusted file.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "HEIF")
 
+_REASON_LENGTH = 300  # characters
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -274,7 +275,8 @@ def _cause(error: Exception, data: bytes) -> str:
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         end = f" after {len(data):,} bytes" if data else ""
         return f"truncated{end}, before the picture is complete; copy or download it again"
-    return f"damaged or in a variant that cannot be decoded ({str(error) or type(error).__name__})"
+    reason = _printable(" ".join(str(error).split()))[:_REASON_LENGTH]  # a decoder's own words, of any form
+    return f"damaged or in a variant that cannot be decoded ({reason or type(error).__name__})"
 
 
 def _why_not_identified(data: bytes) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
+from torch import Tensor
 
+from lookalike.errors import UnreadableImageError
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
 from lookalike.rerankers.base import first_then_rest, move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one
@@ -18,7 +21,8 @@ class AvslReranking:
     """Method ``avsl``: one minus half the inferred distance, for the first ``n`` of each shortlist.
 
     The nodes of those n are computed once and cached. The rest follow by cosine, lowered if needed so
-    that none comes before the n. Scores do not depend on other gallery items, so a move has no
+    that none comes before the n. An image that can't be read has the score 0, as if no node matched, or the
+    lowest of the others if that is less. Scores do not depend on other gallery items, so a move has no
     influences; ``explain`` with method ``avsl`` shows nodes and cells instead.
     """
 
@@ -39,7 +43,7 @@ class AvslReranking:
         self._query_nodes, self._gallery_nodes, self.graph = query_nodes, gallery_nodes, graph
         self.n = at_least_one(n, "n")
         self._of_query: dict[int, Nodes] = {}
-        self._of_row: dict[int, Nodes] = {}
+        self._of_row: dict[int, Nodes | None] = {}  # None: can't be read
 
     def __call__(self, ranking: Ranking) -> Ranking:
         """Return the ranking by the inferred distance."""
@@ -56,14 +60,30 @@ class AvslReranking:
         for i, query_index in enumerate(query_indices):
             if query_index not in self._of_query:
                 self._of_query[query_index] = self._query_nodes(query_index)
-            candidates = self._nodes(ranking.indices[i, : self.n].tolist())
-            distances = all_pairs(self._of_query[query_index], candidates, graph=self.graph)[0]
-            scores[i] = first_then_rest(scores[i], 1 - distances.to(scores) / 2)
+            first = self._scores(self._of_query[query_index], ranking.indices[i, : self.n].tolist())
+            scores[i] = first_then_rest(scores[i], first.to(scores))
         return reordered(ranking, scores, ranking.queries, ranking.gallery)
 
-    def _nodes(self, rows: list[int]) -> Nodes:
-        missing = [row for row in dict.fromkeys(rows) if row not in self._of_row]
-        if missing:
-            found = self._gallery_nodes(missing)
-            self._of_row.update((row, found.rows(slice(i, i + 1))) for i, row in enumerate(missing))
-        return Nodes.joined([self._of_row[row] for row in rows])
+    def _scores(self, query: Nodes, rows: list[int]) -> Tensor:
+        """Scores (K,) of K rows of the gallery."""
+        self._look_at([row for row in dict.fromkeys(rows) if row not in self._of_row])
+        nodes = [self._of_row[row] for row in rows]
+        if not (readable := [each for each in nodes if each is not None]):
+            return torch.zeros(len(rows))
+        found = 1 - all_pairs(query, Nodes.joined(readable), graph=self.graph)[0] / 2
+        scores = found.new_full((len(rows),), min(0.0, float(found.min())))
+        scores[[i for i, each in enumerate(nodes) if each is not None]] = found
+        return scores
+
+    def _look_at(self, rows: list[int]) -> None:
+        """Keep the nodes of rows, computed together; one by one only if a file can't be read."""
+        if not rows:
+            return
+        try:
+            found = self._gallery_nodes(rows)
+            self._of_row.update((row, found.rows(slice(i, i + 1))) for i, row in enumerate(rows))
+        except UnreadableImageError:
+            for row in rows:
+                self._of_row[row] = None
+                with contextlib.suppress(UnreadableImageError):
+                    self._of_row[row] = self._gallery_nodes([row])
