@@ -142,6 +142,9 @@ def test_demo_finds_and_explains(tmp_path):
     assert answer["n_rooms"] == 36 and len(list((tmp_path / "demo" / "rooms").glob("*.jpg"))) == 36
     whole, part, reranked = answer["searches"]
     assert reranked["best_match"] in html and "http" not in html  # nothing is fetched
+    assert html.count("✓ right") + html.count("✗ wrong") == 4 and html.count("✓ right") >= 1
+    assert answer["is_picked"] and part["is_true_match"] and not whole["is_true_match"]
+    assert sum(reranked["true_ranks"]) <= sum(part["true_ranks"])
     assert min(search["recall_at_1"] for search in answer["searches"]) > 3 * answer["chance"]
     assert answer["peak_in_shared_painting"] and answer["density_ratio"] > 3 and len(part["true_ranks"]) == 2
     assert size_of(tmp_path / "demo" / "why.png")[0] > 800

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from made_up import flat_map
+from made_up import explanation, flat_map, one_hot
 
 from lookalike.render import shared_range
-from lookalike.render.ranges import per_percent
+from lookalike.render.brush import Brush, density
+from lookalike.render.ranges import per_percent, side_limits
 
 
 def test_shared_range_is_symmetric_and_reaches_the_largest_absolute_value():
@@ -49,3 +50,27 @@ def test_the_mean_per_percent_times_100_is_the_sum_of_the_shares():
     assert per_percent(flat_map(shares, (9, 9), "a")).values.mean() * 100 == pytest.approx(
         shares.sum(), rel=1e-5
     )
+
+
+def spread_and_peak():
+    """The same sum over 10 cells of the query, and in one cell of 12 of the match."""
+    return explanation(np.full((2, 5), 0.09, np.float32), one_hot((4, 3), (3, 2), 0.9))
+
+
+def test_both_sides_share_a_range_unless_one_would_be_blank():
+    near = explanation(one_hot((2, 5), (0, 1), 0.5), one_hot((4, 3), (3, 2), 0.9))
+    assert side_limits([near]) == (pytest.approx(0.9 * 0.12), pytest.approx(0.9 * 0.12))  # .05 and .108
+    assert side_limits([spread_and_peak()]) == (pytest.approx(0.009), pytest.approx(0.108))
+    assert side_limits([near, spread_and_peak()]) == (pytest.approx(0.108), pytest.approx(0.108))
+    weak = explanation(one_hot((2, 5), (0, 1), 0.2), one_hot((4, 3), (3, 2), 0.9))  # carries little
+    assert side_limits([weak]) == (pytest.approx(0.108), pytest.approx(0.108))
+
+
+def test_a_query_with_a_range_of_its_own_has_its_full_color():
+    far = spread_and_peak()
+    brush = Brush.of([far], colors="lookalike", smooth=False)
+    query, size = density(far, far.query), far.query.picture.original_size
+    alone = np.asarray(brush.for_queries().paint(query, size, muted=False), int)
+    shared = np.asarray(brush.paint(query, size, muted=False), int)
+    gray = np.asarray(far.query.picture.image, int)
+    assert abs(alone - gray).max() > 2 * abs(shared - gray).max() > 0

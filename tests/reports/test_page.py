@@ -35,6 +35,13 @@ def test_scores_remarks_and_facts_are_told(explanations):
     assert "<th>model</th><td>mini</td>" in html and "A summary." in html
 
 
+def test_what_is_right_is_marked_where_it_is_known(explanations):
+    known = [ReportedMatch(e, is_right=right) for e, right in zip(explanations, (True, False), strict=True)]
+    html = pair_report(known, title="t", facts={})
+    assert html.index("✓ right") < html.index("✗ wrong")
+    assert "✓" not in made(explanations) and "✗" not in made(explanations)
+
+
 def test_names_from_outside_are_escaped(explanations):
     match = explanations[0].match
     match = dataclasses.replace(

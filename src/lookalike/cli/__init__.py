@@ -22,6 +22,7 @@ from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.serving import serve
+from lookalike.cli.threads import choose_threads
 from lookalike.cli.training import train
 from lookalike.cli.training_rerankers import train_reranker
 from lookalike.errors import reason_of, system_sentence
@@ -54,8 +55,7 @@ app.add_typer(models, name="models")
 
 def main() -> None:
     """Run the ``lookalike`` command."""
-    # waiting OpenMP threads should sleep: spinning, they would slow down image decoding
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    choose_threads(sys.argv[1:])
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # hide retries, which would break progress bars
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's or pipe's encoding lacks is escaped
         if isinstance(stream, io.TextIOWrapper):

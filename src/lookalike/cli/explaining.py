@@ -22,7 +22,14 @@ from lookalike.cli.options import (
     parse_levels,
     parse_size,
 )
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress
+from lookalike.cli.printing import (
+    echo,
+    friendly_errors,
+    print_json,
+    print_table,
+    seconds_since_begin,
+    shown_progress,
+)
 from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
@@ -207,7 +214,8 @@ def demo(
 
 def _print_demo(result: DemoResult) -> None:
     n = result.n_rooms
-    echo(f"{n} rooms indexed. Which others show the painting in {result.query}?\n")
+    echo(f"{n} rooms indexed. Which others show the painting in {result.query}?")
+    echo("(A room where the box helps; the last column counts all.)\n" if result.is_picked else "")
     rows = [
         (
             search.asked,
@@ -222,10 +230,10 @@ def _print_demo(result: DemoResult) -> None:
     if result.density_ratio is not None:
         where = "peaks in" if result.peak_in_shared_painting else "does not peak in"
         echo(
-            f"The map of the whole room {where} the painting; a pixel there contributes "
+            f"The map of the best match {where} the painting; a pixel there contributes "
             f"{result.density_ratio:z.1f} times as much as one elsewhere."
         )
     box = ",".join(str(side) for side in result.box)
     room = result.gallery.parent / "rooms" / result.query
     echo(f"Try: lookalike search {room} -g {result.gallery} --box {box}")
-    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {result.seconds:z.1f} s")
+    echo(f"wrote {result.report}, {result.picture} and {result.gallery} in {seconds_since_begin():z.1f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 _STEERING = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, halves of pairs, line ends
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the writing direction
+_BEGUN = time.monotonic()  # of the command, nearly
 _PIPED_WIDTH = 10_000  # columns when output is piped, so that no line wraps
+
+
+def seconds_since_begin() -> float:
+    """Return how long the command has run, importing the library included: what a clock beside it shows."""
+    return time.monotonic() - _BEGUN
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from lookalike.render.colors import check_colors, palette
 from lookalike.render.placement import place, place_cubic, seen
 from lookalike.render.published import published, published_scale
-from lookalike.render.ranges import checked_map, per_percent, shared_range
+from lookalike.render.ranges import checked_map, per_percent, shared_range, side_limits
 from lookalike.types import ColorScale, Explanation, ImageMap, Picture
 
 _UNSEEN = (206, 206, 206)  # gray veil over what lies outside the model's input
@@ -23,22 +23,33 @@ _UNSEEN_OPACITY = 0.55
 class Brush:
     """Colors and scale of the maps of one picture.
 
-    Attributions share a scale, so that a weak map looks weak; a map that promises no sum is drawn
-    between its own ends, and so is every map in the look of the papers, "jet".
+    Attributions share a scale, so that a weak map looks weak; where the queries' maps would be blank in that
+    of the matches, or the other way around, each side has one. A map that promises no sum is drawn between
+    its own ends, and so is every map in the look of the papers, "jet".
     """
 
     colors: str  # "lookalike" or "jet"
     smooth: bool  # whether maps are interpolated between the centers of cells
     shared: ColorScale | None  # of all maps; None where each has its own
+    of_queries: ColorScale | None = (
+        None  # of the queries' maps, where ``shared`` is that of the matches' alone
+    )
 
     @classmethod
     def of(cls, explanations: Sequence[Explanation], *, colors: str, smooth: bool) -> Brush:
         """Return the brush for all maps of the explanations, as ``density`` gives them."""
         check_colors(colors)
-        maps = [density(each, side) for each in explanations for side in (each.query, each.match)]
-        limit = shared_range(*(side.values for side in maps))[1]  # also refuses what can't be drawn
-        is_shared = colors != "jet" and all(each.additive for each in explanations)
-        return cls(colors, smooth, ColorScale.symmetric(limit) if is_shared else None)
+        if colors == "jet" or not all(each.additive for each in explanations):
+            shared_range(
+                *(side.values for each in explanations for side in (each.query, each.match))
+            )  # drawable
+            return cls(colors, smooth, None)
+        query, match = map(ColorScale.symmetric, side_limits(explanations))
+        return cls(colors, smooth, match, query if query != match else None)
+
+    def for_queries(self) -> Brush:
+        """Return the brush for the queries' maps: this one, unless they have a scale of their own."""
+        return self if self.of_queries is None else replace(self, shared=self.of_queries, of_queries=None)
 
     def scale(self, image_map: ImageMap, size: tuple[int, int]) -> ColorScale:
         """Return the scale of a map on its picture at size (H, W)."""

@@ -24,10 +24,11 @@ def strip(
 ) -> Image.Image:
     """Draw the query, and a column for each match with its map and the query's map below it: RGB.
 
-    Attributions share one range, so a weak match looks weak; heat maps and "jet" are drawn each between its
-    own ends. Matches keep the order of the explanations, ``columns`` per row. The image is ``width``
-    pixels wide (480 or more). Raises ValueError without explanations, if they differ in query, method or
-    model, for maps that are not finite, and for a width that leaves a column less than 40 pixels.
+    Attributions share one range, so a weak match looks weak; where one of both sides would be blank, the
+    queries' maps and the matches' have one each. Heat maps and "jet" are drawn each between its own ends.
+    Matches keep the order of the explanations, ``columns`` per row. The image is ``width`` pixels wide
+    (480 or more). Raises ValueError without explanations, if they differ in query, method or model, for
+    maps that are not finite, and for a width that leaves a column less than 40 pixels.
     """
     _check(explanations, columns)
     sheet = Sheet(width)
@@ -58,8 +59,11 @@ class _Tiles:
     def draw(self, rank: int, explanation: Explanation) -> Image.Image:
         """The column of one match."""
         match, query = (
-            self.brush.paint(density(explanation, side), self.fitted(side.picture))
-            for side in (explanation.match, explanation.query)
+            brush.paint(density(explanation, side), self.fitted(side.picture))
+            for brush, side in (
+                (self.brush, explanation.match),
+                (self.brush.for_queries(), explanation.query),
+            )
         )
         images = [centered(match, self.side, self.height), centered(query, self.side)]
         return self._column(f"{rank}.  {explanation.similarity:z.3f}", explanation.match.name, images)
@@ -70,7 +74,11 @@ class _Tiles:
         geometries = [side.geometry for _, side in pairs]
         unit = unit_of(self.brush, additive=self.first.additive)
         if self.brush.shared is not None:
-            return legend(self.brush.shared, unit, self.sheet, geometries=geometries)
+            matches = legend(self.brush.shared, unit, self.sheet, geometries=geometries)
+            if self.brush.of_queries is None:
+                return matches
+            queries = legend(self.brush.of_queries, "the same on the query", self.sheet, geometries=())
+            return stack([matches, queries], self.sheet.gap // 2, align=0.5)
         scales = [self.brush.scale(density(each, side), self.fitted(side.picture)) for each, side in pairs]
         bar = ends_bar(scales, self.sheet, colors=self.brush.colors)
         title = ", ".join(words for words in (unit, spreads_in_words(scales)) if words)

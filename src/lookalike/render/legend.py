@@ -19,14 +19,17 @@ from lookalike.types import ColorScale, Geometry
 _ADDITIVE_UNIT = "contribution to the similarity per 1 % of the area seen"
 _HEAT_UNIT = "relative weight of each cell, no sum"
 _OWN_ENDS = "each map between its own lowest and highest value"
+_OWN_SIDES = "query and match each in a range of its own"
 
 _GROUND = (226, 226, 226)  # stands for the photo under the colors
 
 
 def unit_of(brush: Brush, *, additive: bool) -> str:
-    """Return what the values of the maps are, and whether each is drawn between its own ends."""
+    """Return what the values of the maps are, and whether all are drawn in one range."""
     unit = _ADDITIVE_UNIT if additive else _HEAT_UNIT
-    return unit if brush.shared is not None else f"{unit}; {_OWN_ENDS}"
+    if brush.shared is None:
+        return f"{unit}; {_OWN_ENDS}"
+    return unit if brush.of_queries is None else f"{unit}; {_OWN_SIDES}"
 
 
 def legend(

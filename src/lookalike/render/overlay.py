@@ -57,11 +57,11 @@ def query_overlay(
 ) -> Image.Image:
     """Draw the query's map over its photo: RGB.
 
-    Attributions have the color range that they share with the match and with the explanations of
-    ``among``; heat maps and "jet" are drawn each between its own ends.
+    Attributions have the color range that they share with the explanations of ``among``, and with the
+    matches unless one of both would be blank; heat maps and "jet" are drawn each between its own ends.
     """
     brush = Brush.of([explanation, *among], colors=colors, smooth=smooth)
-    return _drawn(brush, density(explanation, explanation.query), max_side)
+    return _drawn(brush.for_queries(), density(explanation, explanation.query), max_side)
 
 
 def match_overlay(

@@ -19,11 +19,11 @@ def side_by_side(
 
     The image is ``width`` pixels wide (480 or more); its height depends on the photos. Attributions are
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
-    range around zero. Heat maps, which promise no sum, are drawn each between its own ends, with a bar of
-    its own. Of a ``GraphExplanation``, levels, corrections and linked nodes follow. Colors are "lookalike"
-    (color-blind safe), or "jet" for the look of the papers' pictures: gray photo, colors added to it, cubic
-    enlargement, each map between its own ends. Raises ValueError for maps that are not finite, a width
-    that is too small and unknown colors.
+    range around zero, or in one for each side where one of both would be blank. Heat maps, which promise
+    no sum, are drawn each between its own ends, with a bar of its own. Of a ``GraphExplanation``, levels,
+    corrections and linked nodes follow. Colors are "lookalike" (color-blind safe), or "jet" for the look of
+    the papers' pictures: gray photo, colors added to it, cubic enlargement, each map between its own ends.
+    Raises ValueError for maps that are not finite, a width that is too small and unknown colors.
     """
     sheet, brush = Sheet(width), Brush.of([explanation], colors=colors, smooth=smooth)
     sides = {"query": explanation.query, "match": explanation.match}
@@ -35,7 +35,7 @@ def side_by_side(
     ]
     geometries = [side.geometry for side in sides.values()]
     unit = unit_of(brush, additive=explanation.additive)
-    if brush.shared is None:
+    if brush.shared is None or brush.of_queries is not None:
         below = captioned(None, unit, sheet, geometries)
     else:
         below = legend(brush.shared, unit, sheet, geometries=geometries)
@@ -67,9 +67,11 @@ def _with_parts(residual: str, side: ImageMap) -> str:
 
 
 def _column(role: str, side: ImageMap, size: tuple[int, int], brush: Brush, sheet: Sheet) -> Image.Image:
-    """Title, photo, and photo under the map, stacked; below them the bar of a map between its own ends."""
+    """Title, photo, and photo under the map, stacked; below them the bar of a map that has one of its own."""
     title = side_title(role, side.name, sheet, size[1])
+    has_own_bar = brush.shared is None or brush.of_queries is not None
+    brush = brush.for_queries() if role == "query" else brush
     parts = [title, photo(side.picture, size), brush.paint(side, size)]
-    if brush.shared is None:
+    if has_own_bar:
         parts.append(own_bar(brush.scale(side, size), size[1], sheet, colors=brush.colors))
     return stack(parts, sheet.gap // 2)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from lookalike.types import FloatArray, ImageMap
+from lookalike.types import Explanation, FloatArray, ImageMap
+
+_FEW = 3.0  # within this factor two sides are called alike
 
 
 def shared_range(*maps: FloatArray) -> tuple[float, float]:
@@ -20,6 +23,22 @@ def shared_range(*maps: FloatArray) -> tuple[float, float]:
         raise ValueError("a shared range needs at least one map, got none")
     limit = max(float(np.abs(checked_map(values)).max()) for values in maps)
     return -limit, limit
+
+
+def side_limits(explanations: Sequence[Explanation]) -> tuple[float, float]:
+    """Return the limits of the color ranges of the queries' maps and of the matches', per 1 % of the area.
+
+    Both are the larger one, so that all maps compare and a weak map looks weak. They differ where one is more
+    than three times the other although both sides carry about as much: a query limited to a box spreads its
+    share over all that was seen of it, and one range would leave its map blank. Raises ValueError as
+    ``shared_range`` does.
+    """
+    sides = [each.query for each in explanations], [each.match for each in explanations]
+    query, match = (shared_range(*(per_percent(side).values for side in maps))[1] for maps in sides)
+    carried = [max(float(np.abs(side.values).sum()) for side in maps) for maps in sides]
+    limits, limit = (query, match), max(query, match)
+    differ = limit > _FEW * min(limits) and max(carried) <= _FEW * min(carried)
+    return limits if differ else (limit, limit)
 
 
 def per_percent(image_map: ImageMap) -> ImageMap:

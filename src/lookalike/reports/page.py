@@ -16,6 +16,7 @@ from PIL import Image
 
 from lookalike import render
 from lookalike.render.legend import ends_in_words
+from lookalike.render.ranges import side_limits
 from lookalike.types import ColorScale, Explanation, GraphExplanation, ImageMap
 
 _PICTURE_SIDE = 560  # pixels of the longer side of images in the report
@@ -28,6 +29,8 @@ class ReportedMatch:
 
     explanation: Explanation
     remark: str = ""  # a note shown beside the match
+    record: str = ""  # for the record, folded away
+    is_right: bool | None = None  # whether it shows what was asked for, where that is known
 
 
 def pair_report(
@@ -36,8 +39,9 @@ def pair_report(
     """Return the HTML report of one query and its matches, best first.
 
     ``facts`` are listed at the end: model, method, date, parameters. All explanations must have the
-    same query and method, as for ``render.strip``; attributions share one color range, heat maps are drawn
-    each between its own ends. Raises ValueError without matches.
+    same query and method, as for ``render.strip``; attributions share one color range, or one for each side
+    where one of both would be blank, heat maps are drawn each between its own ends. Raises ValueError
+    without matches.
     """
     if not matches:
         raise ValueError("a report needs at least one match, got none")
@@ -52,6 +56,7 @@ def pair_report(
         best_picture=data_uri(render.side_by_side(best)),
         method=best.method,
         additive=best.additive,
+        ranges=_ranges(explanations),
         rows=[_row(rank, match, explanations) for rank, match in enumerate(matches, start=1)],
         facts=facts,
     )
@@ -65,6 +70,8 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "similarity": f"{explanation.similarity:z.3f}",
         "residual": _residual(explanation),
         "remark": match.remark,
+        "record": match.record,
+        "is_right": match.is_right,
         "query_ends": _ends(explanation, explanation.query),
         "match_ends": _ends(explanation, explanation.match),
         "graph": _graph(explanation) if rank > 1 else None,  # the best match is drawn whole above
@@ -77,6 +84,19 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
 def _ends(explanation: Explanation, side: ImageMap) -> str:
     """The ends of a heat map's own color range in words; empty for attributions, which share theirs."""
     return "" if explanation.additive else f": {ends_in_words(ColorScale.between_ends(side.values))}"
+
+
+def _ranges(explanations: Sequence[Explanation]) -> str:
+    """In words: the color ranges of attributions; empty for heat maps."""
+    if not explanations[0].additive:
+        return ""
+    query, match = side_limits(explanations)
+    if query == match:
+        return f"All maps below share one color range, to {query:#.3g} per 1 % of the area seen."
+    return (
+        f"The maps on the matches share one color range, to {match:#.3g} per 1 % of the area seen, those "
+        f"on the query another, to {query:#.3g}: in one range, one of both would be blank."
+    )
 
 
 def _graph(explanation: Explanation) -> str | None:

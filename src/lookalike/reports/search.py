@@ -26,18 +26,23 @@ def search_report(
     parameters: Mapping[str, str],
     gallery_name: str | None = None,
     explain: Callable[[Hit], Explanation] = Hit.why,
+    is_right: Callable[[Hit], bool] | None = None,
+    summary: str = "",
 ) -> str:
     """Return an HTML report of the hits of one query image, with maps, hashes and search parameters.
 
     ``gallery_name`` is shown instead of the gallery's URI, for example to keep a path private;
-    ``explain`` replaces ``Hit.why``. Hits whose files can't be read are listed in the summary. Raises
+    ``explain`` replaces ``Hit.why``, ``is_right`` marks hits whose truth is known, and ``summary`` is
+    shown first. Hits whose files can't be read are listed in the summary. Raises
     GalleryError if no hit can be shown.
     """
     shown: list[ReportedMatch] = []
     gone: list[str] = []
     for hit in hits:
         try:
-            shown.append(ReportedMatch(explain(hit), _remark(hit)))
+            record = f"SHA-256 {hit.record.hash[:_SHORT_HASH]}…"
+            right = None if is_right is None else is_right(hit)
+            shown.append(ReportedMatch(explain(hit), _remark(hit), record, right))
         except UnreadableImageError:
             gone.append(hit.path.name)
     if not shown:
@@ -45,7 +50,8 @@ def search_report(
             "a report needs at least one hit whose file can be read; search again with fewer limits, "
             "or index the moved files"
         )
-    summary = f"{len(gallery):,} images searched; the best {len(hits)} are shown below."
+    counts = f"{len(gallery):,} images searched; the best {len(hits)} are shown below."
+    summary = f"{summary} {counts}".strip()
     if gone:
         summary += f" Not shown, because their files can't be read: {', '.join(gone)}."
     description = gallery.describe()
@@ -93,4 +99,4 @@ def _remark(hit: Hit) -> str:
     if copies := [Path(copy.path).name for copy in hit.record.copies]:
         more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
         parts.append(f"exact copies: {', '.join(copies[:3])}{more}")
-    return ", ".join([*parts, f"SHA-256 {hit.record.hash[:_SHORT_HASH]}…"])
+    return ", ".join(parts)
