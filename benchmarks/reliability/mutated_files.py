@@ -1,13 +1,14 @@
 """Files of every format, damaged at random: does each end as a picture or as one sentence that names it?
 
 Counts crashes, files that take more than 5 seconds, peak memory, and answers that are neither. A file is
-read twice, whole and as ``index`` reads it. Each mutation follows from the seed and its number, so a run goes on
-where it stopped: results are appended to a file, and those in it are not made again.
+read twice, whole and as ``index`` reads it. Each mutation follows from the seed and its number, so a run
+goes on where it stopped: results are appended to a file, and those in it are not made again. Small files that
+cost much when they are read as they say, whole and valid, are the first ones ("bomb").
 
     python benchmarks/reliability/mutated_files.py --files 10000 --results mutated.jsonl
 
-Files like those of ``decoders.py`` (which needs libvips-tools) and a few more are mutated; HEIC too where the extra
-``[heif]`` is installed.
+Files like those of ``decoders.py`` (which needs libvips-tools) and a few more are mutated; HEIC too where the
+extra ``[heif]`` is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import io
 import json
 import os
 import platform
@@ -62,12 +64,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_originals(Path(folder))
         known = {each["number"] for each in results_in(arguments.results)}
-        missing = [number for number in range(arguments.files) if number not in known]
+        wanted = [*range(-len(BOMBS), 0), *range(arguments.files)]
+        missing = [number for number in wanted if number not in known]
         with arguments.results.open("a") as file:
             for result in results_of(missing, Path(folder), arguments.seed):
                 file.write(json.dumps(result) + "\n")
                 file.flush()
-    print_figures(results_in(arguments.results)[: arguments.files])
+    print_figures([each for each in results_in(arguments.results) if each["number"] < arguments.files])
 
 
 # --- originals ------------------------------------------------------------------------------------
@@ -90,7 +93,10 @@ def write_originals(folder: Path) -> None:
 
 
 def mutant(number: int, originals: list[Path], seed: int) -> tuple[str, str, bytes]:
-    """The name of the file, the kind of mutation, and the bytes."""
+    """The name of the file, the kind of mutation, and the bytes; negative numbers are those of bombs."""
+    if number < 0:
+        name = list(BOMBS)[number]
+        return f"{number} bomb {name}", "bomb", BOMBS[name]()
     random = np.random.default_rng([seed, number])
     original = originals[number % len(originals)]
     kind = list(MUTATIONS)[number // len(originals) % len(MUTATIONS)]
@@ -205,6 +211,68 @@ MUTATIONS = {
 }
 
 
+# --- small files that cost much -------------------------------------------------------------------
+
+
+def png_of(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A white PNG, with more chunks before its pixels."""
+    squeeze = zlib.compressobj(9)
+    row = b"\0" + b"\xff" * width
+    body = b"".join(squeeze.compress(row) for _n in range(height)) + squeeze.flush()
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), *chunks, (b"IDAT", body), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+def saved(size: tuple[int, int], format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (90, 120, 60)).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG whose last scan comes 2,000 times."""
+    data = saved((8_000, 8_000), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 2_000 + data[-2:]
+
+
+def many_pages() -> bytes:
+    """A TIFF of pages that call themselves reduced versions, the last of which leads to the first."""
+    data = bytearray(saved((64, 48), "TIFF", tiffinfo={254: 1}))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (n,) = struct.unpack_from("<H", data, start)
+    struct.pack_into("<I", data, start + 2 + 12 * n, start)
+    return bytes(data)
+
+
+def many_frames() -> bytes:
+    frames = [Image.new("P", (900, 900), i % 200) for i in range(300)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+BOMBS = {
+    "largest side.png": lambda: png_of(1, 49_999_999),
+    "elongated.png": lambda: png_of(67_000_000, 1),
+    "most pixels.png": lambda: png_of(12_000, 10_000),
+    "texts of zeros.png": lambda: png_of(
+        64, 48, *[(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26), 9))] * 20
+    ),
+    "profile of zeros.png": lambda: png_of(64, 48, (b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28), 9))),
+    "most pixels.jpg": lambda: saved((12_000, 10_000), "JPEG"),
+    "many scans.jpg": many_scans,
+    "most pixels.webp": lambda: saved((10_950, 10_950), "WEBP", lossless=True),
+    "most pixels.tif": lambda: saved((12_000, 10_000), "TIFF", compression="tiff_adobe_deflate"),
+    "pages in a circle.tif": many_pages,
+    "many frames.gif": many_frames,
+    "most pixels.gif": lambda: saved((12_000, 10_000), "GIF"),
+}
+
+
 # --- the reading process --------------------------------------------------------------------------
 
 
@@ -312,7 +380,8 @@ def print_figures(results: list[dict[str, Any]]) -> None:
     for each in results:
         by_format[each["format"]].append(each)
     print(
-        "| format | files | pictures | refused by name | not named | crashes | over 5 s | slowest, s | most memory, MiB |"
+        "| format | files | pictures | refused by name | not named | crashes | over 5 s | slowest, s "
+        "| most memory, MiB |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, some in [*sorted(by_format.items()), ("all", results)]:
@@ -320,8 +389,8 @@ def print_figures(results: list[dict[str, Any]]) -> None:
         slow = sum(each["seconds"] > SLOW_SECONDS for each in some)
         slowest, largest = (max(each[key] for each in some) for key in ("seconds", "mebibytes"))
         print(
-            f"| {name} | {len(some):,} | {n['picture']:,} | {n['refused']:,} | {n['not named']} | {n['crash']} | "
-            f"{slow} | {slowest:.1f} | {largest:,} |"
+            f"| {name} | {len(some):,} | {n['picture']:,} | {n['refused']:,} | {n['not named']} "
+            f"| {n['crash']} | {slow} | {slowest:.1f} | {largest:,} |"
         )
     wrong = [r for r in results if r["outcome"] not in ("picture", "refused") or r["seconds"] > SLOW_SECONDS]
     for each in wrong[:MOST_SHOWN]:
