@@ -43,11 +43,32 @@ def test_ignored_patterns_are_left_out(gallery, photos):
 
 
 def test_adding_again_reads_nothing(gallery, photos, monkeypatch):
+    time.sleep(0.05)  # a change within a tick of the clock counts as one that came later
     gallery.add(photos)
     version = gallery.describe().table_version
     monkeypatch.setattr("lookalike.images.decoding.file_bytes", lambda _path: pytest.fail("a file was read"))
     report = gallery.add(photos)
     assert (report.added, report.known) == (0, 5) and gallery.describe().table_version == version
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_a_change_that_keeps_size_and_time_is_noticed(mini, photos, tmp_path, place):
+    changed, status = photos / "b" / "five.bmp", (photos / "b" / "five.bmp").stat()
+    gallery = Gallery.in_memory(mini) if place == "memory" else Gallery.create(tmp_path / "g.gallery", mini)
+    assert gallery.add(photos).added == 5
+    data = bytearray(changed.read_bytes())
+    data[-3000:] = bytes(3000)
+    time.sleep(0.05)
+    changed.write_bytes(data)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert changed.stat().st_size == status.st_size
+    if place == "disk":
+        gallery = Gallery.open(tmp_path / "g.gallery", mini)
+    gallery.add(photos, ignore=["b"])  # no look at the file
+    gallery.add(photos / "a")
+    assert gallery.add(photos).added == 1
+    time.sleep(0.05)
+    assert (gallery.add(photos).added, len(gallery)) == (0, 5)
 
 
 def test_touched_files_are_hashed_but_not_decoded(gallery, photos, monkeypatch):

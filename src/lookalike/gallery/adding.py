@@ -76,6 +76,7 @@ class AddSettings:
     folder: str | None = None  # the folder being added, absolute; None for single files
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
+    since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
 def add_files(
@@ -200,6 +201,8 @@ class _Run:
         except OSError:
             return False
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+            return False
+        if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
             return False
         self._add_metadata(id, path)
         return True

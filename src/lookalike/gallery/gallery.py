@@ -19,6 +19,7 @@ from lookalike.gallery.description import GalleryDescription, gallery_descriptio
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
 from lookalike.gallery.labels import table_remarks
+from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
@@ -69,6 +70,7 @@ class Gallery:
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._searcher = Searcher(store, self._folder, memory_budget)
+        self._looks = Looks(self._folder)
 
     def __len__(self) -> int:
         """Number of images; files with identical content count once."""
@@ -187,12 +189,16 @@ class Gallery:
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
         skipped: list[tuple[str, str]] = []
+        start = Looks.now()
         files = list_images(folder, ignore=ignore, skipped=skipped) if folder else path_list(source)
         paths, impossible = utf8_paths(files)
         settings = AddSettings(
-            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress
-        )
+            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
+            self._looks.since(folder) if folder else None,
+        )  # fmt: skip
         report = add_files(paths, self._store, self.embedder, settings)
+        if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
+            self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
         absent = absent_files(self._store, folder) if folder else Absent()

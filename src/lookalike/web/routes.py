@@ -286,7 +286,7 @@ def get_job(state: StateDep, id: str) -> JobOut:
     found = state.jobs.get(id)
     if found is None:
         raise HTTPException(404, f"there is no job {id!r}; it may be too old")
-    return found
+    return found.model_copy(update={"conflicts": [state.without_folders(each) for each in found.conflicts]})
 
 
 def _described(service: GalleryService) -> GalleryOut:

@@ -252,7 +252,12 @@ class JobOut(BaseModel):
     remaining: float | None = Field(default=None, description="Estimated seconds left; null at first.")
     added: int = Field(default=0, description="Number of new pictures.")
     known: int = Field(default=0, description="Number of files already in the gallery.")
+    moved: int = Field(default=0, description="Number of files that were moved or renamed.")
     unreadable: list[UnreadableOut] = []
+    skipped: list[UnreadableOut] = Field(default=[], description="Folders that can't be read.")
+    conflicts: list[str] = Field(
+        default=[], description="Copies of one picture whose metadata differ, and how; each keeps its own."
+    )
     error: str | None = None
 
 

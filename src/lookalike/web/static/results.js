@@ -4,6 +4,7 @@ import { getJson, showPicture } from "./api.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
+const COPIES_SHOWN = 3; // names on a card
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -76,7 +77,7 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
-  card.append(stage, facts, ...metadataOf(hit), actions);
+  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), actions);
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
@@ -108,6 +109,15 @@ export const factsOf = ({ metadata }) => Object.entries(metadata ?? {}).map(([na
 function metadataOf(picture) {
   const facts = factsOf(picture);
   return facts.length ? [titled(element("p", "metadata soft small", facts.join(" · ")))] : [];
+}
+
+// Names of further files with the same content; all of them in the title.
+function copiesOf({ copy_names: names }) {
+  if (!names.length) return [];
+  const more = names.length > COPIES_SHOWN ? ` and ${names.length - COPIES_SHOWN} more` : "";
+  const line = element("p", "copies soft small", `Same picture: ${names.slice(0, COPIES_SHOWN).join(", ")}${more}`);
+  line.title = names.join("\n");
+  return [line];
 }
 
 function moveOf(hit) {
