@@ -35,6 +35,8 @@ from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
     from lookalike.demo import DemoResult
+    from lookalike.explainers import EmbedsImages
+    from lookalike.models.embedder import Embedder
     from lookalike.types import Explanation
 
 
@@ -46,8 +48,8 @@ def explain(
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
-            "or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport, "
+            "avsl, or geometry: is it the same thing, by points that one transformation carries over?"
         ),
     ] = "shares",
     pooling: PoolingName = None,
@@ -157,6 +159,9 @@ def explain(
                     f"{embedder.name} only returns embeddings; leave batch statistics out"
                 )
             embedder = embedder.with_batch_statistics([query, match])
+        if method == "geometry":
+            _verify(query, match, embedder, output or lines, as_json)
+            return
         result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
@@ -164,6 +169,29 @@ def explain(
             print_json({**result.to_dict(), "written": written})
         else:
             _print_explanation(result, written)
+
+
+def _verify(
+    query: Path, match: Path, embedder: Embedder | EmbedsImages, output: Path | None, as_json: bool
+) -> None:
+    """Print whether two images match by their geometry, and draw the evidence."""
+    from lookalike.explainers import verify
+    from lookalike.reports.explanation_files import write_inlier_lines
+
+    found = verify(query, match, model=embedder)
+    written = [] if output is None else write_inlier_lines(found, output)
+    if as_json:
+        print_json({**found.to_dict(), "written": written})
+        return
+    evidence = found.verification
+    how = f"by one {evidence.kind}{', mirrored' if evidence.mirrored else ''}" if evidence.kind else "found"
+    echo(
+        f"probability {found.probability:z.2f}: similarity {found.similarity:z.4f} of {found.model}, "
+        f"{evidence.n_inliers} inliers {how} (of {evidence.n_tentative} pairs of "
+        f"{'local features' if evidence.source == 'sift' else 'cells'})"
+    )
+    for path in written:
+        echo(f"wrote {path}")
 
 
 def _print_explanation(result: Explanation, written: list[Path]) -> None:

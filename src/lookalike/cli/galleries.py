@@ -14,6 +14,7 @@ from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.verified import inliers_in_words
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
@@ -143,9 +144,9 @@ def search(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
-            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
-            "model; none leaves it out."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport, avsl or "
+            "geometry (is it the same thing? by points that agree); join several with +. By default none, "
+            "but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
         ),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
@@ -224,8 +225,8 @@ def search(
             behind = "behind those that can be read" if by_distance else "as if none of its cells matched"
             for path, reason in hits.unreadable.items():
                 echo(f"ranked {behind}: {path}: {reason}", err=True)
-            if opened.calibration is not None and (box or polygon):
-                echo("no probabilities: they are calibrated for whole images, not for regions")
+            if opened.calibration is not None and (box or polygon) and not any(h.verification for h in hits):
+                echo("no probabilities of regions by the cosine alone; --rerank geometry gives them")
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
@@ -242,19 +243,20 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
 def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool = False) -> None:
     if _is_good(hits) is False:
         echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
-    header = ("", "similarity", "score", "probability", "before", "path")
+    header = ("", "similarity", "score", "probability", "inliers", "before", "path")
     rows = [
         (
             str(hit.rank),
             f"{hit.similarity:z.4f}",
             f"{hit.score:z.4f}" if with_scores else "",
             "" if hit.probability is None else f"{hit.probability:z.2f}",
+            "" if hit.verification is None else inliers_in_words(hit.verification),
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
             str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
         )
         for hit in hits
     ]
-    used = [i for i in range(len(header)) if i in (0, 1, 5) or any(row[i] for row in rows)]
+    used = [i for i in range(len(header)) if i in (0, 1, 6) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
         echo(f"wrote {path}")

@@ -26,11 +26,20 @@ from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking, chosen_reranker, context_of, record_shares
+from lookalike.gallery.reranking import (
+    Rerank,
+    Reranking,
+    chosen_reranker,
+    context_of,
+    record_shares,
+    verifies,
+)
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
+from lookalike.gallery.verifying import FeatureCache
 from lookalike.images import GrayLevels, list_images
 from lookalike.models.embedder import Embedder, Precision
+from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 from lookalike.store import (
     LanceStore,
     Manifest,
@@ -71,6 +80,7 @@ class Gallery:
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._searcher = Searcher(store, self._folder, memory_budget)
         self._looks = Looks(self._folder)
+        self._features = FeatureCache(embedder)
 
     def __len__(self) -> int:
         """Number of images; files with identical content count once."""
@@ -287,13 +297,14 @@ class Gallery:
         first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking); by
         default nothing does, but an AVSL model's own distance for one whole image, unless it is "none".
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
-        gallery. ``leave_self_out`` excludes the query's own content. ``explain`` sets each hit's
-        ``query_map`` without reading the files of the hits.
+        gallery or ``rerank="geometry"``, which verifies each hit (``Hit.verification``).
+        ``leave_self_out`` excludes the query's own content. ``explain`` sets each hit's ``query_map`` without
+        reading the files of the hits.
 
         Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
         for a region outside the image, a vector of another width, and numbers out of range.
         """
-        _check_limits(k, shortlist, min_probability, self.calibration)
+        _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
         asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
         if explain:
             asked.check_explainable()
@@ -311,7 +322,8 @@ class Gallery:
         )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
-            reranking = Reranking(rerank, found, asked, self.embedder, self._store, n_shown=k)
+            parts = (self.embedder, self._store, self._features, self.match_odds)
+            reranking = Reranking(rerank, found, asked, *parts, n_shown=k)
         ranking = found.ranking if reranking is None else reranking()
         search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
         curve = None if asked.region is not None else self.calibration  # fitted to whole images
@@ -421,6 +433,12 @@ class Gallery:
         values = self._manifest.calibration
         return None if values is None else Calibration.from_dict(values)
 
+    @property
+    def match_odds(self) -> MatchOdds:
+        """The odds of a match by cosine and geometric evidence; the defaults before ``calibrate``."""
+        values = self._manifest.geometry
+        return DEFAULT_ODDS if values is None else MatchOdds.from_dict(values)
+
     def calibrate(
         self,
         pairs: Sequence[LabeledPair] | None = None,
@@ -459,11 +477,9 @@ class Gallery:
         return gallery_description(self._store, self._manifest, self.uri, self._folder)
 
 
-def _check_limits(
-    k: int, shortlist: int, min_probability: float | None, calibration: Calibration | None
-) -> None:
+def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:
     for name, value in (("k", k), ("shortlist", shortlist)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of 1 or more; got {value!r}")
-    if min_probability is not None and calibration is None:
+    if min_probability is not None and not has_probabilities:
         raise GalleryError("this gallery has no probabilities yet; run calibrate first")

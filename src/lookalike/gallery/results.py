@@ -28,10 +28,12 @@ from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
 from lookalike.gallery.reranking import Reranking, record_shares
+from lookalike.gallery.verifying import geometric_match
 from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesPass
+from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 from lookalike.store import Record, VectorStore
-from lookalike.types import Explanation, FloatArray, Influence, Ranking
+from lookalike.types import Explanation, FloatArray, GeometricMatch, Influence, Ranking, Verification
 from lookalike.types.html import photo_html
 
 _THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
@@ -53,6 +55,7 @@ class Hit:
     record: Record
     _row: int = field(compare=False)  # in the shortlist's gallery
     _search: Search | None = field(compare=False)
+    verification: Verification | None = field(default=None, compare=False)  # by re-ranker geometry
 
     @property
     def id(self) -> str:
@@ -81,6 +84,26 @@ class Hit:
         """
         return self._searched().why(self._row, method, **options)
 
+    def geometry(self) -> GeometricMatch:
+        """Return both pictures with the geometric evidence of re-ranker ``geometry``, to be drawn.
+
+        Raises UnsupportedMethodError for a hit that was not verified, and otherwise as ``why``.
+        """
+        if self.verification is None:
+            raise UnsupportedMethodError(
+                'this hit was not compared by geometry; search with rerank="geometry" (--rerank geometry)'
+            )
+        search = self._searched()
+        picture = search.embedder.picture(existing_file(self.record))
+        return geometric_match(
+            search.query.reading.picture,
+            picture,
+            self.verification,
+            self.similarity,
+            search.odds,
+            search.embedder.name,
+        )
+
     def influences(self) -> tuple[Influence[Record], ...]:
         """Return the influences of other images on the hit in re-ranking, largest amount first.
 
@@ -99,6 +122,7 @@ class Hit:
             "score": self.score,
             "rank_before": self.rank_before,
             "probability": self.probability,
+            "geometry": None if self.verification is None else self.verification.to_dict(),
             "metadata": dict(self.metadata),
             "copies": [copy.path for copy in self.record.copies],
             "query_map": None if self.query_map is None else self.query_map.tolist(),
@@ -212,7 +236,7 @@ class SearchResult(Sequence[Hit]):
             pandas = importlib.import_module("pandas")
         except ImportError as error:
             raise LookalikeError("to_pandas needs pandas: pip install pandas") from error
-        left_out = ("metadata", "query_map")
+        left_out = ("metadata", "query_map", "geometry")
         rows = [
             {**{k: v for k, v in hit.to_dict().items() if k not in left_out}, **hit.metadata} for hit in self
         ]
@@ -303,6 +327,15 @@ class Search:
         """The name of the re-ranker that made the order, if any."""
         return None if self._reranking is None else self._reranking.name
 
+    @property
+    def odds(self) -> MatchOdds:
+        """The odds of a match by cosine and geometry."""
+        return DEFAULT_ODDS if self._reranking is None else self._reranking.odds
+
+    def evidence(self, row: int) -> Verification | None:
+        """Return what re-ranker ``geometry`` found for a row; None if it was not asked."""
+        return None if self._reranking is None else self._reranking.evidence(row)
+
     def _check_whole(self, what: str) -> None:
         if self.query.region is not None:
             raise UnsupportedMethodError(f"{what} explains whole images; query without a region")
@@ -340,22 +373,33 @@ def present(
     rank_before = {row: rank for rank, row in enumerate(found.ranking.indices[0].tolist(), start=1)}
     similarities = cosines(found, rows)
     maps: Sequence[FloatArray | None] = list(search.query_maps(rows)) if with_maps else [None] * len(rows)
+    evidence = [search.evidence(row) for row in rows]
     return [
         Hit(
             rank=rank,
             similarity=similarity,
             score=similarity if search.rerank is None else score,
             rank_before=rank_before.get(row),
-            probability=None if curve is None else curve.probability(similarity),
+            probability=_probability(similarity, verified, search, curve),
             query_map=query_map,
             record=found.shown(row),
             _row=row,
             _search=search,
+            verification=verified,
         )
-        for rank, ((row, score), similarity, query_map) in enumerate(
-            zip(shown, similarities, maps, strict=True), start=1
+        for rank, ((row, score), similarity, query_map, verified) in enumerate(
+            zip(shown, similarities, maps, evidence, strict=True), start=1
         )
     ]
+
+
+def _probability(
+    similarity: float, verified: Verification | None, search: Search, curve: Calibration | None
+) -> float | None:
+    """By the cosine and the geometric evidence, where there is any, or else by the cosine's own curve."""
+    if verified is not None:
+        return search.odds.probability(similarity, verified.by_features)
+    return None if curve is None else curve.probability(similarity)
 
 
 def within_limits(

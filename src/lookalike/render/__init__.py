@@ -5,6 +5,7 @@ that promise no sum are drawn each between its own ends.
 """
 
 from lookalike.render.comparison import strip
+from lookalike.render.geometry import inlier_lines, outlined
 from lookalike.render.lines import match_lines
 from lookalike.render.overlay import match_overlay, overlay, query_overlay
 from lookalike.render.pair import side_by_side
@@ -13,8 +14,10 @@ from lookalike.render.ranges import shared_range
 from lookalike.render.singles import overlays
 
 __all__ = [
+    "inlier_lines",
     "match_lines",
     "match_overlay",
+    "outlined",
     "overlay",
     "overlays",
     "preference",

@@ -15,7 +15,7 @@ from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
 from lookalike.render.colors import check_colors
-from lookalike.types import Explanation, GraphExplanation
+from lookalike.types import Explanation, GeometricMatch, GraphExplanation
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def write_outputs(
     if outputs.maps is not None:
         written += _save(outputs.maps, lambda path: save_maps(explanation, path), [".npz"])
     return written
+
+
+def write_inlier_lines(found: GeometricMatch, path: Path) -> list[Path]:
+    """Write the picture of a geometric match and return its path. Raises LookalikeError if it can't be."""
+    return _save(path, render.inlier_lines(found).save)
 
 
 def save_maps(explanation: Explanation, path: Path) -> None:

@@ -13,6 +13,7 @@ from lookalike.rerankers.chain import Chain
 from lookalike.rerankers.csa import ContextualReranking
 from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
+from lookalike.rerankers.geometry import GeometryReranking
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
@@ -28,6 +29,7 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
     "shares": SharesReranking,
     "transport": TransportReranking,
     "avsl": AvslReranking,
+    "geometry": GeometryReranking,
 }
 
 

@@ -18,16 +18,19 @@ from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
 from lookalike.types.scales import ColorScale
+from lookalike.types.verification import Corners, GeometricMatch, Verification, carried
 
 __all__ = [
     "AttentionCall",
     "CellMatch",
     "CellSimilarity",
     "ColorScale",
+    "Corners",
     "Difference",
     "Explanation",
     "Features",
     "FloatArray",
+    "GeometricMatch",
     "Geometry",
     "GraphExplanation",
     "ImageMap",
@@ -44,5 +47,7 @@ __all__ = [
     "Reading",
     "Shares",
     "Trace",
+    "Verification",
+    "carried",
     "tracked",
 ]

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from lookalike import __version__, render
 from lookalike.errors import unknown_name
 from lookalike.render.overlay import explanation_limit
-from lookalike.rerankers import RERANKERS, AvslReranking
+from lookalike.rerankers import RERANKERS, AvslReranking, GeometryReranking
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.types import GraphExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
@@ -57,6 +58,12 @@ class AppState:
     def has_graph(self) -> bool:
         """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
+
+    def offers(self, reranker: str) -> bool:
+        """Whether a re-ranker can be asked for: avsl needs such a model, geometry needs OpenCV."""
+        if reranker == GeometryReranking.name:
+            return has_opencv()
+        return reranker != AvslReranking.name or self.has_graph
 
     def without_folders(self, message: str) -> str:
         """Return a message without the folders of this server that lie before names in it."""
@@ -124,7 +131,7 @@ def health(state: StateDep) -> HealthOut:
     return HealthOut(
         version=__version__,
         galleries=list(state.services),
-        rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
+        rerankers=[name for name in RERANKERS if state.offers(name)],
         max_upload_bytes=state.limits.max_upload_bytes,
         may_add=state.jobs.folder is not None,
     )

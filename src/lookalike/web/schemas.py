@@ -148,6 +148,12 @@ class HitOut(BaseModel):
     probability: float | None = Field(
         description="Probability of a match; null unless the gallery is calibrated."
     )
+    geometry: dict[str, Any] | None = Field(
+        default=None,
+        description="Evidence of re-ranker `geometry`: inliers, kind, mirrored, transformation (3 x 3, query "
+        "to match), outline (corners x, y of the match on the query, in pixels), match_outline, and the "
+        "points that agree on both pictures.",
+    )
     metadata: dict[str, Any]
     query_map: Grid = Field(
         description="Attribution of each cell of the query; sums to the similarity less a residual."

@@ -288,6 +288,7 @@ def _hit_out(hit: Hit) -> HitOut:
         score=hit.score,
         rank_before=hit.rank_before,
         probability=hit.probability,
+        geometry=None if hit.verification is None else hit.verification.to_dict(),
         metadata=dict(hit.metadata),
         query_map=as_grid(hit.query_map),
     )
