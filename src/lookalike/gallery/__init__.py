@@ -3,6 +3,7 @@
 from lookalike.gallery.absence import Absent
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
+from lookalike.gallery.cases import CaseFile, CasePair, read_case
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
@@ -20,6 +21,8 @@ __all__ = [
     "Absent",
     "AddReport",
     "Calibration",
+    "CaseFile",
+    "CasePair",
     "EarlierVersion",
     "Gallery",
     "GalleryDescription",
@@ -31,5 +34,6 @@ __all__ = [
     "labeled_pairs",
     "merged_metadata",
     "parse_filter",
+    "read_case",
     "table_metadata",
 ]

@@ -15,7 +15,10 @@ from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files, path_list, utf8_paths
 from lookalike.gallery.calibration import Calibration, LabeledPair
+from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
+from lookalike.gallery.cases.exchange import decided_cosines
 from lookalike.gallery.description import GalleryDescription, gallery_description
+from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
 from lookalike.gallery.labels import table_remarks
@@ -286,6 +289,8 @@ class Gallery:
         min_similarity: float | None = None,
         min_probability: float | None = None,
         leave_self_out: bool = False,
+        liked: Sequence[QuerySource] = (),
+        disliked: Sequence[QuerySource] = (),
         explain: bool = False,
     ) -> SearchResult:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
@@ -298,14 +303,21 @@ class Gallery:
         default nothing does, but an AVSL model's own distance for one whole image, unless it is "none".
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
         gallery or ``rerank="geometry"``, which verifies each hit (``Hit.verification``).
-        ``leave_self_out`` excludes the query's own content. ``explain`` sets each hit's ``query_map`` without
-        reading the files of the hits.
+        ``leave_self_out`` excludes the query's own content. ``liked`` and ``disliked`` images (ids, files,
+        vectors) move the query towards and away from them (see ``examples``). ``explain`` sets each hit's
+        ``query_map`` without reading the files of the hits.
 
         Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
         asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
+        if liked or disliked:
+            units = [
+                [make_query(each, None, self._store, self.embedder).unit for each in group]
+                for group in (liked, disliked)
+            ]
+            asked = asked.with_examples(examples_of(*units))
         if explain:
             asked.check_explainable()
         if leave_self_out and asked.id is None:
@@ -326,7 +338,8 @@ class Gallery:
             reranking = Reranking(rerank, found, asked, *parts, n_shown=k)
         ranking = found.ranking if reranking is None else reranking()
         search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
-        curve = None if asked.region is not None else self.calibration  # fitted to whole images
+        is_plain = asked.region is None and asked.examples is None  # what the curve is fitted to
+        curve = self.calibration if is_plain else None
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
 
@@ -376,6 +389,29 @@ class Gallery:
             except QUERY_ERRORS as error:
                 found = error
             yield found
+
+    # --- cases --------------------------------------------------------------------------------
+
+    def case(self, name: str) -> CaseFile:
+        """Open a case beside the gallery, or start one: what people decide about queries and hits.
+
+        Raises ValueError for a name that is none for a file, and GalleryError for a gallery that is not
+        in a folder of this machine, and for a damaged case.
+        """
+        return CaseFile(
+            case_path(self._cases_folder(), name),
+            model=self._manifest.model_name,
+            fingerprint=self._manifest.fingerprint,
+        )
+
+    def cases(self) -> list[str]:
+        """Return the names of the gallery's cases; raises as ``case``."""
+        return case_names(self._cases_folder())
+
+    def _cases_folder(self) -> Path:
+        if self._folder is None:
+            raise GalleryError("cases are kept beside a gallery in a folder; this one is in memory or remote")
+        return self._folder
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
@@ -444,21 +480,25 @@ class Gallery:
         pairs: Sequence[LabeledPair] | None = None,
         *,
         field: str | None = None,
+        case: CaseFile | None = None,
         prior: float = 0.5,
         count: int = 200,
         seed: int = 0,
     ) -> Calibration:
         """Fit the probability that a hit with a given cosine is a match; hits then have a probability.
 
-        The curve is fitted to labeled ``pairs`` (image, image, whether they match). Without pairs,
-        ``count`` random images of the gallery are paired with the nearest image of the same and of
-        another value of the metadata ``field``; without a field, with an altered copy of themselves and
-        with the nearest other image. ``prior`` in (0, 1) is the assumed rate of queries that have a
-        match in the gallery. Raises GalleryError if there are too few pairs or if matching pairs are
+        The curve is fitted to labeled ``pairs`` (image, image, whether they match), or to those decided in
+        a ``case``. Without these, ``count`` random images of the gallery are paired with the nearest image
+        of the same and of another value of the metadata ``field``; without a field, with an altered copy of
+        themselves and with the nearest other image. ``prior`` in (0, 1) is the assumed rate of queries that
+        have a match in the gallery. Raises GalleryError if there are too few pairs or if matching pairs are
         not more similar than the others.
         """
         if pairs is not None:
             found, source = calibrating.pair_cosines(pairs, self.embedder), "labeled pairs"
+        elif case is not None:
+            found = decided_cosines(case, self._manifest.fingerprint)
+            source = f"what was decided in the case {case.name!r}"
         elif field is not None:
             found = calibrating.label_cosines(self._searcher.snapshot(), field, count=count, seed=seed)
             source = f"nearest images of the gallery with the same and with another {field!r}"

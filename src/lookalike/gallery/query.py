@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +17,12 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import UnreadableImageError, UnsupportedMethodError
+from lookalike.gallery.examples import Examples, ExamplesPass
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.last_pass import LastPass
+from lookalike.models.passes import SharesPass
 from lookalike.ops.similarity import unit_rows
 from lookalike.store import Copy, Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
@@ -52,6 +55,7 @@ class Query:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
         self.id = id  # record id of the same content; None for an image in memory and for a vector
+        self.examples: Examples | None = None  # added to the unit vector
         self._embedder = embedder
         self._reading, self._record = reading, record
         self._source = source  # of an image that was embedded with others and not kept
@@ -98,9 +102,23 @@ class Query:
         return self._shares
 
     @property
-    def at_last_layer(self) -> tuple[Reading, LastPass]:
+    def at_last_layer(self) -> tuple[Reading, SharesPass]:
         """The image or its region, to be split over the cells of its last layer; raises as ``shares``."""
-        return at_last_layer(self.reading, self.shares)
+        reading, own = at_last_layer(self.reading, self.shares)
+        return reading, own if self.examples is None else ExamplesPass(own, self.examples)
+
+    @property
+    def record(self) -> Record | None:
+        """The record that the query is, where it is one of the gallery."""
+        return self._record
+
+    def with_examples(self, examples: Examples | None) -> Query:
+        """Return the query with examples added to its vector; itself for None."""
+        if examples is None:
+            return self
+        query = copy.copy(self)
+        query.unit, query.examples = examples.added_to(self.unit), examples
+        return query
 
     def reduce_picture(self, side: int) -> None:
         """Reduce the picture that maps are drawn on to ``side`` pixels; the model's input is unchanged."""

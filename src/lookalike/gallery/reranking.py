@@ -39,7 +39,8 @@ def chosen_reranker(asked: Rerank | None, query: Query, embedder: Embedder) -> R
     """Return the re-ranker to use; by default that of an AVSL model's distance, for one whole image."""
     if asked == NO_RERANK:
         return None
-    if asked is None and query.is_one_image and query.region is None and embedder.network.graph is not None:
+    is_plain = query.is_one_image and query.region is None and query.examples is None
+    if asked is None and is_plain and embedder.network.graph is not None:
         return _BY_NODES
     return asked
 

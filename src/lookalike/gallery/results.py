@@ -185,6 +185,11 @@ class SearchResult(Sequence[Hit]):
         return self._search.rerank
 
     @property
+    def method(self) -> str:
+        """The explanation method of ``Hit.why`` that fits the order."""
+        return self._search.method
+
+    @property
     def unreadable(self) -> Mapping[str, str]:
         """Files that re-ranking could not read, and why.
 
@@ -271,7 +276,7 @@ class Search:
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
-        method = method or (SharesExplainer.name if self._reranking is None else self._reranking.explained_by)
+        method = method or self.method
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
         if method == TransportExplainer.name:
@@ -284,7 +289,7 @@ class Search:
         contrast = self._contrast(options.pop("contrast", None))
         packed = self._kept_shares(row)
         at_last = options == {"layer": "last"} or (
-            not options and (packed is not None or self.query.region is not None)
+            not options and (packed is not None or self.query.region is not None or self._has_examples)
         )
         if at_last:
             shares = self.embedder.shares(match) if packed is None else unpack_shares(packed)
@@ -300,6 +305,11 @@ class Search:
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences on a row in re-ranking; empty without re-ranking."""
         return () if self._reranking is None else self._reranking.influences(row)
+
+    @property
+    def method(self) -> str:
+        """The explanation method that fits the order."""
+        return SharesExplainer.name if self._reranking is None else self._reranking.explained_by
 
     @property
     def found(self) -> Shortlist:
@@ -339,6 +349,12 @@ class Search:
     def _check_whole(self, what: str) -> None:
         if self.query.region is not None:
             raise UnsupportedMethodError(f"{what} explains whole images; query without a region")
+        if self._has_examples:
+            raise UnsupportedMethodError(f"{what} explains single images; query without examples")
+
+    @property
+    def _has_examples(self) -> bool:
+        return self.query.examples is not None
 
     def _unit(self, row: int) -> Tensor:
         """A row's unit embedding as the gallery stores it: (D,) float64."""
