@@ -35,7 +35,7 @@ _CLOSE = 5e-3  # to it, on any machine
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show versions, extras, device, memory and models, and run a self-test.
+    """Show versions, device and models, and run a self-test.
 
     The text is what a report of a fault should carry. The exit code is 1 if the self-test fails.
 
@@ -51,7 +51,8 @@ def doctor(as_json: AsJson = False) -> None:
             verdict = "passed" if test["passed"] else "FAILED"
             echo(
                 f"\nself-test {verdict}: similarity {test['similarity']:.3f}, its map sums to it within "
-                f"{test['error']:.1e}; {test['load_s']:.1f} s to load the model, {test['pair_s']:.2f} s for a pair"
+                f"{test['error']:.1e}; {test['load_s']:.1f} s to load the model, "
+                f"{test['pair_s']:.2f} s for a pair"
             )
     if not test["passed"]:
         raise typer.Exit(1)
@@ -107,19 +108,13 @@ def _memory() -> str:
 
 
 def _models() -> dict[str, Any]:
-    from huggingface_hub import constants, scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+    from lookalike.models.loading import RECOMMENDED, bundled_names, hub_cache
 
-    from lookalike.models.loading import RECOMMENDED, bundled_names
-
-    try:
-        cached = {repo.repo_id for repo in scan_cache_dir().repos}
-    except (CacheNotFound, OSError):
-        cached = set()
+    folder, cached = hub_cache()
     at_hand = [name for name in RECOMMENDED if name in bundled_names() or f"timm/{name}" in cached]
     return {
         "models bundled": bundled_names(),
-        "model cache": str(constants.HF_HUB_CACHE),
+        "model cache": folder,
         "recommended models at hand": at_hand,
         "recommended models to fetch": [name for name in RECOMMENDED if name not in at_hand],
     }
