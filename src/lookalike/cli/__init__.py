@@ -14,6 +14,7 @@ import typer
 
 from lookalike.cli.arrays import rerank
 from lookalike.cli.comparing import compare
+from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
@@ -45,6 +46,7 @@ app.command()(train)
 app.command("train-reranker")(train_reranker)
 app.command()(serve)
 app.command()(compare)
+app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 evaluations.command("explanations")(evaluate_explanations)

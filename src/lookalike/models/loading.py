@@ -223,6 +223,17 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
         ) from error
 
 
+def hub_cache() -> tuple[str, set[str]]:
+    """Return the folder in which fetched models are kept, and the names of the repositories in it."""
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return str(constants.HF_HUB_CACHE), {repo.repo_id for repo in scan_cache_dir().repos}
+    except (CacheNotFound, OSError):  # nothing was fetched yet
+        return str(constants.HF_HUB_CACHE), set()
+
+
 def _saved_on_hub(repository: str) -> Path | None:
     """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
     try:
