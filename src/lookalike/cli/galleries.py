@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lookalike.types import Explanation
 
 gallery = typer.Typer(
-    help="Describe, prune, restore, optimize and calibrate a gallery.", no_args_is_help=True
+    help="Describe, check, restore, optimize and calibrate a gallery.", no_args_is_help=True
 )
 
 GalleryUri = Annotated[
@@ -368,6 +368,37 @@ def optimize(uri: GalleryUri, as_json: AsJson = False) -> None:
     """
     with _opened(uri) as opened:
         _print_or_json(as_json, {"vectors": opened.optimize()}, "indexed {vectors} vectors")
+
+
+@gallery.command()
+def check(
+    uri: GalleryUri,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read every file, rather than compare sizes and times.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a gallery's rows, files and index, and repair them.
+
+    Looked at are rows, files, doubles, norms, fingerprints and the accelerator. The exit code is 1 if damage
+    is left. --repair embeds damaged images again.
+
+    Example: lookalike gallery check -g photos.gallery --repair
+    """
+    with _opened(uri) as opened:
+        report = opened.check(repair=repair, contents=contents)
+        if as_json:
+            print_json({**dataclasses.asdict(report), "is_sound": report.is_sound})
+        else:
+            for finding in report.findings:
+                echo(f"{finding.part}: {finding.n:,} {finding.problem}")
+                for example in finding.examples:
+                    echo(f"  {example}")
+            verdict = "sound" if report.is_sound else "damaged"
+            echo(f"{verdict}: {report.n_images:,} images, {report.n_files:,} files")
+        if not report.is_sound:
+            raise typer.Exit(1)
 
 
 @gallery.command()

@@ -4,6 +4,7 @@ from lookalike.gallery.absence import Absent
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases import CaseFile, CasePair, read_case
+from lookalike.gallery.checking import CheckReport, Finding
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
@@ -23,7 +24,9 @@ __all__ = [
     "Calibration",
     "CaseFile",
     "CasePair",
+    "CheckReport",
     "EarlierVersion",
+    "Finding",
     "Gallery",
     "GalleryDescription",
     "Hit",

@@ -24,14 +24,16 @@ from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, Record, VectorStore, record_id
+from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 _BATCH = 32  # images in one forward pass
-_COMMIT_ROWS = 128  # the most that a killed process loses
-_COMMIT_SECONDS = 10.0
+_COMMIT_ROWS = 128  # at least, unless a commit is due by time
+_COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
+_COMMIT_BYTES = 2**26
+_COMMIT_SECONDS = 10.0  # the most that a killed process loses
 _FEW = 24  # up to this many files are decoded in this process: starting another takes longer
-_MANY_COMMITS = 32  # between compactions of the table: each commit reads all of its fragments
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,7 +173,7 @@ class _Run:
         self._to_embed: list[DecodedFile] = []
         self._entries: list[Entry] = []
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
-        self._added = self._known = self._commits = self._done = self._total = self._unchanged = 0
+        self._added = self._known = self._done = self._total = self._unchanged = 0
         self._unreadable: list[tuple[str, str]] = []
         self._start = self._last_commit = time.monotonic()
 
@@ -235,9 +237,14 @@ class _Run:
         if len(self._to_embed) >= _BATCH:
             self._embed()
         late = time.monotonic() - self._last_commit > _COMMIT_SECONDS
-        if len(self._entries) >= _COMMIT_ROWS or (late and self._entries):
+        if self._entries and (late or self._fill_a_commit()):
             self._commit()
         self._report()
+
+    def _fill_a_commit(self) -> bool:
+        n = len(self._entries)
+        n_bytes = sum(entry.embedding.nbytes + len(entry.shares or b"") for entry in self._entries)
+        return n >= max(_COMMIT_ROWS, len(self._ids) // _COMMIT_PART) or n_bytes >= _COMMIT_BYTES
 
     def _take_known(self, found: DecodedFile) -> None:
         self._forget_old_content(found)
@@ -271,13 +278,33 @@ class _Run:
         if not batch:
             return
         if self._settings.keep_shares:
-            self._entries += [self._entry_with_shares(found) for found in batch]
+            self._keep([self._entry_with_shares(found) for found in batch])
             return
         pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
         embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
-        self._entries += [
-            Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
-        ]
+        self._keep(
+            [
+                Entry(self._record(found), embedding)
+                for found, embedding in zip(batch, embeddings, strict=True)
+            ]
+        )
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Queue entries for the next commit; report those that the model gives no direction for."""
+        bad = set(damaged_rows(np.stack([entry.embedding for entry in entries])))
+        for row, entry in enumerate(entries):
+            if row not in bad:
+                self._entries.append(entry)
+                continue
+            self._ids.discard(entry.record.id)
+            length = float(np.linalg.norm(entry.embedding))
+            self._unreadable.append(
+                (
+                    entry.record.path,
+                    f"the model gives an embedding of length {length:g} for it, which points nowhere; "
+                    "leave it out, or use another model",
+                )
+            )
 
     def _entry_with_shares(self, found: DecodedFile) -> Entry:
         assert found.geometry is not None
@@ -297,20 +324,18 @@ class _Run:
         )
 
     def _commit(self) -> None:
-        self._added += self._store.add(self._entries)
-        self._entries = []
+        """Store new entries and the edits that go with them at once."""
         self._find_moves()
-        apply_edits(self._store, self._edits)
+        self._added += apply_edits(self._store, self._edits, self._entries).added
+        self._entries = []
         self._edits = defaultdict(Edit)
-        self._commits += 1
-        if self._commits % _MANY_COMMITS == 0:
-            self._store.optimize()
         self._last_commit = time.monotonic()
 
     def _find_moves(self) -> None:
         """Note in the edits which files that were found are moved ones."""
         found = [id for id, edit in self._edits.items() if edit.found]
-        for record in self._store.records(found) if found else ():
+        new = [entry.record for entry in self._entries if entry.record.id in self._edits]
+        for record in (*self._store.records(found), *new) if found else ():
             edit = self._edits[record.id]
             edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
             self._moved.update(edit.moved)
@@ -329,8 +354,6 @@ class _Run:
         """Embed and commit the remaining files and return the report."""
         self._embed()
         self._commit()
-        if self._commits > _MANY_COMMITS:
-            self._store.optimize()
         return AddReport(
             self._added, self._known, tuple(self._unreadable), (),
             moved=tuple((former, path) for path, former in self._moved.items()),

@@ -17,10 +17,12 @@ from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
+from lookalike.gallery.checking import Checker, CheckReport
 from lookalike.gallery.description import GalleryDescription, gallery_description
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
+from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
@@ -53,7 +55,7 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
-from lookalike.store.manifest import check_no_table, has_manifest
+from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
@@ -81,6 +83,7 @@ class Gallery:
         self.uri = uri  # None: in memory only
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
+        self._healed = 0  # files that two records claimed when the gallery was opened
         self._searcher = Searcher(store, self._folder, memory_budget)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
@@ -133,14 +136,18 @@ class Gallery:
     ) -> Gallery:
         """Open the gallery at a URI with the model that made its embeddings.
 
-        ``model`` is needed only if that model's file has moved. Raises GalleryError if there is no
-        gallery at the URI and ModelMismatchError if the model is a different one.
+        ``model`` is needed only if that model's file has moved. Files that two records claim, which an
+        interrupted update of an earlier version left, are given to one of them. Raises GalleryError if there
+        is no gallery at the URI and ModelMismatchError if the model is a different one.
         """
         uri = plain_uri(uri)
         manifest = read_manifest(uri)
         embedder = embedder_for(manifest, model, uri)
         store = LanceStore(uri, manifest.width)
-        return cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
+        healed = heal_doubles(store) if is_writable(uri) else 0
+        gallery = cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
+        gallery._healed = healed
+        return gallery
 
     @classmethod
     def open_or_create(
@@ -462,6 +469,16 @@ class Gallery:
         if self.uri is not None and not len(self):
             raise GalleryError(f"{self.uri} is empty; index images first")
         return build_search_index(self._store, self._folder, self._searcher)
+
+    def check(self, *, repair: bool = False, contents: bool = False) -> CheckReport:
+        """Check rows, files, doubles, norms, fingerprints and the accelerator; say what is wrong.
+
+        ``contents`` reads every file and compares its hash, rather than size and time. ``repair`` makes
+        damaged embeddings again from their files, or removes them where no file has the content any more,
+        gives each file to one record, and removes a damaged accelerator; files are never forgotten by it.
+        """
+        checker = Checker(self._store, self.embedder, self._manifest, self._folder, repair)
+        return checker(contents=contents, healed=self._healed)
 
     @property
     def calibration(self) -> Calibration | None:

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, final
 
@@ -34,12 +34,21 @@ class Accelerator:
     def __init__(self, index: Any, ids: np.ndarray[Any, np.dtype[np.bytes_]]) -> None:
         self._index, self._ids = index, ids
 
+    def holds(self, ids: Set[str]) -> bool:
+        """Whether the index has exactly these ids."""
+        return {id.decode() for id in self._ids} == ids
+
     def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
         """Return approximately the n nearest ids of a unit vector (D,) float32, best first."""
         n = min(n, len(self._ids))
         self._index.hnsw.efSearch = max(_SEARCH_WIDTH, 2 * n)
         _, rows = self._index.search(np.ascontiguousarray(query[None], dtype=np.float32), n)
         return [id.decode() for id in self._ids[rows[0][rows[0] >= 0]]]
+
+
+def remove_accelerator(gallery: Path) -> None:
+    """Remove the index, which can be built again."""
+    shutil.rmtree(gallery / _FOLDER, ignore_errors=True)
 
 
 def build_accelerator(

@@ -111,6 +111,12 @@ def write_manifest(uri: str | Path, manifest: Manifest) -> None:
         filesystem.move(temporary, f"{path}/{MANIFEST}")
 
 
+def is_writable(uri: str | Path) -> bool:
+    """Whether this process may write into a gallery's folder; assumed of an object store."""
+    text = plain_uri(uri)
+    return "://" in text or os.access(text, os.W_OK)
+
+
 def _read(uri: str | Path) -> bytes:
     try:
         filesystem, path = _filesystem(uri)
