@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ CURVE = Calibration(10.0, -5.0, 0.5, "by hand", 5, 5)  # probability 0.5 at cosi
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory, mini):
-    """Six pictures of one size; of one an exact copy, of three an altered one: mirrored, bordered, half as large."""
+    """Six pictures; of one an exact copy, of three an altered one: mirrored, bordered, half as large."""
     folder = tmp_path_factory.mktemp("planted")
     for i in range(6):
         scenes.paint(i, 360).crop((0, 0, 360, 300)).save(folder / f"{i}.png")
@@ -45,7 +46,7 @@ def found(planted):
 
 
 def names(group):
-    return {os.path.basename(path) for path in group.paths}
+    return {Path(path).name for path in group.paths}
 
 
 def group_with(found, name):
@@ -88,14 +89,14 @@ def test_the_original_is_kept_and_the_reason_says_why(found):
     ):
         group = group_with(found, name)
         kept = [advice for advice in group.advice if advice.keep]
-        assert [os.path.basename(advice.path) for advice in kept] == [original]
+        assert [Path(advice.path).name for advice in kept] == [original]
         assert reason in kept[0].reason
         assert {advice.path for advice in group.advice} == set(group.paths)
 
 
 def test_of_exact_copies_the_oldest_is_kept(found):
     group = group_with(found, "copy.png")
-    assert [(os.path.basename(a.path), a.keep) for a in group.advice] == [
+    assert [(Path(a.path).name, a.keep) for a in group.advice] == [
         ("0.png", True),
         ("copy.png", False),
     ]
@@ -133,9 +134,7 @@ def test_two_galleries_are_linked_across_and_never_inside(planted, mini, tmp_pat
     other = Gallery.in_memory(mini)
     other.add(tmp_path, workers=0)
     found = gallery.groups(other=other, kinds=("copy", "near-duplicate"))
-    links = {
-        tuple(sorted((os.path.basename(x.first), os.path.basename(x.second)))) for g in found for x in g.links
-    }
+    links = {tuple(sorted((Path(x.first).name, Path(x.second).name))) for g in found for x in g.links}
     assert ("1.png", "other-mirrored.jpg") in links
     assert ("2.png", "bordered.jpg") not in links
     assert any("other-copy.png" in names(group) and group.kind == "copy" for group in found)
@@ -155,7 +154,7 @@ def test_unknown_kinds_and_a_precision_without_probabilities_are_refused(planted
 
 def test_the_threshold_for_a_precision_is_the_lowest_whose_mean_probability_reaches_it():
     cosines = np.array([0.9, 0.5, 0.7, 0.1], dtype=np.float32)  # probabilities .982, .5, .881, .018
-    wanted = dict(min_similarity=None)
+    wanted = {"min_similarity": None}
     assert group_threshold(cosines, CURVE, precision=0.9, **wanted) == pytest.approx(0.7)  # mean .931
     assert group_threshold(cosines, CURVE, precision=0.78, **wanted) == pytest.approx(0.5)  # mean .788
     assert group_threshold(cosines, CURVE, precision=0.999, **wanted) > 0.9
@@ -163,7 +162,7 @@ def test_the_threshold_for_a_precision_is_the_lowest_whose_mean_probability_reac
 
 
 def test_a_chain_of_links_does_not_join_what_is_unlike():
-    """Vectors every 30 degrees: neighbors have cosine .87, but the ends of three links are opposite enough."""
+    """Vectors every 30 degrees: neighbors have cosine .87, the ends of three links 0."""
     angles = np.deg2rad(np.arange(0, 180, 30))
     parts = LinkedParts(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
     assert parts.join(0, 1, least=0.8)
