@@ -197,7 +197,7 @@ def find_groups(
             if (a, b) not in links and (found := aligner.near_duplicate(a, b)) is not None:
                 aligned[a, b] = found
                 links[a, b] = PictureLink(_NEAR, records[a].path, records[b].path, cosine, alignment=found)
-        for a, b in sorted(aligned, key=lambda pair: -aligned[pair].agreement):
+        for a, b in sorted(aligned, key=lambda pair: -aligned[pair].equality):
             near.join(a, b, least=_UNLIKE)
     groups = [_near_group(rows, records, links, aligned) for rows in near.parts()]
     grouped = {row for rows in near.parts() for row in rows}

@@ -83,8 +83,8 @@ def compare_files(
 ) -> Sameness:
     """Return whether two image files show the same, with the evidence.
 
-    They are the same as identical files, as one picture altered (if OpenCV is installed), or with a probability
-    of ``least_probability`` or more by the calibration ``curve``. Raises UnreadableImageError.
+    They are the same as identical files, as one picture altered (if OpenCV is installed), or with a
+    probability of ``least_probability`` or more by the calibration ``curve``. Raises UnreadableImageError.
     """
     data = [images.file_bytes(path) for path in (first, second)]
     pictures = [

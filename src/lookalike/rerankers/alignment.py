@@ -21,16 +21,16 @@ _SIDE = 320  # pixels of the longer side, at most, in which pictures are compare
 _N_POINTS = 400
 _CONTRAST = 0.015  # of SIFT; its default of .04 finds too few points on plain photographs
 _RATIO = 0.85  # of the distances to the nearest and to the second nearest descriptor (Lowe 2004)
-_MIN_INLIERS, _MANY_INLIERS = 6, 30
-_FEW_POINTS = 80  # with fewer, pixels are aligned as well
-_AGREED = 0.5  # of an alignment that needs no refinement
+_MIN_INLIERS = 6
+_FEW_POINTS = 40  # with fewer, pixels are aligned as well
+_AGREED, _SURE = 0.5, 0.8  # of an alignment that needs no refinement, and no other to be tried
 _TOLERANCE = 3.0  # pixels of the reduced picture
 _MOST_SCALE, _MOST_STRETCH = 6.0, 2.0
 _BINS, _ORIENTATIONS = 4, 8  # of a SIFT descriptor
 _WINDOW = 25  # pixels of the windows in which contents are correlated
 _BLUR = 2.0  # pixels; takes away what compression, resizing and blur change
 _TEXTURE = 4.0  # gray levels, standard deviation in a window: less shows nothing to compare
-_AGREES = 0.7  # correlation in a window
+_AGREES, _EQUAL = 0.7, 0.95  # correlation in a window
 _LEAST_TEXTURE = 0.04  # of the overlap, below which nothing can be said
 _SMALL, _STEPS = 96, 40  # pixels and steps of the alignment by pixels
 _TINY = 12  # pixels of each side
@@ -59,6 +59,7 @@ class Alignment:
     matrix: NDArray[np.float64]  # (3, 3), from original pixels (x, y, 1) of the first to those of the second
     n_inliers: int  # pairs of SIFT points that agree with it; 0 for an alignment by pixels
     agreement: float  # share of what both show in the overlap that correlates, [0, 1]
+    equality: float  # share that correlates as only an altered copy does, [0, 1]
     overlap: tuple[float, float]  # shares of the first and of the second picture that lie in the overlap
     contrast: float  # contrast of the second over that of the first, in the overlap
     brightness: float  # mean gray of the second less that of the first, in the overlap, -255 to 255
@@ -141,12 +142,13 @@ def align_pictures(first: ReducedPicture, second: ReducedPicture) -> Alignment |
     (Evangelidis and Psarakis, TPAMI 2008).
     """
     found: list[tuple[_Matrix, int]] = []
+    best = None
     for mirrored in (False, True):
         by_points = _by_points(first, second, mirrored)
         found += [] if by_points is None else [by_points]
-        if by_points is not None and by_points[1] >= _MANY_INLIERS:
+        best = _best(first, second, found)
+        if best is not None and best.agreement > _SURE:  # a symmetric thing matches its mirror image as well
             break
-    best = _best(first, second, found)
     is_plain = min(len(first.points), len(second.points)) < _FEW_POINTS
     if best is None or best.agreement < _AGREED:
         near = best is not None and best.agreement > _AGREED / 2
@@ -303,6 +305,7 @@ def _judged(
         matrix=other @ matrix @ np.linalg.inv(sides),
         n_inliers=n_inliers,
         agreement=float((correlation[shown] > _AGREES).mean()),
+        equality=float((correlation[shown] > _EQUAL).mean()),
         overlap=(area, min(1.0, float(share))),
         contrast=deviation_b / deviation_a,
         brightness=float(b[inside].mean() - a[inside].mean()),
