@@ -19,6 +19,7 @@ from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
 from lookalike.cli.galleries import gallery, index, search
+from lookalike.cli.groups import groups, same
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
@@ -41,6 +42,8 @@ app.command()(explain)
 app.command()(demo)
 app.command()(index)
 app.command()(search)
+app.command()(groups)
+app.command()(same)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)

@@ -22,13 +22,16 @@ from lookalike.gallery.description import GalleryDescription, gallery_descriptio
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
+from lookalike.gallery.grouping import groups_of
+from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.labels import table_remarks
+from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
-from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
+from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import (
@@ -419,6 +422,40 @@ class Gallery:
         if self._folder is None:
             raise GalleryError("cases are kept beside a gallery in a folder; this one is in memory or remote")
         return self._folder
+
+    def groups(
+        self,
+        *,
+        other: Gallery | None = None,
+        kinds: Sequence[str] = GROUP_KINDS,
+        precision: float | None = None,
+        min_similarity: float | None = None,
+        neighbors: int = 10,
+        progress: ProgressCallback | None = None,
+    ) -> Groups:
+        """Return exact copies, near-duplicates and pictures of the same thing, each link with its evidence.
+
+        Each image is compared with its nearest ``neighbors``. The same thing is what has a cosine of
+        ``min_similarity``, or what keeps the ``precision`` in (0, 1) that the calibration expects; by default
+        what is a match with probability 0.5. ``other`` compares with another gallery of the same model
+        instead: what of this one is in the other. Near-duplicates need the extra ``geometry``. Raises
+        UnknownNameError for other ``kinds``, GalleryError for a precision without a calibration,
+        ModelMismatchError for a gallery of another model.
+        """
+        galleries = [self] if other is None else [self, other]
+        if other is not None:
+            check_same_model(self._manifest, other._manifest)
+        return groups_of(
+            [each._searcher.snapshot() for each in galleries],
+            self.embedder,
+            self.calibration,
+            self._searcher.accelerator() if other is None else None,
+            kinds=kinds,
+            precision=precision,
+            min_similarity=min_similarity,
+            neighbors=neighbors,
+            progress=progress,
+        )
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""

@@ -118,6 +118,10 @@ class Searcher:
             raise GalleryError("an empty gallery has no mean; add images first")
         return np.asarray(total / n, dtype=np.float32)
 
+    def accelerator(self) -> Accelerator | None:
+        """Return the approximate index if it is up to date; None without one."""
+        return self._accelerated(self._store.version)
+
     def forget_accelerator(self) -> None:
         """Drop the cached accelerator, so that a new one is loaded."""
         self._accelerator = None

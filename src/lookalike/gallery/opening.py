@@ -75,6 +75,16 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
     return embedder
 
 
+def check_same_model(first: Manifest, second: Manifest) -> None:
+    """Raise ModelMismatchError unless two galleries have comparable embeddings."""
+    if first.fingerprint != second.fingerprint:
+        raise ModelMismatchError(
+            f"one gallery was made with the model {first.model_name!r} ({first.fingerprint[:12]}), the "
+            f"other with {second.model_name!r} ({second.fingerprint[:12]}), and their embeddings are not "
+            "comparable; index one of them again"
+        )
+
+
 def _levels_of(manifest: Manifest, uri: str | Path) -> GrayLevels | None:
     """The levels that the gallery's pictures are read with."""
     try:
