@@ -1,4 +1,4 @@
-"""Retrieval networks on the other trunks of their code, against torchvision's layers and the formula of GeM."""
+"""Retrieval networks on the other trunks of their code, against torchvision's layers and GeM's formula."""
 
 import pytest
 import torch

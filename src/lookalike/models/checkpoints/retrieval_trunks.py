@@ -24,7 +24,7 @@ _RESNETS: dict[tuple[tuple[int, ...], bool], str] = {  # (blocks a stage, has bo
     ((3, 8, 36, 3), True): "resnet152",
 }
 _RESNET = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-_DENSENETS = {
+_DENSENETS: dict[tuple[int, ...], str] = {
     (6, 12, 24, 16): "densenet121",
     (6, 12, 32, 32): "densenet169",
     (6, 12, 48, 32): "densenet201",
