@@ -26,9 +26,7 @@ EXPECTED = "root.conv.weight, body.block1.unit01.conv1.weight, ..."
 _INPUT_SIZE = (256, 256)  # of the published networks; a convolutional network's file does not say it
 STD_CONV_EPS = 1e-10
 _STEM_WIDTH, _STAGE_WIDTHS = 64, (256, 512, 1024, 2048)  # at width factor 1
-_ARCHITECTURES: dict[
-    tuple[int, ...], tuple[str, int]
-] = {  # blocks a stage: timm's name, and its width factor
+_ARCHITECTURES: dict[tuple[int, ...], tuple[str, int]] = {  # blocks a stage: name, and width factor
     (3, 4, 6, 3): ("resnetv2_50x1_bit", 1),
     (3, 4, 23, 3): ("resnetv2_101x1_bit", 1),
     (3, 8, 36, 3): ("resnetv2_152x2_bit", 2),
