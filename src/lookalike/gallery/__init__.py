@@ -15,6 +15,7 @@ from lookalike.gallery.labels import (
 )
 from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
+from lookalike.gallery.searching_regions import RegionHit, RegionsResult
 
 __all__ = [
     "Absent",
@@ -25,6 +26,8 @@ __all__ = [
     "GalleryDescription",
     "Hit",
     "LabeledPair",
+    "RegionHit",
+    "RegionsResult",
     "SearchResult",
     "combined_metadata",
     "folder_labels",

@@ -14,6 +14,7 @@ from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.local_features import LocalFeatures, local_features
 from lookalike.rerankers.match_odds import DEFAULT_ODDS, MatchOdds, fit_match_odds
 from lookalike.rerankers.named import RERANKERS, make_reranker, needs_shares
+from lookalike.rerankers.region_proposals import Proposal, propose_regions
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
 from lookalike.rerankers.transformations import verify_features
@@ -31,6 +32,7 @@ __all__ = [
     "KReciprocal",
     "LocalFeatures",
     "MatchOdds",
+    "Proposal",
     "QueryExpansion",
     "Reranked",
     "Reranker",
@@ -43,6 +45,7 @@ __all__ = [
     "local_features",
     "make_reranker",
     "needs_shares",
+    "propose_regions",
     "rerank",
     "rerank_files",
     "verify_cells",
