@@ -196,14 +196,14 @@ class Textbook:
     ) -> int:
         if len(descriptors) < 4 or len(known) < 4:
             return 0
-        pairs = cv2.BFMatcher().knnMatch(descriptors, known, k=2)
-        good = [m for m, n in pairs if m.distance < 0.75 * n.distance]
+        squares = (descriptors**2).sum(1)[:, None] + (known**2).sum(1) - 2 * descriptors @ known.T
+        two = np.argpartition(squares, 1, axis=1)[:, :2]
+        first, second = np.take_along_axis(squares, two, 1).T
+        good = np.flatnonzero(first < 0.75**2 * second)
         if len(good) < 4:
             return 0
-        a = np.array([points[m.queryIdx] for m in good])
-        b = np.array([others[m.trainIdx] for m in good])
         cv2.setRNGSeed(0)
-        _, mask = cv2.findHomography(a, b, cv2.RANSAC, 5.0)
+        _, mask = cv2.findHomography(points[good], others[two[good, 0]], cv2.RANSAC, 5.0)
         return 0 if mask is None else int(mask.sum())
 
 
@@ -257,12 +257,10 @@ def by_box(cases: Sequence[Case], gallery: Gallery, textbook: Textbook) -> None:
     print("|---|---|---|---|---|---|")
     for group, rows in found.items():
         n_right = np.array(rows).sum(0)
-        print(
-            f"| {group} | {len(rows)} | " + " | ".join(f"{n} ({n / len(rows):.0%})" for n in n_right) + " |"
-        )
-    print(
-        f"absent paintings: {false_verdicts} false verdicts of {n_absent} boxes ({false_verdicts / n_absent:.1%})"
-    )
+        counts = " | ".join(f"{n} ({n / len(rows):.0%})" for n in n_right)
+        print(f"| {group} | {len(rows)} | {counts} |")
+    rate = false_verdicts / n_absent
+    print(f"absent paintings: {false_verdicts} false verdicts of {n_absent} boxes ({rate:.1%})")
     print(f"geometry: {np.median(seconds):.1f} s a query (median)", flush=True)
 
 
@@ -290,9 +288,8 @@ def by_photograph(cases: Sequence[Case], gallery: Gallery) -> None:
     print("|---|---|---|---|---|")
     for group, counts in rows.items():
         complete, named, n, wrong = np.array(counts).sum(0)
-        print(
-            f"| {group} | {len(counts)} | {complete} ({complete / len(counts):.0%}) | {named} of {n} | {wrong} |"
-        )
+        share = complete / len(counts)
+        print(f"| {group} | {len(counts)} | {complete} ({share:.0%}) | {named} of {n} | {wrong} |")
     print(f"search_regions: {np.median(seconds):.1f} s a photograph (median)")
 
 
