@@ -14,7 +14,7 @@ from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
-from lookalike.cli.verified import inliers_in_words
+from lookalike.cli.verified import check_alone, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
@@ -141,6 +141,14 @@ def search(
             metavar="X,Y,X,Y,...", help="Search by the region inside this polygon; corners in pixels."
         ),
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|L,T,R,B/...",
+            help="Search by each region of the image and verify by geometry: auto proposes them, or give "
+            "boxes joined by /. Says what is on the photograph, and where.",
+        ),
+    ] = None,
     rerank: Annotated[
         str | None,
         typer.Option(
@@ -149,7 +157,10 @@ def search(
             "but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
         ),
     ] = None,
-    shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of top hits to re-rank: 200, or 50 for each region, by default."),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(metavar="FILTER", help="Metadata filter, such as \"label == 'cat' and year >= 2019\"."),
@@ -196,6 +207,13 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
+        if regions is not None:
+            given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv}
+            check_alone(queries, {name: value for name, value in given.items() if value})
+            chosen = None if regions == "auto" else [_box(text) for text in regions.split("/")]
+            print_regions(opened, queries[0], chosen, shortlist, where, leave_self_out, report, as_json)
+            return
+        shortlist = shortlist or 200
         options: dict[str, Any] = {
             "k": k, "rerank": rerank, "shortlist": shortlist, "where": where,
             "min_similarity": min_similarity, "leave_self_out": leave_self_out,
@@ -428,7 +446,7 @@ def calibrate(
 
         found = None if pairs is None else labeled_pairs(pairs)
         curve = opened.calibrate(found, field=field, prior=prior, count=count)
-        values = {**curve.to_dict(), "threshold": curve.threshold}
+        values = {**curve.to_dict(), "threshold": curve.threshold, "geometry": opened.match_odds.to_dict()}
         _print_or_json(
             as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"
         )

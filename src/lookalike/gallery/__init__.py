@@ -17,6 +17,7 @@ from lookalike.gallery.labels import (
 )
 from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
+from lookalike.gallery.searching_regions import RegionHit, RegionsResult
 
 __all__ = [
     "Absent",
@@ -31,6 +32,8 @@ __all__ = [
     "GalleryDescription",
     "Hit",
     "LabeledPair",
+    "RegionHit",
+    "RegionsResult",
     "SearchResult",
     "combined_metadata",
     "folder_labels",

@@ -22,6 +22,7 @@ from lookalike.gallery.description import GalleryDescription, gallery_descriptio
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
+from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geometry_or_none
 from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
@@ -44,10 +45,12 @@ from lookalike.gallery.reranking import (
 )
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
-from lookalike.gallery.verifying import FeatureCache
+from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
+from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.images import GrayLevels, list_images
-from lookalike.models.embedder import Embedder, Precision
+from lookalike.models.embedder import Embedder, ImageSource, Precision
 from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.store import (
     LanceStore,
     Manifest,
@@ -342,6 +345,14 @@ class Gallery:
             where=where,
             without=asked.id if leave_self_out else None,
         )
+        if verifies(rerank) and len(found.ranking.indices[0]):
+            found = self._searcher.widened(
+                found,
+                turned_units(asked, self.embedder),
+                max(1, shortlist // 4),
+                where=where,
+                without=asked.id if leave_self_out else None,
+            )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
             parts = (self.embedder, self._store, self._features, self.match_odds)
@@ -457,6 +468,31 @@ class Gallery:
             progress=progress,
         )
 
+    def search_regions(
+        self,
+        query: ImageSource,
+        *,
+        boxes: Sequence[Box] | None = None,
+        limit: int = 12,
+        shortlist: int = 50,
+        where: Where | None = None,
+        leave_self_out: bool = False,
+    ) -> RegionsResult:
+        """Return what a photograph shows and where: its regions, each searched and verified by itself.
+
+        Up to ``limit`` regions are proposed (``propose_regions``), or ``boxes`` are searched, in pixels of
+        the photograph. Of each, the nearest ``shortlist`` images, and a quarter as many for each quarter
+        turn, are verified by geometry. Matches of probability 0.5 or more come first, one at each place, in
+        the box of their outline; then regions where nothing certain was found, with their best hit.
+
+        Raises LookalikeError if OpenCV is not installed (extra ``geometry``), and otherwise as ``search``.
+        """
+        _check_limits(limit, shortlist, None, True)
+        return search_by_regions(
+            self, query, boxes=boxes, limit=limit, shortlist=shortlist, where=where,
+            leave_self_out=leave_self_out,
+        )  # fmt: skip
+
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
         if not self._store.records([id]):
@@ -545,7 +581,11 @@ class Gallery:
         a ``case``. Without these, ``count`` random images of the gallery are paired with the nearest image
         of the same and of another value of the metadata ``field``; without a field, with an altered copy of
         themselves and with the nearest other image. ``prior`` in (0, 1) is the assumed rate of queries that
-        have a match in the gallery. Raises GalleryError if there are too few pairs or if matching pairs are
+        have a match in the gallery.
+
+        Where OpenCV is installed, the probability of a hit verified by geometry is fitted as well
+        (``match_odds``), to the labeled pairs or to altered copies, half of them boxes on a wall; if that
+        fails, the defaults stay. Raises GalleryError if there are too few pairs or if matching pairs are
         not more similar than the others.
         """
         if pairs is not None:
@@ -562,6 +602,13 @@ class Gallery:
             source = "altered copies of the gallery's images, and the nearest other image to each; no labels"
         result = calibrating.fit_calibration(*found, prior=prior, source=source)
         self._manifest = replace(self._manifest, calibration=result.to_dict())
+        if has_opencv():
+            odds = (
+                geometry_or_none(self, count=count, prior=prior, seed=seed)
+                if pairs is None
+                else fit_geometry_to_pairs(pairs, self.embedder, prior=prior)
+            )
+            self._manifest = replace(self._manifest, geometry=None if odds is None else odds.to_dict())
         if self.uri is not None:
             write_manifest(self.uri, self._manifest)
         return result

@@ -7,7 +7,7 @@ have an index of its own. If a filter leaves too few of them, the whole table is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -77,6 +77,25 @@ class Searcher:
             n_candidates = min(max(n, n_context), self._total(version))
             ids = self._approximate(accelerator, unit, n_candidates, keep)
         return self._scored(ids, unit, n, None if where is None else parse_filter(where))
+
+    def widened(
+        self, found: Shortlist, units: Tensor, n: int, *, where: Where | None, without: str | None
+    ) -> Shortlist:
+        """Return a shortlist with the n nearest of each of V further unit vectors (V, D) added.
+
+        Scores are the cosines with the shortlist's own query, as before.
+        """
+        query = found.ranking.queries[0]
+        lists = [found, *(self.shortlist(unit, n, where=where, without=without) for unit in units)]
+        rows = [row for each in lists for row in each.ranking.indices[0].tolist()]
+        if any(each.records is not found.records for each in lists):  # rows of different tables: by id
+            ids = [each.records[row].id for each in lists for row in each.ranking.indices[0].tolist()]
+            unique = list(dict.fromkeys(ids))
+            return self._scored(unique, query, len(unique), None if where is None else parse_filter(where))
+        added = torch.tensor(list(dict.fromkeys(rows)))
+        scores, order = (found.ranking.gallery[added] @ query).sort(descending=True, stable=True)
+        ranking = replace(found.ranking, indices=added[order][None], scores=scores[None])
+        return replace(found, ranking=ranking)
 
     def is_too_large(self) -> bool:
         """Whether the embeddings exceed the memory budget."""

@@ -170,11 +170,8 @@ def image_query(
     Raises UnreadableImageError, and ValueError for a region that is empty or outside the image.
     """
     if region is not None:
-        picture, id = _load(source, name, embedder, at_least=None)  # a small region needs every pixel
-        reading = embedder.read(picture)
-        shares = region_shares(reading, region, embedder)
-        unit = F.normalize(shares.total, dim=0)
-        return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
+        reading, id = read_image(source, embedder, name=name)
+        return region_query(reading, region, embedder, id=id)
     picture, id = _load(source, name, embedder, at_least=_DRAWN_SIZE)
     reading = embedder.read(picture)
     unit, whole_shares = _embedding_and_shares(reading, embedder)
@@ -184,6 +181,31 @@ def image_query(
 def load_query(source: ImageSource, embedder: Embedder) -> tuple[Picture, str | None]:
     """Decode a query image, and return it with the record id of its content (None in memory)."""
     return _load(source, None, embedder, at_least=_DRAWN_SIZE)
+
+
+def read_image(
+    source: ImageSource, embedder: Embedder, *, name: str | None = None
+) -> tuple[Reading, str | None]:
+    """Decode an image with every pixel, as small regions need; and the record id of its content, or None."""
+    picture, id = _load(source, name, embedder, at_least=None)
+    return embedder.read(picture), id
+
+
+def region_query(
+    reading: Reading,
+    region: Region,
+    embedder: Embedder,
+    *,
+    id: str | None = None,
+    whole: Shares | None = None,
+) -> Query:
+    """Return the query for a region of an image; ``whole`` are the image's shares, if they are at hand.
+
+    Raises ValueError for a region that is empty or outside the image.
+    """
+    shares = region_shares(reading, region, embedder, whole=whole)
+    unit = F.normalize(shares.total, dim=0)
+    return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
 
 
 def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:

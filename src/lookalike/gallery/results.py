@@ -27,6 +27,7 @@ from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
+from lookalike.gallery.regions import Region
 from lookalike.gallery.reranking import Reranking, record_shares
 from lookalike.gallery.verifying import geometric_match
 from lookalike.models.embedder import Embedder
@@ -71,6 +72,11 @@ class Hit:
     def metadata(self) -> Mapping[str, Any]:
         """The metadata stored for the file ``path``."""
         return self.record.metadata
+
+    @property
+    def searched_region(self) -> Region | None:
+        """The region of the query that was searched by; None for the whole."""
+        return self._searched().query.region
 
     def why(self, method: str | None = None, **options: Any) -> Explanation:
         """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.

@@ -6,6 +6,9 @@ import threading
 from collections import OrderedDict
 from typing import final
 
+from PIL import Image
+from torch import Tensor
+
 from lookalike.gallery.query import Query, existing_file
 from lookalike.models.embedder import Embedder
 from lookalike.rerankers import LocalFeatures, MatchOdds, local_features
@@ -14,6 +17,7 @@ from lookalike.store import Record
 from lookalike.types import GeometricMatch, Picture, Verification
 
 _BUDGET = 4000  # pictures whose features are kept, of about 0.4 MB each
+_TURNED_SIDE = 768  # pixels of pictures that are turned to be embedded
 _MARGIN = 0.02  # of a box's sides, by which its features may lie outside
 
 
@@ -67,6 +71,25 @@ def frame_of(query: Query, picture: Picture) -> Frame:
         min(float(width), float(right + dx)),
         min(float(height), float(bottom + dy)),
     )
+
+
+def turned_units(query: Query, embedder: Embedder) -> Tensor:
+    """Return the unit embeddings of a query's picture, or of its region, by three quarter turns: (3, D).
+
+    Empty, (0, D), for a query that is not one image.
+    """
+    if not query.is_one_image:
+        return query.unit.new_zeros(0, len(query.unit))
+    picture = query.reading.picture
+    frame = frame_of(query, picture)
+    height, width = picture.original_size
+    x, y = picture.image.width / width, picture.image.height / height  # decoded at reduced scale
+    left, top = int(frame[0] * x), int(frame[1] * y)
+    right, bottom = max(left + 2, round(frame[2] * x)), max(top + 2, round(frame[3] * y))
+    image = picture.image.crop((left, top, right, bottom))
+    image.thumbnail((_TURNED_SIDE, _TURNED_SIDE))
+    turns = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+    return embedder.embed([image.transpose(turn) for turn in turns])
 
 
 def geometric_match(

@@ -14,6 +14,7 @@ from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.local_features import LocalFeatures, local_features
 from lookalike.rerankers.match_odds import DEFAULT_ODDS, MatchOdds, fit_match_odds
 from lookalike.rerankers.named import RERANKERS, make_reranker, needs_shares, options_of
+from lookalike.rerankers.region_proposals import Proposal, propose_regions
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
 from lookalike.rerankers.transformations import verify_features
@@ -31,6 +32,7 @@ __all__ = [
     "KReciprocal",
     "LocalFeatures",
     "MatchOdds",
+    "Proposal",
     "QueryExpansion",
     "Reranked",
     "Reranker",
@@ -44,6 +46,7 @@ __all__ = [
     "make_reranker",
     "needs_shares",
     "options_of",
+    "propose_regions",
     "rerank",
     "rerank_files",
     "verify_cells",
