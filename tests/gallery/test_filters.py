@@ -73,6 +73,8 @@ def test_a_missing_field_with_an_odd_name_is_named():
         "lambda: 1", "[x for x in tags]", "f'{label}'", "label is None", "year == 1j", "label == b'cat'",
         "(label := 'x')", "label = 'cat'", "label ==", "", "   ", "a" * 3000, "(" * 900, "not " * 400 + "ok",
         "\0", 3, None, ["label"], "- - year == 1", "1 if ok else 2", "{'a': 1}", "*tags",
+        "label == 'cat' or 'dog'", "label == ('cat' or 'dog')", "'cat'", "['cat']",
+        "(label == 'cat') == True",
         "product id == 12", "`product id == 12", "`` == 1", "`a b`.c == 1",
     ],
 )  # fmt: skip
@@ -93,6 +95,8 @@ def test_everything_else_is_refused_in_one_sentence(where):
         ("n == '7'", True),
         ("n in ['7', '8']", True),
         ("n != '7'", False),
+        ("version == '2.0' and version == '2' and version == 2", True),
+        ("version == '2.00'", False),
         ("flag == 'True'", True),
         ("größe == 3", True),  # composed or not
         ("gro\u0308ße == 3", True),
@@ -102,7 +106,7 @@ def test_everything_else_is_refused_in_one_sentence(where):
     ],
 )
 def test_a_number_equals_the_text_that_writes_it(where, passes):
-    values = {"code": "007", "n": 7, "flag": True, "größe": 3, "lambda": "x"}
+    values = {"code": "007", "n": 7, "version": 2.0, "flag": True, "größe": 3, "lambda": "x"}
     assert parse_filter(where)(values) is passes
 
 
@@ -112,3 +116,11 @@ def test_an_order_of_text_with_numbers_is_refused_with_an_example():
     with pytest.raises(FilterError, match="'year' holds numbers, such as 2019"):
         check_fields("'2018' < year", [{"year": 2019}])
     check_fields("year > 1", [{"year": 2019}, {"year": "?"}])  # some have an order
+
+
+@pytest.mark.parametrize("where", ["sold", "not sold", "year > 1 and not sold", "year == 1 or (sold)"])
+def test_a_field_of_text_does_not_stand_alone(where):
+    records = [{"sold": "False", "year": 2}]  # bool("False") is True
+    with pytest.raises(FilterError, match=r"'sold' holds text, .*sold == 'False'.*--types sold=boolean"):
+        check_fields(where, records)
+    check_fields("sold == 'False' and year", records)

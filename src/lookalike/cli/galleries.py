@@ -92,10 +92,10 @@ def index(
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
 
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         values = combined_metadata(
             folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
         )
+        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         with shown_progress() as bar:
             report = opened.add(
                 source,

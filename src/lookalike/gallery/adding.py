@@ -206,7 +206,8 @@ class _Run:
             return False
         if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
             return False
-        self._add_metadata(id, path)
+        if values := self._metadata(path, is_unmoved=True):
+            self._edits[id].metadata[path] = values
         return True
 
     def has_size_of(self, path: str) -> bool:
@@ -247,13 +248,15 @@ class _Run:
         return n >= max(_COMMIT_ROWS, len(self._ids) // _COMMIT_PART) or n_bytes >= _COMMIT_BYTES
 
     def _take_known(self, found: DecodedFile) -> None:
-        self._forget_old_content(found)
         id = record_id(found.hash)
+        is_unmoved = found.path in self._files and self._files[found.path][0] == id
+        self._forget_old_content(found)
         self._shared.add(id)
         self._edits[id].found[found.path] = found.mtime_ns
         if found.path in self._before:
             self._edits[id].kept[found.path] = self._before[found.path]
-        self._add_metadata(id, found.path)
+        if values := self._metadata(found.path, is_unmoved=is_unmoved):
+            self._edits[id].metadata[found.path] = values
 
     def _forget_old_content(self, found: DecodedFile) -> None:
         """Remove the path of a changed file from the record of its former content."""
@@ -263,12 +266,10 @@ class _Run:
             self._edits[old_id].gone.add(found.path)
         self._files[found.path] = (id, found.size, found.mtime_ns)
 
-    def _add_metadata(self, id: str, path: str) -> None:
-        if values := self._metadata(path):
-            self._edits[id].metadata[path] = values
-
-    def _metadata(self, path: str) -> dict[str, Any]:
+    def _metadata(self, path: str, *, is_unmoved: bool = False) -> dict[str, Any]:
         metadata = self._settings.metadata
+        if is_unmoved:
+            metadata = getattr(metadata, "of_unmoved", metadata)
         return dict((metadata(Path(path)) if callable(metadata) else metadata) or {})
 
     # --- model and store ----------------------------------------------------------------------
@@ -313,6 +314,7 @@ class _Run:
         return Entry(self._record(found), unit, pack_shares(shares))
 
     def _record(self, found: DecodedFile) -> Record:
+        before = self._before.get(found.path, {})
         self._forget_old_content(found)  # not before: the file stays in its old record until it is in another
         return Record(
             id=record_id(found.hash),
@@ -320,7 +322,7 @@ class _Run:
             hash=found.hash,
             size=found.size,
             mtime_ns=found.mtime_ns,
-            metadata=updated(self._before.get(found.path, {}), self._metadata(found.path)),
+            metadata=updated(before, self._metadata(found.path, is_unmoved=bool(before))),
         )
 
     def _commit(self) -> None:
