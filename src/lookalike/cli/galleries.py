@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookalike.cli.cases import add_to_case, examples_in, existing_case
 from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
@@ -160,6 +161,14 @@ def search(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Add the hits to this case of the gallery, and search with what was decided there about the "
+            "same query or region.",
+        ),
+    ] = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -181,6 +190,7 @@ def search(
             rerank = "avsl"
         elif rerank == "none":
             rerank = None
+        examples = examples_in(opened, case, queries, _box(box), _corners(polygon))
         hits = opened.search(
             queries[0] if len(queries) == 1 else queries,
             k=k,
@@ -191,7 +201,12 @@ def search(
             where=where,
             min_similarity=min_similarity,
             leave_self_out=leave_self_out,
+            liked=examples["liked"],
+            disliked=examples["disliked"],
         )
+        if case is not None:
+            settings = {"k": k, "rerank": rerank, "where": where, "min_similarity": min_similarity}
+            add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
         if report is not None:
             reranked = rerank and f"{rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
@@ -364,6 +379,9 @@ def calibrate(
     field: Annotated[
         str | None, typer.Option(help="Metadata field with equal values for matching images, such as label.")
     ] = None,
+    case: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Pairs of whole pictures decided in this case.")
+    ] = None,
     prior: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Prior probability that a query has a match.")
     ] = 0.5,
@@ -372,7 +390,7 @@ def calibrate(
 ) -> None:
     """Calibrate similarities as probabilities of a match.
 
-    Uses labeled pairs or a metadata field; without either, altered copies of the gallery's images.
+    Uses labeled pairs, a case or a metadata field; without any, altered copies of the gallery's images.
 
     Example: lookalike gallery calibrate -g photos.gallery
     """
@@ -380,7 +398,8 @@ def calibrate(
         from lookalike.gallery import labeled_pairs
 
         found = None if pairs is None else labeled_pairs(pairs)
-        curve = opened.calibrate(found, field=field, prior=prior, count=count)
+        decided = None if case is None else existing_case(opened, case)
+        curve = opened.calibrate(found, field=field, case=decided, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold}
         _print_or_json(
             as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"

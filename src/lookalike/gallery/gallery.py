@@ -293,12 +293,7 @@ class Gallery:
         """
         _check_limits(k, shortlist, min_probability, self.calibration)
         asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
-        if liked or disliked:
-            units = [
-                [make_query(each, None, self._store, self.embedder).unit for each in group]
-                for group in (liked, disliked)
-            ]
-            asked = asked.with_examples(examples_of(*units))
+        asked = self.with_examples(asked, liked, disliked)
         if explain:
             asked.check_explainable()
         if leave_self_out and asked.id is None:
@@ -322,6 +317,16 @@ class Gallery:
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
 
+    def with_examples(
+        self, query: Query, liked: Sequence[QuerySource], disliked: Sequence[QuerySource]
+    ) -> Query:
+        """Return a query moved towards liked images and away from disliked ones (see ``examples``)."""
+        units = [
+            [make_query(each, None, self._store, self.embedder).unit for each in group]
+            for group in (liked, disliked)
+        ]
+        return query.with_examples(examples_of(*units))
+
     # --- cases --------------------------------------------------------------------------------
 
     def case(self, name: str) -> CaseFile:
@@ -335,6 +340,11 @@ class Gallery:
             model=self._manifest.model_name,
             fingerprint=self._manifest.fingerprint,
         )
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it lies in a folder of this machine, where cases can be kept beside it."""
+        return self._folder is not None
 
     def cases(self) -> list[str]:
         """Return the names of the gallery's cases; raises as ``case``."""

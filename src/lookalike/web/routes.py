@@ -33,6 +33,8 @@ from lookalike.web.schemas import (
     PaletteOut,
     PictureId,
     PicturesOut,
+    PolygonText,
+    RecordId,
     SearchOut,
     SearchRequest,
     SearchSettings,
@@ -93,13 +95,25 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
     return left, top, right, bottom
 
 
+def polygon_of(polygon: PolygonText | None = None) -> list[tuple[float, float]] | None:
+    """Parse ``x,y,x,y,...``. Raises HTTPException with status 422."""
+    if polygon is None:
+        return None
+    numbers = [float(part) for part in polygon.split(",")]
+    if len(numbers) % 2:
+        raise HTTPException(422, "a polygon is x,y of each corner in pixels; got an odd count of numbers")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
+PolygonDep = Annotated[list[tuple[float, float]] | None, Depends(polygon_of)]
 MethodName = Literal["shares", "avsl", "transport"]  # those that explain an order
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
+Liked = Annotated[list[RecordId], Query(description="Examples of the search, as in its request.")]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
 _FILE = {"type": "string", "format": "binary"}
@@ -119,7 +133,7 @@ router = APIRouter(
 
 
 @router.get("/health")
-def health(state: StateDep) -> HealthOut:
+def health(state: StateDep, request: Request) -> HealthOut:
     """Report the server's status, galleries, re-rankers and limits."""
     return HealthOut(
         version=__version__,
@@ -127,6 +141,7 @@ def health(state: StateDep) -> HealthOut:
         rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
         max_upload_bytes=state.limits.max_upload_bytes,
         may_add=state.jobs.folder is not None,
+        person=getattr(request.state, "person", ""),
     )
 
 
@@ -172,7 +187,7 @@ def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
 async def upload_query(request: Request, state: StateDep) -> UploadOut:
-    """Upload a picture to search with; it is kept in memory and never written to disk."""
+    """Upload a picture to search with; it is kept in memory, until a decision in a case keeps its file."""
     form = await read_form(request, state.limits)
     id, upload = await asyncio.to_thread(state.uploads.keep, form)
     return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
@@ -199,14 +214,19 @@ def explain(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> GraphExplanationOut | ExplanationOut:
     """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query.
 
     Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
     """
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     limit = explanation_limit([result])
     if isinstance(result, GraphExplanation):
         return GraphExplanationOut.of_graph(result, limit)
@@ -219,12 +239,17 @@ def query_overlay(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     side: Side = 1024,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the query."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     return png_response(render.query_overlay(result, max_side=side))
 
 
@@ -234,12 +259,17 @@ def match_overlay(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     side: Side = 1024,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the match."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     return png_response(render.match_overlay(result, max_side=side))
 
 
@@ -251,13 +281,14 @@ def compare_cells(
     x: Pixel,
     y: Pixel,
     box: BoxDep,
-    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the box.")] = "first",
+    polygon: PolygonDep,
+    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the region.")] = "first",
 ) -> CellMatchOut:
     """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
 
-    `box` limits one of them to the part that was searched by, as in its explanation.
+    `box` or `polygon` limits one of them to the part that was searched by, as in its explanation.
     """
-    return service.cells(first, second, x, y, box=box, box_on=box_on)
+    return service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
