@@ -178,7 +178,7 @@ def _line(pair: CasePair) -> dict[str, object]:
         "tags": pair.tags,
         "who": pair.who,
         "when": pair.when,
-        "seen": pair.seen or pair.method,
+        "seen": pair.seen or f"none; drawn here by {pair.method}",
         "settings": settings,
         "sha256": pair.hit.sha256,
         "query_sha256": pair.query.sha256,

@@ -42,7 +42,7 @@ from lookalike.web.schemas import (
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
-from lookalike.web.uploads import Uploads, read_form
+from lookalike.web.uploads import Form, Uploads, read_form
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ Contrast = Annotated[
 ]
 Liked = Annotated[list[RecordId], Query(description="Examples of the search, as in its request.")]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
+LargeSide = Annotated[int, Query(ge=16, le=8192, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
 _FILE = {"type": "string", "format": "binary"}
 _SCHEMA = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
@@ -179,18 +180,24 @@ def list_pictures(
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
+def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: LargeSide = 1600) -> Response:
     """Return a picture of the gallery, or an uploaded one, upright and as JPEG."""
     make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
     return picture_response(state.thumbnails.get_or_make((service.name, id, side), make))
+
+
+@router.post("/galleries/{gallery}/pictures/{id}/query", status_code=201)
+def query_from(service: ServiceDep, state: StateDep, id: PictureId) -> UploadOut:
+    """Take a picture of this gallery as a query for any other."""
+    form = Form(service.title(id), service.source(id), "{}")
+    return _kept(state, form)
 
 
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
 async def upload_query(request: Request, state: StateDep) -> UploadOut:
     """Upload a picture to search with; it is kept in memory, until a decision in a case keeps its file."""
     form = await read_form(request, state.limits)
-    id, upload = await asyncio.to_thread(state.uploads.keep, form)
-    return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
+    return await asyncio.to_thread(_kept, state, form)
 
 
 @router.post("/galleries/{gallery}/search")
@@ -318,6 +325,11 @@ def get_job(state: StateDep, id: str) -> JobOut:
     if found is None:
         raise HTTPException(404, f"there is no job {id!r}; it may be too old")
     return found
+
+
+def _kept(state: AppState, form: Form) -> UploadOut:
+    id, upload = state.uploads.keep(form)
+    return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
 
 
 def _described(service: GalleryService) -> GalleryOut:

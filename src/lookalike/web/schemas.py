@@ -162,6 +162,7 @@ class SearchOut(BaseModel):
     """Result of a search."""
 
     query: UploadOut
+    query_content: str = Field(description="First 20 digits of the SHA-256 of the query's file.")
     query_geometry: GeometryOut
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")

@@ -71,6 +71,7 @@ class GalleryService:
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
             query=UploadOut(id=settings.query, name=self.title(settings.query), height=height, width=width),
+            query_content=result.query.id or "",
             query_geometry=GeometryOut.of(geometry),
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
