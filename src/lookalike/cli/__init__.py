@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import rerank
+from lookalike.cli.cases import case
 from lookalike.cli.comparing import compare
 from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
@@ -56,6 +57,7 @@ evaluations.command("explanations")(evaluate_explanations)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(gallery, name="gallery")
 app.add_typer(models, name="models")
+app.add_typer(case, name="case")
 
 
 def main() -> None:

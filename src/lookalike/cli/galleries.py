@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookalike.cli.cases import add_to_case, examples_in, existing_case
 from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
@@ -181,6 +182,14 @@ def search(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Add the hits to this case of the gallery, and search with what was decided there about the "
+            "same query or region.",
+        ),
+    ] = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -208,7 +217,7 @@ def search(
 
         opened = Gallery.open(uri)
         if regions is not None:
-            given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv}
+            given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv, "--case": case}
             check_alone(queries, {name: value for name, value in given.items() if value})
             chosen = None if regions == "auto" else [_box(text) for text in regions.split("/")]
             print_regions(opened, queries[0], chosen, shortlist, where, leave_self_out, report, as_json)
@@ -221,9 +230,18 @@ def search(
         if each is not None and csv is not None:
             search_queries(opened, each, csv, report=report, options=options, as_json=as_json)
             return
+        examples = examples_in(opened, case, queries, _box(box), _corners(polygon))
         hits = opened.search(
-            queries[0] if len(queries) == 1 else queries, box=_box(box), polygon=_corners(polygon), **options
+            queries[0] if len(queries) == 1 else queries,
+            box=_box(box),
+            polygon=_corners(polygon),
+            liked=examples["liked"],
+            disliked=examples["disliked"],
+            **options,
         )
+        if case is not None:
+            settings = {"k": k, "rerank": rerank, "where": where, "min_similarity": min_similarity}
+            add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
         if report is not None:
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
@@ -429,6 +447,9 @@ def calibrate(
     field: Annotated[
         str | None, typer.Option(help="Metadata field with equal values for matching images, such as label.")
     ] = None,
+    case: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Pairs of whole pictures decided in this case.")
+    ] = None,
     prior: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Prior probability that a query has a match.")
     ] = 0.5,
@@ -437,7 +458,7 @@ def calibrate(
 ) -> None:
     """Calibrate similarities as probabilities of a match.
 
-    Uses labeled pairs or a metadata field; without either, altered copies of the gallery's images.
+    Uses labeled pairs, a case or a metadata field; without any, altered copies of the gallery's images.
 
     Example: lookalike gallery calibrate -g photos.gallery
     """
@@ -445,7 +466,8 @@ def calibrate(
         from lookalike.gallery import labeled_pairs
 
         found = None if pairs is None else labeled_pairs(pairs)
-        curve = opened.calibrate(found, field=field, prior=prior, count=count)
+        decided = None if case is None else existing_case(opened, case)
+        curve = opened.calibrate(found, field=field, case=decided, prior=prior, count=count)
         values = {**curve.to_dict(), "threshold": curve.threshold, "geometry": opened.match_odds.to_dict()}
         _print_or_json(
             as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"

@@ -325,12 +325,7 @@ class Gallery:
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
         asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
-        if liked or disliked:
-            units = [
-                [make_query(each, None, self._store, self.embedder).unit for each in group]
-                for group in (liked, disliked)
-            ]
-            asked = asked.with_examples(examples_of(*units))
+        asked = self.with_examples(asked, liked, disliked)
         if explain:
             asked.check_explainable()
         if leave_self_out and asked.id is None:
@@ -411,6 +406,16 @@ class Gallery:
                 found = error
             yield found
 
+    def with_examples(
+        self, query: Query, liked: Sequence[QuerySource], disliked: Sequence[QuerySource]
+    ) -> Query:
+        """Return a query moved towards liked images and away from disliked ones (see ``examples``)."""
+        units = [
+            [make_query(each, None, self._store, self.embedder).unit for each in group]
+            for group in (liked, disliked)
+        ]
+        return query.with_examples(examples_of(*units))
+
     # --- cases --------------------------------------------------------------------------------
 
     def case(self, name: str) -> CaseFile:
@@ -424,6 +429,11 @@ class Gallery:
             model=self._manifest.model_name,
             fingerprint=self._manifest.fingerprint,
         )
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether it lies in a folder of this machine, where cases can be kept beside it."""
+        return self._folder is not None
 
     def cases(self) -> list[str]:
         """Return the names of the gallery's cases; raises as ``case``."""

@@ -273,6 +273,12 @@ def _is_as_indexed(file: Copy, record: Record) -> bool:
         return True  # reading it says what is wrong
 
 
+def query_id(source: str | Path) -> str:
+    """Return the record id of a file's content; a text that is no file is an id already."""
+    path = Path(source)
+    return _content_id(images.file_bytes(path)) if path.exists() else str(source)
+
+
 def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
     """Whether a query is a vector: (D,), or one floating row (1, D) as ``Embedder.embed`` returns it."""
     if not isinstance(source, np.ndarray | Tensor):

@@ -34,6 +34,8 @@ from lookalike.web.schemas import (
     PaletteOut,
     PictureId,
     PicturesOut,
+    PolygonText,
+    RecordId,
     SearchOut,
     SearchRequest,
     SearchSettings,
@@ -41,7 +43,7 @@ from lookalike.web.schemas import (
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
-from lookalike.web.uploads import Uploads, read_form
+from lookalike.web.uploads import Form, Uploads, read_form
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,27 @@ def box_of(box: BoxText | None = None) -> BoxPixels | None:
     return left, top, right, bottom
 
 
+def polygon_of(polygon: PolygonText | None = None) -> list[tuple[float, float]] | None:
+    """Parse ``x,y,x,y,...``. Raises HTTPException with status 422."""
+    if polygon is None:
+        return None
+    numbers = [float(part) for part in polygon.split(",")]
+    if len(numbers) % 2:
+        raise HTTPException(422, "a polygon is x,y of each corner in pixels; got an odd count of numbers")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
 StateDep = Annotated[AppState, Depends(app_state)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
+PolygonDep = Annotated[list[tuple[float, float]] | None, Depends(polygon_of)]
 MethodName = Literal["shares", "avsl", "transport"]  # those that explain an order
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
+Liked = Annotated[list[RecordId], Query(description="Examples of the search, as in its request.")]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
+LargeSide = Annotated[int, Query(ge=16, le=8192, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
 _FILE = {"type": "string", "format": "binary"}
 _SCHEMA = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
@@ -126,7 +141,7 @@ router = APIRouter(
 
 
 @router.get("/health")
-def health(state: StateDep) -> HealthOut:
+def health(state: StateDep, request: Request) -> HealthOut:
     """Report the server's status, galleries, re-rankers and limits."""
     return HealthOut(
         version=__version__,
@@ -134,6 +149,7 @@ def health(state: StateDep) -> HealthOut:
         rerankers=[name for name in RERANKERS if state.offers(name)],
         max_upload_bytes=state.limits.max_upload_bytes,
         may_add=state.jobs.folder is not None,
+        person=getattr(request.state, "person", ""),
     )
 
 
@@ -171,18 +187,24 @@ def list_pictures(
 
 
 @router.get("/galleries/{gallery}/pictures/{id}", response_class=Response, responses=_JPEG)
-def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: Side = 1600) -> Response:
+def get_picture(service: ServiceDep, state: StateDep, id: PictureId, side: LargeSide = 1600) -> Response:
     """Return a picture of the gallery, or an uploaded one, upright and as JPEG."""
     make = lambda: jpeg(service.picture_of_side(id, side).image)  # noqa: E731
     return picture_response(state.thumbnails.get_or_make((service.name, id, side), make))
 
 
+@router.post("/galleries/{gallery}/pictures/{id}/query", status_code=201)
+def query_from(service: ServiceDep, state: StateDep, id: PictureId) -> UploadOut:
+    """Take a picture of this gallery as a query for any other."""
+    form = Form(service.title(id), service.source(id), "{}")
+    return _kept(state, form)
+
+
 @router.post("/queries", status_code=201, openapi_extra=_FORM)
 async def upload_query(request: Request, state: StateDep) -> UploadOut:
-    """Upload a picture to search with; it is kept in memory and never written to disk."""
+    """Upload a picture to search with; it is kept in memory, until a decision in a case keeps its file."""
     form = await read_form(request, state.limits)
-    id, upload = await asyncio.to_thread(state.uploads.keep, form)
-    return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
+    return await asyncio.to_thread(_kept, state, form)
 
 
 @router.post("/galleries/{gallery}/search")
@@ -206,14 +228,19 @@ def explain(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> GraphExplanationOut | ExplanationOut:
     """Explain why two pictures match, as maps of numbers; `box` limits it to a part of the query.
 
     Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
     """
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     limit = explanation_limit([result])
     if isinstance(result, GraphExplanation):
         return GraphExplanationOut.of_graph(result, limit)
@@ -226,12 +253,17 @@ def query_overlay(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     side: Side = 1024,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the query."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     return png_response(render.query_overlay(result, max_side=side))
 
 
@@ -241,12 +273,17 @@ def match_overlay(
     query: PictureId,
     match: PictureId,
     box: BoxDep,
+    polygon: PolygonDep,
     side: Side = 1024,
     method: MethodName = "shares",
     contrast: Contrast = False,
+    liked: Liked = [],  # noqa: B006 - FastAPI copies it
+    disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the match."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
+    result = service.explanation(
+        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+    )
     return png_response(render.match_overlay(result, max_side=side))
 
 
@@ -258,13 +295,14 @@ def compare_cells(
     x: Pixel,
     y: Pixel,
     box: BoxDep,
-    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the box.")] = "first",
+    polygon: PolygonDep,
+    box_on: Annotated[Literal["first", "second"], Query(description="The picture of the region.")] = "first",
 ) -> CellMatchOut:
     """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
 
-    `box` limits one of them to the part that was searched by, as in its explanation.
+    `box` or `polygon` limits one of them to the part that was searched by, as in its explanation.
     """
-    return service.cells(first, second, x, y, box=box, box_on=box_on)
+    return service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
@@ -294,6 +332,11 @@ def get_job(state: StateDep, id: str) -> JobOut:
     if found is None:
         raise HTTPException(404, f"there is no job {id!r}; it may be too old")
     return found.model_copy(update={"conflicts": [state.without_folders(each) for each in found.conflicts]})
+
+
+def _kept(state: AppState, form: Form) -> UploadOut:
+    id, upload = state.uploads.keep(form)
+    return UploadOut(id=id, name=upload.name, height=upload.size[0], width=upload.size[1])
 
 
 def _described(service: GalleryService) -> GalleryOut:

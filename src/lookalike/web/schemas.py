@@ -13,6 +13,7 @@ RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
 BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
+PolygonText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER})+$", max_length=20_000)]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -34,6 +35,7 @@ class HealthOut(BaseModel):
     rerankers: list[str]
     max_upload_bytes: int
     may_add: bool = Field(description="Whether clients may add pictures.")
+    person: str = Field(default="", description="Whose token this is; empty where no token has a name.")
 
 
 class GalleryOut(BaseModel):
@@ -109,6 +111,12 @@ class SearchSettings(BaseModel):
     leave_self_out: bool = Field(
         default=False, description="Leave out pictures with the same content as the query."
     )
+    liked: list[RecordId] = Field(
+        default=[], max_length=200, description="Pictures of the gallery that the query is moved towards."
+    )
+    disliked: list[RecordId] = Field(
+        default=[], max_length=200, description="Pictures of the gallery that it is moved away from."
+    )
 
 
 class SearchRequest(SearchSettings):
@@ -164,6 +172,7 @@ class SearchOut(BaseModel):
     """Result of a search."""
 
     query: UploadOut
+    query_content: str = Field(description="First 20 digits of the SHA-256 of the query's file.")
     query_geometry: GeometryOut
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")

@@ -14,9 +14,9 @@ import torch
 from fastapi import HTTPException
 
 from lookalike import images
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
-from lookalike.gallery import Gallery, Hit, SearchResult
+from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
 from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
 from lookalike.gallery.regions import Region
@@ -43,6 +43,8 @@ from lookalike.web.uploads import Uploads
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
+_MAX_RESULTS = 8  # of searches, about whose hits something may be decided
+_MAX_CASES = 64
 _DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
@@ -53,6 +55,8 @@ class GalleryService:
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
+        self._results: LRUCache[str, SearchResult] = LRUCache(_MAX_RESULTS)
+        self._cases: LRUCache[str, CaseFile] = LRUCache(_MAX_CASES)
         self._passes: LRUCache[str, SharesPass] = LRUCache(_MAX_PASSES)  # of whole pictures as queries
 
     # --- searching ----------------------------------------------------------------------------
@@ -61,11 +65,13 @@ class GalleryService:
         """Search and return the hits, each with its map on the query."""
         start = time.perf_counter()
         result = self.result(settings)
+        self._results.put(settings.model_dump_json(), result)
         geometry = result.query.shares.geometry
         height, width = geometry.original_size
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
             query=UploadOut(id=settings.query, name=self.title(settings.query), height=height, width=width),
+            query_content=result.query.id or "",
             query_geometry=GeometryOut.of(geometry),
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
@@ -82,6 +88,27 @@ class GalleryService:
         with _as_unprocessable(), self._lock:
             return self.gallery.search(query, explain=True, **options)
 
+    def seen_result(self, settings: SearchRequest) -> SearchResult:
+        """Return the result of a search as it was shown, or search again if that was long ago."""
+        return self._results.get_or_make(settings.model_dump_json(), lambda: self.result(settings))
+
+    def case(self, name: str) -> CaseFile:
+        """Return the case with this name. Raises HTTPException with status 404."""
+        if name not in self.gallery.cases():
+            raise HTTPException(404, str(unknown_name("case", name, self.gallery.cases())))
+        return self._cases.get_or_make(name, lambda: self.gallery.case(name))
+
+    def _kept(self, id: str) -> tuple[str, bytes] | None:
+        """Name and bytes of a query that a case keeps, or of a picture of the gallery, by its SHA-256."""
+        if self.gallery.is_on_disk:
+            for name in self.gallery.cases():
+                if (found := self.case(name).picture(id)) is not None:
+                    return found
+        record = next(iter(self.gallery.records([id[:_RECORD_ID_LENGTH]])), None)
+        if record is None or not record.hash.startswith(id):
+            return None
+        return Path(record.path).name, images.file_bytes(self._existing_file(record))
+
     # --- explaining ---------------------------------------------------------------------------
 
     def explanation(
@@ -91,7 +118,10 @@ class GalleryService:
         box: BoxPixels | None,
         method: str = SharesExplainer.name,
         *,
+        polygon: Sequence[tuple[float, float]] | None = None,
         contrast: bool = False,
+        liked: Sequence[str] = (),
+        disliked: Sequence[str] = (),
     ) -> Explanation:
         """Explain the similarity of two pictures, or of a box on the query and the match, as ``Hit.why``.
 
@@ -99,11 +129,14 @@ class GalleryService:
         HTTPException with status 422 for a contrast with a method other than ``shares``, and for a box
         with ``avsl``.
         """
-        if method == Avsl.name and box is not None:
-            raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
+        if method == Avsl.name and (box is not None or polygon is not None):
+            raise HTTPException(422, f"method {method} explains whole pictures only; leave the region out")
         if method != SharesExplainer.name and contrast:
             raise HTTPException(422, f"method {method} has no contrast; leave it out")
-        a, b = self.query(query, _region(box, None)), self.query(match)
+        if method != SharesExplainer.name and (liked or disliked):
+            raise HTTPException(422, f"method {method} explains without examples; leave them out")
+        a, b = self.query(query, _region(box, polygon)), self.query(match)
+        a = self.gallery.with_examples(a, liked, disliked)
         embedder = self.gallery.embedder
         with self._lock:
             if method == TransportExplainer.name:
@@ -111,7 +144,8 @@ class GalleryService:
             if method != SharesExplainer.name:
                 return make_explainer(embedder, method)(a.reading, b.reading)
             mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
-            if box is not None or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
+            by_last = a.region is not None or a.examples is not None
+            if by_last or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
                 explainer = SharesExplainer(embedder, layer="last", contrast=mean)
                 return explainer.of_passes(*a.at_last_layer, *b.at_last_layer, match_unit=b.unit)
             explainer = SharesExplainer(embedder, contrast=mean)
@@ -128,6 +162,12 @@ class GalleryService:
         return TransportExplainer(embedder).of_shares(
             query.reading, query.shares, match.reading, shares, match_unit=match.unit
         )
+
+    @contextmanager
+    def model_in_turn(self) -> Iterator[None]:
+        """Wait for the model and hold it: it answers one request at a time."""
+        with self._lock:
+            yield
 
     def why(self, hit: Hit) -> Explanation:
         """Explain a hit of a search, for the whole query or the region searched by."""
@@ -155,6 +195,7 @@ class GalleryService:
         y: float,
         *,
         box: BoxPixels | None = None,
+        polygon: Sequence[tuple[float, float]] | None = None,
         box_on: Literal["first", "second"] = "first",
     ) -> CellMatchOut:
         """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
@@ -162,7 +203,8 @@ class GalleryService:
         ``box`` limits the picture ``box_on`` to a part. Raises HTTPException with status 422 for a pixel
         outside the model's view, or outside the box.
         """
-        regions = (_region(box, None), None) if box_on == "first" else (None, _region(box, None))
+        region = _region(box, polygon)
+        regions = (region, None) if box_on == "first" else (None, region)
         queries = self.query(first, regions[0]), self.query(second, regions[1])
         with self._lock:
             a, b = (query.shares for query in queries)
@@ -209,11 +251,13 @@ class GalleryService:
         """Return the bytes of an upload or of a record's file. Raises HTTPException with status 404."""
         if len(id) != _RECORD_ID_LENGTH:
             upload = self._uploads.get(id)
-            if upload is None:
-                raise HTTPException(
-                    404, f"upload {id} is unknown or no longer in memory; upload the picture again"
-                )
-            return upload.data
+            if upload is not None:
+                return upload.data
+            if (kept := self._kept(id)) is not None:
+                return kept[1]
+            raise HTTPException(
+                404, f"upload {id} is unknown or no longer in memory; upload the picture again"
+            )
         return images.file_bytes(self._existing_file(self.record(id)))
 
     def _existing_file(self, record: Record) -> Path:
@@ -224,8 +268,12 @@ class GalleryService:
 
     def title(self, id: str) -> str:
         """Return the file name of a picture, for captions."""
-        upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
-        return upload.name if upload else Path(self.record(id).path).name
+        if len(id) == _RECORD_ID_LENGTH:
+            return Path(self.record(id).path).name
+        if (upload := self._uploads.get(id)) is not None:
+            return upload.name
+        kept = self._kept(id)
+        return "query" if kept is None else kept[0]
 
     def records(self, where: str | None) -> Sequence[Record]:
         """Return the records that pass a filter, or all. Raises FilterError."""

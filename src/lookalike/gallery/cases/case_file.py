@@ -20,7 +20,6 @@ from lookalike.gallery.cases.pairs import (
     Found,
     folded,
     last_decision,
-    pair_id,
     rounded_box,
     rounded_polygon,
 )
@@ -211,16 +210,21 @@ class CaseFile:
         return self._log.events()
 
     def examples(
-        self, sha256: str, box: Box | None = None, polygon: Polygon | None = None
-    ) -> tuple[list[str], list[str]]:
-        """Return the record ids of the hits that are the same as a query or region, and of those that differ.
+        self, query: str, box: Box | None = None, polygon: Polygon | None = None
+    ) -> dict[str, list[str]]:
+        """Return the record ids of hits that are the same as a query or region, and of those that differ.
 
-        For ``Gallery.search(..., liked=..., disliked=...)``.
+        ``query`` is the SHA-256 of its file, or the start of it, such as a record's id. The result fits
+        ``Gallery.search(..., **examples)``.
         """
+        found: dict[str, list[str]] = {"liked": [], "disliked": []}
+        kinds = {"same": found["liked"], "different": found["disliked"]}
         region = rounded_box(box), rounded_polygon(polygon)
-        mine = [pair for pair in self.decisions() if pair.id == pair_id(sha256, *region, pair.hit.sha256)]
-        liked = [pair.hit.id for pair in mine if pair.verdict == "same"]
-        return liked, [pair.hit.id for pair in mine if pair.verdict == "different"]
+        for pair in self.decisions():
+            mine = pair.query.sha256.startswith(query) and pair.is_of_region(*region)
+            if mine and pair.verdict in kinds:
+                kinds[pair.verdict].append(pair.hit.id)
+        return found
 
     def import_decisions(self, pairs: Sequence[CasePair], *, who: str = "") -> int:
         """Add pairs with what was decided about them elsewhere, and return how many changed here.

@@ -1,4 +1,4 @@
-"""A case as JSON, to be imported elsewhere, and as labeled pairs, to calibrate and train with."""
+"""A case as JSON, to be imported elsewhere, and its cosines, to calibrate with."""
 
 from __future__ import annotations
 

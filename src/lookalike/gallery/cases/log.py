@@ -61,7 +61,7 @@ class CaseLog:
     def create(self) -> bool:
         """Create the file unless it exists; return whether it was created."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self._connected() as connection:
+        with self._connected("rwc") as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             with _transaction(connection):
                 if _is_made(connection):
@@ -125,12 +125,12 @@ class CaseLog:
         return known
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
         """A connection of its own, so that any thread may call; GalleryError for what SQLite refuses."""
         try:
-            with closing(
-                sqlite3.connect(self.file, timeout=_WAITING_SECONDS, isolation_level=None)
-            ) as connection:
+            address = f"{self.file.absolute().as_uri()}?mode={mode}"
+            opened = sqlite3.connect(address, timeout=_WAITING_SECONDS, isolation_level=None, uri=True)
+            with closing(opened) as connection:
                 connection.execute("PRAGMA synchronous = FULL")
                 yield connection
         except sqlite3.OperationalError as error:

@@ -63,10 +63,21 @@ class CasePair:
         """The region of the query; None for the whole picture."""
         return Region.of(self.box, self.polygon)
 
+    def is_of_region(self, box: Sequence[float] | None, polygon: Sequence[Sequence[float]] | None) -> bool:
+        """Whether this is the region of the pair, to a hundredth of a pixel; None and None: the whole."""
+        mine = rounded_box(self.box), rounded_polygon(self.polygon)
+        return mine == (rounded_box(box), rounded_polygon(polygon))
+
     @property
     def is_plain(self) -> bool:
         """Whether the similarity is that of two whole pictures, as calibration needs it."""
-        return self.region is None and not self.parameters.get("examples")
+        return self.region is None and not any(self.examples.values())
+
+    @property
+    def examples(self) -> dict[str, list[str]]:
+        """Record ids of the images that its search was told are like the query, and of those that are not."""
+        given = self.parameters.get("examples") or {}
+        return {"liked": list(given.get("liked", ())), "disliked": list(given.get("disliked", ()))}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the pair as JSON types; see docs/cases.md."""

@@ -1,28 +1,11 @@
 // The grid of cards: pictures of the gallery, or hits of a search.
 
 import { getJson, showPicture } from "./api.js";
+import { button, element, titled } from "./dom.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
 const COPIES_SHOWN = 3; // names on a card
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(className, text, label, onClick) {
-  const made = element("button", className, text);
-  made.type = "button";
-  made.title = label;
-  made.addEventListener("click", (event) => {
-    event.stopPropagation();
-    onClick(event);
-  });
-  return made;
-}
 
 // Load pictures when they come near the viewport.
 const observer = new IntersectionObserver((entries) => {
@@ -33,7 +16,7 @@ const observer = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "600px" });
 
-function frameOf(gallery, picture) {
+export function frameOf(gallery, picture) {
   const frame = element("div", "frame"), image = element("img"), canvas = element("canvas");
   image.alt = picture.name;
   image.draggable = false;
@@ -59,7 +42,7 @@ export function browseCard(gallery, picture, onChoose) {
   return card;
 }
 
-export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
+export function hitCard(search, hit, { onCompare, onChoose, onHover, verdicts }) {
   const card = element("article", "card hit");
   card.tabIndex = 0;
   card.dataset.id = hit.id;
@@ -77,7 +60,10 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
-  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), actions);
+  const isSeen = () => (why.getAttribute("aria-pressed") === "true" ? search.method : "");
+  const row = verdicts(hit, isSeen);
+  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), row, actions);
+  row.refresh();
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
@@ -95,12 +81,6 @@ function onPress(card, act) {
     event.preventDefault(); // Space would scroll
     act();
   });
-}
-
-// A text that may be cut off, with the whole of it as its title.
-function titled(made) {
-  made.title = made.textContent;
-  return made;
 }
 
 // "field: value" of each metadata field.
@@ -161,10 +141,10 @@ export function skeletons(count) {
   return Array.from({ length: count }, () => element("article", "card skeleton"));
 }
 
-// Move the focus between cards with the arrow keys, following the columns on the screen.
+// Move the focus between cards with the arrow keys, following the columns on the screen, and with j and k.
 export function addArrowKeys(grid) {
   grid.addEventListener("keydown", (event) => {
-    const cards = [...grid.querySelectorAll(".card")], at = cards.indexOf(event.target);
+    const cards = visibleCards(grid), at = cards.indexOf(event.target);
     if (at < 0) return;
     const columns = cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
@@ -172,4 +152,14 @@ export function addArrowKeys(grid) {
     event.preventDefault();
     cards[at + step].focus();
   });
+}
+
+export const visibleCards = (grid) => [...grid.querySelectorAll(".card")].filter((card) => card.offsetParent);
+
+// Focus the next card, or the one before; the first one where no card has the focus.
+export function stepCard(grid, by) {
+  const cards = visibleCards(grid), at = cards.indexOf(document.activeElement?.closest?.(".card"));
+  const next = at < 0 ? cards[0] : cards[at + by];
+  next?.focus();
+  next?.scrollIntoView({ block: "nearest" });
 }
