@@ -1,4 +1,4 @@
-"""Near-duplicates: 200 planted among 3,000 photographs by ten kinds of change, found by ``Gallery.groups``.
+"""Near-duplicates: 200 planted among 3,000 photographs by ten kinds of change, found by groups.
 
 The photographs are a seeded sample of caltech101, clothing, grocery, butterflies and photos. Each planted
 copy is one of them, changed in one way and written as JPEG. Compared in one run: groups, perceptual hashes

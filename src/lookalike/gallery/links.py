@@ -34,7 +34,8 @@ GROUP_KINDS: tuple[GroupKind, ...] = ("copy", "near-duplicate", "same")
 _MIN_EQUALITY = 0.48  # of contents in the overlap
 _LAID_OVER, _SAME_FRAME = 0.33, 0.985  # less equality will do where both show all that the other shows
 _MIN_OVERLAP = 0.93  # of the picture that shows less
-_MIN_INLIERS, _LAID_OVER_INLIERS, _WITHOUT_INLIERS = 10, 40, 0.8  # and the equality that needs none
+_MIN_INLIERS, _LAID_OVER_INLIERS = 10, 40
+_FEW_INLIERS, _WITHOUT_INLIERS = 0.65, 0.8  # equality that will do with fewer inliers, or with none
 _CACHED = 4000  # reduced pictures in memory, about 130 kB each
 _LOOKS, _LOOKS_LIKE = 3, 0.75  # nearest by tiny pictures, and their least cosine
 _DECODED = (320, 320)  # pixels at least
@@ -231,6 +232,7 @@ def is_one_picture(alignment: Alignment) -> bool:
     if max(alignment.overlap) < _MIN_OVERLAP:
         return False
     if alignment.equality >= _MIN_EQUALITY:
-        return alignment.n_inliers >= _MIN_INLIERS or alignment.equality >= _WITHOUT_INLIERS
+        least = _FEW_INLIERS if alignment.n_inliers else _WITHOUT_INLIERS
+        return alignment.n_inliers >= _MIN_INLIERS or alignment.equality >= least
     is_same_frame = min(alignment.overlap) >= _SAME_FRAME
     return is_same_frame and alignment.equality >= _LAID_OVER and alignment.n_inliers >= _LAID_OVER_INLIERS
