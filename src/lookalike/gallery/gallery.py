@@ -19,6 +19,7 @@ from lookalike.gallery.description import GalleryDescription, gallery_descriptio
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
 from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geometry_or_none
+from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.nearest import Searcher
@@ -275,6 +276,7 @@ class Gallery:
         min_similarity: float | None = None,
         min_probability: float | None = None,
         leave_self_out: bool = False,
+        correct: str | None = None,
         explain: bool = False,
     ) -> SearchResult:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
@@ -286,8 +288,9 @@ class Gallery:
         first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking).
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
         gallery or ``rerank="geometry"``, which verifies each hit (``Hit.verification``).
-        ``leave_self_out`` excludes the query's own content. ``explain`` sets each hit's ``query_map`` without
-        reading the files of the hits.
+        ``leave_self_out`` excludes the query's own content. ``correct`` (csls, center) ranks by scores that
+        are corrected for images that are near everything (``hubs``). ``explain`` sets each hit's
+        ``query_map`` without reading the files of the hits.
 
         Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
         for a region outside the image, a vector of another width, and numbers out of range.
@@ -300,27 +303,29 @@ class Gallery:
             raise ValueError(
                 "leave_self_out needs a query by file, bytes or id; an image in memory or a vector has no id"
             )
-        found = self._searcher.shortlist(
-            asked.unit,
-            k if rerank is None else max(k, shortlist),
-            n_context=context_of(rerank),
-            where=where,
-            without=asked.id if leave_self_out else None,
-        )
+        n, without = k if rerank is None else max(k, shortlist), asked.id if leave_self_out else None
+        if correct is not None:
+            found = self._searcher.corrected(correct, asked.unit, n, where=where, without=without)
+        else:
+            found = self._searcher.shortlist(
+                asked.unit, n, n_context=context_of(rerank), where=where, without=without
+            )
         if verifies(rerank) and len(found.ranking.indices[0]):
             found = self._searcher.widened(
                 found,
                 turned_units(asked, self.embedder),
                 max(1, shortlist // 4),
                 where=where,
-                without=asked.id if leave_self_out else None,
+                without=without,
             )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
             parts = (self.embedder, self._store, self._features, self.match_odds)
             reranking = Reranking(rerank, found, asked, *parts)
         ranking = found.ranking if reranking is None else reranking()
-        search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
+        search = Search(
+            asked, found, self.embedder, self._store, reranking, self._searcher.mean, correction=correct
+        )
         curve = None if asked.region is not None else self.calibration  # fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
@@ -372,6 +377,14 @@ class Gallery:
         Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
         """
         return self._searcher.mean()
+
+    def hubs(self) -> Hubness | None:
+        """Return the images that are near everything, so that they turn up whatever is searched for.
+
+        ``Hubness.sentence`` says what setting them aside would bring. None for a gallery beyond the memory
+        budget.
+        """
+        return self._searcher.hubs()
 
     @property
     def infers_distance(self) -> bool:

@@ -219,7 +219,11 @@ class SearchResult(Sequence[Hit]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model's name and all hits as JSON types."""
-        return {"model": self._search.embedder.name, "hits": [hit.to_dict() for hit in self]}
+        return {
+            "model": self._search.embedder.name,
+            "correction": self._search.correction,
+            "hits": [hit.to_dict() for hit in self],
+        }
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row for each hit and a column for each metadata field.
@@ -258,10 +262,13 @@ class Search:
         store: VectorStore,
         reranking: Reranking | None,
         mean_unit: Callable[[], FloatArray],
+        *,
+        correction: str | None = None,
     ) -> None:
         self.query, self.embedder = query, embedder
         self._found, self._store, self._reranking = found, store, reranking
         self._mean_unit = mean_unit
+        self.correction = correction  # of the scores for hubs; maps explain the cosine, which it changes
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
@@ -372,7 +379,7 @@ def present(
         Hit(
             rank=rank,
             similarity=similarity,
-            score=score if search.is_reranked else similarity,
+            score=score if search.is_reranked or search.correction else similarity,
             rank_before=rank_before.get(row),
             probability=_probability(similarity, verified, search, curve),
             query_map=query_map,
