@@ -1,4 +1,4 @@
-"""docs/parity.md has a row for every feature of the sources: what is measured, and every line of docs/moves.md."""
+"""docs/parity.md has a row for every feature of the sources: what is measured, and each line of moves.md."""
 
 import re
 import sys

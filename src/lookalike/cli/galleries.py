@@ -15,7 +15,7 @@ from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
-from lookalike.cli.verified import check_alone, inliers_in_words, print_regions
+from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
@@ -111,6 +111,8 @@ def index(
             print_json({**dataclasses.asdict(report), "images": len(opened), "gallery": uri})
         else:
             print_report(report, len(opened), uri)
+            if (hubness := opened.hubs()) is not None and hubness.hubs:
+                echo(hubness.sentence)
         if report.not_pruned:
             raise GalleryError(f"nothing was forgotten: {report.not_pruned}; if that is right, add --yes")
 
@@ -172,6 +174,13 @@ def search(
     leave_self_out: Annotated[
         bool, typer.Option("--leave-self-out", help="Leave out images with the same content as the query.")
     ] = False,
+    correct: Annotated[
+        str | None,
+        typer.Option(
+            metavar="csls|center",
+            help="Correct scores for images that turn up for everything.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with hits, maps and file hashes.")
     ] = None,
@@ -237,6 +246,7 @@ def search(
             polygon=_corners(polygon),
             liked=examples["liked"],
             disliked=examples["disliked"],
+            correct=correct,
             **options,
         )
         if case is not None:
@@ -245,7 +255,7 @@ def search(
         if report is not None:
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
-            parameters |= {"filter": where, "re-ranked by": reranked}
+            parameters |= {"corrected by": correct, "filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
@@ -255,7 +265,10 @@ def search(
             print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
             by_distance = hits.rerank == "avsl"
-            _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
+            written = [path for path in (report, csv) if path is not None]
+            _print_hits(hits, written, with_scores=by_distance or bool(correct))
+            if correct:
+                echo(correction_in_words(correct))
             if by_distance:
                 echo("ranked by AVSL's inferred distance: a score is one minus half of it")
             behind = "behind those that can be read" if by_distance else "as if none of its cells matched"
@@ -305,7 +318,9 @@ def describe(uri: GalleryUri, as_json: AsJson = False) -> None:
     Example: lookalike gallery describe -g photos.gallery
     """
     with _opened(uri) as opened:
+        hubness = opened.hubs()
         values = dataclasses.asdict(opened.describe())
+        values["hubs"] = "not counted: too large" if hubness is None else hubness.sentence or "none"
         if as_json:
             print_json(values)
         else:

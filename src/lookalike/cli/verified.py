@@ -22,6 +22,19 @@ def inliers_in_words(found: Verification) -> str:
     return f"{found.n_inliers}" + (f" ({', '.join(remarks)})" if remarks and found.n_inliers else "")
 
 
+def correction_in_words(correction: str) -> str:
+    """What the scores of a correction for hubs are, and what a map explains of them."""
+    if correction == "csls":
+        return (
+            "scores are twice the similarity, less how near the query and the image each are to everything "
+            "(CSLS): maps explain the similarity, and no cell carries what is taken off"
+        )
+    return (
+        "scores are cosines of both embeddings less the mean of the gallery: maps explain the similarity, "
+        "and with --contrast what is left of it without the mean"
+    )
+
+
 def check_alone(queries: Sequence[str], others: Mapping[str, object]) -> None:
     """Raise BadParameter for several images, and for options that --regions excludes."""
     if len(queries) > 1:

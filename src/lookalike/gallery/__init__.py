@@ -8,6 +8,7 @@ from lookalike.gallery.checking import CheckReport, Finding
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
+from lookalike.gallery.hubs import Hub, Hubness
 from lookalike.gallery.labels import (
     combined_metadata,
     folder_labels,
@@ -31,6 +32,8 @@ __all__ = [
     "Gallery",
     "GalleryDescription",
     "Hit",
+    "Hub",
+    "Hubness",
     "LabeledPair",
     "RegionHit",
     "RegionsResult",

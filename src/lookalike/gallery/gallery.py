@@ -26,6 +26,7 @@ from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geomet
 from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
+from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.looks import Looks, holds_any
@@ -36,6 +37,7 @@ from lookalike.gallery.opening import check_same_model, embedder_for, load_embed
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import (
+    NO_RERANK,
     Rerank,
     Reranking,
     chosen_reranker,
@@ -304,6 +306,7 @@ class Gallery:
         leave_self_out: bool = False,
         liked: Sequence[QuerySource] = (),
         disliked: Sequence[QuerySource] = (),
+        correct: str | None = None,
         explain: bool = False,
     ) -> SearchResult:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
@@ -317,8 +320,9 @@ class Gallery:
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
         gallery or ``rerank="geometry"``, which verifies each hit (``Hit.verification``).
         ``leave_self_out`` excludes the query's own content. ``liked`` and ``disliked`` images (ids, files,
-        vectors) move the query towards and away from them (see ``examples``). ``explain`` sets each hit's
-        ``query_map`` without reading the files of the hits.
+        vectors) move the query towards and away from them (see ``examples``). ``correct`` (csls, center)
+        ranks by scores that are corrected for images that are near everything (``hubs``). ``explain`` sets
+        each hit's ``query_map`` without reading the files of the hits.
 
         Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
         for a region outside the image, a vector of another width, and numbers out of range.
@@ -332,28 +336,33 @@ class Gallery:
             raise ValueError(
                 "leave_self_out needs a query by file, bytes or id; an image in memory or a vector has no id"
             )
-        rerank = chosen_reranker(rerank, asked, self.embedder)
-        found = self._searcher.shortlist(
-            asked.unit,
-            k if rerank is None else max(k, shortlist),
-            n_context=context_of(rerank),
-            where=where,
-            without=asked.id if leave_self_out else None,
-        )
+        if correct is None:
+            rerank = chosen_reranker(rerank, asked, self.embedder)
+        elif rerank == NO_RERANK:
+            rerank = None
+        n, without = k if rerank is None else max(k, shortlist), asked.id if leave_self_out else None
+        if correct is not None:
+            found = self._searcher.corrected(correct, asked.unit, n, where=where, without=without)
+        else:
+            found = self._searcher.shortlist(
+                asked.unit, n, n_context=context_of(rerank), where=where, without=without
+            )
         if verifies(rerank) and len(found.ranking.indices[0]):
             found = self._searcher.widened(
                 found,
                 turned_units(asked, self.embedder),
                 max(1, shortlist // 4),
                 where=where,
-                without=asked.id if leave_self_out else None,
+                without=without,
             )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
             parts = (self.embedder, self._store, self._features, self.match_odds)
             reranking = Reranking(rerank, found, asked, *parts, n_shown=k)
         ranking = found.ranking if reranking is None else reranking()
-        search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
+        search = Search(
+            asked, found, self.embedder, self._store, reranking, self._searcher.mean, correction=correct
+        )
         is_plain = asked.region is None and asked.examples is None  # what the curve is fitted to
         curve = self.calibration if is_plain else None
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
@@ -525,6 +534,14 @@ class Gallery:
         Computed once for each state of the gallery. Raises GalleryError for an empty gallery.
         """
         return self._searcher.mean()
+
+    def hubs(self) -> Hubness | None:
+        """Return the images that are near everything, so that they turn up whatever is searched for.
+
+        ``Hubness.sentence`` says what setting them aside would bring. None for a gallery beyond the memory
+        budget.
+        """
+        return self._searcher.hubs()
 
     @property
     def infers_distance(self) -> bool:

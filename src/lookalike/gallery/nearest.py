@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, final, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
+from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import FloatArray, Ranking
@@ -52,6 +53,7 @@ class Searcher:
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._accelerator: tuple[int, Accelerator | None] | None = None
+        self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
     def shortlist(
@@ -96,6 +98,31 @@ class Searcher:
         scores, order = (found.ranking.gallery[added] @ query).sort(descending=True, stable=True)
         ranking = replace(found.ranking, indices=added[order][None], scores=scores[None])
         return replace(found, ranking=ranking)
+
+    def corrected(
+        self, correction: str, unit: Tensor, n: int, *, where: Where | None, without: str | None
+    ) -> Shortlist:
+        """Return the n best by scores that are corrected for hubs: see ``hubs.Corrected``.
+
+        Raises GalleryError for a gallery beyond the memory budget, UnknownNameError for another name.
+        """
+        check_name("correction", correction, get_args(Correction))
+        version = self._store.version
+        if not self._fits(version):
+            raise GalleryError(
+                "correction for hubs needs all embeddings in memory, and they are beyond its budget; search "
+                "without it"
+            )
+        snapshot = self.snapshot(version)
+        if self._corrected is None or self._corrected[:2] != (version, correction):
+            self._corrected = (version, correction, Corrected(correction, snapshot, self.mean()))
+        found = self._exact(snapshot, unit, n, where, without)
+        return replace(found, ranking=self._corrected[2].ranking(found.ranking, n))
+
+    def hubs(self) -> Hubness | None:
+        """Return the images that are near everything; None for a gallery beyond the memory budget."""
+        version = self._store.version
+        return find_hubs(self.snapshot(version)) if self._fits(version) else None
 
     def is_too_large(self) -> bool:
         """Whether the embeddings exceed the memory budget."""

@@ -231,10 +231,11 @@ class SearchResult(Sequence[Hit]):
         return f"SearchResult({len(self)} hits{best})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the names of the model and of the re-ranker, and all hits, as JSON types."""
+        """Return the names of model, re-ranker and correction, and all hits, as JSON types."""
         return {
             "model": self._search.embedder.name,
             "rerank": self.rerank,
+            "correction": self._search.correction,
             "hits": [hit.to_dict() for hit in self],
         }
 
@@ -275,10 +276,13 @@ class Search:
         store: VectorStore,
         reranking: Reranking | None,
         mean_unit: Callable[[], FloatArray],
+        *,
+        correction: str | None = None,
     ) -> None:
         self.query, self.embedder = query, embedder
         self._found, self._store, self._reranking = found, store, reranking
         self._mean_unit = mean_unit
+        self.correction = correction  # of the scores for hubs; maps explain the cosine, which it changes
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
@@ -400,7 +404,7 @@ def present(
         Hit(
             rank=rank,
             similarity=similarity,
-            score=similarity if search.rerank is None else score,
+            score=similarity if search.rerank is None and search.correction is None else score,
             rank_before=rank_before.get(row),
             probability=_probability(similarity, verified, search, curve),
             query_map=query_map,

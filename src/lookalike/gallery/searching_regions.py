@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MATCH = 0.5  # probability from which a region is said to show a hit
 _SAME_PLACE = 0.5  # of the smaller of two boxes, covered by the other
 _REFINED_BELOW = 0.75  # overlap of a region with what was found in it, below which it is searched again
+_REFINING = 12  # candidates of such a search
+_FOUND, _CERTAIN = 0.5, 0.99  # overlap with a match of this probability: a region is not searched
 _LEAST_SIDE = 8  # pixels of a box
 
 
@@ -124,20 +126,25 @@ def search_by_regions(
     if boxes is not None:
         boxes = [_checked_box(box) for box in boxes]
     else:
-        boxes = [each.box for each in propose_regions(reading.picture, whole, limit=limit)]
+        proposed = propose_regions(reading.picture, whole, limit=limit)
+        boxes = [each.box for each in (proposed[-1], *proposed[:-1])]  # the whole first
 
-    def hits_of_box(box: Box) -> list[Hit]:
+    def hits_of_box(box: Box, n: int = shortlist) -> list[Hit]:
         query = region_query(reading, Region(box, None), embedder, id=id, whole=whole)
         result = gallery.search(
-            query, k=10, rerank="geometry", shortlist=shortlist, where=where,
+            query, k=10, rerank="geometry", shortlist=n, where=where,
             leave_self_out=leave_self_out and id is not None,
         )  # fmt: skip
         return list(result)
 
     certain: list[RegionHit] = []
     uncertain: list[RegionHit] = []
+    n_searched = 0
     for box in boxes:
+        if any(overlap(box, each.box) > _FOUND and _is_certain(each) for each in certain):
+            continue  # what it shows was found already
         hits = hits_of_box(box)
+        n_searched += 1
         sure = [hit for hit in hits if (hit.probability or 0) >= _MATCH]
         certain += [RegionHit(_box_of(hit, box, reading.picture), hit) for hit in sure]
         if hits and not sure:
@@ -146,7 +153,11 @@ def search_by_regions(
     matches = _one_at_each_place(matches)
     taken = [each.box for each in matches]
     rest = [each for each in uncertain if not any(_shares_place(each.box, box) for box in taken)]
-    return RegionsResult(reading.picture, [*matches, *_one_at_each_place(rest)], len(boxes))
+    return RegionsResult(reading.picture, [*matches, *_one_at_each_place(rest)], n_searched)
+
+
+def _is_certain(region: RegionHit) -> bool:
+    return (region.hit.probability or 0.0) >= _CERTAIN
 
 
 def _checked_box(box: Box) -> Box:
@@ -156,12 +167,12 @@ def _checked_box(box: Box) -> Box:
     return region.box
 
 
-def _refined(found: RegionHit, search: Callable[[Box], list[Hit]]) -> RegionHit:
+def _refined(found: RegionHit, search: Callable[[Box, int], list[Hit]]) -> RegionHit:
     """What is found by the box of a match itself, if its region was much larger or smaller."""
     region = found.hit.searched_region
     if region is not None and region.box is not None and overlap(region.box, found.box) >= _REFINED_BELOW:
         return found
-    again = next((hit for hit in search(found.box) if hit.id == found.hit.id), None)
+    again = next((hit for hit in search(found.box, _REFINING) if hit.id == found.hit.id), None)
     if again is None or (again.probability or 0) < _MATCH:
         return found
     return RegionHit(found.box, again, found.others)

@@ -108,6 +108,9 @@ class SearchSettings(BaseModel):
     min_probability: float | None = Field(
         default=None, ge=0, le=1, description="For a calibrated gallery: leave out less likely matches."
     )
+    correct: Literal["csls", "center"] | None = Field(
+        default=None, description="Correct scores for pictures that are near everything."
+    )
     leave_self_out: bool = Field(
         default=False, description="Leave out pictures with the same content as the query."
     )
