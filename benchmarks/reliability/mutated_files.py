@@ -62,13 +62,14 @@ def main() -> None:
     if arguments.read:
         read_mutants(arguments.read, arguments.seed)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        write_originals(Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        write_originals(Path(temporary))
+        folder = Path(temporary) / "files"
         known = {each["number"] for each in results_in(arguments.results)}
         wanted = [*range(arguments.files), *range(-len(BOMBS), 0)]
         missing = [number for number in wanted if number not in known]
         with arguments.results.open("a") as file:
-            for result in results_of(missing, Path(folder), arguments.seed):
+            for result in results_of(missing, folder, arguments.seed):
                 file.write(json.dumps(result) + "\n")
                 file.flush()
     print_figures([each for each in results_in(arguments.results) if each["number"] < arguments.files])
@@ -78,7 +79,12 @@ def main() -> None:
 
 
 def write_originals(folder: Path) -> None:
-    """Write one small file of each variant that is read, and some that compress or repeat more."""
+    """Write one small file of each variant that is read, some that compress or repeat more, and the bombs."""
+    for place in ("files", "bombs"):
+        (folder / place).mkdir()
+    for name, make in BOMBS.items():
+        (folder / "bombs" / name).write_bytes(make())
+    folder = folder / "files"
     write_files(folder)
     y, x = np.mgrid[0:300, 0:400]
     waves = (127 + 60 * np.sin(x / 9) + 60 * np.cos(y / 13)).astype(np.uint8)
@@ -97,7 +103,7 @@ def mutant(number: int, originals: list[Path], seed: int) -> tuple[str, str, byt
     """The name of the file, the kind of mutation, and the bytes; negative numbers are those of bombs."""
     if number < 0:
         name = list(BOMBS)[number]
-        return f"{number} bomb {name}", "bomb", BOMBS[name]()
+        return f"{number} bomb {name}", "bomb", (originals[0].parents[1] / "bombs" / name).read_bytes()
     random = np.random.default_rng([seed, number])
     original = originals[number % len(originals)]
     kind = list(MUTATIONS)[number // len(originals) % len(MUTATIONS)]
@@ -264,7 +270,7 @@ BOMBS = {
     "profile of zeros.png": lambda: png_of(64, 48, (b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28), 9))),
     "most pixels.jpg": lambda: saved((12_000, 10_000), "JPEG"),
     "many scans.jpg": many_scans,
-    "most pixels.webp": lambda: saved((10_950, 10_950), "WEBP", lossless=True),
+    "most pixels.webp": lambda: saved((10_950, 10_950), "WEBP", lossless=True, quality=0, method=0),
     "most pixels.tif": lambda: saved((12_000, 10_000), "TIFF", compression="tiff_adobe_deflate"),
     "pages in a circle.tif": many_pages,
     "many frames.gif": many_frames,

@@ -1,6 +1,7 @@
 """Filters: an expression of the grammar equals a naive evaluation; any text is a filter or an error."""
 
 import operator
+import unicodedata
 from itertools import pairwise
 
 from hypothesis import given
@@ -87,7 +88,7 @@ def compared(left, op, right):
     if isinstance(right, list):
         is_in = any(same(left, each) for each in right)
     else:
-        is_in = isinstance(left, str) and isinstance(right, str) and left in right
+        is_in = isinstance(left, str) and isinstance(right, str) and composed(left) in composed(right)
     return is_in == (op == "in")
 
 
@@ -99,7 +100,11 @@ def same(left, right):
         return left == (str(int(right)) if right == int(right) else repr(right))
     if isinstance(right, str) and not isinstance(left, str):
         return same(right, left) if left is not None else False
-    return left == right
+    return composed(left) == composed(right)
+
+
+def composed(value):
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 @given(expressions, metadata, st.sampled_from([" ", "  ", "\t"]))
@@ -125,6 +130,18 @@ def test_any_text_is_a_filter_or_one_sentence(text, found):
         assert "\n" not in str(error)
         return
     assert passes(found) in (True, False)
+
+
+accented = st.sampled_from(["é", "e\u0301", "caf\u0301e\u0301", "cafe", "ﬁ", "Å", "A\u030a", "\u212b"])
+
+
+@given(accented, accented)
+@few(64)
+def test_texts_that_look_the_same_are_the_same_in_every_form_of_unicode(wanted, found):
+    is_same = unicodedata.normalize("NFC", wanted) == unicodedata.normalize("NFC", found)
+    for where in (f"label == {wanted!r}", {"label": wanted}, {"label": [wanted]}, f"label in [{wanted!r}]"):
+        assert parse_filter(where)({"label": found}) is is_same
+    assert parse_filter(f"{wanted!r} in label")({"label": f"x{found}"}) or not is_same
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, None, "a", "b"]), min_size=3, max_size=3))

@@ -170,13 +170,18 @@ def _is_same(left: Any, right: Any) -> bool:
         if isinstance(value, bool):
             return bool(text.lower() == label_text(value))
         return isinstance(value, int | float) and text in (label_text(value), repr(value))
-    return bool(left == right)
+    return bool(_composed(left) == _composed(right))
+
+
+def _composed(value: Any) -> Any:
+    """A text in composed form (NFC), so that é is é however it was entered; other values as they are."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) and not value.isascii() else value
 
 
 def _is_in(value: Any, container: Any) -> bool:
     if isinstance(container, list | tuple | set):
         return any(_is_same(value, each) for each in container)
-    return value in container  # a part of a text; TypeError for other values
+    return _composed(value) in _composed(container)  # a part of a text; TypeError for other values
 
 
 def _condition(node: ast.expr) -> Predicate:
