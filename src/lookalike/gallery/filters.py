@@ -1,11 +1,12 @@
 """Filters on metadata: a dictionary of equalities, or an expression such as ``year >= 2019``.
 
-An expression has field names, strings, numbers, True, False, None and lists; the comparisons
-``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a
-string or a list. A field whose name is no single word stands in backticks: `` `product id` == 12 ``. A field
-that holds true and false may stand alone: ``ok and not sold``. A field that an image lacks is None. A number
-equals the text that writes it: 7 and "7", but not "007". Values that have no order (a string and a number,
-anything and None) make ``<`` and the like false. The expression is parsed, never evaluated as Python.
+An expression has field names, strings, numbers, True, False, None and lists; the comparisons ``== != < <= >
+>= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a string or a list. A
+field whose name is no single word stands in backticks: `` `product id` == 12 ``, with those in it doubled.
+A field that holds true and false may stand alone: ``ok and not sold``. A field that an image lacks is None.
+A number equals the text that writes it: 7 and "7", but not "007". Values that have no order (a string and a
+number, anything and None) make ``<`` and the like false. The expression is parsed, never evaluated as
+Python.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LONGEST = 2000  # characters
 # A field's name: any word but those of the grammar, Python's others ("class", "from") included.
 _WORD = r"\b(?!(?:and|or|not|in|True|False|None)\b)[^\W\d]\w*"
 _STRING_OR_FIELD = re.compile(
-    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|""" + rf"(?P<word>{_WORD})"
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>(?:[^`]|``)+)`|""" + rf"(?P<word>{_WORD})"
 )
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: lambda left, right: _is_same(left, right),
@@ -89,7 +90,8 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
         n_records += 1
     if n_records and (unknown := sorted(names - known.keys())):
         raise FilterError(
-            f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'}"
+            f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'} "
+            "(text stands in quotes; no value is None)"
         )
     for name, value in _ordered(where):
         if known.get(name) == {not isinstance(value, str)}:
@@ -136,7 +138,7 @@ def _parsed(where: str) -> ast.expr:
     where = unicodedata.normalize("NFC", where)
 
     def renamed(match: re.Match[str]) -> str:
-        field = match["quoted"] or match["word"]
+        field = (match["quoted"] or "").replace("``", "`") or match["word"]
         if field is None:  # a string
             return match[0]
         name = "_" * len(where) + str(len(fields))  # longer than any name in the expression
@@ -239,6 +241,15 @@ def _comparison(node: ast.Compare) -> Predicate:
     operators = [_COMPARISONS.get(type(op)) for op in node.ops]
     if None in operators:
         raise FilterError(f"a filter compares with == != < <= > >= in; {ast.unparse(node)!r} does not")
+
+    for op, side in zip(node.ops, node.comparators, strict=True):
+        is_text = isinstance(side, ast.Constant) and isinstance(side.value, str)
+        if (
+            isinstance(op, ast.In | ast.NotIn)
+            and isinstance(side, ast.Constant | ast.UnaryOp)
+            and not is_text
+        ):
+            raise FilterError(f"after in stands a list, a text or a field, not {ast.unparse(side)}")
 
     def compare(metadata: Mapping[str, Any]) -> bool:
         values = [term(metadata) for term in terms]

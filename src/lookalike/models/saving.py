@@ -19,6 +19,7 @@ from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
 from lookalike.models.backbones import check_architecture, create_backbone, load_weights, resize_backbone
 from lookalike.models.heads import build_head, describe_head
+from lookalike.models.mistaken import other_kind
 from lookalike.models.network import EmbeddingNetwork, assemble
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -144,6 +145,8 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
+        if other := other_kind(path):
+            raise CheckpointError(f"{path} holds no weights: it is {other}") from error
         raise CheckpointError(
             f"{path} is no safetensors file: {error}; give a file of that format"
         ) from error
