@@ -119,6 +119,20 @@ def search(
         list[str] | None,
         typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Search by words, alone or with an image; for galleries of an image-text model.",
+        ),
+    ] = None,
+    weight: Annotated[
+        float, typer.Option(help="With an image and --text: the weight of the text, between 0 and 1.")
+    ] = 0.5,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE|WORDS", help="What hits should not look like; can be repeated."),
+    ] = None,
     each: Annotated[
         Path | None,
         typer.Option(
@@ -183,8 +197,8 @@ def search(
         )
     if each is not None and csv is None:
         raise typer.BadParameter("needs a table to write; add --csv out.csv", param_hint="--each")
-    if each is None and not queries:
-        raise typer.BadParameter("give an image to search for, or --each FOLDER")
+    if each is None and not queries and text is None:
+        raise typer.BadParameter("give an image to search for, --text WORDS, or --each FOLDER")
     queries = queries or []
     if contrast and report is None:
         raise typer.BadParameter(
@@ -195,7 +209,8 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
-        whole = (len(queries) == 1 or each is not None) and not box and not polygon
+        in_words = text is not None or bool(unlike)
+        whole = (len(queries) == 1 or each is not None) and not box and not polygon and not in_words
         if rerank is None and whole and opened.infers_distance:
             rerank = "avsl"
         elif rerank == "none":
@@ -203,16 +218,21 @@ def search(
         options: dict[str, Any] = {
             "k": k, "rerank": rerank, "shortlist": shortlist, "where": where,
             "min_similarity": min_similarity, "leave_self_out": leave_self_out,
+            "text": text, "unlike": unlike or (), "weight": weight,
         }  # fmt: skip
         if each is not None and csv is not None:
             search_queries(opened, each, csv, report=report, options=options, as_json=as_json)
             return
         hits = opened.search(
-            queries[0] if len(queries) == 1 else queries, box=_box(box), polygon=_corners(polygon), **options
+            queries[0] if len(queries) == 1 else queries or None,
+            box=_box(box),
+            polygon=_corners(polygon),
+            **options,
         )
         if report is not None:
             reranked = rerank and f"{rerank}, the first {shortlist}"
-            parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
+            parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
+            parameters |= {"k": str(k), "box": box, "polygon": polygon}
             parameters |= {"filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
@@ -220,7 +240,8 @@ def search(
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
-            print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
+            asked = {"query": queries, "text": text, "unlike": unlike or []}
+            print_json({**asked, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
             by_distance = rerank == "avsl"
             _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
@@ -228,6 +249,10 @@ def search(
                 echo("ranked by AVSL's inferred distance: a score is one minus half of it")
             for path, reason in hits.unreadable.items():
                 echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
+            if in_words and text is not None:
+                echo("similarities with words are lower than between images; only their order counts")
+            if opened.calibration is not None and in_words:
+                echo("no probabilities: they are calibrated for images, not for words")
             if opened.calibration is not None and (box or polygon):
                 echo("no probabilities: they are calibrated for whole images, not for regions")
 

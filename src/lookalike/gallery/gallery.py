@@ -23,11 +23,12 @@ from lookalike.gallery.maintenance import build_search_index, forget_files, remo
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
-from lookalike.gallery.query import Query, QuerySource, make_query
+from lookalike.gallery.query import Query, QuerySource
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import Rerank, Reranking, context_of, record_shares
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
+from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
 from lookalike.models.embedder import Embedder, Precision
 from lookalike.store import (
@@ -259,8 +260,11 @@ class Gallery:
 
     def search(
         self,
-        query: QuerySource | Query,
+        query: QuerySource | Query | None = None,
         *,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
         k: int = 10,
         box: Box | None = None,
         polygon: Polygon | None = None,
@@ -275,7 +279,9 @@ class Gallery:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
 
         The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, a vector
-        (D,) float of any length but zero, or a ``Query``. ``box`` (left, top, right, bottom) or
+        (D,) float of any length but zero, or a ``Query``. ``text`` searches by words, for a model with a
+        text tower, alone or beside the image, which then has 1 - ``weight``; ``unlike`` holds images and
+        texts that hits should not look like. ``box`` (left, top, right, bottom) or
         ``polygon`` ((x, y), ...), in pixels of the original image, restricts it to a region (see
         ``regions``). ``where`` filters by metadata (see ``parse_filter``). ``rerank`` re-orders the
         first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking).
@@ -287,7 +293,14 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, self.calibration)
-        asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
+        region = Region.of(box, polygon)
+        asked = worded_query(
+            query, region, text=text, unlike=unlike, weight=weight, store=self._store, embedder=self.embedder
+        )
+        if asked.in_words and min_probability is not None:
+            raise ValueError(
+                "probabilities are calibrated for images, not for words; leave min_probability out"
+            )
         if explain:
             asked.check_explainable()
         if leave_self_out and asked.id is None:
@@ -306,7 +319,8 @@ class Gallery:
             reranking = Reranking(rerank, found, asked, self.embedder, self._store)
         ranking = found.ranking if reranking is None else reranking()
         search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
-        curve = None if asked.region is not None else self.calibration  # fitted to whole images
+        fits_curve = asked.region is None and not asked.in_words  # it was fitted to whole images
+        curve = self.calibration if fits_curve else None
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
 
@@ -384,6 +398,11 @@ class Gallery:
     def infers_distance(self) -> bool:
         """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
         return self.embedder.network.graph is not None
+
+    @property
+    def answers_words(self) -> bool:
+        """Whether its model has a text tower, so that ``search`` takes a text."""
+        return self.embedder.text is not None
 
     @property
     def keeps_shares(self) -> bool:

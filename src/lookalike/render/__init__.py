@@ -11,6 +11,7 @@ from lookalike.render.pair import side_by_side
 from lookalike.render.preference import preference
 from lookalike.render.ranges import shared_range
 from lookalike.render.singles import overlays
+from lookalike.render.words import word_maps
 
 __all__ = [
     "match_lines",
@@ -22,4 +23,5 @@ __all__ = [
     "shared_range",
     "side_by_side",
     "strip",
+    "word_maps",
 ]
