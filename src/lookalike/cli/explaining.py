@@ -173,9 +173,7 @@ def explain(
                 raise UnsupportedMethodError(
                     f"words are explained without {', '.join(unknown)}; leave it out"
                 )
-            result: Explanation = explain_text(
-                query, text, model=opened_with_shares(embedder, "--text"), layer=layer
-            )
+            result: Explanation = explain_text(query, text, model=embedder, layer=layer)
         else:
             assert match is not None
             result = make_explainer(embedder, method, **options)(query, match)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lookalike import images
 from lookalike.explainers.base import read_whole
+from lookalike.explainers.black_box import EmbedsImages
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.explainers.shares import SharesExplainer, located_maps
 from lookalike.models.embedder import Embedder, ImageSource
@@ -49,7 +50,11 @@ def asked_text(embedder: Embedder, text: str) -> Asked:
 
 
 def explain_text(
-    image: ImageSource | Reading, text: str, *, model: str | Path | Embedder, layer: int | str | None = None
+    image: ImageSource | Reading,
+    text: str,
+    *,
+    model: str | Path | Embedder | EmbedsImages,
+    layer: int | str | None = None,
 ) -> TextExplanation:
     """Explain a model's similarity of an image and a text: where the image answers it, and each of its words.
 

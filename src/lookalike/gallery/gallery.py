@@ -293,10 +293,7 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, self.calibration)
-        region = Region.of(box, polygon)
-        asked = worded_query(
-            query, region, text=text, unlike=unlike, weight=weight, store=self._store, embedder=self.embedder
-        )
+        asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
         if asked.in_words and min_probability is not None:
             raise ValueError(
                 "probabilities are calibrated for images, not for words; leave min_probability out"
@@ -323,6 +320,22 @@ class Gallery:
         curve = self.calibration if fits_curve else None
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
+
+    def query(
+        self,
+        query: QuerySource | Query | None = None,
+        *,
+        box: Box | None = None,
+        polygon: Polygon | None = None,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
+    ) -> Query:
+        """Return the query that ``search`` makes of these arguments; raises as it does."""
+        region = Region.of(box, polygon)
+        return worded_query(
+            query, region, text=text, unlike=unlike, weight=weight, store=self._store, embedder=self.embedder
+        )
 
     def search_many(
         self,

@@ -22,7 +22,8 @@ def side_by_side(
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
     range around zero, or in one for each side where one of both would be blank. Heat maps, which promise
     no sum, are drawn each between its own ends, with a bar of its own. Of a ``GraphExplanation``, levels,
-    corrections and linked nodes follow; of a ``TextExplanation``, one map for each word. Colors are "lookalike" (color-blind safe), or "jet" for the look of
+    corrections and linked nodes follow; a ``TextExplanation`` is drawn by ``word_maps``. Colors are
+    "lookalike" (color-blind safe), or "jet" for the look of
     the papers' pictures: gray photo, colors added to it, cubic enlargement, each map between its own ends.
     Raises ValueError for maps that are not finite, a width that is too small and unknown colors.
     """

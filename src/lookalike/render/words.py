@@ -80,10 +80,11 @@ def _headline(explanation: TextExplanation, sheet: Sheet) -> Image.Image:
     facts = f"method {explanation.method} · model {explanation.model} · {residual}"
     lines = [title, text_line(facts, sheet.small, color=MUTED, max_width=sheet.inner)]
     if explanation.by_words and len(explanation.parts) > 1:
+        together = dict(explanation.query.residual_parts)["words together"]
         note = (
-            f"words together {dict(explanation.query.residual_parts)['words together']:+z.3f}: what no word "
+            f"words together {together:+z.3f}: what no word carries by itself; cosines of words with images "
         )
-        note += "carries by itself; cosines of words with images are lower than those of images"
+        note += "are lower than those of images"
     else:
         note = "cosines of words with images are lower than those of images"
     return stack([*lines, text_line(note, sheet.small, color=MUTED, max_width=sheet.inner)])
