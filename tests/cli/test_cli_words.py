@@ -21,6 +21,7 @@ def run(*arguments):
 def made(tmp_path_factory):
     """A folder with rooms, a model and a gallery by it."""
     folder = tmp_path_factory.mktemp("made")
+    (folder / "rooms").mkdir()
     save_rooms(
         scenes.gallery_of_rooms(5, n_paintings=2, rooms_per_painting=2, size=(90, 140)), folder / "rooms"
     )
@@ -50,8 +51,8 @@ def test_explain_words_on_an_image(made, tmp_path):
     result = run(*command, "-o", picture, "--save-maps", maps)
     assert result.exit_code == 0, result.output
     assert "'red sofa', by leaving each word out:" in result.stdout and "(words together)" in result.stdout
-    assert Image.open(picture).width == 1200
-    assert np.load(maps)["query_map"].shape == (1, 2)
+    with Image.open(picture) as drawn, np.load(maps) as arrays:
+        assert drawn.width == 1200 and arrays["query_map"].shape == (1, 2)
     found = json.loads(run(*command, "--layer", "last", "--json").stdout)
     stated = sum(found["match_residual_parts"].values())
     assert np.sum(found["match_map"]) + stated == pytest.approx(found["similarity"], abs=1e-5)

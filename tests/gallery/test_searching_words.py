@@ -97,7 +97,8 @@ def test_a_file_that_is_missing_is_not_taken_for_words(gallery, room_files):
 def test_words_have_no_probabilities(model, room_files, tmp_path):
     gallery = Gallery.in_memory(model)
     gallery.add(room_files[0], workers=0)
-    gallery.calibrate(count=12)
+    files = room_files[1]
+    gallery.calibrate([(f, f, True) for f in files[:6]] + [(files[0], f, False) for f in files[4:]])
     assert gallery.search(room_files[1][0])[0].probability is not None
     assert gallery.search(text=TEXT)[0].probability is None
     assert gallery.search(room_files[1][0], text=TEXT)[0].probability is None

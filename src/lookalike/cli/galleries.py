@@ -34,7 +34,10 @@ def index(
     ],
     uri: GalleryUri,
     model: Annotated[
-        str | None, typer.Option(help="For a new gallery: mini (default), a timm name or a saved folder.")
+        str | None,
+        typer.Option(
+            help="For a new gallery: mini (default), a timm name, a saved folder, or open_clip:NAME@FILE."
+        ),
     ] = None,
     labels_from_folders: Annotated[
         bool, typer.Option("--labels-from-folders", help="Store the name of each file's folder as label.")

@@ -89,6 +89,8 @@ class Query:
             return self._text if self._text is not None else self.asked.text
         if self._record is not None:
             return Path(self._record.path).name
+        if self._reading is None and isinstance(self._source, str | Path):
+            return Path(self._source).name
         return "" if self._reading is None else self._reading.picture.name
 
     @property
