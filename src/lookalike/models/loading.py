@@ -36,6 +36,7 @@ HUB = "hf-hub:"
 ONNX_SUFFIX = ".onnx"
 # What the tokenizers of transformers are made of; a repository holds some of them.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
+                    "tokenizer.model", "added_tokens.json",
                     "special_tokens_map.json")  # fmt: skip
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

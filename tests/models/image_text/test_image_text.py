@@ -8,10 +8,12 @@ import sys
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from lookalike.errors import CheckpointError, UnknownModelError, UnsupportedMethodError
+from lookalike.models import loading
 from lookalike.models.embedder import Embedder
 from lookalike.models.image_text import with_absolute_weights
 from made_image_text import OPEN_CLIP_TOWERS, save_open_clip, save_transformers
@@ -129,3 +131,20 @@ def test_pictures_need_neither_library(tmp_path, pictures):
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
         assert answer.stdout.strip() == "set()", answer.stderr
+
+
+@pytest.mark.parametrize("save", [save_open_clip, save_transformers])
+def test_a_repository_of_the_hub_is_read_as_the_folder_that_it_is(save, tmp_path, pictures, monkeypatch):
+    folder = save(tmp_path / "model")
+
+    def download(repository, name):
+        assert repository == "someone/model"
+        if not (folder / name).is_file():
+            raise EntryNotFoundError(name)
+        return str(folder / name)
+
+    monkeypatch.setattr(loading, "hf_hub_download", download)
+    embedder = Embedder.load("hf-hub:someone/model", device="cpu")
+    assert embedder.name == "hf-hub:someone/model"
+    torch.testing.assert_close(embedder.embed(pictures[:1]), load(folder).embed(pictures[:1]))
+    assert embedder.text.name in ("hf-hub:someone/model", str(folder))
