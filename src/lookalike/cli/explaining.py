@@ -42,7 +42,13 @@ if TYPE_CHECKING:
 
 def explain(
     query: Annotated[Path, typer.Argument(help="The query image.")],
-    match: Annotated[Path, typer.Argument(help="The image to compare it with.")],
+    match: Annotated[
+        Path | None, typer.Argument(help="The image to compare it with; left out with --text.")
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Explain where the image answers these words, one by one."),
+    ] = None,
     model: Model = "mini",
     method: Annotated[
         str,
@@ -121,12 +127,18 @@ def explain(
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
-    """Explain the similarity of two images.
+    """Explain the similarity of two images, or of an image and words.
 
     Prints the cosine similarity of their embeddings, and draws how much each cell of both contributes.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
+    if (match is None) == (text is None):
+        raise typer.BadParameter("give two images, or one image and --text WORDS")
+    if text is not None and (method != "shares" or lines or versus or batch_statistics or overlays):
+        raise typer.BadParameter(
+            "is explained by method shares, with -o and --save-maps", param_hint="--text"
+        )
     if versus is not None and output is None:
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
     if batch_statistics not in (None, "pair"):
@@ -134,6 +146,7 @@ def explain(
     with friendly_errors():
         from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
+        from lookalike.explainers.words import explain_text
         from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
@@ -153,16 +166,25 @@ def explain(
             whitening=whitening,
             heads=heads,
         )
-        if batch_statistics:
+        if batch_statistics and match is not None:
             if not isinstance(embedder, Embedder):
                 raise UnsupportedMethodError(
                     f"{embedder.name} only returns embeddings; leave batch statistics out"
                 )
             embedder = embedder.with_batch_statistics([query, match])
-        if method == "geometry":
+        if method == "geometry" and match is not None:
             _verify(query, match, embedder, output or lines, as_json)
             return
-        result = make_explainer(embedder, method, **options)(query, match)
+        if text is not None:
+            unknown = [name for name in options if name != "layer"]
+            if unknown:
+                raise UnsupportedMethodError(
+                    f"words are explained without {', '.join(unknown)}; leave it out"
+                )
+            result: Explanation = explain_text(query, text, model=embedder, layer=layer)
+        else:
+            assert match is not None
+            result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
         if as_json:
@@ -195,13 +217,17 @@ def _verify(
 
 
 def _print_explanation(result: Explanation, written: list[Path]) -> None:
-    from lookalike.reports.explanation_files import level_lines
+    from lookalike.reports.explanation_files import level_lines, part_lines
+    from lookalike.types import TextExplanation
 
     residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
+    if isinstance(result, TextExplanation):  # of the image: that of the words follows
+        residual = f", residual {result.match_residual:+z.4f}"
+        parts = f" ({result.match.residual_words})" if result.match.residual_words else ""
     form = f" ({result.form})" if result.form else ""
     echo(f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}")
-    for line in level_lines(result):
+    for line in [*level_lines(result), *part_lines(result)]:
         echo(line)
     for path in written:
         echo(f"wrote {path}")

@@ -36,7 +36,10 @@ def index(
     ],
     uri: GalleryUri,
     model: Annotated[
-        str | None, typer.Option(help="For a new gallery: mini (default), a timm name or a saved folder.")
+        str | None,
+        typer.Option(
+            help="For a new gallery: mini (default), a timm name, a saved folder, or open_clip:NAME@FILE."
+        ),
     ] = None,
     labels_from_folders: Annotated[
         bool, typer.Option("--labels-from-folders", help="Store the name of each file's folder as label.")
@@ -122,6 +125,20 @@ def search(
     queries: Annotated[
         list[str] | None,
         typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Search by words, alone or with an image; for galleries of an image-text model.",
+        ),
+    ] = None,
+    weight: Annotated[
+        float, typer.Option(help="With an image and --text: the weight of the text, between 0 and 1.")
+    ] = 0.5,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE|WORDS", help="What hits should not look like; can be repeated."),
     ] = None,
     each: Annotated[
         Path | None,
@@ -213,8 +230,8 @@ def search(
         )
     if each is not None and csv is None:
         raise typer.BadParameter("needs a table to write; add --csv out.csv", param_hint="--each")
-    if each is None and not queries:
-        raise typer.BadParameter("give an image to search for, or --each FOLDER")
+    if each is None and not queries and text is None:
+        raise typer.BadParameter("give an image to search for, --text WORDS, or --each FOLDER")
     queries = queries or []
     if contrast and report is None:
         raise typer.BadParameter(
@@ -225,8 +242,10 @@ def search(
         from lookalike.reports.search import hits_csv, search_report
 
         opened = Gallery.open(uri)
+        in_words = text is not None or bool(unlike)
         if regions is not None:
             given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv, "--case": case}
+            given |= {"--text": text, "--not": ", ".join(unlike or ())}
             check_alone(queries, {name: value for name, value in given.items() if value})
             chosen = None if regions == "auto" else [_box(text) for text in regions.split("/")]
             print_regions(opened, queries[0], chosen, shortlist, where, leave_self_out, report, as_json)
@@ -235,13 +254,14 @@ def search(
         options: dict[str, Any] = {
             "k": k, "rerank": rerank, "shortlist": shortlist, "where": where,
             "min_similarity": min_similarity, "leave_self_out": leave_self_out,
+            "text": text, "unlike": unlike or (), "weight": weight,
         }  # fmt: skip
         if each is not None and csv is not None:
             search_queries(opened, each, csv, report=report, options=options, as_json=as_json)
             return
         examples = examples_in(opened, case, queries, _box(box), _corners(polygon))
         hits = opened.search(
-            queries[0] if len(queries) == 1 else queries,
+            queries[0] if len(queries) == 1 else queries or None,
             box=_box(box),
             polygon=_corners(polygon),
             liked=examples["liked"],
@@ -254,7 +274,8 @@ def search(
             add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
         if report is not None:
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
-            parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
+            parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
+            parameters |= {"k": str(k), "box": box, "polygon": polygon}
             parameters |= {"corrected by": correct, "filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
@@ -262,7 +283,8 @@ def search(
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
-            print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
+            asked = {"query": queries, "text": text, "unlike": unlike or []}
+            print_json({**asked, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
             by_distance = hits.rerank == "avsl"
             written = [path for path in (report, csv) if path is not None]
@@ -274,6 +296,10 @@ def search(
             behind = "behind those that can be read" if by_distance else "as if none of its cells matched"
             for path, reason in hits.unreadable.items():
                 echo(f"ranked {behind}: {path}: {reason}", err=True)
+            if in_words and text is not None:
+                echo("similarities with words are lower than between images; only their order counts")
+            if opened.calibration is not None and in_words:
+                echo("no probabilities: they are calibrated for images, not for words")
             if opened.calibration is not None and (box or polygon) and not any(h.verification for h in hits):
                 echo("no probabilities of regions by the cosine alone; --rerank geometry gives them")
 

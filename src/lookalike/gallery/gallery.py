@@ -49,6 +49,7 @@ from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restor
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
 from lookalike.gallery.verifying import FeatureCache, turned_units
+from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
 from lookalike.models.embedder import Embedder, ImageSource, Precision
 from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
@@ -293,8 +294,11 @@ class Gallery:
 
     def search(
         self,
-        query: QuerySource | Query,
+        query: QuerySource | Query | None = None,
         *,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
         k: int = 10,
         box: Box | None = None,
         polygon: Polygon | None = None,
@@ -312,7 +316,9 @@ class Gallery:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
 
         The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, a vector
-        (D,) float of any length but zero, or a ``Query``. ``box`` (left, top, right, bottom) or
+        (D,) float of any length but zero, or a ``Query``. ``text`` searches by words, for a model with a
+        text tower, alone or beside the image, which then has 1 - ``weight``; ``unlike`` holds images and
+        texts that hits should not look like. ``box`` (left, top, right, bottom) or
         ``polygon`` ((x, y), ...), in pixels of the original image, restricts it to a region (see
         ``regions``). ``where`` filters by metadata (see ``parse_filter``). ``rerank`` re-orders the
         first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking); by
@@ -328,7 +334,13 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
-        asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
+        asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
+        if asked.in_words and min_probability is not None:
+            raise ValueError(
+                "probabilities are calibrated for images, not for words; leave min_probability out"
+            )
+        if asked.in_words and (liked or disliked):
+            raise ValueError("liked and disliked images go with an image; with words use unlike")
         asked = self.with_examples(asked, liked, disliked)
         if explain:
             asked.check_explainable()
@@ -363,10 +375,26 @@ class Gallery:
         search = Search(
             asked, found, self.embedder, self._store, reranking, self._searcher.mean, correction=correct
         )
-        is_plain = asked.region is None and asked.examples is None  # what the curve is fitted to
-        curve = self.calibration if is_plain else None
+        is_plain = asked.region is None and asked.examples is None and not asked.in_words
+        curve = self.calibration if is_plain else None  # which was fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
+
+    def query(
+        self,
+        query: QuerySource | Query | None = None,
+        *,
+        box: Box | None = None,
+        polygon: Polygon | None = None,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
+    ) -> Query:
+        """Return the query that ``search`` makes of these arguments; raises as it does."""
+        region = Region.of(box, polygon)
+        return worded_query(
+            query, region, text=text, unlike=unlike, weight=weight, store=self._store, embedder=self.embedder
+        )
 
     def search_many(
         self,
@@ -547,6 +575,11 @@ class Gallery:
     def infers_distance(self) -> bool:
         """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
         return self.embedder.network.graph is not None
+
+    @property
+    def answers_words(self) -> bool:
+        """Whether its model has a text tower, so that ``search`` takes a text."""
+        return self.embedder.text is not None
 
     @property
     def keeps_shares(self) -> bool:

@@ -9,6 +9,7 @@ from lookalike import __version__
 from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
 from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.embedder import Embedder, Precision
+from lookalike.models.image_text import with_absolute_weights
 from lookalike.store import Manifest
 
 
@@ -26,7 +27,7 @@ def load_embedder(
 
 def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: bool) -> Manifest:
     """Return the manifest of a new gallery."""
-    name = embedder.name if isinstance(model, Embedder) else str(model)
+    name = embedder.name if isinstance(model, Embedder) else with_absolute_weights(str(model))
     if Path(name).exists() and not isinstance(model, Embedder):
         name = str(Path(name).absolute())
     return Manifest(

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import UnreadableImageError, UnsupportedMethodError
+from lookalike.explainers.words import Asked, asked_text
 from lookalike.gallery.examples import Examples, ExamplesPass
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
@@ -51,6 +52,8 @@ class Query:
         region: Region | None = None,
         id: str | None = None,
         source: ImageSource | None = None,
+        text: str | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
@@ -60,8 +63,11 @@ class Query:
         self._reading, self._record = reading, record
         self._source = source  # of an image that was embedded with others and not kept
         self._shares = shares
+        self._text, self._asked = text, asked  # of words, and of several images and texts
 
     def __repr__(self) -> str:
+        if self.in_words:
+            return f"Query({self.name!r}, width {len(self.unit)})"
         is_image = self._reading or self._record or self._source is not None
         what = "a region" if self.region else "an image" if is_image else "a vector"
         return f"Query({what}, width {len(self.unit)})"
@@ -69,7 +75,32 @@ class Query:
     @property
     def is_one_image(self) -> bool:
         """Whether the query is one image or a region of it, neither several images nor a vector."""
-        return self._reading is not None or self._record is not None
+        return any(each is not None for each in (self._reading, self._record, self._source))
+
+    @property
+    def in_words(self) -> bool:
+        """Whether the query is a text, or several images and texts: ``asked`` says why an image matches."""
+        return self._text is not None or self._asked is not None
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked for, in parts. Raises ValueError for a query that is one image or a vector."""
+        if self._asked is None:
+            if self._text is None or self._embedder is None:
+                raise ValueError("this query has no words; ask for its reading")
+            self._asked = asked_text(self._embedder, self._text)
+        return self._asked
+
+    @property
+    def name(self) -> str:
+        """The text, or the name of the image's file; empty for a vector."""
+        if self.in_words:
+            return self._text if self._text is not None else self.asked.text
+        if self._record is not None:
+            return Path(self._record.path).name
+        if self._reading is None and isinstance(self._source, str | Path):
+            return Path(self._source).name
+        return "" if self._reading is None else self._reading.picture.name
 
     @property
     def reading(self) -> Reading:

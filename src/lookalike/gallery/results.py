@@ -23,6 +23,7 @@ from lookalike.errors import (
 )
 from lookalike.explainers import SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.base import to_array
+from lookalike.explainers.words import answered
 from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
@@ -34,7 +35,15 @@ from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesPass
 from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 from lookalike.store import Record, VectorStore
-from lookalike.types import Explanation, FloatArray, GeometricMatch, Influence, Ranking, Verification
+from lookalike.types import (
+    Explanation,
+    FloatArray,
+    GeometricMatch,
+    Influence,
+    Ranking,
+    TextExplanation,
+    Verification,
+)
 from lookalike.types.html import photo_html
 
 _THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
@@ -82,7 +91,8 @@ class Hit:
         """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.
 
         The default is ``shares``, or ``avsl`` or ``transport`` if that made the score. ``contrast="gallery"``
-        (``shares`` only) maps what both images share beyond what all images of the gallery share.
+        (``shares`` only) maps what both images share beyond what all images of the gallery share. For a
+        query in words it is a ``TextExplanation``.
 
         Raises UnreadableImageError if the file is gone, ValueError if the query was not one image,
         UnsupportedMethodError for a method that does not fit, UnknownNameError for another word as
@@ -286,6 +296,8 @@ class Search:
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
+        if self.query.in_words:
+            return self._why_words(row, method, **options)
         method = method or self.method
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
@@ -311,6 +323,22 @@ class Search:
         assert isinstance(chosen, SharesExplainer)
         of_query = chosen.open(query) if options else self._split
         return chosen.of_passes(query, of_query, match, chosen.open(match), match_unit=self._unit(row))
+
+    def _why_words(self, row: int, method: str | None, **options: Any) -> TextExplanation:
+        """Return which cells of a row answer the words, each of them and all."""
+        if method not in (None, SharesExplainer.name) or "contrast" in options:
+            raise UnsupportedMethodError("words are explained by method shares, without a contrast")
+        match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
+        packed = self._kept_shares(row)
+        if options == {"layer": "last"} or (not options and packed is not None):
+            shares = self.embedder.shares(match) if packed is None else unpack_shares(packed)
+            explainer = SharesExplainer(self.embedder, layer="last")
+            return answered(
+                self.query.asked, *at_last_layer(match, shares), explainer, image_unit=self._unit(row)
+            )
+        explainer = SharesExplainer(self.embedder, **options)
+        split = explainer.open(match)
+        return answered(self.query.asked, match, split, explainer, image_unit=self._unit(row))
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences on a row in re-ranking; empty without re-ranking."""

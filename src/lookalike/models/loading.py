@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,6 +25,8 @@ from lookalike.models.backbones import (
     resize_backbone,
 )
 from lookalike.models.checkpoints.files import read_checkpoint
+from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_text
+from lookalike.models.image_text.finding import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
 from lookalike.models.wrappers import weights_below
@@ -31,6 +34,10 @@ from lookalike.models.wrappers import weights_below
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
 ONNX_SUFFIX = ".onnx"
+# What the tokenizers of transformers are made of; a repository holds some of them.
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
+                    "tokenizer.model", "added_tokens.json",
+                    "special_tokens_map.json")  # fmt: skip
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -169,6 +176,10 @@ def _find(
         )
     if model in bundled_names():
         loaded = load_folder(_BUNDLED / model)
+    elif model.startswith(OPEN_CLIP):
+        loaded = load_image_text(model)
+    elif path.is_dir() and holds_image_text(path):
+        loaded = replace(load_image_text(model, path), name=path.resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
@@ -185,6 +196,8 @@ def _find(
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
+    elif model.startswith(HUB) and (folder := _image_text_on_hub(model.removeprefix(HUB))):
+        loaded = load_image_text(model, folder, hub=model.removeprefix(HUB))
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
@@ -207,7 +220,7 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
         changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
         changed.merged_head = network.merged_head
         _check_width(changed, pooling, loaded.preprocessing.input_size)
-        loaded = replace(loaded, network=changed)
+        loaded = replace(loaded, network=changed, text=None)  # words fit the model's own pooling alone
     return loaded
 
 
@@ -248,3 +261,29 @@ def _saved_on_hub(repository: str) -> Path | None:
             f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
         ) from error
     return config.parent
+
+
+def _image_text_on_hub(repository: str) -> Path | None:
+    """Local copy of an image-text model of transformers or open_clip; None for repositories of timm."""
+    wanted: tuple[str, ...] = (WEIGHTS_FILE,)
+    optional: tuple[str, ...] = ("preprocessor_config.json",)
+    try:
+        config = Path(hf_hub_download(repository, CONFIG_FILE))
+        if '"architecture"' in config.read_text(encoding="utf-8"):
+            return None  # one of timm's own
+        if not holds_image_text(config.parent):
+            return None
+    except EntryNotFoundError:
+        wanted, optional = (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS[0]), ()
+    try:
+        files = [Path(hf_hub_download(repository, name)) for name in wanted]
+    except EntryNotFoundError:
+        return None
+    except (OSError, HfHubHTTPError) as error:
+        raise UnknownModelError(
+            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
+        ) from error
+    for name in (*optional, *_TOKENIZER_FILES):
+        with suppress(EntryNotFoundError):
+            hf_hub_download(repository, name)
+    return files[0].parent

@@ -12,6 +12,7 @@ from lookalike.render.pair import side_by_side
 from lookalike.render.preference import preference
 from lookalike.render.ranges import shared_range
 from lookalike.render.singles import overlays
+from lookalike.render.words import word_maps
 
 __all__ = [
     "inlier_lines",
@@ -25,4 +26,5 @@ __all__ = [
     "shared_range",
     "side_by_side",
     "strip",
+    "word_maps",
 ]

@@ -18,6 +18,7 @@ from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
 from lookalike.types.scales import ColorScale
+from lookalike.types.text_explanations import TextExplanation, TextPart
 from lookalike.types.verification import Corners, GeometricMatch, Verification, carried
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "Ranking",
     "Reading",
     "Shares",
+    "TextExplanation",
+    "TextPart",
     "Trace",
     "Verification",
     "carried",

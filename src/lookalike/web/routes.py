@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -39,7 +39,9 @@ from lookalike.web.schemas import (
     SearchOut,
     SearchRequest,
     SearchSettings,
+    TextExplanationOut,
     UploadOut,
+    WordsText,
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
@@ -146,6 +148,7 @@ def health(state: StateDep, request: Request) -> HealthOut:
     return HealthOut(
         version=__version__,
         galleries=list(state.services),
+        answers_words=[name for name, service in state.services.items() if service.gallery.answers_words],
         rerankers=[name for name in RERANKERS if state.offers(name)],
         max_upload_bytes=state.limits.max_upload_bytes,
         may_add=state.jobs.folder is not None,
@@ -287,6 +290,45 @@ def match_overlay(
     return png_response(render.match_overlay(result, max_side=side))
 
 
+def words_of(
+    text: WordsText | None = None,
+    query: PictureId | None = None,
+    weight: Annotated[float, Query(gt=0, lt=1)] = 0.5,
+    unlike: Annotated[list[WordsText], Query(max_length=8)] = [],  # noqa: B006
+) -> SearchRequest:
+    """Return what was searched for by words, from the address of an explanation."""
+    if text is None and query is None:
+        raise HTTPException(422, "give a query, a text, or both")
+    return SearchRequest(query=query, text=text, weight=weight, unlike=unlike)
+
+
+WordsDep = Annotated[SearchRequest, Depends(words_of)]
+
+
+@router.get("/galleries/{gallery}/explanation/words")
+def explain_words(service: ServiceDep, asked: WordsDep, match: PictureId) -> TextExplanationOut:
+    """Explain where a picture answers words: all of them, and each by itself."""
+    result = service.words(asked, match)
+    return TextExplanationOut.of_text(result, explanation_limit([result]))
+
+
+@router.get("/galleries/{gallery}/explanation/words.png", response_class=Response, responses=_PNG)
+def words_overlay(
+    service: ServiceDep,
+    asked: WordsDep,
+    match: PictureId,
+    side: Side = 1024,
+    part: Annotated[int | None, Query(ge=0, description="Number of a part, from 0; all without it.")] = None,
+) -> Response:
+    """Draw the map of the words, or of one of them, over the picture."""
+    result = service.words(asked, match)
+    if part is not None:
+        if part >= len(result.parts):
+            raise HTTPException(422, f"there are parts 0 to {len(result.parts) - 1}; got {part}")
+        result = replace(result, match=result.parts[part].map)
+    return png_response(render.match_overlay(result, max_side=side))
+
+
 @router.get("/galleries/{gallery}/cells")
 def compare_cells(
     service: ServiceDep,
@@ -347,6 +389,7 @@ def _described(service: GalleryService) -> GalleryOut:
         n_files=description.n_files,
         model=description.model,
         created=description.created,
+        answers_words=service.gallery.answers_words,
         has_probabilities=description.calibration is not None,
         infers_distance=service.gallery.infers_distance,
         metadata_fields=description.metadata_fields,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from lookalike.types import Explanation, FloatArray, Geometry
+from lookalike.types import Explanation, FloatArray, Geometry, TextExplanation
 
 RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
 BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
 PolygonText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER})+$", max_length=20_000)]
+WordsText = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\S")]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -32,6 +33,7 @@ class HealthOut(BaseModel):
     status: Literal["ok"] = "ok"
     version: str
     galleries: list[str]
+    answers_words: list[str] = Field(description="Those of the galleries that can be searched by words.")
     rerankers: list[str]
     max_upload_bytes: int
     may_add: bool = Field(description="Whether clients may add pictures.")
@@ -48,6 +50,7 @@ class GalleryOut(BaseModel):
     created: str
     has_probabilities: bool
     infers_distance: bool = Field(description="Whether whole pictures are ranked by an AVSL distance.")
+    answers_words: bool = Field(description="Whether a search takes a text.")
     metadata_fields: dict[str, int] = Field(description="Number of pictures with each field.")
 
 
@@ -120,6 +123,14 @@ class SearchSettings(BaseModel):
     disliked: list[RecordId] = Field(
         default=[], max_length=200, description="Pictures of the gallery that it is moved away from."
     )
+    text: WordsText | None = Field(
+        default=None,
+        description="Words to search for, alone or with a picture; if it answers_words.",
+    )
+    weight: float = Field(default=0.5, gt=0, lt=1, description="Of the text, beside a picture.")
+    unlike: list[WordsText] = Field(
+        default=[], max_length=8, description="Ids of pictures, or words, that hits should not look like."
+    )
 
 
 class SearchRequest(SearchSettings):
@@ -127,7 +138,13 @@ class SearchRequest(SearchSettings):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": _EXAMPLE_ID, "k": 12}]})
 
-    query: PictureId
+    query: PictureId | None = Field(default=None, description="May be left out with a text.")
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.query is None and self.text is None:
+            raise ValueError("give a query, a text, or both")
+        return self
 
 
 class GeometryOut(BaseModel):
@@ -167,16 +184,18 @@ class HitOut(BaseModel):
     )
     metadata: dict[str, Any]
     query_map: Grid = Field(
-        description="Attribution of each cell of the query; sums to the similarity less a residual."
+        description="Attribution of each cell of the query; sums to the similarity less a residual. "
+        "Empty for words: explanation/words maps the hit."
     )
 
 
 class SearchOut(BaseModel):
     """Result of a search."""
 
-    query: UploadOut
+    query: UploadOut | None = Field(description="The picture; null for words alone.")
     query_content: str = Field(description="First 20 digits of the SHA-256 of the query's file.")
-    query_geometry: GeometryOut
+    query_geometry: GeometryOut | None = Field(description="Of the query maps; null for words.")
+    asked: str | None = Field(default=None, description="What was asked for, if not one picture.")
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
     rerank: str | None = Field(default=None, description="The re-ranker that made the order; none: cosine.")
@@ -218,6 +237,36 @@ class ExplanationOut(BaseModel):
             query_geometry=GeometryOut.of(explanation.query_geometry),
             match_geometry=GeometryOut.of(explanation.match_geometry),
             limit=limit,
+        )
+
+
+class TextPartOut(BaseModel):
+    """A word, or one of several texts and pictures, and where a picture answers it."""
+
+    label: str
+    value: float = Field(description="Of a word: what the similarity loses without it.")
+    map: Grid = Field(description="Over the picture; sums to the value less a residual.")
+
+
+class TextExplanationOut(ExplanationOut):
+    """Maps of words over a picture: `match_map` of all of them, and one for each part."""
+
+    text: str
+    by_words: bool = Field(description="Whether the parts are the words of one text.")
+    parts: list[TextPartOut]
+    part_limit: float = Field(description="Largest attribution per 1% of the view, over the parts.")
+
+    @classmethod
+    def of_text(cls, explanation: TextExplanation, limit: float) -> TextExplanationOut:
+        """Return an explanation by words for the API."""
+        parts = [
+            TextPartOut(label=part.label, value=part.value, map=as_grid(part.map.values))
+            for part in explanation.parts
+        ]
+        most = max(float(abs(part.map.values).max()) * part.map.values.size for part in explanation.parts)
+        known = ExplanationOut.of(explanation, limit).model_dump()
+        return cls(
+            **known, text=explanation.text, by_words=explanation.by_words, parts=parts, part_limit=most / 100
         )
 
 
