@@ -2,8 +2,8 @@
 
     uv run python benchmarks/csa_parts.py [--images 240] [--cache FOLDER]
 
-Sets, queries and embeddings are those of benchmarks/csa.py that the network never saw. Its score is a sum of
-its three views, weighted by its gate, plus the cosine of refined features; each is ranked by alone, beside
+Sets, queries and embeddings are those of benchmarks/csa.py that the network never saw. Its score is a sum
+of its three views, weighted by its gate, plus the cosine of refined features; each is ranked by alone, beside
 the plain sum of the views with the query, and k-reciprocal.
 """
 

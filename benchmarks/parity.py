@@ -4,8 +4,8 @@
 
 Each row runs a public command where there is one, or else the public Python API, and states the largest
 error relative to the largest value of the reference: a golden that the original code computed, an oracle
-library, or the network and formula written down in ``naive.py`` where no golden has such sizes. Each line
-of the tables in docs/moves.md is listed with the test that runs it; what needs files that could not be
+library, or the network and formula written down in ``naive.py`` where no golden has such sizes. A line
+of the tables in docs/moves.md is listed with the test that runs it, and what needs files that could not be
 had is named.
 """
 

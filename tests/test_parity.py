@@ -1,4 +1,4 @@
-"""docs/parity.md has a row for every feature of the sources: what is measured, and each line of moves.md."""
+"""docs/parity.md has a row for every feature: what is measured, and every line of docs/moves.md."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
-CELLS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")][2:]
+CELLS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")][1:]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_every_row_of_the_script_has_been_measured_and_is_small(script):
 def test_every_line_of_the_moves_has_a_row(script):
     parity, _ = script
     lines = parity.lines_of_moves()
-    assert len(lines) > 40 and len({title for title, *_ in lines}) == 5
+    assert len(lines) > 35 and len({title for title, *_ in lines}) == 5
     listed = {tuple(cells[:3]) for cells in CELLS}
     assert not [line for line in lines if line not in listed]
 
