@@ -1,6 +1,6 @@
 """Paintings on walls: the embedding alone, SIFT with RANSAC over everything, and verification by geometry.
 
-    uv run python benchmarks/walls.py [--model mini] [--walls 20] [--keep FOLDER] [--shared ../shared]
+    uv run python benchmarks/walls.py [--model mini] [--walls 20] [--only boxes] [--keep FOLDER]
 
 287 paintings. By box: 30 plain photographs (qsd1, the whole photograph), 30 on museum walls (qsd2, the box
 of the mask) and the paintings of compositions: two to four paintings of the gallery, framed, turned by
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--walls", type=int, default=20, help="compositions to make")
     parser.add_argument("--keep", type=Path, default=Path("walls"), help="folder for the compositions")
-    parser.add_argument("--without-whole", action="store_true", help="leave the whole photographs out")
+    parser.add_argument("--only", choices=("boxes", "photographs"), help="one of the two tables")
     add_shared(parser)
     options = parser.parse_args()
     folder = options.shared / "data" / "paintings"
@@ -221,8 +221,9 @@ def main() -> None:
     gallery = Gallery.in_memory(options.model)
     gallery.add(folder / "gallery")
     print(describe_run(), f"· model {gallery.embedder.name}", flush=True)
-    by_box(cases, gallery, Textbook(sorted((folder / "gallery").glob("*.jpg"))))
-    if not options.without_whole:
+    if options.only != "photographs":
+        by_box(cases, gallery, Textbook(sorted((folder / "gallery").glob("*.jpg"))))
+    if options.only != "boxes":
         by_photograph(cases, gallery)
 
 

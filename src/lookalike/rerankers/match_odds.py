@@ -51,7 +51,7 @@ class MatchOdds:
 
 
 DEFAULT_ODDS = MatchOdds(
-    intercept=-12.0,
+    intercept=-9.9,
     per_cosine=4.0,
     per_inlier=3.6,
     prior=0.5,
