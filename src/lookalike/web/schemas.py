@@ -13,7 +13,7 @@ RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
 BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
-WordsText = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\S")]
+WordsText = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 

@@ -283,9 +283,14 @@ class GalleryService:
         return found[0]
 
     def folders(self) -> set[str]:
-        """Return the folders of the pictures, and the one that the gallery lies in."""
+        """Return the folders of the pictures, of the gallery, and of an image-text model."""
         found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
-        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+        if self.gallery.uri is not None:
+            found.add(str(Path(self.gallery.uri).parent))
+        if (text := self.gallery.embedder.text) is not None:
+            model = Path(text.name.removeprefix("local-dir:"))
+            found |= {str(model.parent)} if model.is_absolute() else set()
+        return found
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
