@@ -27,7 +27,7 @@ from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
-from lookalike.types import Explanation, Picture, TextExplanation
+from lookalike.types import Explanation, Geometry, Picture, TextExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
     BoxPixels,
@@ -69,7 +69,7 @@ class GalleryService:
         geometry = None if in_words else result.query.shares.geometry
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
-            query=None if settings.query is None else self._query_out(settings.query),
+            query=None if settings.query is None else self._query_out(settings.query, geometry),
             query_geometry=None if geometry is None else GeometryOut.of(geometry),
             asked=result.query.name if in_words else None,
             hits=[_hit_out(hit) for hit in result],
@@ -116,8 +116,8 @@ class GalleryService:
             split = explainer.open(picture.reading)
             return answered(query.asked, picture.reading, split, explainer, image_unit=picture.unit)
 
-    def _query_out(self, id: str) -> UploadOut:
-        height, width = self.query(id).reading.picture.original_size
+    def _query_out(self, id: str, geometry: Geometry | None) -> UploadOut:
+        height, width = (geometry or self.query(id).reading.geometry).original_size
         return UploadOut(id=id, name=self.title(id), height=height, width=width)
 
     # --- explaining ---------------------------------------------------------------------------
