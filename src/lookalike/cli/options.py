@@ -13,7 +13,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Model = Annotated[
     str,
     typer.Option(
-        help="Model: mini, a timm name, hf-hub:owner/name, a saved folder, a checkpoint or an .onnx file."
+        help="Model: mini, a timm name, hf-hub:owner/name, a saved folder, a checkpoint, open_clip:NAME@FILE "
+        "or an .onnx file."
     ),
 ]
 PoolingName = Annotated[

@@ -255,7 +255,7 @@ class Embedder(Encoding):
                 f"{self.name} has no text tower, so it does not answer words; index with an image-text model "
                 "such as CLIP or SigLIP (docs/words.md)"
             )
-        tower = TextTower(self.text, self.device)
+        tower = TextTower(self.text, self.device, name=self.name)
         if self.text.image_size == self.preprocessing.input_size:
             size = self.text.image_size
             noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))

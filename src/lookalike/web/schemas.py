@@ -14,7 +14,7 @@ PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{3
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
 BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
 PolygonText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER})+$", max_length=20_000)]
-WordsText = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\S")]
+WordsText = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 

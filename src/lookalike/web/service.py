@@ -27,7 +27,7 @@ from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
-from lookalike.types import Explanation, Picture, TextExplanation
+from lookalike.types import Explanation, Geometry, Picture, TextExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
     BoxPixels,
@@ -74,7 +74,7 @@ class GalleryService:
         geometry = None if in_words else result.query.shares.geometry
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
-            query=None if settings.query is None else self._query_out(settings.query),
+            query=None if settings.query is None else self._query_out(settings.query, geometry),
             query_content=result.query.id or "",
             query_geometry=None if geometry is None else GeometryOut.of(geometry),
             asked=result.query.name if in_words else None,
@@ -123,8 +123,8 @@ class GalleryService:
             split = explainer.open(picture.reading)
             return answered(query.asked, picture.reading, split, explainer, image_unit=picture.unit)
 
-    def _query_out(self, id: str) -> UploadOut:
-        height, width = self.query(id).reading.picture.original_size
+    def _query_out(self, id: str, geometry: Geometry | None) -> UploadOut:
+        height, width = (geometry or self.query(id).reading.geometry).original_size
         return UploadOut(id=id, name=self.title(id), height=height, width=width)
 
     def seen_result(self, settings: SearchRequest) -> SearchResult:
@@ -332,9 +332,14 @@ class GalleryService:
         return found[0]
 
     def folders(self) -> set[str]:
-        """Return the folders of the pictures, and the one that the gallery lies in."""
+        """Return the folders of the pictures, of the gallery, and of an image-text model."""
         found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
-        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+        if self.gallery.uri is not None:
+            found.add(str(Path(self.gallery.uri).parent))
+        if (text := self.gallery.embedder.text) is not None:
+            model = Path(text.name.removeprefix("local-dir:"))
+            found |= {str(model.parent)} if model.is_absolute() else set()
+        return found
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""

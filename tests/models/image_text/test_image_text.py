@@ -148,3 +148,12 @@ def test_a_repository_of_the_hub_is_read_as_the_folder_that_it_is(save, tmp_path
     assert embedder.name == "hf-hub:someone/model"
     torch.testing.assert_close(embedder.embed(pictures[:1]), load(folder).embed(pictures[:1]))
     assert embedder.text.name in ("hf-hub:someone/model", str(folder))
+
+
+@pytest.mark.parametrize("tower", ["own", "own-avg", "timm-map"])
+def test_a_saved_image_tower_embeds_alike_and_has_no_words(tower, tmp_path, pictures):
+    embedder = load(save_open_clip(tmp_path / "model", tower, quick_gelu=tower == "own"))
+    embedder.save(tmp_path / "saved")
+    again = load(tmp_path / "saved")
+    assert again.fingerprint() == embedder.fingerprint() and again.text is None
+    assert torch.equal(again.embed(pictures[:1]), embedder.embed(pictures[:1]))

@@ -24,12 +24,17 @@ _BROKEN = (
     AssertionError,
 )
 
+_AT_ONCE = 64  # texts in one forward pass
+
 
 @final
 class TextTower:
-    """A text tower on a device. Raises LookalikeError without the extra, CheckpointError for broken files."""
+    """A text tower on a device; ``name`` is for messages.
 
-    def __init__(self, source: TextSource, device: torch.device) -> None:
+    Raises LookalikeError without the extra, CheckpointError for broken files.
+    """
+
+    def __init__(self, source: TextSource, device: torch.device, *, name: str) -> None:
         self._library = library_of(source)
         self._device = device
         load = _open_clip_model if source.library == "open_clip" else _transformers_model
@@ -37,7 +42,7 @@ class TextTower:
             self._model, self._tokens, self._embed, self._embed_images = load(self._library, source)
         except _BROKEN as error:
             raise CheckpointError(
-                f"the text tower of {source.name} can't be loaded by {source.library}: {first_line(error)}; "
+                f"the text tower of {name} can't be loaded by {source.library}: {first_line(error)}; "
                 "check its files"
             ) from error
         self._model.eval().requires_grad_(False).to(device)
@@ -46,8 +51,11 @@ class TextTower:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Unit embeddings of texts: (B, D) float32 on the CPU; what exceeds the model's length is cut off."""
         tokens = self._tokens(list(texts))
-        moved = {name: value.to(self._device) for name, value in tokens.items()}
-        return F.normalize(self._embed(moved).float(), dim=1).cpu()
+        units = []
+        for start in range(0, len(texts), _AT_ONCE):
+            some = {key: rows[start : start + _AT_ONCE].to(self._device) for key, rows in tokens.items()}
+            units.append(F.normalize(self._embed(some).float(), dim=1).cpu())
+        return torch.cat(units)
 
     @torch.inference_mode()
     def embed_images(self, images: Tensor) -> Tensor:
