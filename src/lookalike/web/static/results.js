@@ -30,9 +30,10 @@ export function frameOf(gallery, picture) {
 }
 
 export function browseCard(gallery, picture, onChoose) {
-  const card = element("article", "card browse");
-  const stage = element("div", "stage");
-  stage.append(frameOf(gallery, picture));
+  const card = element("div", "card browse");
+  const stage = element("div", "stage"), frame = frameOf(gallery, picture);
+  frame.querySelector("img").alt = ""; // the card has its name
+  stage.append(frame);
   card.tabIndex = 0;
   card.setAttribute("role", "button");
   card.setAttribute("aria-label", `Search with ${picture.name}`);
