@@ -337,3 +337,14 @@ def test_unreadable_folders_are_an_error(gallery, photos):
     photos.chmod(0)
     with pytest.raises(UnreadableImageError):
         gallery.add(photos)
+
+
+def test_exact_copies_are_named_with_what_they_are_copies_of_and_moved_files_are_none(mini, photos):
+    gallery = Gallery.in_memory(mini)
+    first, copy = photos / "one.png", photos / "b" / "copy.png"
+    shutil.copy(first, copy)
+    report = gallery.add(photos)
+    assert sorted(report.copies[0]) == sorted(map(str, (first, copy))) and len(report.copies) == 1
+    (photos / "a" / "two.jpg").rename(photos / "a" / "renamed.jpg")
+    later = gallery.add(photos)
+    assert later.copies == () and len(later.moved) == 1

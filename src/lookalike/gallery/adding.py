@@ -52,6 +52,7 @@ class AddReport:
     skipped: tuple[tuple[str, str], ...] = ()  # subfolders that can't be read, and why
     conflicts: tuple[str, ...] = ()  # copies of one picture with different values, each in words
     remarks: tuple[str, ...] = ()  # on the table of metadata, each a sentence
+    copies: tuple[tuple[str, str], ...] = ()  # new files, and the file that each is an exact copy of
 
     def __repr__(self) -> str:
         more = {
@@ -59,6 +60,7 @@ class AddReport:
             "not found but kept": sum(n for _, n in self.kept),
             "skipped": len(self.skipped),  # folders
             "in conflict": len(self.conflicts),
+            "exact copies": len(self.copies),
         }
         return (
             f"AddReport({self.added} added, {self.known} known, {len(self.unreadable)} unreadable, "
@@ -164,6 +166,7 @@ class _Run:
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
         self._asked: frozenset[str] = frozenset()  # the files of this run
         self._moved: dict[str, str] = {}  # present path -> former one
+        self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         for record in store.records():
             self._ids.add(record.id)
             self._sizes.add(record.size)
@@ -249,7 +252,9 @@ class _Run:
 
     def _take_known(self, found: DecodedFile) -> None:
         id = record_id(found.hash)
-        is_unmoved = found.path in self._files and self._files[found.path][0] == id
+        is_unmoved = self._files.get(found.path, ("",))[0] == id
+        if not is_unmoved:
+            self._second[found.path] = id
         self._forget_old_content(found)
         self._shared.add(id)
         self._edits[id].found[found.path] = found.mtime_ns
@@ -352,6 +357,14 @@ class _Run:
             for words in field_differences(record)
         )
 
+    def _copies(self) -> Iterator[tuple[str, str]]:
+        """New files whose content another file has, too, and that file; moved files are none."""
+        records = {record.id: record for record in self._store.records(list(set(self._second.values())))}
+        for path, id in self._second.items():
+            files = [file.path for file in records[id].files] if id in records else []
+            if path in files and path not in self._moved:
+                yield from ((path, other) for other in [file for file in files if file != path][:1])
+
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
         self._embed()
@@ -360,6 +373,7 @@ class _Run:
             self._added, self._known, tuple(self._unreadable), (),
             moved=tuple((former, path) for path, former in self._moved.items()),
             conflicts=self._conflicts(),
+            copies=tuple(self._copies()),
         )  # fmt: skip
 
     def _report(self) -> None:
