@@ -40,6 +40,7 @@ from lookalike.web.schemas import (
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Uploads, read_form
 
 
@@ -52,6 +53,7 @@ class AppState:
     jobs: Jobs
     limits: WebLimits
     thumbnails: LRUCache[tuple[str, str, int], bytes]
+    turns: Turns
 
     @property
     def has_graph(self) -> bool:
@@ -179,9 +181,9 @@ async def upload_query(request: Request, state: StateDep) -> UploadOut:
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: ServiceDep, request: SearchRequest) -> SearchOut:
+async def search(service: ServiceDep, state: StateDep, request: SearchRequest) -> SearchOut:
     """Search for the most similar pictures; each hit has a map over the query that explains it."""
-    return service.search(request)
+    return await state.turns.run(lambda: service.search(request))
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
@@ -190,12 +192,14 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
-    return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
+    wanted = SearchRequest(query=id, **settings.model_dump())
+    return await state.turns.run(lambda: service.search(wanted))
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explain(
+async def explain(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -206,16 +210,21 @@ def explain(
 
     Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
     """
-    result = service.explanation(query, match, box, method, contrast=contrast)
-    limit = explanation_limit([result])
-    if isinstance(result, GraphExplanation):
-        return GraphExplanationOut.of_graph(result, limit)
-    return ExplanationOut.of(result, limit)
+
+    def work() -> GraphExplanationOut | ExplanationOut:
+        result = service.explanation(query, match, box, method, contrast=contrast)
+        limit = explanation_limit([result])
+        if isinstance(result, GraphExplanation):
+            return GraphExplanationOut.of_graph(result, limit)
+        return ExplanationOut.of(result, limit)
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
-def query_overlay(
+async def query_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -224,13 +233,18 @@ def query_overlay(
     contrast: Contrast = False,
 ) -> Response:
     """Draw the map over the query."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
-    return png_response(render.query_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(query, match, box, method, contrast=contrast)
+        return png_response(render.query_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
-def match_overlay(
+async def match_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -239,13 +253,18 @@ def match_overlay(
     contrast: Contrast = False,
 ) -> Response:
     """Draw the map over the match."""
-    result = service.explanation(query, match, box, method, contrast=contrast)
-    return png_response(render.match_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(query, match, box, method, contrast=contrast)
+        return png_response(render.match_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/cells")
-def compare_cells(
+async def compare_cells(
     service: ServiceDep,
+    state: StateDep,
     first: PictureId,
     second: PictureId,
     x: Pixel,
@@ -257,14 +276,15 @@ def compare_cells(
 
     `box` limits one of them to the part that was searched by, as in its explanation.
     """
-    return service.cells(first, second, x, y, box=box, box_on=box_on)
+    return await state.turns.run(lambda: service.cells(first, second, x, y, box=box, box_on=box_on))
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: ServiceDep, request: SearchRequest) -> Response:
+async def report(service: ServiceDep, state: StateDep, request: SearchRequest) -> Response:
     """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(service.report(request), media_type="text/html", headers=headers)
+    html = await state.turns.run(lambda: service.report(request))
+    return Response(html, media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
