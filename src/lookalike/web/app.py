@@ -26,6 +26,7 @@ from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
 from lookalike.web.service import GalleryService
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
@@ -94,7 +95,9 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
-    return AppState(services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails)
+    return AppState(
+        services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails, Turns(limits)
+    )
 
 
 def _name_of(gallery: Gallery) -> str:

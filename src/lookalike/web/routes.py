@@ -45,6 +45,7 @@ from lookalike.web.schemas import (
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Form, Uploads, read_form
 
 
@@ -57,6 +58,7 @@ class AppState:
     jobs: Jobs
     limits: WebLimits
     thumbnails: LRUCache[tuple[str, str, int], bytes]
+    turns: Turns
 
     @property
     def has_graph(self) -> bool:
@@ -211,9 +213,9 @@ async def upload_query(request: Request, state: StateDep) -> UploadOut:
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: ServiceDep, request: SearchRequest) -> SearchOut:
+async def search(service: ServiceDep, state: StateDep, request: SearchRequest) -> SearchOut:
     """Search for the most similar pictures; each hit has a map over the query that explains it."""
-    return service.search(request)
+    return await state.turns.run(lambda: service.search(request))
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
@@ -222,12 +224,14 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
-    return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
+    wanted = SearchRequest(query=id, **settings.model_dump())
+    return await state.turns.run(lambda: service.search(wanted))
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explain(
+async def explain(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -241,18 +245,23 @@ def explain(
 
     Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
     """
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    limit = explanation_limit([result])
-    if isinstance(result, GraphExplanation):
-        return GraphExplanationOut.of_graph(result, limit)
-    return ExplanationOut.of(result, limit)
+
+    def work() -> GraphExplanationOut | ExplanationOut:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        limit = explanation_limit([result])
+        if isinstance(result, GraphExplanation):
+            return GraphExplanationOut.of_graph(result, limit)
+        return ExplanationOut.of(result, limit)
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
-def query_overlay(
+async def query_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -264,15 +273,20 @@ def query_overlay(
     disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the query."""
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    return png_response(render.query_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        return png_response(render.query_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
-def match_overlay(
+async def match_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -284,10 +298,14 @@ def match_overlay(
     disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the match."""
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    return png_response(render.match_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        return png_response(render.match_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 def words_of(
@@ -306,14 +324,21 @@ WordsDep = Annotated[SearchRequest, Depends(words_of)]
 
 
 @router.get("/galleries/{gallery}/explanation/words")
-def explain_words(service: ServiceDep, asked: WordsDep, match: PictureId) -> TextExplanationOut:
+async def explain_words(
+    state: StateDep, service: ServiceDep, asked: WordsDep, match: PictureId
+) -> TextExplanationOut:
     """Explain where a picture answers words: all of them, and each by itself."""
-    result = service.words(asked, match)
-    return TextExplanationOut.of_text(result, explanation_limit([result]))
+
+    def work() -> TextExplanationOut:
+        result = service.words(asked, match)
+        return TextExplanationOut.of_text(result, explanation_limit([result]))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/words.png", response_class=Response, responses=_PNG)
-def words_overlay(
+async def words_overlay(
+    state: StateDep,
     service: ServiceDep,
     asked: WordsDep,
     match: PictureId,
@@ -321,17 +346,22 @@ def words_overlay(
     part: Annotated[int | None, Query(ge=0, description="Number of a part, from 0; all without it.")] = None,
 ) -> Response:
     """Draw the map of the words, or of one of them, over the picture."""
-    result = service.words(asked, match)
-    if part is not None:
-        if part >= len(result.parts):
-            raise HTTPException(422, f"there are parts 0 to {len(result.parts) - 1}; got {part}")
-        result = replace(result, match=result.parts[part].map)
-    return png_response(render.match_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.words(asked, match)
+        if part is not None:
+            if part >= len(result.parts):
+                raise HTTPException(422, f"there are parts 0 to {len(result.parts) - 1}; got {part}")
+            result = replace(result, match=result.parts[part].map)
+        return png_response(render.match_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/cells")
-def compare_cells(
+async def compare_cells(
     service: ServiceDep,
+    state: StateDep,
     first: PictureId,
     second: PictureId,
     x: Pixel,
@@ -344,14 +374,17 @@ def compare_cells(
 
     `box` or `polygon` limits one of them to the part that was searched by, as in its explanation.
     """
-    return service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
+    return await state.turns.run(
+        lambda: service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
+    )
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: ServiceDep, request: SearchRequest) -> Response:
+async def report(service: ServiceDep, state: StateDep, request: SearchRequest) -> Response:
     """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(service.report(request), media_type="text/html", headers=headers)
+    html = await state.turns.run(lambda: service.report(request))
+    return Response(html, media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
