@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.index_report import print_files, print_report
-from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, keep_inputs, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def search(
         from lookalike.gallery import Gallery
         from lookalike.reports.search import hits_csv, search_report
 
+        keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
         whole = len(queries) == 1 and not box and not polygon
         if rerank is None and whole and opened.infers_distance:
