@@ -331,5 +331,5 @@ def test_a_picture_for_which_the_model_gives_nan_keeps_no_other_out(mini, photos
     assert report.added == 4
     ((path, reason),) = report.unreadable
     assert (path, reason) == (str(photos / "a/two.jpg"), "the model mini gives NaN for this picture")
-    with pytest.raises(ModelOutputError, match="gives NaN for .*two"):
+    with pytest.raises(ModelOutputError, match=r"gives NaN for .*two"):
         Gallery.in_memory(mini).add(photos / "a/two.jpg", workers=0)
