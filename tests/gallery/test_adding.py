@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from lookalike.errors import GalleryError, ModelMismatchError, UnreadableImageError
+from lookalike.errors import GalleryError, ModelMismatchError, ModelOutputError, UnreadableImageError
 from lookalike.gallery import Gallery, folder_labels, merged_metadata, table_metadata
 from lookalike.models import loading
 from lookalike.models.backbones import create_backbone
@@ -348,3 +348,20 @@ def test_exact_copies_are_named_with_what_they_are_copies_of_and_moved_files_are
     (photos / "a" / "two.jpg").rename(photos / "a" / "renamed.jpg")
     later = gallery.add(photos)
     assert later.copies == () and len(later.moved) == 1
+
+
+def test_a_picture_for_which_the_model_gives_nan_keeps_no_other_out(mini, photos, monkeypatch):
+    given = Embedder.embed_pixels
+
+    def embed(self, pixels, *, names=None):
+        if any(name.endswith("two.jpg") for name in names):
+            raise ModelOutputError(f"the model mini gives NaN for {photos}/a/two.jpg; repair the weights")
+        return given(self, pixels, names=names)
+
+    monkeypatch.setattr(Embedder, "embed_pixels", embed)
+    report = Gallery.in_memory(mini).add(photos, workers=0)
+    assert report.added == 4
+    ((path, reason),) = report.unreadable
+    assert (path, reason) == (str(photos / "a/two.jpg"), "the model mini gives NaN for this picture")
+    with pytest.raises(ModelOutputError, match=r"gives NaN for .*two"):
+        Gallery.in_memory(mini).add(photos / "a/two.jpg", workers=0)

@@ -6,7 +6,15 @@ from lookalike.errors import FilterError
 from lookalike.gallery.filters import check_fields, parse_filter
 
 CAT = {"label": "cat", "year": 2019, "tags": ["indoor", "night"], "note": "a red sofa", "ok": True}
-ODD = {"class": "chair", "from": "Oslo", "product id": 12, "item-no": "7", "and": 1, "note": "a `b c` class"}
+ODD = {
+    "class": "chair",
+    "from": "Oslo",
+    "product id": 12,
+    "item-no": "7",
+    "and": 1,
+    "note": "a `b c` class",
+    "back`tick": "b",
+}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,7 @@ def test_a_filter_passes_what_it_says(where, passes):
         ("'a `b' in note", True),
         (r"note != 'it\'s `class`'", True),
         ("`missing one` == None", True),
+        ("`back``tick` == 'b' and `class` == 'chair'", True),
     ],
 )
 def test_a_field_may_have_any_name(where, passes):
@@ -74,7 +83,7 @@ def test_a_missing_field_with_an_odd_name_is_named():
         "(label := 'x')", "label = 'cat'", "label ==", "", "   ", "a" * 3000, "(" * 900, "not " * 400 + "ok",
         "\0", 3, None, ["label"], "- - year == 1", "1 if ok else 2", "{'a': 1}", "*tags",
         "label == 'cat' or 'dog'", "label == ('cat' or 'dog')", "'cat'", "['cat']",
-        "(label == 'cat') == True",
+        "(label == 'cat') == True", "year in 2019", "year not in -1",
         "product id == 12", "`product id == 12", "`` == 1", "`a b`.c == 1",
     ],
 )  # fmt: skip

@@ -811,3 +811,9 @@ def test_normalize_refuses_what_is_no_batch_of_pictures():
     for wrong in (np.zeros((5, 7, 3), np.uint8), np.zeros((1, 3, 5, 7), np.uint8), np.zeros((1, 5, 7, 3))):
         with pytest.raises(ValueError, match="expected uint8 pictures"):
             normalize(wrong, Preprocessing("squash", (5, 7)))
+
+
+def test_images_of_every_format_that_is_read_are_listed(tmp_path):
+    for name in ("a.pbm", "b.pnm", "c.PFM", "d.ppm"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.pbm", "b.pnm", "c.PFM", "d.ppm"]

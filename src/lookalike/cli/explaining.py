@@ -20,6 +20,7 @@ from lookalike.cli.options import (
     Normalization,
     OutputName,
     PoolingName,
+    keep_inputs,
     parse_levels,
     parse_size,
 )
@@ -150,6 +151,7 @@ def explain(
         from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
+        keep_inputs([each for each in (query, match, versus) if each], output, lines, save_maps)
         chosen = {
             "fusion": fusion, "first_layer": first_layer, "layer": layer, "reference": reference,
             "with_last": with_last or None,

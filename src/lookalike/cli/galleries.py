@@ -13,7 +13,7 @@ import typer
 from lookalike.cli.cases import add_to_case, examples_in, existing_case
 from lookalike.cli.index_report import print_files, print_report
 from lookalike.cli.many_queries import search_queries
-from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, keep_inputs, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
@@ -241,6 +241,7 @@ def search(
         from lookalike.gallery import Gallery
         from lookalike.reports.search import hits_csv, search_report
 
+        keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
         in_words = text is not None or bool(unlike)
         if regions is not None:

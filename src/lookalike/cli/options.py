@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from lookalike.errors import LookalikeError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
@@ -163,3 +165,13 @@ def parse_scales(text: str | None) -> tuple[float, ...] | None:
             f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
         )
     return values
+
+
+def keep_inputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:
+    """Raise LookalikeError for an output that would replace one of the files that are read."""
+    for output in outputs:
+        for file in map(Path, inputs):
+            if output is not None and output.is_file() and file.is_file() and output.samefile(file):
+                raise LookalikeError(
+                    f"{output} is read here and would be replaced; name another file to write"
+                )

@@ -40,7 +40,7 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
 
 def is_onnx(model: str | Path) -> bool:
     """Whether the name is that of an ONNX file, with or without one of its outputs."""
-    return split_output(model)[0].suffix == ONNX_SUFFIX
+    return split_output(model)[0].suffix.lower() == ONNX_SUFFIX
 
 
 def opened(model: str | Path | Embedder | EmbedsImages) -> Embedder | EmbedsImages:

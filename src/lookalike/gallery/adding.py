@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.files import Edit, absolute, apply_edits, field_differences, moved_files, updated
 from lookalike.gallery.packing import pack_shares
@@ -283,17 +283,33 @@ class _Run:
         batch, self._to_embed = self._to_embed, []
         if not batch:
             return
+        try:
+            self._keep(self._entries_of(batch))
+        except ModelOutputError as error:
+            self._embed_singly(batch, error)
+
+    def _embed_singly(self, batch: Sequence[DecodedFile], error: ModelOutputError) -> None:
+        """Embed what can be, and report the others; raise the error where nothing ever could be."""
+        bad: list[DecodedFile] = []
+        for found in batch:
+            try:
+                self._keep(self._entries_of([found]))
+            except ModelOutputError:
+                bad.append(found)
+        if not self._entries and not len(self._store):
+            raise error
+        for found in bad:
+            self._ids.discard(record_id(found.hash))
+            self._unreadable.append((found.path, str(error).partition(" for ")[0] + " for this picture"))
+
+    def _entries_of(self, batch: Sequence[DecodedFile]) -> list[Entry]:
         if self._settings.keep_shares:
-            self._keep([self._entry_with_shares(found) for found in batch])
-            return
+            return [self._entry_with_shares(found) for found in batch]
         pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
         embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
-        self._keep(
-            [
-                Entry(self._record(found), embedding)
-                for found, embedding in zip(batch, embeddings, strict=True)
-            ]
-        )
+        return [
+            Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
+        ]
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         """Queue entries for the next commit; report those that the model gives no direction for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -137,9 +138,9 @@ def from_timm(
 
 def split_output(model: str | Path) -> tuple[Path, str | None]:
     """The file of an ONNX model, and the name of its output where it is written ``model.onnx:NAME``."""
-    file, colon, output = str(model).rpartition(":")
-    if colon and file.endswith(ONNX_SUFFIX):
-        return Path(file), output
+    found = re.fullmatch(r"(.*?\.onnx):(.+)", str(model), re.IGNORECASE | re.DOTALL)
+    if found and not Path(model).exists():
+        return Path(found[1]), found[2]  # TensorFlow's outputs have colons too: "Identity:0"
     return Path(model), None
 
 
@@ -169,7 +170,7 @@ def _find(
     heads: int | None,
 ) -> LoadedModel:
     path = Path(model)
-    if split_output(model)[0].suffix == ONNX_SUFFIX:
+    if split_output(model)[0].suffix.lower() == ONNX_SUFFIX:
         raise UnknownModelError(
             f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
             "explain (with --method occlusion), evaluate and compare"

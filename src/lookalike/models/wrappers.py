@@ -29,9 +29,9 @@ def weights_below(tensors: Mapping[str, Tensor], wanted: Collection[str], origin
     which none or more than one is averaged. Where no prefix leads to most of the network, all tensors
     are returned as they are. ``origin`` is for messages.
     """
-    if held := _without_dots(tensors, wanted):
+    if dotless := _without_dots(tensors, wanted):
         _logger.warning("%s holds averaged weights; they are taken", origin)
-        return held
+        return dotless
     counts: Counter[str] = Counter()
     for name in tensors:
         starts = [0, *(match.end() for match in re.finditer(r"\.", name))]
