@@ -246,7 +246,10 @@ def search(
             for path, reason in hits.unreadable.items():
                 echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
             if opened.calibration is not None and (box or polygon) and not any(h.verification for h in hits):
-                echo("no probabilities of regions by the cosine alone; --rerank geometry gives them")
+                echo(
+                    "no probabilities: they are calibrated for whole images, not for regions; "
+                    "--rerank geometry gives them"
+                )
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
