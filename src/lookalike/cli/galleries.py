@@ -302,7 +302,10 @@ def search(
             if opened.calibration is not None and in_words:
                 echo("no probabilities: they are calibrated for images, not for words")
             if opened.calibration is not None and (box or polygon) and not any(h.verification for h in hits):
-                echo("no probabilities of regions by the cosine alone; --rerank geometry gives them")
+                echo(
+                    "no probabilities: they are calibrated for whole images, not for regions; "
+                    "--rerank geometry gives them"
+                )
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
