@@ -87,7 +87,7 @@ def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
     if gallery.calibration is None:
         return "none: the gallery is not calibrated"
     if any(hit.probability is None for hit in hits):
-        return "none: calibrated for whole images, not for parts of them"
+        return "none: calibrated for whole images, not for parts of them or for words"
     return f"calibrated on {gallery.calibration.source}"
 
 
