@@ -91,7 +91,7 @@ def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
     if gallery.calibration is None:
         return "none: the gallery is not calibrated"
     if any(hit.probability is None for hit in hits):
-        return "none: calibrated for whole images; re-rank by geometry for parts of them"
+        return "none: calibrated for whole images, not for words; re-rank by geometry for parts of them"
     return f"calibrated on {gallery.calibration.source}"
 
 
