@@ -1,9 +1,9 @@
 """Near-duplicates: 200 planted among 3,000 photographs by ten kinds of change, found by groups.
 
 The photographs are a seeded sample of caltech101, clothing, grocery, butterflies and photos. Each planted
-XX
-cosine of embeddings, each of the latter at the threshold with the best F1 on the same planted pairs, which
-favors them. Hashes are those of the package imagehash, called by ``--hash-python``, an interpreter with it:
+copy is one of them, changed in one way and written as JPEG. Compared in one run: groups, perceptual hashes
+and the cosine of embeddings, each of the latter at the threshold with the best F1 on the same planted pairs,
+which favors them. Hashes are those of the package imagehash, called by ``--hash-python``, its interpreter:
 
     uv venv /tmp/hashes && VIRTUAL_ENV=/tmp/hashes uv pip install imagehash
     python benchmarks/duplicates.py --work /tmp/duplicates --hash-python /tmp/hashes/bin/python
