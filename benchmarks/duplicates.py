@@ -2,12 +2,11 @@
 
 The photographs are a seeded sample of caltech101, clothing, grocery, butterflies and photos. Each planted
 copy is one of them, changed in one way and written as JPEG. Compared in one run: groups, perceptual hashes
-and the cosine of embeddings, each of the latter at the threshold with the best F1 on the same planted
-pairs, which favors them. Hashes are those of the package imagehash, called by ``--hash-python``, an
-interpreter with it:
+and the cosine of embeddings, each of the latter at the threshold with the best F1 on the same planted pairs,
+which favors them. Hashes are those of the package imagehash, called by ``--hash-python``, its interpreter:
 
     uv venv /tmp/hashes && VIRTUAL_ENV=/tmp/hashes uv pip install imagehash
-    python -m benchmarks.duplicates --work /tmp/duplicates --hash-python /tmp/hashes/bin/python
+    python benchmarks/duplicates.py --work /tmp/duplicates --hash-python /tmp/hashes/bin/python
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.environment import add_shared, describe_run, parser_of
+from csa import mobilenet
+from environment import add_shared, describe_run, parser_of
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from lookalike import Embedder, Gallery
@@ -28,6 +28,7 @@ from lookalike.ops.neighbors import nearest
 
 SOURCES = {"caltech101": 1100, "clothing": 700, "grocery": 500, "butterflies": 300, "photos": 400}
 PER_KIND = 20
+WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"  # the network of imagededup's CNN method
 REAL = Path(__file__).with_name("duplicates_real.json")
 _HASHES = """
 import sys, json, imagehash
@@ -212,15 +213,6 @@ def real_pairs(names: list[str], planted: dict[Pair, str], file: Path) -> set[Pa
     return {ordered(a, b) for pair in judged for a in versions[pair[0]] for b in versions[pair[1]]}
 
 
-def mobilenet(shared: Path) -> Embedder:
-    """ImageNet's MobileNetV2, the network that imagededup's CNN method took when this was written."""
-    weights = shared / "weights" / "mobilenetv2_100_imagenet1001.safetensors"
-    return Embedder.from_timm(
-        "mobilenetv2_100", weights=weights, pretrained=False, num_classes=1001, pad_type="same",
-        pooling="mean", input_size=(224, 224),
-    )  # fmt: skip
-
-
 def main() -> None:
     """Plant, search by every method, and print the table."""
     parser = parser_of(__doc__)
@@ -240,7 +232,9 @@ def main() -> None:
     names = sorted(path.name for path in pictures.iterdir())
     own = real_pairs(names, planted, REAL)
     perceptual = zip(("pHash", "dHash"), hashes(pictures, names, options.hash_python), strict=True)
-    vectors = dict(perceptual) | {"MobileNetV2": embeddings(mobilenet(options.shared), pictures, names)}
+    vectors = dict(perceptual) | {
+        "MobileNetV2": embeddings(mobilenet(options.shared / WEIGHTS, 224, "mean"), pictures, names)
+    }
     vectors["mini, cosine only"] = embeddings(gallery.embedder, pictures, names)
     for name, each in vectors.items():
         found[name] = best_cut(scored_pairs(each, names), planted, own)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final, overload
 
 import numpy as np
@@ -42,6 +43,12 @@ class PictureGroup:
     paths: tuple[str, ...]  # the one to keep first; otherwise as indexed
     links: tuple[PictureLink, ...]  # strongest first
     advice: tuple[Advice, ...]  # for each path; empty for pictures of the same thing
+
+    def with_names(self, text: str) -> str:
+        """Return a text with the names of the group's files instead of their paths."""
+        for path in sorted(self.paths, key=len, reverse=True):
+            text = text.replace(path, Path(path).name)
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON types."""

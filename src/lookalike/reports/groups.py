@@ -54,7 +54,7 @@ def _shown(number: int, group: PictureGroup) -> dict[str, object]:
                 "path": path,
                 "photo": _photo(path),
                 "keep": None if given is None else given.keep,
-                "reason": "" if given is None else _by_name(given.reason, group),
+                "reason": "" if given is None else group.with_names(given.reason),
             }
         )
     links = [
@@ -65,13 +65,6 @@ def _shown(number: int, group: PictureGroup) -> dict[str, object]:
     ]
     more = len(group.paths) - len(files)
     return {"number": number, "kind": group.kind, "files": files, "links": links, "more": more}
-
-
-def _by_name(reason: str, group: PictureGroup) -> str:
-    """The reason with names of files instead of paths."""
-    for path in sorted(group.paths, key=len, reverse=True):
-        reason = reason.replace(path, Path(path).name)
-    return reason
 
 
 def _photo(path: str) -> str | None:

@@ -20,6 +20,7 @@ from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
+from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.routes import AppState, router
@@ -74,6 +75,7 @@ def create_app(
     app.state.lookalike = state
     app.include_router(router)
     app.include_router(cases_router)
+    app.include_router(groups_router())
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
     app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
