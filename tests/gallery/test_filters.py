@@ -70,7 +70,7 @@ def test_a_field_may_have_any_name(where, passes):
 
 
 def test_a_missing_field_with_an_odd_name_is_named():
-    with pytest.raises(FilterError, match="has the metadata field 'product no'; there are and, class"):
+    with pytest.raises(FilterError, match="has the metadata field 'product no'; there are and, back"):
         check_fields("class == 'chair' and `product no` == 1", [ODD])
 
 
