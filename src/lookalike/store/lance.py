@@ -105,14 +105,14 @@ class LanceStore:
             self._table.checkout_latest()
             source = self._source(entries, records)
             added, removed, rest = 0, 0, list(ids)
+            if ids and not entries:
+                self._upkeep.note_forgetting()  # first: killed after the commit, its former version is kept
             if source is not None:
                 first, rest = rest[:_PIECE], rest[_PIECE:]
                 result = self._merge(source, bool(records), first)
                 added, removed = int(result.num_inserted_rows), int(result.num_deleted_rows)
             for start in range(0, len(rest), _PIECE):
                 removed += int(self._table.delete(_one_of(rest[start : start + _PIECE])).num_deleted_rows)
-            if removed and not entries:
-                self._upkeep.note_forgetting()
             self._upkeep.after_commit(self._table, 0 if source is None else source.num_rows)
         return Committed(added, removed)
 

@@ -122,7 +122,8 @@ def _with_parts(contents: Contents, depth: int = 2) -> Iterator[Contents]:
 def _unknown(contents: Contents) -> CheckpointError:
     known = "; ".join(f"{layout.NAME} ({layout.EXPECTED})" for layout in _LAYOUTS)
     return CheckpointError(
-        f"{contents.path} has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
-        f"Known are {known}. Weights of a timm model, as safetensors, are loaded with "
-        "Embedder.from_timm(name, weights=...) or 'lookalike models make'"
+        f"{contents.path} does not say which network its weights are of; if it is one of timm's, name it: "
+        f"lookalike models make TIMM-NAME FOLDER --weights {contents.path} (or Embedder.from_timm(name, "
+        f"weights=...)). It has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
+        f"Layouts that are known without a name: {known}"
     )
