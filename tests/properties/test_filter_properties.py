@@ -20,9 +20,13 @@ ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.g
 
 sides = st.one_of(st.tuples(st.just("field"), st.sampled_from(FIELDS)), st.tuples(st.just("value"), values))
 lists = st.tuples(st.just("list"), st.lists(values, max_size=3))
+texts = st.tuples(st.just("value"), letters)
+containers = st.one_of(
+    st.tuples(st.just("field"), st.sampled_from(FIELDS)), texts, lists
+)  # others are refused
 comparisons = st.one_of(
     st.tuples(st.just("compare"), sides, st.sampled_from(["==", "!=", *ORDER]), sides),
-    st.tuples(st.just("compare"), sides, st.sampled_from(["in", "not in"]), st.one_of(sides, lists)),
+    st.tuples(st.just("compare"), sides, st.sampled_from(["in", "not in"]), containers),
     st.tuples(st.just("chain"), sides, sides, sides),
 )
 expressions = st.recursive(

@@ -128,7 +128,7 @@ def explain(
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
-    """Explain the similarity of two images, or of an image and words.
+    """Explain the similarity of images, or of words.
 
     Prints the cosine similarity of their embeddings, and draws how much each cell of both contributes.
 

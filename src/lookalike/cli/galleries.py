@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
     from lookalike.types import Explanation
 
-gallery = typer.Typer(
-    help="Describe, check, restore, optimize and calibrate a gallery.", no_args_is_help=True
-)
+gallery = typer.Typer(help="Describe, check, restore or calibrate a gallery.", no_args_is_help=True)
 
 GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")

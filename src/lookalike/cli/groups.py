@@ -43,7 +43,7 @@ def groups(
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Group exact copies, near-duplicates and pictures of the same thing.
+    """Group copies, near-duplicates and the same things.
 
     Every link says why: how similar, what was changed, and by which transformation. Files to keep and to drop
     are suggested; nothing is deleted. Near-duplicates need the geometry extra.
@@ -121,7 +121,7 @@ def same(
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether two files show the same; the exit code is the answer.
+    """Say whether two files show the same.
 
     Exit code 0: the same (identical files, near-duplicates, or, with a calibrated gallery, the same thing);
     3: not the same; 1: an error; 2: wrong usage. Without a gallery the question is whether both are one

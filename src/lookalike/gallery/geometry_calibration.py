@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +13,10 @@ from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery.calibration import LabeledPair, alter
 from lookalike.gallery.query import existing_file, image_query
 from lookalike.gallery.regions import Box, Region
+from lookalike.gallery.searchable import Searchable
 from lookalike.models.embedder import Embedder
 from lookalike.rerankers import MatchOdds, fit_match_odds, local_features, verify_features
 from lookalike.rerankers.local_features import QUERY_FEATURES, QUERY_SIDE
-
-if TYPE_CHECKING:
-    from lookalike.gallery.gallery import Gallery
 
 MOST_QUERIES = 60  # each is compared with the nearest images
 _SHORTLIST = 30
@@ -27,7 +24,7 @@ _COPY = 0.95  # cosine of two images of the gallery that may be copies of each o
 _WALL = (900, 720)  # (W, H) pixels
 
 
-def fit_geometry(gallery: Gallery, *, count: int, prior: float, seed: int) -> MatchOdds:
+def fit_geometry(gallery: Searchable, *, count: int, prior: float, seed: int) -> MatchOdds:
     """Fit the odds of a match to altered copies of the gallery's images, whole and by a box on a wall.
 
     Half of the copies are queries by themselves; the others hang turned on a made wall and are searched by
@@ -101,7 +98,7 @@ def _rows(pairs: Sequence[tuple[float, int]]) -> Tensor:
     return torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2)
 
 
-def geometry_or_none(gallery: Gallery, *, count: int, prior: float, seed: int) -> MatchOdds | None:
+def geometry_or_none(gallery: Searchable, *, count: int, prior: float, seed: int) -> MatchOdds | None:
     """Return ``fit_geometry``, or None where it can't be fitted: the defaults then stay."""
     try:
         return fit_geometry(gallery, count=count, prior=prior, seed=seed)

@@ -18,7 +18,7 @@ from lookalike.gallery.links import (
     neighbor_pairs,
 )
 from lookalike.models.embedder import Embedder
-from lookalike.rerankers.alignment import has_opencv
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.store import Snapshot
 from lookalike.store.hnsw import Accelerator
 from lookalike.types import Progress, ProgressCallback

@@ -13,7 +13,8 @@ from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.changes import changes_in_words
 from lookalike.gallery.links import GroupKind, is_one_picture
 from lookalike.models.embedder import Embedder
-from lookalike.rerankers.alignment import Alignment, align_pictures, has_opencv, reduced_picture
+from lookalike.rerankers.alignment import Alignment, align_pictures, reduced_picture
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.types import Explanation, Reading
 
 

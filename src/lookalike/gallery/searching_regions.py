@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final, overload
+from typing import Any, final, overload
 
 from lookalike.gallery.filters import Where
 from lookalike.gallery.query import read_image, region_query
 from lookalike.gallery.regions import Box, Region
 from lookalike.gallery.results import Hit
+from lookalike.gallery.searchable import Searchable
 from lookalike.models.embedder import ImageSource
 from lookalike.rerankers import propose_regions
 from lookalike.rerankers.local_features import opencv
 from lookalike.rerankers.region_proposals import box_area, common_area, overlap
 from lookalike.types import Corners, Picture
-
-if TYPE_CHECKING:
-    from lookalike.gallery.gallery import Gallery
 
 _MATCH = 0.5  # probability from which a region is said to show a hit
 _SAME_PLACE = 0.5  # of the smaller of two boxes, covered by the other
@@ -109,7 +107,7 @@ class RegionsResult(Sequence[RegionHit]):
 
 
 def search_by_regions(
-    gallery: Gallery,
+    gallery: Searchable,
     source: ImageSource,
     *,
     boxes: Sequence[Box] | None,

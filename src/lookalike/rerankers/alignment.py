@@ -7,7 +7,6 @@ both show something, another photograph only where the thing is. Needs OpenCV (t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,11 +97,6 @@ class Alignment:
             saturation=self.saturation[::-1],
             plain_outside=self.plain_outside[::-1],
         )
-
-
-def has_opencv() -> bool:
-    """Whether the extra ``geometry`` is installed."""
-    return importlib.util.find_spec("cv2") is not None
 
 
 def reduced_picture(picture: Picture) -> ReducedPicture:

@@ -36,7 +36,10 @@ def holds_image_text(folder: Path) -> bool:
     """Whether a folder holds an image-text model of open_clip or transformers."""
     if (folder / OPEN_CLIP_CONFIG).is_file():
         return True
-    config = _json(folder / _TRANSFORMERS_CONFIG) if (folder / _TRANSFORMERS_CONFIG).is_file() else {}
+    try:
+        config = _json(folder / _TRANSFORMERS_CONFIG)
+    except (OSError, ValueError, RecursionError):  # none, or one that whoever reads the model will refuse
+        return False
     return isinstance(config.get("text_config"), dict) and "model_type" in config
 
 
