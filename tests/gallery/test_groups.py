@@ -201,3 +201,16 @@ def test_two_files_are_a_copy_a_near_duplicate_or_different(planted, mini):
     assert (
         compare_files(folder / "1.png", folder / "2.png", mini, CURVE, least_probability=0.0).kind == "same"
     )
+
+
+def test_of_two_encodings_the_less_compressed_is_kept_although_it_is_younger(mini, tmp_path):
+    picture = scenes.paint(7, 300)
+    picture.save(tmp_path / "strong.jpg", quality=15)
+    picture.save(tmp_path / "light.jpg", quality=92)
+    os.utime(tmp_path / "strong.jpg", (1_000_000_000, 1_000_000_000))
+    gallery = Gallery.in_memory(mini)
+    gallery.add(tmp_path, workers=0)
+    (group,) = gallery.groups(kinds=("near-duplicate",))
+    assert group.links[0].change == ("re-encoded",)
+    assert Path(group.paths[0]).name == "light.jpg"
+    assert group.advice[0].reason == "less compressed"

@@ -11,7 +11,10 @@ _RESIZED = 1.06
 _GRAY, _COLORED = 2.5, 8.0  # mean saturation, 0 to 255
 _BRIGHTER, _CONTRAST = 10.0, 1.2
 _SHARPNESS = 1.35
-_LAID_OVER = 0.88  # agreement below which parts differ
+_RE_ENCODED = ("re-encoded",)
+_LESS_COMPRESSED = 1.2  # bytes over bytes
+_SAME_TIME = 2 * 10**9  # nanoseconds; files copied together are no older than each other
+_LAID_OVER = 0.82  # agreement below which parts differ
 
 
 def changes_in_words(found: Alignment) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ def changes_in_words(found: Alignment) -> tuple[str, ...]:
     words += _of_light(found)
     if found.agreement < _LAID_OVER:
         words.append("parts differ (something laid over)")
-    return tuple(words) or ("re-encoded",)
+    return tuple(words) or _RE_ENCODED
 
 
 def _of_frames(found: Alignment, is_turned: bool) -> list[str]:
@@ -68,18 +71,18 @@ def merits(found: Alignment | None, first: Record, second: Record) -> tuple[floa
     """Say how much better the first is to keep than the second (negative: worse), and why, in words.
 
     What counts, in this order: showing more, no added border, pixels for the same content, sharpness, color;
-    then the older file, and the larger one in bytes.
+    then, if nothing else was changed, less compression; then the older file.
     """
     if found is not None:
         for amount, words in _visible_merits(found):
             if amount:
                 return amount, words if amount > 0 else ()
-    if first.mtime_ns != second.mtime_ns:
-        is_older = first.mtime_ns < second.mtime_ns
-        return (0.5, ("older",)) if is_older else (-0.5, ())
-    if first.size != second.size:
-        return (0.25, ("larger file",)) if first.size > second.size else (-0.25, ())
-    return 0.0, ()
+    ratio = _sign(first.size / max(1, second.size), _LESS_COMPRESSED)
+    if ratio and found is not None and changes_in_words(found) == _RE_ENCODED:
+        return ratio, ("less compressed",) if ratio > 0 else ()
+    if abs(first.mtime_ns - second.mtime_ns) < _SAME_TIME:
+        return 0.0, ()
+    return (0.5, ("older",)) if first.mtime_ns < second.mtime_ns else (-0.5, ())
 
 
 def _visible_merits(found: Alignment) -> list[tuple[float, tuple[str, ...]]]:
