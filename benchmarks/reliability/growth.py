@@ -1,6 +1,5 @@
 """Disk of a table as rows are added in the portions in which ``index`` commits them, and as all change.
 
-
 Prints a table: rows, bytes of a table that was written at once, the most that the growing table took at this
 many rows or less for each of its bytes, and what it took after all rows had been written anew five times.
 

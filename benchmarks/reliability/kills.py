@@ -95,7 +95,7 @@ MODEL: list[Any] = []  # of the galleries: loaded once, before the first fork
 def add_all(top: Path) -> object:
     from lookalike.gallery import Gallery, adding
 
-    adding._COMMIT_ROWS = 8  # several commits
+    adding._BATCH = adding._COMMIT_ROWS = 8  # several commits
     return (gallery(top) if (top / "g/gallery.json").exists() else Gallery.create(top / "g", MODEL[0])).add(
         top / "p", metadata=lambda path: {"number": path.stem}, workers=0
     )

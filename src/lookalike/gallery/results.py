@@ -236,6 +236,10 @@ class SearchResult(Sequence[Hit]):
     def __hash__(self) -> int:
         return hash(self._hits)
 
+    def __reduce__(self) -> tuple[type, tuple[list[Hit]]]:
+        """Pickle as a list of the hits: the gallery stays where it is."""
+        return list, (list(self),)
+
     def __repr__(self) -> str:
         best = f", best {self._hits[0]!r}" if self._hits else ""
         return f"SearchResult({len(self)} hits{best})"
