@@ -114,7 +114,9 @@ def test_a_name_of_the_hub_that_is_a_path_is_refused_without_asking_anybody(name
     assert "root:" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["../secret", "/etc/passwd", "hf-hub:elsewhere/model", "https://elsewhere/"])
+@pytest.mark.parametrize(
+    "value", ["../secret", "/etc/passwd", "hf-hub:elsewhere/model", "https://elsewhere/"]
+)
 def test_settings_of_a_saved_model_name_no_other_place(value, tmp_path, no_network):
     folder = tmp_path / "saved"
     Embedder.load("mini").save(folder)
