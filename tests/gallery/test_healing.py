@@ -1,5 +1,6 @@
 """An update is one commit; what earlier versions left half done is healed on opening."""
 
+import errno
 import os
 import shutil
 
@@ -174,3 +175,27 @@ def test_entries_that_are_not_of_unit_length_are_refused(mini, photos, tmp_path)
         with pytest.raises(ValueError, match="length 1"):
             store.add([Entry(record, vector.astype(np.float32))])
     assert len(store) == 0
+
+
+@pytest.mark.parametrize("fails", ["index", "ids"])
+def test_an_accelerator_that_finds_no_room_is_one_sentence_and_leaves_the_former(
+    mini, photos, tmp_path, monkeypatch, fails
+):
+    faiss = pytest.importorskip("faiss")
+    gallery = Gallery.create(tmp_path / "g", mini)
+    gallery.add(photos)
+    gallery.optimize()
+    before = sorted(path.name for path in (tmp_path / "g" / "accelerator").rglob("*"))
+    full = os.strerror(errno.ENOSPC)
+
+    def no_room(*_):
+        raise RuntimeError(f"Error in faiss: {full}") if fails == "index" else OSError(errno.ENOSPC, full)
+
+    place = (faiss, "write_index") if fails == "index" else (np, "save")
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, no_room)
+        with pytest.raises(GalleryError, match="free some space"):
+            gallery.optimize()
+    assert sorted(path.name for path in (tmp_path / "g" / "accelerator").rglob("*")) == before
+    gallery.optimize()
+    assert gallery.check().findings == ()

@@ -71,5 +71,6 @@ def test_hits_are_copied_and_pickled(indexed, room_files):
     assert stored == hit and hash(stored) == hash(hit)
     with pytest.raises(GalleryError, match="search again"):
         stored.why()
+    assert pickle.loads(pickle.dumps(result)) == list(result) and copy.deepcopy(result).query is result.query
     first = result[:2]
     assert isinstance(first, SearchResult) and first == list(result)[:2] and len(first.to_dict()["hits"]) == 2

@@ -240,6 +240,12 @@ class SearchResult(Sequence[Hit]):
         """Pickle as a list of the hits: the gallery stays where it is."""
         return list, (list(self),)
 
+    def __copy__(self) -> SearchResult:
+        return self  # it never changes
+
+    def __deepcopy__(self, _: object) -> SearchResult:
+        return self
+
     def __repr__(self) -> str:
         best = f", best {self._hits[0]!r}" if self._hits else ""
         return f"SearchResult({len(self)} hits{best})"
