@@ -1,4 +1,4 @@
-"""Kills and full disks at every file event, and kills at random moments, of what writes galleries and runs.
+"""Kills and full disks at every file event and at random moments, of what writes a gallery or a training.
 
 Needs a C compiler and Linux: ``file_events.c`` is built and preloaded, counts what this process does to the
 files of a gallery (opened for writing, writes, syncs, renames, links, removals, folders; those of LanceDB's

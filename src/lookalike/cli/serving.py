@@ -31,7 +31,11 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
     ] = 8000,
     token: Annotated[
-        str | None, typer.Option(envvar="LOOKALIKE_TOKEN", help="Require this token in every request.")
+        list[str] | None,
+        typer.Option(
+            envvar="LOOKALIKE_TOKEN",
+            help="Require this token in every request; can be repeated, one for each person: NAME:SECRET.",
+        ),
     ] = None,
     add_from: Annotated[
         Path | None,

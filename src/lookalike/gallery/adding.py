@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.files import Edit, absolute, apply_edits, field_differences, moved_files, updated
 from lookalike.gallery.packing import pack_shares
@@ -80,6 +80,7 @@ class AddSettings:
     folder: str | None = None  # the folder being added, absolute; None for single files
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
+    since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
 def add_files(
@@ -206,7 +207,10 @@ class _Run:
             return False
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
             return False
-        self._add_metadata(id, path)
+        if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
+            return False
+        if values := self._metadata(path, is_unmoved=True):
+            self._edits[id].metadata[path] = values
         return True
 
     def has_size_of(self, path: str) -> bool:
@@ -248,14 +252,16 @@ class _Run:
 
     def _take_known(self, found: DecodedFile) -> None:
         id = record_id(found.hash)
-        if self._files.get(found.path, ("",))[0] != id:
+        is_unmoved = self._files.get(found.path, ("",))[0] == id
+        if not is_unmoved:
             self._second[found.path] = id
         self._forget_old_content(found)
         self._shared.add(id)
         self._edits[id].found[found.path] = found.mtime_ns
         if found.path in self._before:
             self._edits[id].kept[found.path] = self._before[found.path]
-        self._add_metadata(id, found.path)
+        if values := self._metadata(found.path, is_unmoved=is_unmoved):
+            self._edits[id].metadata[found.path] = values
 
     def _forget_old_content(self, found: DecodedFile) -> None:
         """Remove the path of a changed file from the record of its former content."""
@@ -265,12 +271,10 @@ class _Run:
             self._edits[old_id].gone.add(found.path)
         self._files[found.path] = (id, found.size, found.mtime_ns)
 
-    def _add_metadata(self, id: str, path: str) -> None:
-        if values := self._metadata(path):
-            self._edits[id].metadata[path] = values
-
-    def _metadata(self, path: str) -> dict[str, Any]:
+    def _metadata(self, path: str, *, is_unmoved: bool = False) -> dict[str, Any]:
         metadata = self._settings.metadata
+        if is_unmoved:
+            metadata = getattr(metadata, "of_unmoved", metadata)
         return dict((metadata(Path(path)) if callable(metadata) else metadata) or {})
 
     # --- model and store ----------------------------------------------------------------------
@@ -279,17 +283,33 @@ class _Run:
         batch, self._to_embed = self._to_embed, []
         if not batch:
             return
+        try:
+            self._keep(self._entries_of(batch))
+        except ModelOutputError as error:
+            self._embed_singly(batch, error)
+
+    def _embed_singly(self, batch: Sequence[DecodedFile], error: ModelOutputError) -> None:
+        """Embed what can be, and report the others; raise the error where nothing ever could be."""
+        bad: list[DecodedFile] = []
+        for found in batch:
+            try:
+                self._keep(self._entries_of([found]))
+            except ModelOutputError:
+                bad.append(found)
+        if not self._entries and not len(self._store):
+            raise error
+        for found in bad:
+            self._ids.discard(record_id(found.hash))
+            self._unreadable.append((found.path, str(error).partition(" for ")[0] + " for this picture"))
+
+    def _entries_of(self, batch: Sequence[DecodedFile]) -> list[Entry]:
         if self._settings.keep_shares:
-            self._keep([self._entry_with_shares(found) for found in batch])
-            return
+            return [self._entry_with_shares(found) for found in batch]
         pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
         embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
-        self._keep(
-            [
-                Entry(self._record(found), embedding)
-                for found, embedding in zip(batch, embeddings, strict=True)
-            ]
-        )
+        return [
+            Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
+        ]
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         """Queue entries for the next commit; report those that the model gives no direction for."""
@@ -315,6 +335,7 @@ class _Run:
         return Entry(self._record(found), unit, pack_shares(shares))
 
     def _record(self, found: DecodedFile) -> Record:
+        before = self._before.get(found.path, {})
         self._forget_old_content(found)  # not before: the file stays in its old record until it is in another
         return Record(
             id=record_id(found.hash),
@@ -322,7 +343,7 @@ class _Run:
             hash=found.hash,
             size=found.size,
             mtime_ns=found.mtime_ns,
-            metadata=updated(self._before.get(found.path, {}), self._metadata(found.path)),
+            metadata=updated(before, self._metadata(found.path, is_unmoved=bool(before))),
         )
 
     def _commit(self) -> None:

@@ -130,7 +130,7 @@ def load_accelerator(gallery: Path, version: int) -> Accelerator | None:
     try:
         ids = np.load(folder / "ids.npy", allow_pickle=False)
         index = _faiss().read_index(str(folder / "index.faiss"))
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, EOFError, ValueError, RuntimeError):
         return None  # being replaced, or damaged: search without it
     return Accelerator(index, ids) if index.ntotal == len(ids) == stamp["count"] else None
 
@@ -149,7 +149,8 @@ def _stamp(gallery: Path) -> dict[str, Any] | None:
         stamp: dict[str, Any] = json.loads((gallery / _FOLDER / "stamp.json").read_text())
     except (OSError, ValueError):
         return None
-    return stamp if {"version", "folder", "count"} <= set(stamp) else None
+    is_ours = isinstance(stamp, dict) and {"version", "folder", "count"} <= set(stamp)
+    return stamp if is_ours and isinstance(stamp["version"], int) else None
 
 
 def _faiss() -> Any:

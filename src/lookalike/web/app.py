@@ -19,12 +19,15 @@ from lookalike import __version__
 from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LRUCache
+from lookalike.web.cases import cases_router
+from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
-from lookalike.web.security import SecurityMiddleware
+from lookalike.web.security import SecurityMiddleware, names_of_tokens
 from lookalike.web.service import GalleryService
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
@@ -36,20 +39,20 @@ _logger = logging.getLogger(__name__)
 def create_app(
     galleries: Gallery | Mapping[str, Gallery],
     *,
-    token: str | None = None,
+    token: str | Collection[str] | None = None,
     limits: WebLimits | None = None,
     add_from: Path | None = None,
     allowed_hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """Return the app that serves the HTTP API and the page for one gallery or several by name.
 
-    With a ``token``, every route except the page and its static files requires it. Clients may add
+    With a ``token``, or several, every route except the page and its static files requires one; of
+    ``anna:secret``, all of which is the token, decisions in cases are by anna. Clients may add
     pictures from the folder ``add_from`` and upload pictures to it; None disables adding. Requests for
     a host name not in ``allowed_hosts``, if given, are answered with 400. Raises ValueError for gallery
     names that can't be part of a URL, and an empty token.
     """
-    if token is not None and not token.strip():
-        raise ValueError("the token is empty, so nobody could send it; give a secret, or leave the token out")
+    tokens = names_of_tokens(token)
     named = galleries if isinstance(galleries, Mapping) else {_name_of(galleries): galleries}
     limits = limits or WebLimits()
     state = _app_state(named, limits, add_from)
@@ -71,9 +74,11 @@ def create_app(
     )
     app.state.lookalike = state
     app.include_router(router)
+    app.include_router(cases_router)
+    app.include_router(groups_router())
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
-    app.add_middleware(SecurityMiddleware, token=token, limits=limits, hosts=allowed_hosts)
+    app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app
@@ -92,7 +97,9 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
-    return AppState(services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails)
+    return AppState(
+        services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails, Turns(limits)
+    )
 
 
 def _name_of(gallery: Gallery) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import final
 from urllib.parse import urlsplit
 
@@ -39,9 +39,15 @@ class SecurityMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str | None, limits: WebLimits, hosts: Collection[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        tokens: Mapping[str, str],
+        limits: WebLimits,
+        hosts: Collection[str] | None,
     ) -> None:
-        self._app, self._token, self._limits = app, token, limits
+        self._app, self._limits = app, limits
+        self._names = {f"Bearer {token}".encode(): name for token, name in tokens.items()}
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._n_requests = 0
         self._uploads = asyncio.Semaphore(limits.max_uploads)
@@ -127,7 +133,7 @@ class SecurityMiddleware:
         if not is_open and _is_foreign(scope["method"], headers):
             detail = "this request comes from another site's page; open the server's own page"
             return JSONResponse({"detail": detail}, 403)
-        if not is_open and not self._is_authorized(headers):
+        if not is_open and not self._is_authorized(scope, headers):
             detail = "this server requires a token; send the header 'Authorization: Bearer TOKEN'"
             return JSONResponse({"detail": detail}, 401, {"www-authenticate": "Bearer"})
         limits = self._limits
@@ -137,11 +143,31 @@ class SecurityMiddleware:
             return JSONResponse({"detail": _too_large(limit)}, 413)
         return None
 
-    def _is_authorized(self, headers: Headers) -> bool:
-        if self._token is None:
+    def _is_authorized(self, scope: Scope, headers: Headers) -> bool:
+        """Whether the token is one of those known; its person's name is noted in the scope."""
+        if not self._names:
             return True
-        expected = f"Bearer {self._token}".encode()
-        return secrets.compare_digest(headers.get("authorization", "").encode(), expected)
+        given = headers.get("authorization", "").encode()
+        found = [name for expected, name in self._names.items() if secrets.compare_digest(given, expected)]
+        scope.setdefault("state", {})["person"] = found[0] if found else ""
+        return bool(found)
+
+
+def names_of_tokens(token: str | Collection[str] | None) -> dict[str, str]:
+    """Return the person's name of each token: what stands before ``:`` in ``anna:secret``, or nothing.
+
+    Raises ValueError for an empty token, and for a name without a secret.
+    """
+    tokens = [] if token is None else [token] if isinstance(token, str) else list(token)
+    names: dict[str, str] = {}
+    for each in tokens:
+        name, colon, secret = each.partition(":")
+        if not (secret if colon else each).strip():
+            raise ValueError(
+                "the token is empty, so nobody could send it; give a secret or NAME:SECRET, or leave it out"
+            )
+        names[each] = name.strip() if colon else ""
+    return names
 
 
 def _is_upload(headers: Headers) -> bool:

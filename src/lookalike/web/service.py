@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,10 @@ import torch
 from fastapi import HTTPException
 
 from lookalike import images
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
-from lookalike.gallery import Gallery, Hit, SearchResult
+from lookalike.explainers.words import answered
+from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
 from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
 from lookalike.gallery.regions import Region
@@ -25,7 +27,7 @@ from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
-from lookalike.types import Explanation, Picture
+from lookalike.types import Explanation, Geometry, Picture, TextExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
     BoxPixels,
@@ -40,9 +42,12 @@ from lookalike.web.schemas import (
 )
 from lookalike.web.uploads import Uploads
 
+_PICTURE_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
+_MAX_RESULTS = 8  # of searches, about whose hits something may be decided
+_MAX_CASES = 64
 _DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
@@ -53,6 +58,9 @@ class GalleryService:
     def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
         self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
+        self._results: LRUCache[str, SearchResult] = LRUCache(_MAX_RESULTS)
+        self._cases: LRUCache[str, CaseFile] = LRUCache(_MAX_CASES)
+        self._worded: LRUCache[tuple[object, ...], Query] = LRUCache(_MAX_QUERIES)
         self._passes: LRUCache[str, SharesPass] = LRUCache(_MAX_PASSES)  # of whole pictures as queries
 
     # --- searching ----------------------------------------------------------------------------
@@ -61,25 +69,84 @@ class GalleryService:
         """Search and return the hits, each with its map on the query."""
         start = time.perf_counter()
         result = self.result(settings)
-        geometry = result.query.shares.geometry
-        height, width = geometry.original_size
+        self._results.put(settings.model_dump_json(), result)
+        in_words = result.query.in_words
+        geometry = None if in_words else result.query.shares.geometry
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
-            query=UploadOut(id=settings.query, name=self.title(settings.query), height=height, width=width),
-            query_geometry=GeometryOut.of(geometry),
+            query=None if settings.query is None else self._query_out(settings.query, geometry),
+            query_content=result.query.id or "",
+            query_geometry=None if geometry is None else GeometryOut.of(geometry),
+            asked=result.query.name if in_words else None,
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
+            rerank=result.rerank,
             unreadable=[Path(path).name for path in result.unreadable],
             seconds=time.perf_counter() - start,
         )
 
     def result(self, settings: SearchRequest) -> SearchResult:
         """Return the search result. Raises HTTPException with status 422 for settings that don't fit."""
-        region = _region(settings.box, settings.polygon)
-        options = settings.model_dump(exclude={"query", "box", "polygon"})
-        query = self.query(settings.query, region)
+        options = settings.model_dump(exclude={"query", "box", "polygon", "text", "unlike", "weight"})
+        query = self.asked(settings)
         with _as_unprocessable(), self._lock:
-            return self.gallery.search(query, explain=True, **options)
+            return self.gallery.search(query, explain=not query.in_words, **options)
+
+    def asked(self, settings: SearchRequest) -> Query:
+        """Return what is searched for; of words it is cached. Raises HTTPException with status 404 or 422."""
+        region = _region(settings.box, settings.polygon)
+        picture = None if settings.query is None else self.query(settings.query, region)
+        if picture is not None and settings.text is None and not settings.unlike:
+            return picture
+        # a client's text is never a path: what is no picture's id is words
+        against = [self.query(each) if _PICTURE_ID.fullmatch(each) else each for each in settings.unlike]
+
+        def make() -> Query:
+            with _as_unprocessable(), self._lock:
+                unlike = [self.gallery.query(text=e) if isinstance(e, str) else e for e in against]
+                return self.gallery.query(picture, text=settings.text, unlike=unlike, weight=settings.weight)
+
+        parts = (settings.query, region, settings.text, settings.weight, tuple(settings.unlike))
+        return self._worded.get_or_make(parts, make)
+
+    def words(self, settings: SearchRequest, match: str) -> TextExplanation:
+        """Explain where a picture answers words. Raises HTTPException with status 422 without words."""
+        query, picture = self.asked(settings), self.query(match)
+        if not query.in_words:
+            raise HTTPException(422, "words need a text, or what is not wanted; give one")
+        embedder = self.gallery.embedder
+        with self._lock:
+            if self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH:
+                explainer = SharesExplainer(embedder, layer="last")
+                return answered(query.asked, *picture.at_last_layer, explainer, image_unit=picture.unit)
+            explainer = SharesExplainer(embedder)
+            split = explainer.open(picture.reading)
+            return answered(query.asked, picture.reading, split, explainer, image_unit=picture.unit)
+
+    def _query_out(self, id: str, geometry: Geometry | None) -> UploadOut:
+        height, width = (geometry or self.query(id).reading.geometry).original_size
+        return UploadOut(id=id, name=self.title(id), height=height, width=width)
+
+    def seen_result(self, settings: SearchRequest) -> SearchResult:
+        """Return the result of a search as it was shown, or search again if that was long ago."""
+        return self._results.get_or_make(settings.model_dump_json(), lambda: self.result(settings))
+
+    def case(self, name: str) -> CaseFile:
+        """Return the case with this name. Raises HTTPException with status 404."""
+        if name not in self.gallery.cases():
+            raise HTTPException(404, str(unknown_name("case", name, self.gallery.cases())))
+        return self._cases.get_or_make(name, lambda: self.gallery.case(name))
+
+    def _kept(self, id: str) -> tuple[str, bytes] | None:
+        """Name and bytes of a query that a case keeps, or of a picture of the gallery, by its SHA-256."""
+        if self.gallery.is_on_disk:
+            for name in self.gallery.cases():
+                if (found := self.case(name).picture(id)) is not None:
+                    return found
+        record = next(iter(self.gallery.records([id[:_RECORD_ID_LENGTH]])), None)
+        if record is None or not record.hash.startswith(id):
+            return None
+        return Path(record.path).name, images.file_bytes(self._existing_file(record))
 
     # --- explaining ---------------------------------------------------------------------------
 
@@ -90,7 +157,10 @@ class GalleryService:
         box: BoxPixels | None,
         method: str = SharesExplainer.name,
         *,
+        polygon: Sequence[tuple[float, float]] | None = None,
         contrast: bool = False,
+        liked: Sequence[str] = (),
+        disliked: Sequence[str] = (),
     ) -> Explanation:
         """Explain the similarity of two pictures, or of a box on the query and the match, as ``Hit.why``.
 
@@ -98,11 +168,14 @@ class GalleryService:
         HTTPException with status 422 for a contrast with a method other than ``shares``, and for a box
         with ``avsl``.
         """
-        if method == Avsl.name and box is not None:
-            raise HTTPException(422, f"method {method} explains whole pictures only; leave the box out")
+        if method == Avsl.name and (box is not None or polygon is not None):
+            raise HTTPException(422, f"method {method} explains whole pictures only; leave the region out")
         if method != SharesExplainer.name and contrast:
             raise HTTPException(422, f"method {method} has no contrast; leave it out")
-        a, b = self.query(query, _region(box, None)), self.query(match)
+        if method != SharesExplainer.name and (liked or disliked):
+            raise HTTPException(422, f"method {method} explains without examples; leave them out")
+        a, b = self.query(query, _region(box, polygon)), self.query(match)
+        a = self.gallery.with_examples(a, liked, disliked)
         embedder = self.gallery.embedder
         with self._lock:
             if method == TransportExplainer.name:
@@ -110,7 +183,8 @@ class GalleryService:
             if method != SharesExplainer.name:
                 return make_explainer(embedder, method)(a.reading, b.reading)
             mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
-            if box is not None or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
+            by_last = a.region is not None or a.examples is not None
+            if by_last or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
                 explainer = SharesExplainer(embedder, layer="last", contrast=mean)
                 return explainer.of_passes(*a.at_last_layer, *b.at_last_layer, match_unit=b.unit)
             explainer = SharesExplainer(embedder, contrast=mean)
@@ -128,6 +202,12 @@ class GalleryService:
             query.reading, query.shares, match.reading, shares, match_unit=match.unit
         )
 
+    @contextmanager
+    def model_in_turn(self) -> Iterator[None]:
+        """Wait for the model and hold it: it answers one request at a time."""
+        with self._lock:
+            yield
+
     def why(self, hit: Hit) -> Explanation:
         """Explain a hit of a search, for the whole query or the region searched by."""
         with self._lock:
@@ -136,9 +216,10 @@ class GalleryService:
     def report(self, settings: SearchRequest) -> str:
         """Search and return an HTML report. Raises HTTPException with status 422 without hits."""
         result = self.result(settings)
-        parameters = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+        parameters = settings.model_dump(exclude={"query", "text"}, exclude_none=True, exclude_defaults=True)
         words = ", ".join(f"{name} {value}" for name, value in parameters.items()) or "the whole picture"
-        facts = {"query": self.title(settings.query), "search": words}
+        facts = {"query": self.title(settings.query)} if settings.query is not None else {}
+        facts |= ({} if settings.text is None else {"words": settings.text}) | {"search": words}
         try:
             return search_report(
                 result, self.gallery, parameters=facts, gallery_name=self.name, explain=self.why
@@ -154,6 +235,7 @@ class GalleryService:
         y: float,
         *,
         box: BoxPixels | None = None,
+        polygon: Sequence[tuple[float, float]] | None = None,
         box_on: Literal["first", "second"] = "first",
     ) -> CellMatchOut:
         """Compare the cell at pixel (x, y) of the first picture with every cell of the second.
@@ -161,7 +243,8 @@ class GalleryService:
         ``box`` limits the picture ``box_on`` to a part. Raises HTTPException with status 422 for a pixel
         outside the model's view, or outside the box.
         """
-        regions = (_region(box, None), None) if box_on == "first" else (None, _region(box, None))
+        region = _region(box, polygon)
+        regions = (region, None) if box_on == "first" else (None, region)
         queries = self.query(first, regions[0]), self.query(second, regions[1])
         with self._lock:
             a, b = (query.shares for query in queries)
@@ -208,11 +291,13 @@ class GalleryService:
         """Return the bytes of an upload or of a record's file. Raises HTTPException with status 404."""
         if len(id) != _RECORD_ID_LENGTH:
             upload = self._uploads.get(id)
-            if upload is None:
-                raise HTTPException(
-                    404, f"upload {id} is unknown or no longer in memory; upload the picture again"
-                )
-            return upload.data
+            if upload is not None:
+                return upload.data
+            if (kept := self._kept(id)) is not None:
+                return kept[1]
+            raise HTTPException(
+                404, f"upload {id} is unknown or no longer in memory; upload the picture again"
+            )
         return images.file_bytes(self._existing_file(self.record(id)))
 
     def _existing_file(self, record: Record) -> Path:
@@ -223,8 +308,12 @@ class GalleryService:
 
     def title(self, id: str) -> str:
         """Return the file name of a picture, for captions."""
-        upload = self._uploads.get(id) if len(id) != _RECORD_ID_LENGTH else None
-        return upload.name if upload else Path(self.record(id).path).name
+        if len(id) == _RECORD_ID_LENGTH:
+            return Path(self.record(id).path).name
+        if (upload := self._uploads.get(id)) is not None:
+            return upload.name
+        kept = self._kept(id)
+        return "query" if kept is None else kept[0]
 
     def records(self, where: str | None) -> Sequence[Record]:
         """Return the records that pass a filter, or all. Raises FilterError."""
@@ -243,9 +332,14 @@ class GalleryService:
         return found[0]
 
     def folders(self) -> set[str]:
-        """Return the folders of the pictures, and the one that the gallery lies in."""
+        """Return the folders of the pictures, of the gallery, and of an image-text model."""
         found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
-        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+        if self.gallery.uri is not None:
+            found.add(str(Path(self.gallery.uri).parent))
+        if (text := self.gallery.embedder.text) is not None:
+            model = Path(text.name.removeprefix("local-dir:"))
+            found |= {str(model.parent)} if model.is_absolute() else set()
+        return found
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
@@ -275,7 +369,6 @@ def picture_out(record: Record) -> PictureOut:
 
 
 def _hit_out(hit: Hit) -> HitOut:
-    assert hit.query_map is not None
     return HitOut(
         rank=hit.rank,
         id=hit.id,
@@ -287,6 +380,7 @@ def _hit_out(hit: Hit) -> HitOut:
         score=hit.score,
         rank_before=hit.rank_before,
         probability=hit.probability,
+        geometry=None if hit.verification is None else hit.verification.to_dict(),
         metadata=dict(hit.metadata),
-        query_map=as_grid(hit.query_map),
+        query_map=[] if hit.query_map is None else as_grid(hit.query_map),
     )

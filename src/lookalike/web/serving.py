@@ -24,16 +24,17 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    token: str | None = None,
+    token: str | Sequence[str] | None = None,
     add_from: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve galleries until interrupted.
 
-    ``announce`` is called with the URL of the page, and the token in it, once the server listens. With a
-    ``token`` every request must send it. Pictures may be added from inside ``add_from``; None disables
-    adding. Raises LookalikeError if two galleries have the same name or the port is in use, and
-    GalleryError and its kinds if a gallery can't be opened.
+    ``announce`` is called with the URL of the page, and the token in it, once the server listens; for
+    several tokens once for each. With a ``token``, or several, every request must send one (see
+    ``create_app``). Pictures may be added from inside ``add_from``; None disables adding. Raises
+    LookalikeError if two galleries have the same name or the port is in use, and GalleryError and its kinds
+    if a gallery can't be opened.
     """
     galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
     if len(galleries) < len(uris):
@@ -63,7 +64,10 @@ def serve(
             f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port"
         ) from error
     shown = f"[{host}]" if ":" in host else host
-    announce(f"http://{shown}:{listening.getsockname()[1]}/" + (f"#token={token}" if token else ""))
+    page = f"http://{shown}:{listening.getsockname()[1]}/"
+    tokens = [token] if isinstance(token, str) else list(token or [])
+    for address in [f"{page}#token={each}" for each in tokens] or [page]:
+        announce(address)
     server.run(sockets=[listening])
 
 

@@ -1,4 +1,4 @@
-"""Uploaded pictures: read in chunks up to the limit, kept in memory, never written to disk.
+"""Uploaded pictures: read in chunks up to the limit, kept in memory; only cases write them to disk.
 
 ``routes`` passes their ids to ``service``, which searches with them.
 """

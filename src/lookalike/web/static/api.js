@@ -5,7 +5,7 @@ const tokenInUrl = new URLSearchParams(location.hash.slice(1)).get("token");
 if (tokenInUrl) {
   token = tokenInUrl;
   sessionStorage.setItem("token", token);
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname + location.search);
 }
 
 export class RequestError extends Error {}
@@ -57,9 +57,13 @@ export async function upload(file) {
   return (await request("/queries", { method: "POST", body })).json();
 }
 
+export const galleryPath = (gallery, rest = "") => `/galleries/${encodeURIComponent(gallery)}${rest}`;
+
+export const blobOf = async (path) => (await request(path)).blob();
+
 // An <img> can't send a token, so with one the picture is fetched and shown from a blob URL.
 export async function showPicture(image, gallery, id, side) {
-  const path = `/galleries/${encodeURIComponent(gallery)}/pictures/${id}?side=${side}`;
+  const path = galleryPath(gallery, `/pictures/${id}?side=${side}`);
   if (!token) {
     image.src = `/api${path}`;
     return;

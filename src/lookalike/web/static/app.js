@@ -1,48 +1,99 @@
-// The page: its state, the search settings, and the views that show the results.
+// The page: what is shown, its address, and the views that show it.
 
-import { getJson, post, RequestError, upload } from "./api.js";
+import { galleryPath, getJson, post, RequestError, upload } from "./api.js";
+import { readAddress, writeAddress } from "./address.js";
+import { CaseDesk } from "./case.js";
+import { ordered, pairCard } from "./caseview.js";
 import { CompareView } from "./compare.js";
+import { byId, isForField } from "./dom.js";
 import { drawLegend, loadPalette } from "./heat.js";
+import { attempt, setBar, showMessage } from "./messages.js";
 import { QueryPanel } from "./query.js";
-import { browseCard, hitCard, skeletons, addArrowKeys } from "./results.js";
+import { addArrowKeys, browseCard, skeletons, stepCard } from "./results.js";
+import { SearchView } from "./search.js";
+import { pressVerdict, refreshVerdicts, verdictRow } from "./verdicts.js";
 
 const PAGE_SIZE = 60;
-const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
-const byId = (id) => document.getElementById(id);
-const state = { gallery: "", query: null, box: null, search: null, health: null, galleries: [], shown: 0 };
-let running = new AbortController();
+const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0 };
 
-const panel = new QueryPanel({ onFile: uploadAndSearch, onBox: searchByBox, onClear: clear });
-const compare = new CompareView({});
+const panel = new QueryPanel({ onFile: uploadAndSearch, onSearch: () => search(true), onClear: () => clear(true) });
+const desk = new CaseDesk({ onChange: onDecided, onError: (error) => attempt(() => Promise.reject(error)) });
+const compare = new CompareView({ desk });
 compare.onClose = (hit) => document.querySelector(`.card[data-id="${hit?.id}"]`)?.focus();
+const searches = new SearchView({
+  panel, desk, onCompare: (found, hit) => compare.open(found, hit), onChoose: choose,
+  verdicts: (subject, seen) => verdictRow(desk, () => subject, seen),
+});
 
 async function start() {
   state.health = await getJson("/health");
   [state.galleries] = await Promise.all([getJson("/galleries"), loadPalette()]);
   drawLegend(byId("legend-colors"));
   byId("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
-  byId("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
+  byId("rerank").append(new Option("none"), ...state.health.rerankers.map((name) => new Option(name)));
   byId("gallery").parentElement.hidden = state.galleries.length < 2;
-  await enter(state.galleries[0].name);
+  await restore();
 }
 
-async function enter(name) {
-  state.gallery = name;
-  const { n_images, model, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
+// Show what the address says.
+async function restore() {
+  const at = readAddress();
+  const name = state.galleries.some((gallery) => gallery.name === at.gallery) ? at.gallery : state.galleries[0].name;
+  for (const id of ["where", "rerank"]) byId(id).value = at[id];
+  byId("k").value = at.k || 24;
+  byId("min-similarity").value = at.min || -0.05;
+  byId("min-similarity").oninput();
+  showUndecided(Boolean(at.undecided));
+  await enter(name, at.case);
+  if (at.view === "case" && desk.name) return showCase();
+  if (!at.query) return clear();
+  state.query = { id: at.query, name: "" };
+  panel.show(state.gallery, state.query, at.regions, at.active);
+  await search();
+  if (searches.found) byId("query-name").textContent = byId("query-name").title = searches.found.query.name;
+}
+
+async function enter(name, caseName = "") {
+  state.gallery = byId("gallery").value = name;
+  const { n_images, model, infers_distance, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
   byId("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
+  byId("rerank").options[0].text = infers_distance ? "as the model: avsl, regions by cosine" : "none";
+  byId("rerank").options[1].hidden = !infers_distance;
   const fields = Object.keys(metadata_fields);
   byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "this gallery has no metadata";
   byId("where").disabled = !fields.length;
   byId("fields").textContent = fields.length ? `Fields: ${fields.join(", ")}` : "";
-  await clear();
+  await desk.enter(name, caseName, state.health.person);
 }
 
-// --- browsing ---------------------------------------------------------------------------------
+// Another gallery, with the same query; a picture of the gallery that was left becomes an upload.
+function changeGallery() {
+  return attempt(async () => {
+    const { gallery, query } = state, { list, active } = panel.regions;
+    if (query && /^[0-9a-f]{20}$/.test(query.id)) state.query = await (await post(galleryPath(gallery, `/pictures/${query.id}/query`), {})).json();
+    await enter(byId("gallery").value);
+    if (!query) return clear(true);
+    panel.show(state.gallery, state.query, list, active);
+    return search(true);
+  });
+}
 
-async function clear() {
-  running.abort();
-  Object.assign(state, { query: null, box: null, search: null, shown: 0 });
+function remember(isStep = false) {
+  const minSimilarity = Number(byId("min-similarity").value), { list, active } = panel.regions;
+  writeAddress({
+    gallery: state.galleries.length > 1 ? state.gallery : "", query: state.query?.id, where: byId("where").value.trim(),
+    rerank: byId("rerank").value, k: byId("k").value === "24" ? "" : byId("k").value, min: minSimilarity < 0 ? "" : minSimilarity,
+    case: desk.name, view: state.view, undecided: byId("undecided").checked ? 1 : "", regions: list, active,
+  }, isStep);
+}
+
+// --- browsing, searching, the case --------------------------------------------------------------
+
+async function clear(isStep = false) {
+  searches.stop();
+  Object.assign(state, { query: null, view: "", shown: 0 });
   panel.hide();
+  remember(isStep);
   setBar("Gallery", "Click a picture to search with it.");
   byId("grid").replaceChildren(...skeletons(12));
   await attempt(async () => {
@@ -51,26 +102,24 @@ async function clear() {
     const isFiltered = Boolean(byId("where").value.trim());
     if (isFiltered) byId("count").textContent = "Pictures that pass the filter; click one to search with it.";
     if (!cards.length) showMessage(isFiltered ? "No picture passes the filter." : "This gallery is empty. Add pictures with: lookalike index FOLDER -g GALLERY");
-  });
+  }, () => byId("grid").replaceChildren());
 }
 
 async function nextCards() {
+  if (state.view === "case") return nextPairs();
   const where = byId("where").value.trim();
   const parameters = new URLSearchParams({ offset: state.shown, limit: PAGE_SIZE, ...(where && { where }) });
-  const { total, pictures } = await getJson(`/galleries/${encodeURIComponent(state.gallery)}/pictures?${parameters}`);
+  const { total, pictures } = await getJson(galleryPath(state.gallery, `/pictures?${parameters}`));
   state.shown += pictures.length;
   byId("more").hidden = state.shown >= total || Boolean(state.query);
   return pictures.map((picture) => browseCard(state.gallery, picture, choose));
 }
 
-// --- searching --------------------------------------------------------------------------------
-
 function choose({ id, name }) {
   state.query = { id, name };
-  state.box = null;
-  panel.show(state.gallery, id, name);
+  panel.show(state.gallery, state.query);
   scrollTo({ top: 0 });
-  return search();
+  return search(true);
 }
 
 function uploadAndSearch(file) {
@@ -82,122 +131,62 @@ function uploadAndSearch(file) {
     const picture = await upload(file);
     showMessage("");
     await choose(picture);
-  }, { keepsGrid: true });
+  });
 }
 
-function searchByBox(box) {
-  state.box = box;
-  return search();
-}
-
-function searchRequest() {
-  const minSimilarity = Number(byId("min-similarity").value);
-  return {
-    query: state.query.id,
-    k: Math.max(1, Math.min(200, Number(byId("k").value) || 24)),
-    box: state.box,
-    rerank: byId("rerank").value || null,
-    where: byId("where").value.trim() || null,
-    min_similarity: minSimilarity < 0 ? null : minSimilarity,
-    leave_self_out: true,
-  };
-}
-
-async function search() {
+async function search(isStep = false) {
   if (!state.query) return;
-  const hadFocus = byId("grid").contains(document.activeElement); // its cards are about to go
-  running.abort();
-  running = new AbortController();
-  const { signal } = running;
-  const { gallery } = state, request = searchRequest();
-  setBar(state.box ? "Matches for this region" : "Matches", "Searching…");
-  byId("more").hidden = true;
-  byId("grid").setAttribute("aria-busy", "true");
-  if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
-  await attempt(async () => {
-    const found = await (await post(`/galleries/${encodeURIComponent(gallery)}/search`, request, { signal })).json();
-    const method = OWN_METHOD.has(request.rerank) ? request.rerank : "shares"; // the one that made the order
-    show({ ...found, gallery, request, method, explanationPath: (hit, options) => explanationPath(gallery, method, request, hit, options) });
-    if (hadFocus) byId("heading").focus();
-  });
-  if (!signal.aborted) byId("grid").removeAttribute("aria-busy");
+  state.view = "";
+  remember(isStep);
+  const { has_probabilities } = state.galleries.find(({ name }) => name === state.gallery);
+  await searches.run(state.gallery, state.query.id, has_probabilities);
 }
 
-function explanationPath(gallery, method, { query, box }, hit, options = {}) {
-  const parameters = new URLSearchParams({ query, match: hit.id, method, ...(box && { box: box.join(",") }), ...options });
-  return `/galleries/${encodeURIComponent(gallery)}/explanation?${parameters}`;
+function showCase(isStep = false) {
+  searches.stop();
+  Object.assign(state, { query: null, view: "case", shown: 0 });
+  panel.hide();
+  remember(isStep);
+  scrollTo({ top: 0 });
+  setBar(`Case: ${desk.name}`, `${desk.list.length} pairs`);
+  byId("grid").replaceChildren(...nextPairs());
+  if (!desk.list.length) showMessage("Nothing has been decided in this case. Search, and say what is the same.");
 }
 
-function show(found) {
-  state.search = found;
-  Object.assign(found, { drawn: new Map(), onLimit: (limit) => state.search === found && showLimit(limit) });
-  panel.size = found.query;
-  panel.clearMap();
-  const { hits, seconds } = found;
-  const handlers = {
-    onCompare: (hit) => compare.open(found, hit),
-    onChoose: choose,
-    onHover: (hit) => (hit ? panel.showMap(hit.query_map, found.query_geometry, found.limit) : panel.clearMap()),
-  };
-  byId("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
-  setBar(state.box ? "Matches for this region" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
-  for (const id of ["legend", "all-heat", "report"]) byId(id).hidden = !hits.length;
-  showLimit(found.limit);
-  byId("all-heat").setAttribute("aria-pressed", "false");
-  byId("no-probability").hidden = !(state.box && state.galleries.some(({ name, has_probabilities }) => name === found.gallery && has_probabilities));
-  if (found.unreadable.length) showMessage(`Ranked as if no cells matched, since they can't be read: ${found.unreadable.join(", ")}`);
-  if (!hits.length) showMessage("No match. Lower the minimum similarity or relax the filter.");
+function nextPairs() {
+  const pairs = ordered(desk.list.filter((pair) => !byId("undecided").checked || !pair.verdict));
+  const next = pairs.slice(state.shown, state.shown + PAGE_SIZE);
+  state.shown += next.length;
+  byId("more").hidden = state.shown >= pairs.length;
+  return next.map((pair) => withVerdict(pairCard(desk, pair, openPair)));
 }
 
-function showLimit(limit) {
-  byId("legend-low").textContent = `−${limit.toFixed(3)}`;
-  byId("legend-high").textContent = `+${limit.toFixed(3)} per 1%`;
+function withVerdict(card) {
+  card.querySelector(".verdicts").refresh();
+  return card;
 }
 
-async function exportReport() {
-  byId("report").disabled = true;
-  byId("report").textContent = "Writing the report…";
-  await attempt(async () => {
-    const { gallery, request } = state.search;
-    const html = await (await post(`/galleries/${encodeURIComponent(gallery)}/report`, request)).blob();
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(html);
-    link.download = "lookalike-report.html";
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  });
-  byId("report").disabled = false;
-  byId("report").textContent = "Export report";
+function openPair(pair) {
+  const regions = desk.list.filter((each) => each.query.sha256 === pair.query.sha256 && (each.box || each.polygon));
+  const unique = [...new Map(regions.map(({ box, polygon }) => [JSON.stringify([box, polygon]), box ? { box } : { polygon }])).values()];
+  state.query = pair.query;
+  const active = unique.findIndex(({ box, polygon }) => JSON.stringify([box ?? null, polygon ?? null]) === JSON.stringify([pair.box, pair.polygon]));
+  panel.show(state.gallery, state.query, unique, active);
+  return search(true);
 }
 
-// --- messages ---------------------------------------------------------------------------------
-
-function setBar(heading, count) {
-  byId("heading").textContent = heading;
-  byId("count").textContent = count;
-  for (const id of ["legend", "all-heat", "report", "message", "no-probability"]) byId(id).hidden = true;
+// A decision was made or undone, or a case was opened (then there is no pair).
+function onDecided(pair) {
+  if (pair && state.query && pair.query.sha256.startsWith(searches.content ?? "-")) state.query.id = pair.query.id; // kept by the case
+  refreshVerdicts();
+  byId("learn").parentElement.hidden = !searches.found || !desk.list.some((each) => each.verdict && each.query.sha256.startsWith(searches.content));
+  if (pair || state.query || state.view) remember();
+  if (pair) byId("case-said").textContent = `${pair.hit.name}: ${pair.verdict ?? "undecided"}`;
 }
 
-function showMessage(text, isError = false) {
-  byId("message").textContent = text;
-  byId("message").hidden = !text;
-  byId("message").classList.toggle("error", isError);
-}
-
-// Run `work` and show its error; the grid is emptied unless `keepsGrid`.
-async function attempt(work, { keepsGrid = false } = {}) {
-  try {
-    await work();
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    if (!keepsGrid) {
-      panel.clearMap();
-      byId("grid").replaceChildren();
-      byId("count").textContent = "";
-    }
-    showMessage(error instanceof RequestError ? error.message : "Something went wrong on this page. Please reload it.", true);
-    if (!(error instanceof RequestError)) throw error;
-  }
+function showUndecided(isOn) {
+  byId("undecided").checked = isOn;
+  byId("grid").classList.toggle("only-undecided", isOn);
 }
 
 // --- controls ---------------------------------------------------------------------------------
@@ -213,22 +202,54 @@ function switchTheme() {
   document.documentElement.dataset.theme = localStorage.theme = isDark ? "light" : "dark";
 }
 
+function chooseCase() {
+  const name = byId("case").value;
+  if (name !== "+") return attempt(async () => {
+    await desk.open(name);
+    remember();
+    if (state.view === "case") await (desk.name ? showCase() : clear());
+  });
+  byId("case").value = desk.name;
+  byId("name-case").showModal();
+  return byId("case-name").focus();
+}
+
+// Keys of the whole page; Compare and the query have their own.
+function onKey(event) {
+  if (document.querySelector("dialog[open]") || isForField(event)) return;
+  if (event.key === "Escape" && panel.regions.region) return panel.regions.choose(-1);
+  if (event.key === "j" || event.key === "k") return stepCard(byId("grid"), event.key === "j" ? 1 : -1);
+  const card = document.activeElement?.closest?.(".card");
+  if (card && byId("undecided").checked && "123".includes(event.key)) stepCard(byId("grid"), 1); // it is about to go
+  if (pressVerdict(desk, card?.querySelector(".verdicts"), event.key)) event.preventDefault();
+}
+
 if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
 byId("theme").onclick = switchTheme;
-byId("gallery").onchange = () => enter(byId("gallery").value);
+byId("gallery").onchange = changeGallery;
 byId("more").onclick = () => attempt(async () => byId("grid").append(...(await nextCards())));
-byId("report").onclick = exportReport;
 byId("all-heat").onclick = showAllHeat;
+byId("case").onchange = chooseCase;
+byId("name-case").addEventListener("close", () => byId("name-case").returnValue === "ok" && byId("case-name").value.trim() &&
+  attempt(() => desk.begin(byId("case-name").value.trim()).then(() => remember())));
+byId("undo").onclick = () => desk.undo();
+byId("show-case").onclick = () => showCase(true);
+byId("export-case").onclick = () => attempt(() => desk.exportReport());
+byId("learn").onchange = () => search();
+byId("undecided").onchange = () => {
+  showUndecided(byId("undecided").checked);
+  if (state.view === "case") showCase();
+  else remember();
+};
 byId("min-similarity").oninput = () => {
   const value = Number(byId("min-similarity").value), text = value < 0 ? "any" : value.toFixed(2);
   byId("min-similarity-value").textContent = text;
   byId("min-similarity").setAttribute("aria-valuetext", text);
 };
-byId("settings").onchange = (event) => (state.query ? search() : event.target === byId("where") && clear());
+byId("settings").onchange = (event) => (state.query ? search(true) : event.target === byId("where") && clear());
 byId("settings").onsubmit = (event) => event.preventDefault();
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !document.querySelector("dialog[open]") && panel.box) panel.setBox(null);
-});
-byId("options").open = !matchMedia("(max-width: 820px)").matches;
+document.addEventListener("keydown", onKey);
+addEventListener("popstate", () => attempt(restore));
+byId("options").open = byId("case-options").open = !matchMedia("(max-width: 820px)").matches;
 addArrowKeys(byId("grid"));
 const ready = attempt(start);

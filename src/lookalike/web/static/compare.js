@@ -1,52 +1,126 @@
-// Two pictures side by side with their maps; pointing at a cell shows its best match in the other.
+// The query beside one candidate or several, with their maps; pointing at a cell shows its best match in the others.
 
-import { getJson, showPicture } from "./api.js";
+import { galleryPath, getJson } from "./api.js";
+import { byId, isForField } from "./dom.js";
 import { showGraph } from "./graph.js";
-import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
+import { fixed, perPercent } from "./heat.js";
 import { factsOf } from "./results.js";
+import { regionOption } from "./search.js";
+import { Side } from "./sides.js";
+import { pressVerdict, verdictRow } from "./verdicts.js";
+import { Viewing } from "./viewing.js";
 
 const BINS = 28; // positions per side at which cells are requested; finer than common grids
-const byId = (id) => document.getElementById(id);
+const MOST_CANDIDATES = 4;
 
 export class CompareView {
-  constructor({ onError }) {
-    this.onError = onError;
-    this.sides = [new Side(byId("left"), 0, this), new Side(byId("right"), 1, this)];
-    byId("close").onclick = () => byId("compare").close();
+  constructor({ desk }) {
+    Object.assign(this, { desk, dialog: byId("compare"), sides: [], hits: [], founds: [] });
+    this.viewing = new Viewing(this.dialog, () => this.sides);
+    this.#addSide(byId("left"));
+    this.#addSide(byId("right"));
+    byId("close").onclick = () => this.dialog.close();
     byId("previous").onclick = () => this.step(-1);
     byId("next").onclick = () => this.step(1);
-    byId("opacity").oninput = () => byId("compare").style.setProperty("--opacity", byId("opacity").value / 100);
-    byId("contrast").onchange = () => this.open(this.search, this.hit);
-    byId("compare").addEventListener("click", (event) => event.target === byId("compare") && byId("compare").close());
-    byId("compare").addEventListener("close", () => this.onClose?.(this.hit));
-    byId("compare").addEventListener("keydown", (event) => {
-      if (event.target.closest(".frame, input")) return;
-      if (event.key === "ArrowLeft") this.step(-1);
-      if (event.key === "ArrowRight") this.step(1);
-    });
+    byId("beside").onclick = () => this.addCandidate();
+    byId("map").onclick = () => this.toggleMap();
+    byId("opacity").oninput = () => this.#setOpacity();
+    byId("contrast").onchange = () => this.#load();
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("close", () => this.onClose?.(this.hit));
+    this.dialog.addEventListener("keydown", (event) => this.#onKey(event));
+  }
+
+  get hit() {
+    return this.hits[0];
   }
 
   async open(search, hit) {
-    Object.assign(this, { search, hit, found: null, chosen: null });
-    this.cells = new Map();
+    Object.assign(this, { search, hits: [hit] });
+    this.#dropCandidates();
+    this.viewing.reset();
+    if (!this.dialog.open) this.dialog.showModal();
+    this.sides[0].show(search.gallery, { id: search.query.id, name: search.query.name });
+    this.#showCandidate(0);
+    await this.#load();
+  }
+
+  step(by) {
+    const { hits } = this.search, next = hits[hits.indexOf(this.hit) + by];
+    if (next) this.open(this.search, next);
+  }
+
+  // Show the hit after the last one shown beside the others.
+  async addCandidate() {
+    const { hits } = this.search, next = hits[hits.indexOf(this.hits.at(-1)) + 1];
+    if (!next || this.hits.length >= MOST_CANDIDATES) return;
+    this.viewing.setMode("");
+    const figure = byId("right").closest("figure").cloneNode(true), frame = figure.querySelector(".frame");
+    frame.removeAttribute("id");
+    frame.removeAttribute("style");
+    figure.querySelector(".verdict-place").replaceChildren();
+    figure.querySelector("img").removeAttribute("src");
+    byId("pair").append(figure);
+    this.hits.push(next);
+    this.#addSide(frame);
+    this.#showCandidate(this.hits.length - 1);
+    await this.#load();
+  }
+
+  toggleMap() {
+    const isOff = this.dialog.classList.toggle("mapless");
+    byId("map").setAttribute("aria-pressed", String(!isOff));
+  }
+
+  #setOpacity(by = 0) {
+    byId("opacity").value = Number(byId("opacity").value) + by;
+    this.dialog.style.setProperty("--opacity", byId("opacity").value / 100);
+  }
+
+  #addSide(frame) {
+    const index = this.sides.length;
+    this.sides.push(new Side(frame, { onPoint: (x, y) => this.pointAt(index, x, y), onLeave: () => this.leave() }));
+    this.viewing.listen(frame);
+    this.#countColumns();
+  }
+
+  #dropCandidates() {
+    for (const side of this.sides.splice(2)) side.frame.closest("figure").remove();
+    this.#countColumns();
+  }
+
+  #countColumns() {
+    this.dialog.style.setProperty("--columns", this.sides.length);
+    this.dialog.classList.toggle("many", this.sides.length > 2);
+  }
+
+  #showCandidate(i) {
+    const hit = this.hits[i], side = this.sides[i + 1], { search } = this;
+    side.show(search.gallery, hit);
+    side.caption.textContent = `${hit.rank}. ${hit.name} · ${fixed(hit.similarity, 3)}`;
+    side.frame.setAttribute("aria-label", `Match ${hit.rank}, ${hit.name}: point at a cell, or use the arrow keys`);
+    const place = side.frame.closest("figure").querySelector(".verdict-place");
+    place.replaceChildren(verdictRow(this.desk, () => ({ search, hit }), () => this.#seen(), { isOpen: this.hits.length === 1 }));
+  }
+
+  // The explanations of all candidates; answers to earlier questions are not shown.
+  async #load() {
+    const { search, hits, hit } = this, asked = (this.asked = {});
+    Object.assign(this, { founds: [], chosen: null, pointed: null, cells: new Map() });
     showGraph(byId("graph"), null);
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
     byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
-    const asked = (this.asked = {}); // answers to earlier questions are not shown
     byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
-    const pictures = [{ id: search.query.id, name: search.query.name }, hit];
-    this.sides.forEach((side, i) => side.show(search.gallery, pictures[i]));
-    if (!byId("compare").open) byId("compare").showModal();
     try {
-      const found = await getJson(search.explanationPath(hit, this.#options()));
+      const founds = await Promise.all(hits.map((each) => getJson(search.explanationPath(each, this.#options()))));
       if (this.asked !== asked) return;
-      this.found = found;
+      Object.assign(this, { founds, limit: Math.max(...founds.map((each) => each.limit)) });
       if (search.method !== "shares") {
-        byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${found.similarity.toFixed(3)}`;
+        byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${founds[0].similarity.toFixed(3)}`;
       }
-      this.sizes = [found.query_geometry.original_size, found.match_geometry.original_size];
-      showGraph(byId("graph"), found, (chosen) => {
+      this.sizes = [founds[0].query_geometry.original_size, ...founds.map((each) => each.match_geometry.original_size)];
+      if (hits.length === 1) showGraph(byId("graph"), founds[0], (chosen) => {
         this.chosen = chosen;
         this.overview();
       });
@@ -60,43 +134,42 @@ export class CompareView {
     return byId("contrast").checked && !byId("contrast").parentElement.hidden ? { contrast: true } : {};
   }
 
-  step(by) {
-    const { hits } = this.search;
-    const next = hits[hits.indexOf(this.hit) + by];
-    if (next) this.open(this.search, next);
+  #seen() {
+    if (!this.founds.length || this.dialog.classList.contains("mapless")) return "";
+    return [this.search.method, ...(this.#options().contrast ? ["beyond what all share"] : [])].join(", ");
   }
 
-  // Show the maps of the whole similarity, or of the level or node chosen, both with the same color range.
+  // Show the maps of the whole similarity, or of the level or node chosen, all with the same color range.
   overview() {
-    const { found, chosen } = this;
+    const { founds: [found], chosen, limit } = this;
     if (!found) return;
+    this.sides.forEach((side) => side.mark(null));
     if (chosen) {
-      this.sides.forEach((side, i) => {
-        side.draw(chosen.maps[i], chosen.geometries[i], chosen.limit);
-        side.mark(null);
-      });
+      this.sides.forEach((side, i) => side.draw(chosen.maps[i], chosen.geometries[i], chosen.limit));
       byId("compare-note").textContent = chosen.note;
       return;
     }
-    this.sides[0].draw(perPercent(found.query_map), found.query_geometry, found.limit);
-    this.sides[1].draw(perPercent(found.match_map), found.match_geometry, found.limit);
-    this.sides.forEach((side) => side.mark(null));
+    this.sides[0].draw(perPercent(found.query_map), found.query_geometry, limit);
+    this.founds.forEach((each, i) => this.sides[i + 1].draw(perPercent(each.match_map), each.match_geometry, limit));
     byId("compare-note").textContent =
+      (this.founds.length > 1 ? "On the query: the map of the first candidate. " : "") +
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +
-      ` Colors range over ±${fixed(found.limit, 3)} per 1% of the view. Point at a cell to see what it matches.`;
+      ` Colors range over ±${fixed(limit, 3)} per 1% of the view. Point at a cell to see what it matches.`;
   }
 
-  // Show how the cell at (x, y) of one side matches the cells of the other; x, y in [0, 1].
+  // Show how the cell at (x, y) of one side matches the cells of the others; x, y in [0, 1].
   async pointAt(index, x, y) {
-    if (!this.found) return;
+    if (!this.founds.length) return;
     const key = `${index},${Math.floor(x * BINS)},${Math.floor(y * BINS)}`;
     if (this.pointed === key) return;
     this.pointed = key;
-    const { hit } = this;
-    const [height, width] = this.sizes[index];
+    const { hit } = this, [height, width] = this.sizes[index];
     try {
-      if (!this.cells.has(key)) this.cells.set(key, getJson(this.#cellsPath(index, x * width, y * height)));
+      if (!this.cells.has(key)) {
+        const others = index ? [0] : this.hits.map((_, i) => i + 1);
+        this.cells.set(key, Promise.all(others.map(async (other) => [other, await getJson(this.#cellsPath(index, other, x * width, y * height))])));
+      }
       const cells = await this.cells.get(key);
       if (this.pointed === key && this.hit === hit) this.#showCells(index, cells);
     } catch (error) {
@@ -110,73 +183,48 @@ export class CompareView {
     this.overview();
   }
 
-  #cellsPath(index, x, y) {
-    const ids = [this.search.query.id, this.hit.id];
-    const { box } = this.search.request; // of the query, which is the first picture when the left side is pointed at
-    const part = box && { box: box.join(","), box_on: index ? "second" : "first" };
-    const parameters = new URLSearchParams({ first: ids[index], second: ids[1 - index], x, y, ...part });
-    return `/galleries/${encodeURIComponent(this.search.gallery)}/cells?${parameters}`;
+  #cellsPath(index, other, x, y) {
+    const id = (side) => (side ? this.hits[side - 1].id : this.search.query.id);
+    const part = regionOption(this.search.request); // of the query
+    const parameters = new URLSearchParams({ first: id(index), second: id(other), x, y, ...part, ...(index && { box_on: "second" }) });
+    return galleryPath(this.search.gallery, `/cells?${parameters}`);
   }
 
-  #showCells(index, cells) {
-    const own = this.sides[index], other = this.sides[1 - index];
-    own.clear();
-    own.mark(cells.cell_box, this.sizes[index]);
-    other.draw(cells.cosines, cells.geometry, 1);
-    other.mark(cells.best_box, this.sizes[1 - index]);
+  #showCells(index, answers) {
+    const [, first] = answers[0];
+    this.sides.forEach((side) => side.clear());
+    this.sides.forEach((side) => side.mark(null));
+    this.sides[index].mark(first.cell_box, this.sizes[index]);
+    for (const [other, cells] of answers) {
+      this.sides[other].draw(cells.cosines, cells.geometry, 1);
+      this.sides[other].mark(cells.best_box, this.sizes[other]);
+    }
+    const best = answers.map(([, cells]) => fixed(Math.max(...cells.cosines.flat()), 2)).join(", ");
     byId("compare-note").textContent =
-      `At the last layer, this cell contributes ${fixed(cells.contribution, 4)} to the similarity. ` +
-      `Its best match has a cosine of ${fixed(Math.max(...cells.cosines.flat()), 2)}. Colors range from −1 to 1.`;
+      `At the last layer, this cell contributes ${fixed(first.contribution, 4)} to the similarity. ` +
+      `Its best match has a cosine of ${best}. Colors range from −1 to 1.`;
   }
-}
 
-class Side {
-  constructor(frame, index, view) {
-    this.frame = frame;
-    [this.image, this.canvas, this.cell] = frame.children;
-    this.caption = frame.nextElementSibling;
-    fitFrame(frame, this.image);
-    const point = (event) => {
-      const area = frame.getBoundingClientRect();
-      this.pointer = [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
-      view.pointAt(index, ...this.pointer);
+  #onKey(event) {
+    if (isForField(event) || byId("ask-token").open) return;
+    const isInFrame = event.target.closest(".frame"), isInSlider = event.target.matches("input[type=range]");
+    const keys = {
+      j: () => this.step(1), k: () => this.step(-1), w: () => this.toggleMap(), m: () => this.toggleMap(),
+      "+": () => this.viewing.zoomBy(1.5), "=": () => this.viewing.zoomBy(1.5), "-": () => this.viewing.zoomBy(1 / 1.5), 0: () => this.viewing.reset(),
+      "[": () => this.#setOpacity(-10), "]": () => this.#setOpacity(10), x: () => this.viewing.swap(), a: () => this.addCandidate(),
+      s: () => byId("split").click(), b: () => byId("blink").click(), f: () => (this.viewing.mode ? this.viewing.flip() : byId("flip").click()),
+      h: () => this.viewing.panBy(0.1, 0), l: () => this.viewing.panBy(-0.1, 0),
+      ...(!isInFrame && !isInSlider && { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1) }),
+      ...(event.shiftKey && isInFrame && {
+        ArrowLeft: () => this.viewing.panBy(0.1, 0), ArrowRight: () => this.viewing.panBy(-0.1, 0),
+        ArrowUp: () => this.viewing.panBy(0, 0.1), ArrowDown: () => this.viewing.panBy(0, -0.1),
+      }),
     };
-    for (const name of ["pointermove", "pointerdown"]) frame.addEventListener(name, point);
-    frame.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && view.leave());
-    frame.addEventListener("blur", () => view.leave());
-    frame.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: [0.05, 0], ArrowLeft: [-0.05, 0], ArrowDown: [0, 0.05], ArrowUp: [0, -0.05] }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      this.pointer = (this.pointer ?? [0.5, 0.5]).map((v, i) => Math.max(0.01, Math.min(0.99, v + step[i])));
-      view.pointAt(index, ...this.pointer);
-    });
-  }
-
-  show(gallery, { id, name }) {
-    this.pointer = null;
-    this.caption.textContent = name;
-    this.clear();
-    this.mark(null);
-    showPicture(this.image, gallery, id, 1600);
-  }
-
-  draw(map, geometry, limit) {
-    drawMap(this.canvas, map, geometry, limit);
-  }
-
-  clear() {
-    clearMap(this.canvas);
-  }
-
-  mark(box, size) {
-    this.cell.hidden = !box;
-    if (!box) return;
-    const [height, width] = size, [left, top, right, bottom] = box;
-    Object.assign(this.cell.style, {
-      left: `${(left / width) * 100}%`, top: `${(top / height) * 100}%`,
-      width: `${((right - left) / width) * 100}%`, height: `${((bottom - top) / height) * 100}%`,
-    });
+    const act = keys[event.key];
+    const row = (event.target.closest("figure") ?? this.dialog).querySelector(".verdicts") ?? this.dialog.querySelector(".verdicts");
+    if (act) act();
+    else if (!pressVerdict(this.desk, row, event.key)) return;
+    event.preventDefault();
   }
 }
 

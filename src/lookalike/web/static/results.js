@@ -1,27 +1,11 @@
 // The grid of cards: pictures of the gallery, or hits of a search.
 
 import { getJson, showPicture } from "./api.js";
+import { button, element, titled } from "./dom.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(className, text, label, onClick) {
-  const made = element("button", className, text);
-  made.type = "button";
-  made.title = label;
-  made.addEventListener("click", (event) => {
-    event.stopPropagation();
-    onClick(event);
-  });
-  return made;
-}
+const COPIES_SHOWN = 3; // names on a card
 
 // Load pictures when they come near the viewport.
 const observer = new IntersectionObserver((entries) => {
@@ -32,7 +16,7 @@ const observer = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "600px" });
 
-function frameOf(gallery, picture) {
+export function frameOf(gallery, picture) {
   const frame = element("div", "frame"), image = element("img"), canvas = element("canvas");
   image.alt = picture.name;
   image.draggable = false;
@@ -46,9 +30,10 @@ function frameOf(gallery, picture) {
 }
 
 export function browseCard(gallery, picture, onChoose) {
-  const card = element("article", "card browse");
-  const stage = element("div", "stage");
-  stage.append(frameOf(gallery, picture));
+  const card = element("div", "card browse");
+  const stage = element("div", "stage"), frame = frameOf(gallery, picture);
+  frame.querySelector("img").alt = ""; // the card has its name
+  stage.append(frame);
   card.tabIndex = 0;
   card.setAttribute("role", "button");
   card.setAttribute("aria-label", `Search with ${picture.name}`);
@@ -58,7 +43,7 @@ export function browseCard(gallery, picture, onChoose) {
   return card;
 }
 
-export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
+export function hitCard(search, hit, { onCompare, onChoose, onHover, verdicts }) {
   const card = element("article", "card hit");
   card.tabIndex = 0;
   card.dataset.id = hit.id;
@@ -76,7 +61,10 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover }) {
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
   );
-  card.append(stage, facts, ...metadataOf(hit), actions);
+  const isSeen = () => (why.getAttribute("aria-pressed") === "true" ? search.method : "");
+  const row = verdicts(hit, isSeen);
+  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), row, actions);
+  row.refresh();
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
@@ -96,18 +84,21 @@ function onPress(card, act) {
   });
 }
 
-// A text that may be cut off, with the whole of it as its title.
-function titled(made) {
-  made.title = made.textContent;
-  return made;
-}
-
 // "field: value" of each metadata field.
 export const factsOf = ({ metadata }) => Object.entries(metadata ?? {}).map(([name, value]) => `${name}: ${value}`);
 
 function metadataOf(picture) {
   const facts = factsOf(picture);
   return facts.length ? [titled(element("p", "metadata soft small", facts.join(" · ")))] : [];
+}
+
+// Names of further files with the same content; all of them in the title.
+function copiesOf({ copy_names: names }) {
+  if (!names.length) return [];
+  const more = names.length > COPIES_SHOWN ? ` and ${names.length - COPIES_SHOWN} more` : "";
+  const line = element("p", "copies soft small", `Same picture: ${names.slice(0, COPIES_SHOWN).join(", ")}${more}`);
+  line.title = names.join("\n");
+  return [line];
 }
 
 function moveOf(hit) {
@@ -151,10 +142,10 @@ export function skeletons(count) {
   return Array.from({ length: count }, () => element("article", "card skeleton"));
 }
 
-// Move the focus between cards with the arrow keys, following the columns on the screen.
+// Move the focus between cards with the arrow keys, following the columns on the screen, and with j and k.
 export function addArrowKeys(grid) {
   grid.addEventListener("keydown", (event) => {
-    const cards = [...grid.querySelectorAll(".card")], at = cards.indexOf(event.target);
+    const cards = visibleCards(grid), at = cards.indexOf(event.target);
     if (at < 0) return;
     const columns = cards.filter((card) => card.offsetTop === cards[0].offsetTop).length;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
@@ -162,4 +153,14 @@ export function addArrowKeys(grid) {
     event.preventDefault();
     cards[at + step].focus();
   });
+}
+
+export const visibleCards = (grid) => [...grid.querySelectorAll(".card")].filter((card) => card.offsetParent);
+
+// Focus the next card, or the one before; the first one where no card has the focus.
+export function stepCard(grid, by) {
+  const cards = visibleCards(grid), at = cards.indexOf(document.activeElement?.closest?.(".card"));
+  const next = at < 0 ? cards[0] : cards[at + by];
+  next?.focus();
+  next?.scrollIntoView({ block: "nearest" });
 }

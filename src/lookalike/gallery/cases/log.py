@@ -1,0 +1,164 @@
+"""The file of a case: an append-only list of events in SQLite, and the query pictures that it keeps.
+
+An event is on the disk when ``append`` returns (write-ahead log, one sync for each commit). Several
+processes and threads may write: each waits for its turn.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lookalike.errors import GalleryError
+
+_FORMAT = "1"
+_WAITING_SECONDS = 30  # for other writers
+_TABLES = (
+    "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL)",
+    "CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, who TEXT NOT NULL, "
+    "kind TEXT NOT NULL, body TEXT NOT NULL)",
+    "CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events "
+    "BEGIN SELECT RAISE(ABORT, 'events are only added'); END",
+    "CREATE TRIGGER events_are_not_removed BEFORE DELETE ON events "
+    "BEGIN SELECT RAISE(ABORT, 'events are only added'); END",
+)
+
+
+@dataclass(frozen=True)
+class CaseEvent:
+    """Something that happened in a case; it is never changed."""
+
+    number: int  # from 1, in the order of writing
+    time: str  # UTC, ISO 8601
+    who: str  # empty where nobody said
+    kind: str  # search, decide or undo
+    body: Mapping[str, Any]  # JSON types
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event that is to be written; it gets its number and time by that."""
+
+    kind: str
+    body: Mapping[str, Any]
+
+
+@final
+class CaseLog:
+    """The events of a case, read incrementally: what was read once is not read again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._known: list[CaseEvent] = []
+
+    def create(self) -> bool:
+        """Create the file unless it exists; return whether it was created."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self._connected("rwc") as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            with _transaction(connection):
+                if _is_made(connection):
+                    return False
+                for statement in _TABLES:
+                    connection.execute(statement)
+                values = {"format": _FORMAT, "created": _now()}
+                connection.executemany("INSERT INTO about VALUES (?, ?)", list(values.items()))
+                return True
+
+    def check(self) -> None:
+        """Raise GalleryError unless this is the file of a case, of a format that is known."""
+        found = self.about().get("format")
+        if found != _FORMAT:
+            raise GalleryError(
+                f"{self.file} has format {found!r} and this version reads {_FORMAT}; update lookalike"
+            )
+
+    def about(self) -> dict[str, str]:
+        """Return the format and the time of creation."""
+        with self._connected() as connection:
+            return dict(connection.execute("SELECT name, value FROM about").fetchall())
+
+    def events(self) -> list[CaseEvent]:
+        """Return all events in the order of writing."""
+        with self._connected() as connection:
+            return list(self._read(connection))
+
+    def append(self, make: Callable[[Sequence[CaseEvent]], Sequence[NewEvent]], *, who: str) -> None:
+        """Add the events that ``make`` returns for those written before; nobody writes in between."""
+        with self._connected() as connection, _transaction(connection):
+            rows = [
+                (_now(), who, new.kind, json.dumps(new.body, ensure_ascii=False, separators=(",", ":")))
+                for new in make(self._read(connection))
+            ]
+            connection.executemany("INSERT INTO events (time, who, kind, body) VALUES (?, ?, ?, ?)", rows)
+
+    def keep_picture(self, sha256: str, name: str, data: bytes) -> None:
+        """Keep the bytes of a picture, once for each content."""
+        with self._connected() as connection, _transaction(connection):
+            connection.execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (sha256, name, data))
+
+    def picture(self, start: str) -> tuple[str, bytes] | None:
+        """Return name and bytes of a kept picture by its SHA-256 or the start of it."""
+        with self._connected() as connection:
+            query = "SELECT name, data FROM pictures WHERE substr(sha256, 1, ?) = ?"
+            found: tuple[str, bytes] | None = connection.execute(query, (len(start), start)).fetchone()
+            return found
+
+    def _read(self, connection: sqlite3.Connection) -> Sequence[CaseEvent]:
+        """All events; those after the last known one are read from the file."""
+        known = self._known
+        last = known[-1].number if known else 0
+        query = "SELECT number, time, who, kind, body FROM events WHERE number > ? ORDER BY number"
+        new = [
+            CaseEvent(number, time, who, kind, json.loads(body))
+            for number, time, who, kind, body in connection.execute(query, (last,))
+        ]
+        if new:  # another list, since a thread may be reading the known one
+            self._known = known = [*known, *new]
+        return known
+
+    @contextmanager
+    def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
+        """A connection of its own, so that any thread may call; GalleryError for what SQLite refuses."""
+        try:
+            address = f"{self.file.absolute().as_uri()}?mode={mode}"
+            opened = sqlite3.connect(address, timeout=_WAITING_SECONDS, isolation_level=None, uri=True)
+            with closing(opened) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise GalleryError(
+                f"the case {self.file} can't be used: {error}; check the disk and its permissions"
+            ) from error
+        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+            raise GalleryError(
+                f"{self.file} is not the file of a case, or is damaged ({error}); import an export of it"
+            ) from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and nobody else writes meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _is_made(connection: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'events'"
+    return connection.execute(query).fetchone() is not None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

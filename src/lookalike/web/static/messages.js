@@ -1,0 +1,29 @@
+// The bar above the results, and messages below it.
+
+import { RequestError } from "./api.js";
+import { byId } from "./dom.js";
+
+export function setBar(heading, count) {
+  byId("heading").textContent = heading;
+  byId("count").textContent = count;
+  for (const id of ["legend", "all-heat", "report", "message", "no-probability", "examples"]) byId(id).hidden = true;
+}
+
+export function showMessage(text, isError = false) {
+  byId("message").textContent = text;
+  byId("message").hidden = !text;
+  byId("message").classList.toggle("error", isError);
+}
+
+// Run `work` and show its error; `onFailure` clears what the error makes wrong.
+export async function attempt(work, onFailure = () => {}) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.name === "AbortError") return undefined;
+    onFailure();
+    showMessage(error instanceof RequestError ? error.message : "Something went wrong on this page. Please reload it.", true);
+    if (!(error instanceof RequestError)) throw error;
+    return undefined;
+  }
+}
