@@ -99,7 +99,7 @@ def test_a_file_edited_in_place_keeps_its_values(on_disk, photos):
 
 def test_records_of_a_table_with_one_object_for_all_files_are_read(mini, photos, tmp_path, monkeypatch):
     """Galleries of older versions stored one object of metadata a content."""
-    monkeypatch.setattr("lookalike.store.lance._metadata_text", lambda _record: '{"label": "old"}')
+    monkeypatch.setattr("lookalike.store.lance_rows._metadata_text", lambda _record: '{"label": "old"}')
     shutil.copy(photos / "one.png", photos / "copy.png")
     Gallery.create(tmp_path / "old", mini).add(photos)
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lookalike.store import Entry, LanceStore, Record, record_id
+from lookalike.store import Copy, Entry, LanceStore, Record, record_id
 
 WIDTH = 64
 SLACK = 2**18  # bytes that a table of few rows may take besides
@@ -61,20 +61,48 @@ def test_rows_written_anew_again_and_again_stay_near_their_size(tmp_path):
     assert size_of(tmp_path / "g") <= 1.5 * live_bytes(tmp_path, store) + SLACK
 
 
-def test_versions_before_a_forgetting_are_kept_for_a_week_and_not_longer(tmp_path):
+def test_what_was_forgotten_outlives_its_version_of_the_table_for_a_week(tmp_path):
     store = LanceStore(tmp_path / "g", WIDTH)
-    store.add(entries(0, 50))
+    made = entries(0, 50, shares=b"packed")
+    store.add(made)
     before = store.version
-    store.remove([entry.record.id for entry in entries(0, 50)[:20]])
-    for first in range(50, 80):
-        store.add(entries(first, 1))
+    store.remove([entry.record.id for entry in made[:20]])
     store.optimize()
-    table = store._table
-    assert before in {version["version"] for version in table.list_versions()}
-    week_ago = (tmp_path / "g" / ".forgotten").stat().st_mtime - 8 * 86400
-    os.utime(tmp_path / "g" / ".forgotten", (week_ago, week_ago))
+    assert len(store._table.list_versions()) == 1 and before in dict(store.versions())
+    lost = store.entries_at(before, [entry.record.id for entry in made[5:30]])
+    assert {e.record for e in lost} == {e.record for e in made[5:20]} and lost[0].shares == b"packed"
+    assert len(store.records_at(before)) == 20
+    (kept,) = (tmp_path / "g" / "forgotten").iterdir()
+    week_ago = kept.stat().st_mtime - 8 * 86400
+    os.utime(kept, (week_ago, week_ago))
+    store.remove([made[30].record.id])
+    assert before not in dict(store.versions()) and len(list((tmp_path / "g" / "forgotten").iterdir())) == 1
+
+
+def test_a_record_that_loses_one_of_its_files_is_kept_and_other_changes_are_not(tmp_path):
+    store = LanceStore(tmp_path / "g", WIDTH)
+    (entry,) = entries(0, 1)
+    both = entry.record.with_files([*entry.record.files, Copy("/p/copy.jpg", 5, {})])
+    store.add([replace(entry, record=both)])
+    store.update([replace(both, metadata={"label": "x"})])
+    assert not (tmp_path / "g" / "forgotten").exists()
+    before = store.version
+    store.update([entry.record])
     store.optimize()
-    assert len(table.list_versions()) == 1 and len(store) == 60
+    ((kept,),) = (store.records_at(version) for version, _ in store.versions() if version == before)
+    assert [file.path for file in kept.files] == ["/p/0.jpg", "/p/copy.jpg"]
+
+
+def test_forgetting_and_adding_day_after_day_stays_near_the_size_of_the_rows(tmp_path):
+    store = LanceStore(tmp_path / "g", WIDTH)
+    made = entries(0, 1000)
+    store.add(made)
+    for day in range(40):
+        store.update([replace(entry.record, metadata={"day": day}) for entry in made[100:]])
+        store.remove([entry.record.id for entry in made[:10]])
+        store.add(made[:10])
+    assert size_of(tmp_path / "g" / "images.lance") <= 1.5 * live_bytes(tmp_path, store) + SLACK
+    assert len(list((tmp_path / "g" / "forgotten").iterdir())) <= 32
 
 
 def test_a_reader_of_a_compacted_table_reads_on(tmp_path):

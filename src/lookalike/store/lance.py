@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError, first_line, reason_of, remedy, system_error, writing
+from lookalike.store.forgotten import ForgottenRows
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
     RecordRows,
@@ -65,7 +66,9 @@ class LanceStore:
             ) from error
         self._uri = uri
         self._one_writer = _one_writer(uri)
-        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE)
+        folder = None if "://" in uri else Path(uri)
+        self._upkeep = Upkeep(folder, TABLE)
+        self._forgotten = None if folder is None else ForgottenRows(folder)
 
     @property
     def width(self) -> int:
@@ -103,8 +106,8 @@ class LanceStore:
             self._table.checkout_latest()
             source = self._source(entries, records)
             added, removed, rest = 0, 0, list(ids)
-            if ids and not entries:
-                self._upkeep.note_forgetting()  # first: killed after the commit, its former version is kept
+            if self._forgotten is not None and not entries:
+                self._forgotten.keep(int(self._table.version), self._lost(records, ids))  # before it is lost
             if source is not None:
                 first, rest = rest[:_PIECE], rest[_PIECE:]
                 result = self._merge(source, bool(records), first)
@@ -135,6 +138,20 @@ class LanceStore:
             if r.id in stored
         ]
         return whole_rows(kept, self._width)
+
+    def _lost(self, records: Sequence[Record], ids: Sequence[str]) -> Iterator[pa.Table]:
+        """Stored rows that are to be removed, or to lose a file."""
+        n_files = {record.id: len(record.files) for record in records}
+        losing = [
+            row["id"]
+            for row in self._rows(list(n_files), ["id", "copies"])
+            if 1 + len(row["copies"] or ()) > n_files[row["id"]]
+        ]
+        columns = [*RECORD_COLUMNS, "embedding", "shares"]
+        for part in (ids, losing):
+            for start in range(0, len(part), _PIECE):
+                condition = _one_of(part[start : start + _PIECE])
+                yield self._read(partial(self._where, condition, columns))
 
     def _merge(self, source: pa.Table, replaces: bool, removed: Sequence[str]) -> Any:
         merge = self._table.merge_insert("id")
@@ -246,32 +263,35 @@ class LanceStore:
     def versions(self) -> Sequence[tuple[int, datetime.datetime]]:
         """Return the earlier versions that can still be read, newest first: number and local time."""
         latest = self.version
-        kept = [(int(each["version"]), each["timestamp"]) for each in self._table.list_versions()]
-        return sorted((each for each in kept if each[0] != latest), reverse=True)
+        kept = {} if self._forgotten is None else self._forgotten.versions()
+        kept |= {int(each["version"]): each["timestamp"] for each in self._table.list_versions()}
+        return sorted((each for each in kept.items() if each[0] != latest), reverse=True)
 
     def records_at(self, version: int) -> Sequence[Record]:
-        """Return all records of an earlier version. Raises GalleryError if it can't be read any more."""
+        """Return all records of an earlier version, or those that it lost if no others are kept.
+
+        Raises GalleryError if it can't be read any more.
+        """
         return RecordRows(self._rows_at(version, RECORD_COLUMNS))
 
     def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
         """Return the entries with these ids of an earlier version; raises as ``records_at``."""
-        entries: list[Entry] = []
+        rows: list[dict[str, Any]] = []
+        columns = [*RECORD_COLUMNS, "embedding", "shares"]
         for start in range(0, len(ids), _PIECE):
-            condition = _one_of(ids[start : start + _PIECE])
-            rows = self._rows_at(version, [*RECORD_COLUMNS, "embedding", "shares"], condition)
-            entries += [
-                Entry(record_of(row), np.array(row["embedding"], np.float32), row["shares"])
-                for row in rows.to_pylist()
-            ]
-        return entries
+            rows += self._rows_at(version, columns, ids[start : start + _PIECE]).to_pylist()
+        return [Entry(record_of(row), np.array(row["embedding"], np.float32), row["shares"]) for row in rows]
 
-    def _rows_at(self, version: int, columns: list[str], condition: str | None = None) -> pa.Table:
+    def _rows_at(self, version: int, columns: list[str], ids: Sequence[str] | None = None) -> pa.Table:
         try:
             earlier = lancedb.connect(self._uri).open_table(TABLE)  # its own: a checkout changes the table
             earlier.checkout(version)
-            search = earlier.search() if condition is None else earlier.search().where(condition)
+            search = earlier.search() if ids is None else earlier.search().where(_one_of(ids))
             return search.select(columns).to_arrow()
         except (RuntimeError, ValueError, OSError) as error:
+            lost = None if self._forgotten is None else self._forgotten.rows_of(version, columns)
+            if lost is not None:
+                return lost if ids is None else lost.filter(pc.is_in(lost["id"], pa.array(ids)))
             raise GalleryError(f"version {version} can't be read: {first_line(error)}") from error
 
     def optimize(self) -> None:

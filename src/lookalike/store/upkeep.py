@@ -1,8 +1,8 @@
 """Upkeep of a table on disk: when it is compacted, and how long its earlier versions are kept.
 
 Additions are committed in growing portions, so a table has hundreds of fragments, not thousands, and is
-compacted only when what is not live takes a third of its size. Compacting drops the earlier versions, except
-in the week after something was forgotten, so that it can be restored.
+compacted only when what is not live takes a third of its size. Compacting drops the earlier versions; what
+was forgotten is kept by ``ForgottenRows``.
 """
 
 from __future__ import annotations
@@ -34,12 +34,6 @@ class Upkeep:
     def __init__(self, folder: Path | None, table: str) -> None:
         self._notes = None if folder is None else folder / ".upkeep.json"
         self._table_folder = None if folder is None else folder / f"{table}.lance"
-        self._mark = None if folder is None else folder / ".forgotten"
-
-    def note_forgetting(self) -> None:
-        """Keep the present versions for a week, because records were removed."""
-        if self._mark is not None:
-            self._mark.touch()
 
     def after_commit(self, table: Any, n_written: int) -> None:
         """Tidy the table if it is due after so many rows; called by the process that holds the lock."""
@@ -48,13 +42,12 @@ class Upkeep:
             self.tidy(table)
 
     def tidy(self, table: Any) -> None:
-        """Compact the table and drop the versions that nothing needs any more."""
+        """Compact the table and drop its earlier versions."""
         table.optimize(cleanup_older_than=_KEPT)
         if self._notes is None:
             return
-        if not self._keeps_versions():
-            time.sleep(2 * _NOW.total_seconds())
-            table.optimize(cleanup_older_than=_NOW)
+        time.sleep(2 * _NOW.total_seconds())
+        table.optimize(cleanup_older_than=_NOW)
         stats = table.stats()
         if stats["num_rows"]:
             notes = {"row_bytes": stats["total_bytes"] / stats["num_rows"]}
@@ -65,7 +58,7 @@ class Upkeep:
         fragments = stats["fragment_stats"]
         if fragments["num_fragments"] > _MANY_FRAGMENTS:
             return True
-        if self._table_folder is None or self._keeps_versions():
+        if self._table_folder is None:
             return False
         row_bytes = self._row_bytes()
         if row_bytes is None and fragments["num_fragments"] >= _FIRST:
@@ -81,14 +74,6 @@ class Upkeep:
             return float(json.loads(self._notes.read_text(encoding="utf-8"))["row_bytes"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    def _keeps_versions(self) -> bool:
-        """Whether something was forgotten less than a week ago."""
-        try:
-            age = time.time() - (self._mark.stat().st_mtime if self._mark else 0)
-        except OSError:
-            return False
-        return abs(age) < _KEPT.total_seconds()  # of a clock that was set back, too
 
 
 def _size(folder: Path) -> int:
