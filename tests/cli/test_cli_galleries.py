@@ -3,7 +3,10 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
+import lancedb
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -165,3 +168,32 @@ def test_a_table_that_cannot_be_read_leaves_no_gallery(rooms, tmp_path):
     result = run("index", one_of(rooms).parent, "-g", tmp_path / "g", "--metadata", table)
     assert result.exit_code == 1 and "no column 'path'" in result.stderr
     assert not (tmp_path / "g").exists()
+
+
+def test_check_says_what_is_damaged_exits_with_1_and_repairs(rooms, tmp_path):
+    run("index", rooms, "-g", tmp_path / "g")
+    sound = run("gallery", "check", "-g", tmp_path / "g")
+    assert sound.exit_code == 0 and sound.stdout == "sound: 8 images, 8 files\n"
+    table = lancedb.connect(tmp_path / "g").open_table("images")
+    (row,) = table.search().select(["id", "embedding"]).limit(1).to_arrow().to_pylist()
+    half = pa.array([value / 2 for value in row["embedding"]], pa.float32())
+    damaged = pa.FixedSizeListArray.from_arrays(half, len(half))
+    table.merge_insert("id").when_matched_update_all().execute(
+        pa.table({"id": [row["id"]], "embedding": damaged})
+    )
+    found = run("gallery", "check", "-g", tmp_path / "g")
+    assert found.exit_code == 1 and "norms: 1 their embedding is not of length 1" in found.stdout
+    assert row["id"] in found.stdout
+    refused = run("search", one_of(rooms), "-g", tmp_path / "g")
+    assert refused.exit_code == 1 and f"gallery check -g {tmp_path / 'g'} --repair" in refused.stderr
+    repaired = run("gallery", "check", "-g", tmp_path / "g", "--repair", "--json")
+    assert repaired.exit_code == 0 and json.loads(repaired.stdout)["is_sound"]
+    assert run("search", one_of(rooms), "-g", tmp_path / "g").exit_code == 0
+
+
+def test_index_names_exact_copies(rooms, tmp_path):
+    for name in ("first", "second"):
+        shutil.copy(one_of(rooms), tmp_path / f"{name}.png")
+    lines = run("index", tmp_path, "-g", tmp_path / "g").stdout.splitlines()
+    assert lines[1] == "1 file with the same content as another:"
+    assert {Path(path.strip()).stem for path in lines[2].split(" = ")} == {"first", "second"}

@@ -3,7 +3,9 @@
 import dataclasses
 import inspect
 import json
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -130,3 +132,35 @@ def test_every_setting_can_be_given():
     names = {field.name for field in dataclasses.fields(TrainSettings)}
     assert names == (names & options) | set(command.TRAIN_SETTINGS)
     assert not options & set(command.TRAIN_SETTINGS)
+
+
+def test_without_a_split_a_part_is_held_out_and_before_and_after_are_said(photos, tmp_path):
+    both = [file for split in ("train", "test") for file in sorted((photos / split).rglob("*.png"))]
+    for number, file in enumerate(both):
+        (tmp_path / "data" / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / str(number % 2) / f"{number}.png").write_bytes(file.read_bytes())
+    result = run(tmp_path / "data", "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0, result.output
+    assert re.search(
+        r"before -> after on 4 images that were held out: recall_at_1 [\d.]+ -> [\d.]+", result.output
+    )
+    nothing = run(tmp_path / "data", "-o", tmp_path / "all", "--hold-out", 0, *FAST)
+    assert "not known whether the model has improved" in nothing.output
+    assert (tmp_path / "out" / "progress.log").read_text().count("step 2 of 2") == 1
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_exits_with_130(photos, tmp_path, monkeypatch):
+    show = command._with_metrics
+
+    def interrupting(shown):
+        def progress(now):
+            if now.stage.startswith("epoch") and now.done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            show(shown)(now)
+
+        return progress
+
+    monkeypatch.setattr(command, "_with_metrics", interrupting)
+    result = run(photos, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 130
+    assert result.output.splitlines()[-1] == "lookalike: interrupted at step 1; go on with --resume"

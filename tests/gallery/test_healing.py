@@ -120,7 +120,7 @@ def test_a_stored_number_that_changed_is_said_not_ranked_and_repaired(mini, phot
     right = gallery.search(photos / "one.png")
     record = damaged(gallery, "three.png", change)
     reopened = Gallery.open(tmp_path / "g", mini)
-    with pytest.raises(GalleryError, match="check --repair"):
+    with pytest.raises(GalleryError, match=r"check -g .* --repair"):
         reopened.search(photos / "one.png")
     report = reopened.check()
     assert not report.is_sound and [(f.part, f.examples) for f in report.findings] == [

@@ -1,3 +1,6 @@
+import datetime
+
+from lookalike.training import log as logs
 from lookalike.training.log import CsvLog
 
 
@@ -23,3 +26,15 @@ def test_a_training_that_begins_anew_has_an_empty_log(tmp_path):
     log.add({"step": 1, "loss": 2.0})
     log.begin(after_step=0)
     assert log.rows() == []
+
+
+def test_a_log_for_people_gets_a_line_a_minute_and_what_matters_at_once(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    minutes = logs.MinuteLog(tmp_path / "progress.log")
+    for second in range(0, 130, 10):
+        now[0] = 1000.0 + second
+        minutes.add(f"step {second}", now=second == 30)
+    lines = (tmp_path / "progress.log").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["step 0", "step 30", "step 90"]
+    assert datetime.datetime.fromisoformat(lines[0].split(" ")[0]).tzinfo is not None

@@ -349,7 +349,7 @@ class LanceStore:
             path = self.records([id])[0].path
             raise GalleryError(
                 f"{len(rows)} stored embeddings are damaged (not of length 1), such as that of {path}; "
-                "run lookalike gallery check --repair"
+                f"run lookalike gallery check -g {self._uri} --repair"
             )
 
     def _matrix(self, column: pa.Array) -> FloatArray:
