@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import lookalike.cli as command_line
 from lookalike.cli.options import keep_inputs
-from lookalike.cli.printing import friendly_errors, print_table, visible
+from lookalike.cli.printing import friendly_errors, print_json, print_table, visible
 from lookalike.errors import LookalikeError
 
 COMMAND = "from lookalike.cli import main; main()"
@@ -147,3 +147,9 @@ def test_no_output_takes_the_place_of_an_input(tmp_path):
         with pytest.raises(LookalikeError, match="is read here and would be replaced"):
             keep_inputs(["id of a record", str(picture)], None, output)
     keep_inputs([str(picture)], tmp_path / "b.png", None)
+
+
+def test_json_has_null_where_a_number_is_not_finite(capsys):
+    print_json({"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (float("-inf"), "x")}})
+    printed = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert printed == {"a": None, "b": [1.5, None], "c": {"d": [None, "x"]}}

@@ -365,3 +365,11 @@ def test_a_picture_for_which_the_model_gives_nan_keeps_no_other_out(mini, photos
     assert (path, reason) == (str(photos / "a/two.jpg"), "the model mini gives NaN for this picture")
     with pytest.raises(ModelOutputError, match=r"gives NaN for .*two"):
         Gallery.in_memory(mini).add(photos / "a/two.jpg", workers=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), [1.0, float("nan")], {1, 2}, object()])
+def test_metadata_that_json_lacks_is_refused_by_name_before_it_is_stored(mini, photos, value):
+    gallery = Gallery.in_memory(mini)
+    with pytest.raises(ValueError, match=r"got bad=.* for .*one\.png; convert it"):
+        gallery.add(photos / "one.png", metadata={"good": 1, "bad": value})
+    assert len(gallery) == 0

@@ -10,6 +10,7 @@ import torch
 from lookalike.errors import TrainingError
 from lookalike.training import checkpoints
 from lookalike.training.checkpoints import CheckpointClock, SafeCheckpoints, sound_checkpoint
+from lookalike.training.run_directory import RunDirectory
 
 
 def value(path):
@@ -83,3 +84,16 @@ def test_a_checkpoint_is_due_by_steps_and_by_time(path, monkeypatch):
     assert clock.is_due(trainer(11))
     clock.save(trainer(11), path)
     assert not clock.is_due(trainer(12))
+
+
+def test_a_flipped_bit_in_the_weights_of_the_best_epoch_is_noticed(tmp_path):
+    folder = RunDirectory(tmp_path)
+    folder.keep({"weight": torch.arange(1000.0)})
+    assert folder.best_weights()["weight"][-1] == 999 and [p.name for p in tmp_path.iterdir()] == [
+        "best.ckpt"
+    ]
+    data = bytearray(folder.best.read_bytes())
+    data[len(data) // 2] ^= 1
+    folder.best.write_bytes(data)
+    with pytest.raises(TrainingError, match="best epoch is lost"):
+        folder.best_weights()

@@ -1,7 +1,7 @@
 """Image galleries on disk: indexing, similarity search, and an explanation for every hit."""
 
 from lookalike.gallery.absence import Absent
-from lookalike.gallery.adding import AddReport
+from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases import CaseFile, CasePair, read_case
 from lookalike.gallery.checking import CheckReport, Finding

@@ -19,7 +19,16 @@ import torch
 
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
-from lookalike.gallery.files import Edit, absolute, apply_edits, field_differences, moved_files, updated
+from lookalike.gallery.add_report import AddReport
+from lookalike.gallery.files import (
+    Edit,
+    absolute,
+    apply_edits,
+    field_differences,
+    json_values,
+    moved_files,
+    updated,
+)
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
@@ -34,41 +43,6 @@ _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows 
 _COMMIT_BYTES = 2**26
 _COMMIT_SECONDS = 10.0  # the most that a killed process loses
 _FEW = 24  # up to this many files are decoded in this process: starting another takes longer
-
-
-@dataclass(frozen=True, repr=False)
-class AddReport:
-    """Counts and lists of files by the outcome of ``Gallery.add``."""
-
-    added: int  # images new to the gallery, counted by content
-    known: int  # files whose content was in the gallery already
-    unreadable: tuple[tuple[str, str], ...]  # path and reason
-    vanished: tuple[str, ...]  # files of the gallery that no longer exist in the folder
-    pruned: int = 0  # records removed because none of their files is left
-    moved: tuple[tuple[str, str], ...] = ()  # former and present path of those that were moved
-    forgotten: tuple[str, ...] = ()  # the files that vanished, if they were pruned
-    kept: tuple[tuple[str, int], ...] = ()  # why files that are not found were kept, and how many
-    not_pruned: str = ""  # why pruning has to be asked for, in words; empty if it has not
-    skipped: tuple[tuple[str, str], ...] = ()  # subfolders that can't be read, and why
-    conflicts: tuple[str, ...] = ()  # copies of one picture with different values, each in words
-    remarks: tuple[str, ...] = ()  # on the table of metadata, each a sentence
-    copies: tuple[tuple[str, str], ...] = ()  # new files, and the file that each is an exact copy of
-
-    def __repr__(self) -> str:
-        more = {
-            "moved": len(self.moved),
-            "not found but kept": sum(n for _, n in self.kept),
-            "skipped": len(self.skipped),  # folders
-            "in conflict": len(self.conflicts),
-            "exact copies": len(self.copies),
-        }
-        return (
-            f"AddReport({self.added} added, {self.known} known, {len(self.unreadable)} unreadable, "
-            f"{len(self.vanished)} vanished, {self.pruned} pruned"
-            + "".join(f", {n} {what}" for what, n in more.items() if n)
-            + (f"; not pruned: {self.not_pruned}" if self.not_pruned else "")
-            + ")"
-        )
 
 
 @dataclass(frozen=True)
@@ -275,7 +249,7 @@ class _Run:
         metadata = self._settings.metadata
         if is_unmoved:
             metadata = getattr(metadata, "of_unmoved", metadata)
-        return dict((metadata(Path(path)) if callable(metadata) else metadata) or {})
+        return json_values(path, (metadata(Path(path)) if callable(metadata) else metadata) or {})
 
     # --- model and store ----------------------------------------------------------------------
 

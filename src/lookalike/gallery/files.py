@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,19 @@ def edited(record: Record, edit: Edit) -> Record | None:
 def updated(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata with values replaced and added; a value None removes the field."""
     return {name: value for name, value in {**metadata, **values}.items() if value is not None}
+
+
+def json_values(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata of a file as it is. Raises ValueError for what JSON lacks, such as NaN or a date."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"metadata must be text, finite numbers, true, false, None, lists and objects of these; got "
+                f"{name}={value!r} for {path}; convert it, such as with str or float, or give None"
+            ) from error
+    return dict(values)
 
 
 def moved_files(record: Record, edit: Edit, is_gone: Callable[[str], bool]) -> dict[str, str]:

@@ -94,7 +94,7 @@ def whole_rows(entries: Sequence[Entry], width: int) -> pa.Table:
 def record_of(row: dict[str, Any]) -> Record:
     """Return the record of a row."""
     copies = row["copies"] or ()
-    stored = json.loads(row["metadata"])
+    stored = json.loads(row["metadata"], parse_constant=lambda _: None)  # NaN of earlier versions
     first, *others = stored if isinstance(stored, list) else [stored] * (1 + len(copies))
     return Record(
         id=row["id"],

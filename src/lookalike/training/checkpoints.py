@@ -25,19 +25,7 @@ class SafeCheckpoints(CheckpointIO):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a file beside, flush it to the disk, and rename; the former checkpoint is kept."""
-        target, beside = Path(path), Path(f"{path}.part")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        try:
-            with beside.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                target.replace(f"{target}{BEFORE}")
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        save_whole(checkpoint, Path(path), former=Path(f"{path}{BEFORE}"))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint, without running code from it."""
@@ -48,6 +36,23 @@ class SafeCheckpoints(CheckpointIO):  # type: ignore[misc]
         Path(path).unlink(missing_ok=True)
 
 
+def save_whole(value: Any, path: Path, *, former: Path | None = None) -> None:
+    """Save tensors in a file beside, flush it, and rename it; the file that was there becomes ``former``."""
+    beside = Path(f"{path}.part")
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    try:
+        with beside.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        if former is not None and path.exists():
+            path.replace(former)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def sound_checkpoint(path: Path) -> Path | None:
     """Return the checkpoint, or the one before it if the last is damaged or missing; None without any.
 
@@ -56,7 +61,7 @@ def sound_checkpoint(path: Path) -> Path | None:
     """
     there = [file for file in (path, Path(f"{path}{BEFORE}")) if file.exists()]
     for file in there:
-        if _is_sound(file):
+        if is_whole(file):
             return file
     if there:
         raise TrainingError(
@@ -66,7 +71,8 @@ def sound_checkpoint(path: Path) -> Path | None:
     return None
 
 
-def _is_sound(file: Path) -> bool:
+def is_whole(file: Path) -> bool:
+    """Whether the checksums of all parts of a saved file are right."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None

@@ -14,7 +14,7 @@ import torch
 
 from lookalike.datasets import LabeledImages
 from lookalike.errors import TrainingError, writing
-from lookalike.training.checkpoints import sound_checkpoint
+from lookalike.training.checkpoints import is_whole, save_whole, sound_checkpoint
 from lookalike.training.log import CsvLog, MinuteLog
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
@@ -89,13 +89,13 @@ class RunDirectory:
 
     def keep(self, weights: Mapping[str, Any]) -> None:
         """Write weights as those of the best evaluation; a process killed here leaves the earlier ones."""
-        new = self.best.with_suffix(".new")
-        torch.save(weights, new)
-        new.replace(self.best)
+        save_whole(dict(weights), self.best)
 
     def best_weights(self) -> dict[str, Any]:
-        """Read what ``keep`` wrote. Raises TrainingError if it can't be read."""
+        """Read what ``keep`` wrote. Raises TrainingError if it can't be read or its checksums are wrong."""
         try:
+            if not is_whole(self.best):
+                raise EOFError
             weights: dict[str, Any] = torch.load(self.best, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise TrainingError(

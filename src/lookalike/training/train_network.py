@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lookalike.datasets import LabeledImages
 from lookalike.datasets.checks import check_readable, check_training_data
-from lookalike.errors import TrainingError
+from lookalike.errors import TrainingError, writing
 from lookalike.images import Preprocessing
 from lookalike.training.checkpoints import CheckpointClock
 from lookalike.training.interrupts import Interrupts
@@ -83,13 +83,11 @@ def train_network(
         if is_first():
             run_directory.check(settings, description or {}, train, resume=resume)
         pictures.read_all(progress)
-        try:
+        with writing(out, TrainingError):
             if is_first():
                 run_directory.begin(after_step=run_directory.step())
             with watch.interrupts.noted():
                 trainer.fit(loop, ckpt_path=run_directory.resumable, weights_only=True)
-        except OSError as error:
-            raise TrainingError(f"{out} can't be written: {error}; free some space") from error
     evaluated, metrics = watch.evaluated, watch.metrics
     last = math.ceil(loop.global_step / loop.steps_per_epoch)
     kept = last
