@@ -12,7 +12,7 @@ FLOORS = (
     "types", "errors", "ops",                                           # mathematics
     "images", "models", "datasets", "store",                            # images, models, data
     "rerankers", "explainers", "training", "gallery", "evaluation",     # the verbs
-    "render", "reports", "scenes", "demo", "web", "cli", "__main__",    # pictures and doors
+    "render", "reports", "scenes", "plugs", "demo", "web", "cli", "__main__",    # pictures and doors
 )  # fmt: skip
 FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 
@@ -39,7 +39,7 @@ OWNERS = {
     "transformers": {"models"},
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
-    "sklearn": {"evaluation"},
+    "sklearn": {"evaluation", "plugs"},
 }
 
 

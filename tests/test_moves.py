@@ -84,18 +84,20 @@ def test_deep_similarity_networks(here, goldens):
 
 
 def test_paired_similarity_in_transformers(here, goldens):
-    for folder in ("images/SOP", "weights/SOP"):
-        Path(folder).mkdir(parents=True)
-    for i, side in enumerate("ab", 1):
-        shutil.copy(goldens / f"image_{side}.png", f"images/SOP/img{i}.png")
     transformer = {f"module.{name}": tensor for name, tensor in published().items()}
-    torch.save(transformer, "weights/SOP/ViT-B16.pth")
+    for data in ("SOP", "Hotels-50k"):
+        Path("images", data).mkdir(parents=True)
+        Path("weights", data).mkdir(parents=True)
+        for i, side in enumerate("ab", 1):
+            shutil.copy(goldens / f"image_{side}.png", f"images/{data}/img{i}.png")
+        torch.save(transformer, f"weights/{data}/ViT-B16.pth")
     resnet = made_weights(shapes_of((3, 4, 23, 3), 32, output=16), seed=0)
     torch.save({f"module.{name}": tensor for name, tensor in resnet.items()}, "weights/SOP/resnet-101.pth")
     np.savez("weights/ViT-B_16.npz", **in_jax(published()))
     run_lines("Visualizing Paired")
-    for folder in ("ViT-B16", "resnet-101"):
-        assert Path(f"results/SOP/{folder}/img1_simmap_with_img2.png").is_file()
+    for folder in ("SOP/ViT-B16", "SOP/resnet-101", "Hotels-50k/ViT-B16"):
+        for names in (("img1", "img2"), ("img2", "img1")):
+            assert Path(f"results/{folder}/{'_simmap_with_'.join(names)}.png").is_file()
 
 
 def test_attributable_similarity(here):
@@ -106,7 +108,7 @@ def test_attributable_similarity(here):
 
 
 def test_lines_that_fetch_weights_are_understood(here):
-    for folder in ("cub200", "online_products"):
+    for folder in ("cub200", "cars196", "online_products"):
         (here / folder).mkdir()
     for line in lines_of("Attributable", "bash"):
         name, *arguments = shlex.split(line)[1:]
@@ -122,7 +124,9 @@ def test_contextual_aggregation(here, noise):
     for path, content in {
         "annotations/retrieval-SfM-120k.pkl": {"train": {"cluster": labels}, "val": {"cluster": [1]}},
         "annotations/roxford5k/gnd_roxford5k.pkl": truth,
+        "annotations/rparis6k/gnd_rparis6k.pkl": truth,
         f"test/roxford5k/{name}": {"query": gallery[:2], "db": gallery},
+        f"test/rparis6k/{name}": {"query": gallery[:2], "db": gallery},
         f"train/{name}": {"train": gallery, "val": gallery[:1]},
         "train/gl18-tl-resnet50-gem-w.pkl": {"train": gallery[:, ::2], "val": gallery[:1, ::2]},
         f"test/r1m/{name}": noise(40, 8, seed=1).numpy(),
@@ -149,6 +153,8 @@ def test_image_retrieval_and_its_protocol(here):
     tensors = {f"features.{name}": tensor for name, tensor in features.state_dict().items()}
     meta = {"architecture": "resnet18", "pooling": "gem", "outputdim": 512, "mean": [0.4, 0.5, 0.6]}
     meta |= {"std": [0.2, 0.3, 0.2], "local_whitening": False, "regional": False, "whitening": False}
+    learned = {"m": rng.random((512, 1)), "P": np.linalg.qr(rng.standard_normal((512, 512)))[0]}
+    meta["Lw"] = {"retrieval-SfM-120k": {"ss": learned, "ms": learned}}
     torch.save({"meta": meta, "state_dict": tensors | {"pool.p": torch.tensor([2.9])}}, "network.pth")
     run_lines("CNN Image Retrieval")
     with np.load("ranks.npz") as found:

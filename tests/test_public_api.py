@@ -20,6 +20,7 @@ PUBLIC = {
     "FilterError",
     "Gallery",
     "GalleryError",
+    "GeometricMatch",
     "Geometry",
     "GraphExplanation",
     "Hit",
@@ -50,6 +51,7 @@ PUBLIC = {
     "render",
     "rerank",
     "scenes",
+    "verify",
 }
 
 

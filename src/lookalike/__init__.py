@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         UnsupportedMethodError,
     )
     from lookalike.evaluation import Evaluation, evaluate
-    from lookalike.explainers import difference, explain, place_matches
+    from lookalike.explainers import difference, explain, place_matches, verify
     from lookalike.gallery import Gallery, Hit, SearchResult
     from lookalike.models.embedder import Embedder
     from lookalike.models.loading import list_models
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         CellSimilarity,
         Difference,
         Explanation,
+        GeometricMatch,
         Geometry,
         GraphExplanation,
         ImageMap,
@@ -62,7 +63,7 @@ _HOMES = {
         "UnreadableImageError",
         "UnsupportedMethodError",
     ),
-    "lookalike.explainers": ("difference", "explain", "place_matches"),
+    "lookalike.explainers": ("difference", "explain", "place_matches", "verify"),
     "lookalike.evaluation": ("Evaluation", "evaluate"),
     "lookalike.gallery": ("Gallery", "Hit", "SearchResult"),
     "lookalike.models.embedder": ("Embedder",),
@@ -76,6 +77,8 @@ _HOMES = {
         "Difference",
         "Explanation",
         "Geometry",
+        "GeometricMatch",
+        "GeometricMatch",
         "GraphExplanation",
         "ImageMap",
         "Picture",
@@ -100,6 +103,7 @@ __all__ = [
     "FilterError",
     "Gallery",
     "GalleryError",
+    "GeometricMatch",
     "Geometry",
     "GraphExplanation",
     "Hit",
@@ -130,6 +134,7 @@ __all__ = [
     "render",
     "rerank",
     "scenes",
+    "verify",
 ]
 
 

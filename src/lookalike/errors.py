@@ -9,6 +9,7 @@ LookalikeError
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
+│   └── TrainingInterruptedError  a training that was asked to stop; it can be resumed
 └── GalleryError              a gallery that is missing, damaged or can't be written
     ├── ModelMismatchError    a gallery whose embeddings another model made
     └── FilterError           a filter on metadata that can't be understood
@@ -72,6 +73,14 @@ class DatasetError(LookalikeError):
 
 class TrainingError(LookalikeError):
     """A training can't start, go on or be saved; the message says why."""
+
+
+class TrainingInterruptedError(TrainingError):
+    """A training was interrupted (Ctrl-C) and can be resumed; ``step`` is where, None if not known."""
+
+    def __init__(self, message: str, step: int | None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class GalleryError(LookalikeError):

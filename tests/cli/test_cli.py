@@ -141,7 +141,9 @@ def test_demo_finds_and_explains(tmp_path):
     html = (tmp_path / "demo" / "report.html").read_text()
     assert answer["n_rooms"] == 36 and len(list((tmp_path / "demo" / "rooms").glob("*.jpg"))) == 36
     whole, part, reranked = answer["searches"]
-    assert reranked["best_match"] in html and "http" not in html  # nothing is fetched
+    assert (
+        reranked["best_match"] in html and "http:" not in html and "https:" not in html
+    )  # nothing is fetched
     assert html.count("✓ right") + html.count("✗ wrong") == 4 and html.count("✓ right") >= 1
     assert answer["is_picked"] and part["is_true_match"] and not whole["is_true_match"]
     assert sum(reranked["true_ranks"]) <= sum(part["true_ranks"])

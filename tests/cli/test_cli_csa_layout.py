@@ -157,4 +157,4 @@ def test_a_re_rankers_options_go_with_a_re_ranker(data):
     arguments = ["evaluate", "revisited", "--gnd", gnd, "--queries", test, "--gallery", test]
     assert CliRunner().invoke(app, list(map(str, [*arguments, "--checkpoint", test]))).exit_code == 2
     answer = evaluated(data, "--queries", test, "--gallery", test, "--rerank", "aqe", "--set", "n=3")
-    assert answer["protocol"]["reranking"] == "aqe (n 3) of the first 1024"
+    assert answer["protocol"]["reranking"] == "aqe (n 3, alpha 3.0) of the first 40"

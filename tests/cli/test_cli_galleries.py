@@ -157,3 +157,11 @@ def test_what_goes_wrong_is_one_sentence(rooms, gallery, tmp_path, arguments, co
     result = run(*(uris.get(argument, argument) for argument in arguments))
     assert result.exit_code == code, result.output
     assert words in " ".join(result.stderr.replace("│", " ").split()) and "Traceback" not in result.output
+
+
+def test_a_table_that_cannot_be_read_leaves_no_gallery(rooms, tmp_path):
+    table = tmp_path / "items.csv"
+    table.write_text("file,label\na.png,x\n")
+    result = run("index", one_of(rooms).parent, "-g", tmp_path / "g", "--metadata", table)
+    assert result.exit_code == 1 and "no column 'path'" in result.stderr
+    assert not (tmp_path / "g").exists()

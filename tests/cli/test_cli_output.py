@@ -11,7 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import lookalike.cli as command_line
+from lookalike.cli.options import keep_inputs
 from lookalike.cli.printing import friendly_errors, print_table, visible
+from lookalike.errors import LookalikeError
 
 COMMAND = "from lookalike.cli import main; main()"
 ROWS = (
@@ -135,3 +137,13 @@ def test_json_holds_names_that_the_terminal_can_not_show(capsys):
 
     print_json({"path": "caf\udce9\x1b.jpg"})
     assert json.loads(capsys.readouterr().out) == {"path": "caf\udce9\x1b.jpg"}
+
+
+def test_no_output_takes_the_place_of_an_input(tmp_path):
+    picture, link = tmp_path / "a.png", tmp_path / "link.png"
+    picture.write_bytes(b"a picture")
+    link.symlink_to(picture)
+    for output in (picture, link):
+        with pytest.raises(LookalikeError, match="is read here and would be replaced"):
+            keep_inputs(["id of a record", str(picture)], None, output)
+    keep_inputs([str(picture)], tmp_path / "b.png", None)

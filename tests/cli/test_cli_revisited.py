@@ -111,12 +111,28 @@ def test_reranking_and_other_ranks_show_before_and_after(files):
     sides = ("--queries", files / "q.npy", "--gallery", files / "g.npy")
     reranked = json.loads(evaluate(*gnd, *sides, "--rerank", "aqe", "-k", 11, "--json").stdout)
     assert reranked["before"]["medium"] == metrics_of(evaluate(*gnd, *sides, "--json"))["medium"]
-    assert reranked["protocol"]["reranking"] == "aqe of the first 11"
+    assert reranked["protocol"]["reranking"] == "aqe (n 2, alpha 3.0) of the first 11"
     result = evaluate(
         *gnd, "--ranks", files / "ranks.npz", "--before", files / "ranks.npz", "--note", "two runs"
     )
     assert result.exit_code == 0, result.output
     assert all(word in result.output for word in ("before", "after", "two runs", "sha256"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("superglobal",), "superglobal (n 9, beta 0.15, n_first 400) of the first 11"),
+        (("superglobal", "--set", "n_first=4", "-k", 9), "(n 9, beta 0.15, n_first 4) of the first 4 of 9"),
+        (("dba+aqe", "--set", "n=3"), "(dba n 3, dba alpha 3.0, aqe n 3, aqe alpha 3.0) of the first 11"),
+        (("csa",), "csa (precision fp32) of the first 11"),
+    ],
+)
+def test_the_card_says_what_a_reranking_depends_on_given_or_not(files, options, words):
+    sides = ("--queries", files / "q.npy", "--gallery", files / "g.npy")
+    result = evaluate("--gnd", files / "gnd_tiny.pkl", *sides, "--rerank", *options, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["protocol"]["reranking"].endswith(words)
 
 
 @pytest.fixture
@@ -134,7 +150,8 @@ def jpg(files):
 def test_images_are_reranked_by_their_cells_and_descriptors_are_not(files, jpg):
     paths = ("--gnd", files / "gnd_tiny.pkl", "--resolution", 64, "--rerank", "transport")
     result = json.loads(evaluate(*paths, "--images", jpg, "--json").stdout)
-    assert result["protocol"]["reranking"] == "transport of the first 1024"
+    assert result["protocol"]["reranking"].startswith("transport (n 20, mix 0.7")
+    assert result["protocol"]["reranking"].endswith("of the first 11")
     assert result["before"]["medium"] != result["medium"]
     refused = evaluate(*paths[:2], *paths[4:], "--queries", files / "q.npy", "--gallery", files / "g.npy")
     assert refused.exit_code == 1 and "transport reads the images" in refused.output

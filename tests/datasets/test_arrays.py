@@ -10,6 +10,9 @@ from lookalike.types import Ranking
 
 SAVERS = {
     "a.npy": lambda path, t: np.save(path, t.numpy()),
+    "A.NPY": lambda path, t: (
+        np.save(path.with_suffix(".npy"), t.numpy()) or path.with_suffix(".npy").rename(path)
+    ),
     "a.npz": lambda path, t: np.savez(path, features=t.numpy(), labels=np.arange(3)),
     "a.safetensors": lambda path, t: save_file({"features": t}, path),
     "a.pt": lambda path, t: torch.save(t, path),

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from lookalike.datasets import read_dataset
+from lookalike.datasets import read_dataset, splits_of
 from lookalike.errors import DatasetError
 
 
@@ -74,3 +74,28 @@ def test_what_is_missing_is_said(tmp_path, make, split, message):
 def test_a_missing_dataset_is_said(tmp_path):
     with pytest.raises(DatasetError, match="no dataset at"):
         read_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("train_set", "test_set"), ("Trainset", "Testset"), ("train2017", "test-images")]
+)
+def test_splits_by_longer_names_are_splits(tmp_path, train, test):
+    for split in (train, test):
+        for label in ("a", "b"):
+            picture(tmp_path / split / label / "0.png")
+    assert splits_of(tmp_path) == ("test", "train")
+    assert read_dataset(tmp_path, "test").classes == ("a", "b")
+
+
+def test_a_link_to_a_folder_above_brings_no_images_of_other_classes(tmp_path):
+    for label in ("a", "b"):
+        picture(tmp_path / label / "0.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert read_dataset(tmp_path).counts == {"a": 1, "b": 1}
+
+
+def test_images_beside_the_class_folders_are_said_to_be_left_out(tmp_path, caplog):
+    for name in ("a/0.png", "b/0.png", "stray.png"):
+        picture(tmp_path / name)
+    assert len(read_dataset(tmp_path)) == 2
+    assert "1 images lie in" in caplog.text and "stray.png" in caplog.text

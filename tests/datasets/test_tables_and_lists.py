@@ -79,3 +79,17 @@ def test_a_layout_that_is_asked_for_must_be_there(photos):
         read_dataset(photos, layout="lists")
     with pytest.raises(ValueError, match="layout is auto, folders"):
         read_dataset(photos, layout="flat")
+
+
+def test_an_image_that_is_listed_twice_is_taken_once(photos, caplog):
+    table = photos / "twice.csv"
+    table.write_text("path,label\na.png,a\n./a.png,a\nd.png,b\n")
+    assert read_dataset(table).counts == {"a": 1, "b": 1}
+    assert "1 images more than once" in caplog.text
+
+
+def test_an_image_with_two_labels_is_refused(photos):
+    table = photos / "twice.csv"
+    table.write_text("path,label\na.png,a\na.png,b\n")
+    with pytest.raises(DatasetError, match="twice, as 'a' and as 'b'"):
+        read_dataset(table)

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def column(path, *cells, **options):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_the_same_table_is_read_from_every_encoding_line_end_and_separator(
     tmp_path, encoding, ends, separator
 ):
@@ -52,6 +54,9 @@ def test_the_same_table_is_read_from_every_encoding_line_end_and_separator(
         (["1_000", "٣"], ["1_000", "٣"]),
         (["true", "false"], [True, False]),
         (["TRUE", "1"], ["TRUE", "1"]),
+        (["1", "1.0"], ["1", "1.0"]),  # two codes, one number
+        (["1.0", "2.0", "2.0"], [1.0, 2.0, 2.0]),
+        (['"a, b"', ' "c"'], ["a, b", "c"]),  # a blank before the quote
         (["-0", "+5"], ["-0", "+5"]),
         ([" cat ", "cat\u00a0", "\ufeffcat"], ["cat", "cat", "cat"]),
     ],
@@ -59,6 +64,35 @@ def test_the_same_table_is_read_from_every_encoding_line_end_and_separator(
 def test_types_are_inferred_only_where_the_text_comes_back(tmp_path, cells, expected):
     found = column(tmp_path, *cells)
     assert found == expected and list(map(type, found)) == list(map(type, expected))
+
+
+@pytest.mark.parametrize(
+    ("cell", "type"),
+    [("1_000", "integer"), ("1_0", "number"), ("inf", "number"), ('"1_0,5"', "decimal-comma")],
+)
+def test_a_stated_number_is_written_as_numbers_are(tmp_path, cell, type):
+    with pytest.raises(DatasetError, match=f"which is no {type}"):
+        column(tmp_path, cell, types={"x": type})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.xlsx", b"PK\x03\x04\x14\0\xff\xfe", "is an Excel workbook"),
+        ("t.csv", b"\x1f\x8b\x08\0", "is compressed by gzip"),
+        ("t.jsonl", b'{"path": "a.png", "code": "007"}\n', "is JSON"),
+        ("t.csv", b"Path,PATH,code\na,b,1\n", "'Path' beside a column of that name in another case"),
+    ],
+)
+def test_what_is_no_table_says_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read_table(tmp_path / name, as_text=("path",))
+
+
+def test_parquet_is_recognized_whatever_its_name(tmp_path):
+    pq.write_table(pa.table({"path": ["a.png"], "code": ["007"]}), tmp_path / "t.pq")
+    assert read_table(tmp_path / "t.pq").rows == ({"path": "a.png", "code": "007"},)
 
 
 def test_types_may_be_stated(tmp_path):

@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from lookalike.errors import GalleryError, ModelMismatchError, UnreadableImageError
+from lookalike.errors import GalleryError, ModelMismatchError, ModelOutputError, UnreadableImageError
 from lookalike.gallery import Gallery, folder_labels, merged_metadata, table_metadata
 from lookalike.models import loading
 from lookalike.models.backbones import create_backbone
@@ -43,11 +43,32 @@ def test_ignored_patterns_are_left_out(gallery, photos):
 
 
 def test_adding_again_reads_nothing(gallery, photos, monkeypatch):
+    time.sleep(0.05)  # a change within a tick of the clock counts as one that came later
     gallery.add(photos)
     version = gallery.describe().table_version
     monkeypatch.setattr("lookalike.images.decoding.file_bytes", lambda _path: pytest.fail("a file was read"))
     report = gallery.add(photos)
     assert (report.added, report.known) == (0, 5) and gallery.describe().table_version == version
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_a_change_that_keeps_size_and_time_is_noticed(mini, photos, tmp_path, place):
+    changed, status = photos / "b" / "five.bmp", (photos / "b" / "five.bmp").stat()
+    gallery = Gallery.in_memory(mini) if place == "memory" else Gallery.create(tmp_path / "g.gallery", mini)
+    assert gallery.add(photos).added == 5
+    data = bytearray(changed.read_bytes())
+    data[-3000:] = bytes(3000)
+    time.sleep(0.05)
+    changed.write_bytes(data)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert changed.stat().st_size == status.st_size
+    if place == "disk":
+        gallery = Gallery.open(tmp_path / "g.gallery", mini)
+    gallery.add(photos, ignore=["b"])  # no look at the file
+    gallery.add(photos / "a")
+    assert gallery.add(photos).added == 1
+    time.sleep(0.05)
+    assert (gallery.add(photos).added, len(gallery)) == (0, 5)
 
 
 def test_touched_files_are_hashed_but_not_decoded(gallery, photos, monkeypatch):
@@ -316,3 +337,31 @@ def test_unreadable_folders_are_an_error(gallery, photos):
     photos.chmod(0)
     with pytest.raises(UnreadableImageError):
         gallery.add(photos)
+
+
+def test_exact_copies_are_named_with_what_they_are_copies_of_and_moved_files_are_none(mini, photos):
+    gallery = Gallery.in_memory(mini)
+    first, copy = photos / "one.png", photos / "b" / "copy.png"
+    shutil.copy(first, copy)
+    report = gallery.add(photos)
+    assert sorted(report.copies[0]) == sorted(map(str, (first, copy))) and len(report.copies) == 1
+    (photos / "a" / "two.jpg").rename(photos / "a" / "renamed.jpg")
+    later = gallery.add(photos)
+    assert later.copies == () and len(later.moved) == 1
+
+
+def test_a_picture_for_which_the_model_gives_nan_keeps_no_other_out(mini, photos, monkeypatch):
+    given = Embedder.embed_pixels
+
+    def embed(self, pixels, *, names=None):
+        if any(name.endswith("two.jpg") for name in names):
+            raise ModelOutputError(f"the model mini gives NaN for {photos}/a/two.jpg; repair the weights")
+        return given(self, pixels, names=names)
+
+    monkeypatch.setattr(Embedder, "embed_pixels", embed)
+    report = Gallery.in_memory(mini).add(photos, workers=0)
+    assert report.added == 4
+    ((path, reason),) = report.unreadable
+    assert (path, reason) == (str(photos / "a/two.jpg"), "the model mini gives NaN for this picture")
+    with pytest.raises(ModelOutputError, match=r"gives NaN for .*two"):
+        Gallery.in_memory(mini).add(photos / "a/two.jpg", workers=0)

@@ -6,7 +6,15 @@ from lookalike.errors import FilterError
 from lookalike.gallery.filters import check_fields, parse_filter
 
 CAT = {"label": "cat", "year": 2019, "tags": ["indoor", "night"], "note": "a red sofa", "ok": True}
-ODD = {"class": "chair", "from": "Oslo", "product id": 12, "item-no": "7", "and": 1, "note": "a `b c` class"}
+ODD = {
+    "class": "chair",
+    "from": "Oslo",
+    "product id": 12,
+    "item-no": "7",
+    "and": 1,
+    "note": "a `b c` class",
+    "back`tick": "b",
+}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,7 @@ def test_a_filter_passes_what_it_says(where, passes):
         ("'a `b' in note", True),
         (r"note != 'it\'s `class`'", True),
         ("`missing one` == None", True),
+        ("`back``tick` == 'b' and `class` == 'chair'", True),
     ],
 )
 def test_a_field_may_have_any_name(where, passes):
@@ -61,7 +70,7 @@ def test_a_field_may_have_any_name(where, passes):
 
 
 def test_a_missing_field_with_an_odd_name_is_named():
-    with pytest.raises(FilterError, match="has the metadata field 'product no'; there are and, class"):
+    with pytest.raises(FilterError, match="has the metadata field 'product no'; there are and, back"):
         check_fields("class == 'chair' and `product no` == 1", [ODD])
 
 
@@ -73,6 +82,8 @@ def test_a_missing_field_with_an_odd_name_is_named():
         "lambda: 1", "[x for x in tags]", "f'{label}'", "label is None", "year == 1j", "label == b'cat'",
         "(label := 'x')", "label = 'cat'", "label ==", "", "   ", "a" * 3000, "(" * 900, "not " * 400 + "ok",
         "\0", 3, None, ["label"], "- - year == 1", "1 if ok else 2", "{'a': 1}", "*tags",
+        "label == 'cat' or 'dog'", "label == ('cat' or 'dog')", "'cat'", "['cat']",
+        "(label == 'cat') == True", "year in 2019", "year not in -1",
         "product id == 12", "`product id == 12", "`` == 1", "`a b`.c == 1",
     ],
 )  # fmt: skip
@@ -93,6 +104,8 @@ def test_everything_else_is_refused_in_one_sentence(where):
         ("n == '7'", True),
         ("n in ['7', '8']", True),
         ("n != '7'", False),
+        ("version == '2.0' and version == '2' and version == 2", True),
+        ("version == '2.00'", False),
         ("flag == 'True'", True),
         ("größe == 3", True),  # composed or not
         ("gro\u0308ße == 3", True),
@@ -102,7 +115,7 @@ def test_everything_else_is_refused_in_one_sentence(where):
     ],
 )
 def test_a_number_equals_the_text_that_writes_it(where, passes):
-    values = {"code": "007", "n": 7, "flag": True, "größe": 3, "lambda": "x"}
+    values = {"code": "007", "n": 7, "version": 2.0, "flag": True, "größe": 3, "lambda": "x"}
     assert parse_filter(where)(values) is passes
 
 
@@ -112,3 +125,11 @@ def test_an_order_of_text_with_numbers_is_refused_with_an_example():
     with pytest.raises(FilterError, match="'year' holds numbers, such as 2019"):
         check_fields("'2018' < year", [{"year": 2019}])
     check_fields("year > 1", [{"year": 2019}, {"year": "?"}])  # some have an order
+
+
+@pytest.mark.parametrize("where", ["sold", "not sold", "year > 1 and not sold", "year == 1 or (sold)"])
+def test_a_field_of_text_does_not_stand_alone(where):
+    records = [{"sold": "False", "year": 2}]  # bool("False") is True
+    with pytest.raises(FilterError, match=r"'sold' holds text, .*sold == 'False'.*--types sold=boolean"):
+        check_fields(where, records)
+    check_fields("sold == 'False' and year", records)

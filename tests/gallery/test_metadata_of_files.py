@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.errors import GalleryError
-from lookalike.gallery import Gallery, folder_labels
+from lookalike.gallery import Gallery, folder_labels, merged_metadata, table_metadata
 from lookalike.store import LanceStore
 
 
@@ -56,6 +56,26 @@ def test_a_file_moved_out_of_the_class_folders_loses_the_folders_label(on_disk, 
     (photos / "a/two.jpg").rename(photos / "two.jpg")
     on_disk.add(photos, metadata=folder_labels(photos))
     assert metadata_by_name(on_disk)["two.jpg"] == {}
+
+
+def test_a_class_folder_that_is_updated_alone_keeps_its_labels(on_disk, photos):
+    assert "1 of 5 pictures lie in" in on_disk.add(photos, metadata=folder_labels(photos)).remarks[0]
+    (photos / "a/two.jpg").touch()
+    report = on_disk.add(photos / "a", metadata=folder_labels(photos / "a"))
+    assert "get no label, such as" in report.remarks[0]
+    assert metadata_by_name(on_disk)["a/two.jpg"] == {"label": "a"}
+
+
+def test_a_cell_that_is_emptied_removes_the_value(on_disk, photos):
+    table = photos / "table.csv"
+    table.write_text("path,label,year\na/two.jpg,cat,2019\none.png,dog,2020\n")
+    on_disk.add(photos, metadata=table_metadata(table))
+    table.write_text("path,label,year\na/two.jpg,,2019\none.png,dog,2021\n")
+    on_disk.add(photos, metadata=table_metadata(table))
+    found = metadata_by_name(on_disk)
+    assert (found["a/two.jpg"], found["one.png"]) == ({"year": 2019}, {"label": "dog", "year": 2021})
+    on_disk.add(photos, metadata=merged_metadata(folder_labels(photos), table_metadata(table)))
+    assert metadata_by_name(on_disk)["a/two.jpg"] == {"label": "a", "year": 2019}  # the folder has a value
 
 
 def test_files_that_swap_names_take_their_values_along(on_disk, photos):

@@ -383,6 +383,19 @@ def test_a_damaged_accelerator_is_ignored(mini, room_files, tmp_path):
     assert len(Gallery.open(tmp_path / "g", mini).search(room_files[1][0])) == 3
 
 
+@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "stamp.json"])
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"version": null, "folder": 3, "count": 1}'])
+def test_an_empty_or_foreign_file_of_the_accelerator_is_ignored(mini, room_files, tmp_path, name, content):
+    gallery = Gallery.create(tmp_path / "g", mini)
+    gallery.add(room_files[0])
+    gallery.optimize()
+    (file,) = (tmp_path / "g" / "accelerator").rglob(name)
+    file.write_bytes(content)
+    again = Gallery.open(tmp_path / "g", mini)
+    assert len(again.search(room_files[1][0], k=3)) == 3
+    assert again.describe().accelerator in ("none", "fresh")
+
+
 def test_an_accelerator_needs_a_folder_and_pictures(mini, tmp_path):
     with pytest.raises(GalleryError, match="local folder"):
         Gallery.in_memory(mini).optimize()

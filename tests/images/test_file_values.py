@@ -245,3 +245,27 @@ def test_cielab_is_converted():
     buffer = io.BytesIO()
     ImageCms.applyTransform(color, ImageCms.buildTransform(srgb, lab, "RGB", "LAB")).save(buffer, "TIFF")
     assert np.abs(np.array(load(buffer.getvalue()).image.getpixel((3, 3))) - (55, 200, 75)).max() <= 4
+
+
+def test_signed_8_bits_and_unsigned_32_bits_are_not_taken_for_others():
+    signed = tiff((EIGHT_BITS.astype(int) - 128).astype(np.int8).tobytes(), bits=8, sample_format=2)
+    with pytest.raises(UnreadableImageError, match="from -125 to 105"):
+        load(signed)
+    assert (gray(signed, levels=(-128, 127)) == EIGHT_BITS).all()
+    unsigned = tiff((EIGHT_BITS.astype(np.uint32) * 16_843_009).tobytes(), bits=32)  # to 2**32 - 1
+    assert (gray(unsigned, levels=(0, 2**32 - 1)) == EIGHT_BITS).all()
+
+
+def test_a_profile_is_srgb_by_its_numbers_and_not_by_its_name(tmp_path):
+    icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    linear = b"curv" + bytes(8)  # the curve without entries: y = x
+    for i in range(int.from_bytes(icc[128:132], "big")):
+        at = 132 + 12 * i
+        if icc[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            icc[at + 4 : at + 12] = struct.pack(">II", len(icc), len(linear))
+    icc += linear
+    icc[:4] = struct.pack(">I", len(icc))
+    Image.new("RGB", (4, 4), (55, 128, 250)).save(tmp_path / "linear.png", icc_profile=bytes(icc))
+    red, green, blue = (255 * (1.055 * (v / 255) ** (1 / 2.4) - 0.055) for v in (55, 128, 250))
+    found = np.asarray(load(tmp_path / "linear.png").image)[0, 0]
+    assert np.abs(found - np.array([red, green, blue])).max() <= 1

@@ -420,6 +420,30 @@ def test_a_bad_file_is_named_with_its_cause(content, cause, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def progressive(side, more_scans):
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), (90, 120, 60)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more_scans + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused_unless_it_is_small():
+    assert load(progressive(200, 200)).original_size == (200, 200)
+    with pytest.raises(UnreadableImageError, match=r"bomb\.jpg: a JPEG of 1,510 scans, which takes too long"):
+        load(progressive(2000, 1500), name="bomb.jpg")
+
+
+def test_the_words_of_a_decoder_are_one_line(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("Invalid input:\n\x1b[31mno such box\n" + "x" * 900)
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(UnreadableImageError, match=r"Invalid input: \?\[31mno such box xxx") as caught:
+        load(b"bytes of any kind", name="a.heic")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
 def test_what_is_no_readable_file_is_named_with_its_cause(tmp_path):
     cases = {
         tmp_path / "missing.jpg": "no such file",
@@ -787,3 +811,9 @@ def test_normalize_refuses_what_is_no_batch_of_pictures():
     for wrong in (np.zeros((5, 7, 3), np.uint8), np.zeros((1, 3, 5, 7), np.uint8), np.zeros((1, 5, 7, 3))):
         with pytest.raises(ValueError, match="expected uint8 pictures"):
             normalize(wrong, Preprocessing("squash", (5, 7)))
+
+
+def test_images_of_every_format_that_is_read_are_listed(tmp_path):
+    for name in ("a.pbm", "b.pnm", "c.PFM", "d.ppm"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.pbm", "b.pnm", "c.PFM", "d.ppm"]

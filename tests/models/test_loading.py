@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,14 @@ from torch.testing import assert_close
 from lookalike.errors import CheckpointError, UnknownModelError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
-from lookalike.models.loading import RECOMMENDED, from_timm, list_models, load_model, parse_normalization
+from lookalike.models.loading import (
+    RECOMMENDED,
+    from_timm,
+    list_models,
+    load_model,
+    parse_normalization,
+    split_output,
+)
 from lookalike.models.network import assemble
 from lookalike.models.saving import save_folder
 
@@ -215,3 +223,16 @@ def test_a_saved_dinov3_keeps_the_pooling_that_it_was_saved_with(tmp_path):
         again = load_model(tmp_path / pooling)
         assert again.network.describe_pooling() == {"name": pooling}
         assert_close(again.network(images), made.network(images))
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "output"),
+    [
+        ("m.onnx", "m.onnx", None),
+        ("m.onnx:pooled", "m.onnx", "pooled"),
+        ("a:b/m.ONNX:Identity:0", "a:b/m.ONNX", "Identity:0"),  # as TensorFlow calls outputs
+        ("m.pth:x", "m.pth:x", None),
+    ],
+)
+def test_an_output_of_an_onnx_file_may_have_colons_in_its_name(model, file, output):
+    assert split_output(model) == (Path(file), output)

@@ -167,7 +167,7 @@ def test_commands_that_need_layers_say_so(tmp_path):
     with pytest.raises(UnknownModelError, match=r"vit\.onnx only returns embeddings"):
         Embedder.load(path)
     with pytest.raises(
-        UnsupportedMethodError, match="precision, mean image and whitening of an ONNX model are fixed"
+        UnsupportedMethodError, match="precision, mean image, whitening and heads of an ONNX model are fixed"
     ):
         load_any(path, pooling="mean")
     with pytest.raises(UnsupportedMethodError, match="only an ONNX model has outputs by name"):

@@ -126,3 +126,37 @@ def test_a_checkpoint_of_a_known_layout_may_lie_below_a_prefix(tmp_path):
     )
     plain, deep = (Embedder.load(tmp_path / name) for name in ("plain.pth", "deep.pth"))
     assert plain.fingerprint() == deep.fingerprint()
+
+
+def test_averaged_weights_whose_names_have_lost_the_dots_are_taken(tmp_path, caplog):
+    raw, averaged = fresh(0), fresh(1)
+    tensors = {f"model.{k}": v for k, v in raw.items()}
+    tensors |= {"model_ema." + k.replace(".", ""): v for k, v in averaged.items()}  # as LitEma's buffers
+    torch.save({"state_dict": tensors}, tmp_path / "w.pth")
+    loaded = Embedder.from_timm("resnet18", weights=tmp_path / "w.pth")
+    assert torch.equal(loaded.network.backbone.model.conv1.weight, averaged["conv1.weight"])
+    assert "averaged weights" in caplog.text
+
+
+def test_weights_without_counts_of_batches_load_and_quantized_ones_are_refused(tmp_path):
+    weights = fresh(0)
+    save_file({k: v for k, v in weights.items() if "num_batches" not in k}, tmp_path / "w.safetensors")
+    loaded = Embedder.from_timm("resnet18", weights=tmp_path / "w.safetensors")
+    assert torch.equal(loaded.network.backbone.model.conv1.weight, weights["conv1.weight"])
+    save_file({k: (100 * v).to(torch.int8) for k, v in weights.items()}, tmp_path / "q.safetensors")
+    with pytest.raises(CheckpointError, match=r"torch\.int8 instead of torch\.float32"):
+        Embedder.from_timm("resnet18", weights=tmp_path / "q.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS"),
+        (b"<!DOCTYPE html><html>404", "page of the web"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors"])
+def test_what_lies_in_the_place_of_weights_is_named(tmp_path, content, kind, suffix):
+    (tmp_path / f"w{suffix}").write_bytes(content)
+    with pytest.raises(CheckpointError, match=kind):
+        Embedder.from_timm("resnet18", weights=tmp_path / f"w{suffix}")

@@ -37,6 +37,17 @@ def test_a_folder_is_added_and_unreadable_files_are_listed(writable):
         assert client.get("/api/galleries/g").json()["n_images"] == 3
 
 
+def test_copies_with_other_metadata_are_named_without_the_folders_of_the_server(writable):
+    top, gallery = writable
+    (top / "else").mkdir()
+    (top / "else" / "copy.png").write_bytes((top / "photos" / "new" / "0.png").read_bytes())
+    gallery.add(top / "else", metadata={"label": "hall"})
+    gallery.add(top / "photos" / "new" / "0.png", metadata={"label": "attic"})
+    with TestClient(create_app(gallery, add_from=top / "photos")) as client:
+        job = finished(client, client.post("/api/galleries/g/jobs", json={"folder": "new"}))
+    assert job["conflicts"] == ["label: copy.png has 'hall', new/0.png has 'attic'"]
+
+
 def test_an_uploaded_picture_is_stored_by_its_hash_and_added(writable, png):
     top, gallery = writable
     with TestClient(create_app(gallery, add_from=top / "photos")) as client:

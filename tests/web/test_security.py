@@ -1,10 +1,13 @@
 """Who may ask, how much, how long and how many at once: each request beyond it gets one sentence."""
 
+import hmac
 import http.client
+import re
 import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +173,68 @@ def test_uploads_take_turns_and_give_up_waiting(gallery):
         assert slow.getresponse().status == 408
         for asking in (slow, second):
             asking.close()
+
+
+def test_searches_take_turns_and_pictures_do_not_wait_for_them(gallery, records, monkeypatch):
+    app = create_app(gallery, limits=replace(LIMITS, max_searches=1, waiting_seconds=0.2))
+    started, go_on = threading.Event(), threading.Event()
+    search = Gallery.search
+
+    def slow(*arguments, **options):
+        started.set()
+        assert go_on.wait(20)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(Gallery, "search", slow)
+    pair = f"query={records[0].id}&match={records[1].id}"
+    with serving(app) as port:
+
+        def ask(method, path, body=None):
+            asking = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            asking.request(method, path, body, {"content-type": "application/json"})
+            answer = asking.getresponse()
+            answer.read()
+            asking.close()
+            return answer
+
+        wanted = f'{{"query": "{records[0].id}", "k": 1}}'
+        first = threading.Thread(target=ask, args=["POST", SEARCH, wanted])
+        first.start()
+        assert started.wait(10)
+        for method, path in (("POST", SEARCH), ("GET", f"/api/galleries/rooms/explanation?{pair}")):
+            refused = ask(method, path, wanted if method == "POST" else None)
+            assert refused.status == 503 and int(refused.headers["retry-after"]) > 0
+        assert ask("GET", f"/api/galleries/rooms/pictures/{records[0].id}?side=100").status == 200
+        go_on.set()
+        first.join(20)
+        assert ask("POST", SEARCH, wanted).status == 200
+
+
+def test_the_token_is_compared_in_constant_time(gallery, monkeypatch):
+    compared = []
+
+    def compare(first, second):
+        compared.append((first, second))
+        return hmac.compare_digest(first, second)
+
+    monkeypatch.setattr("lookalike.web.security.secrets.compare_digest", compare)
+    with TestClient(create_app(gallery, token="a secret")) as client:
+        for sent, status in (
+            ("Bearer a secret", 200),
+            ("Bearer a secreT", 401),
+            ("Bearer é", 401),
+            ("", 401),
+        ):
+            headers = {"authorization": sent.encode()}
+            assert client.get("/api/health", headers=headers).status_code == status
+    assert [second for _, second in compared] == [b"Bearer a secret"] * 4
+
+
+def test_the_bounds_of_every_route_are_in_the_documentation(client):
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    described = set(re.findall(r"^\| `(GET|POST) (/\S+)`", text, flags=re.MULTILINE))
+    paths = client.get("/api/openapi.json").json()["paths"]
+    assert described == {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
 
 def test_uploads_fill_no_more_disk_than_they_may(tmp_path, mini, png):

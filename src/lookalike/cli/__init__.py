@@ -15,10 +15,12 @@ import typer
 from lookalike.cli.arrays import rerank
 from lookalike.cli.cases import case
 from lookalike.cli.comparing import compare
+from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
 from lookalike.cli.galleries import gallery, index, search
+from lookalike.cli.groups import groups, same
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
@@ -41,11 +43,14 @@ app.command()(explain)
 app.command()(demo)
 app.command()(index)
 app.command()(search)
+app.command()(groups)
+app.command()(same)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)
 app.command()(serve)
 app.command()(compare)
+app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 evaluations.command("explanations")(evaluate_explanations)

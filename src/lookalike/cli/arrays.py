@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, parse_assignments
+from lookalike.cli.options import AsJson, keep_inputs, parse_assignments
 from lookalike.cli.printing import echo, friendly_errors, print_json
 
 
@@ -60,6 +60,7 @@ def rerank(
     with friendly_errors():
         from lookalike.rerankers import rerank_files
 
+        keep_inputs([queries, gallery, *(distractors or ())], output)
         options = parse_assignments(option or [])
         if checkpoint is not None:
             options["checkpoint"] = str(checkpoint)

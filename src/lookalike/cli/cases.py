@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lookalike.gallery.regions import Box, Polygon
 
 case = typer.Typer(
-    help="Show, decide, export and import cases: what was decided about the hits of searches.",
+    help="Show, decide, export and import cases.",
     no_args_is_help=True,
 )
 

@@ -10,6 +10,7 @@ import typer
 from lookalike.cli.default_command import DefaultCommandGroup
 from lookalike.cli.options import (
     AsJson,
+    HeadCount,
     InputSize,
     LearnedWhiteningName,
     MaxPixels,
@@ -83,6 +84,7 @@ def evaluate(
     output_name: OutputName = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
+    heads: HeadCount = None,
     precision: PrecisionName = None,
     report: Annotated[
         Path | None,
@@ -120,6 +122,7 @@ def evaluate(
             "pooling": pooling, "input_size": parse_size(input_size), "normalization": normalization,
             "mean_image": mean_image,
             "whitening": whitening,
+            "heads": heads,
             "precision": precision,
             "output": output_name,
         }  # fmt: skip

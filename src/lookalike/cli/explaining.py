@@ -10,6 +10,7 @@ import typer
 
 from lookalike.cli.options import (
     AsJson,
+    HeadCount,
     InputSize,
     LearnedWhiteningName,
     LevelsText,
@@ -19,6 +20,7 @@ from lookalike.cli.options import (
     Normalization,
     OutputName,
     PoolingName,
+    keep_inputs,
     parse_levels,
     parse_size,
 )
@@ -34,19 +36,27 @@ from lookalike.cli.serving import announce, check_web
 
 if TYPE_CHECKING:
     from lookalike.demo import DemoResult
+    from lookalike.explainers import EmbedsImages
+    from lookalike.models.embedder import Embedder
     from lookalike.types import Explanation
 
 
 def explain(
     query: Annotated[Path, typer.Argument(help="The query image.")],
-    match: Annotated[Path, typer.Argument(help="The image to compare it with.")],
+    match: Annotated[
+        Path | None, typer.Argument(help="The image to compare it with; left out with --text.")
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Explain where the image answers these words, one by one."),
+    ] = None,
     model: Model = "mini",
     method: Annotated[
         str,
         typer.Option(
             help="Explanation method: shares, rollout, rollout-conserving, gradcam, gradient-input, "
-            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport "
-            "or avsl."
+            "integrated-gradients, legrad, leave-tokens-out, occlusion, leave-one-out, rise, transport, "
+            "avsl, or geometry: is it the same thing, by points that one transformation carries over?"
         ),
     ] = "shares",
     pooling: PoolingName = None,
@@ -57,6 +67,7 @@ def explain(
     max_pixels: MaxPixels = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
+    heads: HeadCount = None,
     batch_statistics: Annotated[
         str | None,
         typer.Option(
@@ -117,12 +128,18 @@ def explain(
     ] = "lookalike",
     as_json: AsJson = False,
 ) -> None:
-    """Explain the similarity of two images.
+    """Explain the similarity of images, or of words.
 
     Prints the cosine similarity of their embeddings, and draws how much each cell of both contributes.
 
     Example: lookalike explain a.jpg b.jpg -o why.png
     """
+    if (match is None) == (text is None):
+        raise typer.BadParameter("give two images, or one image and --text WORDS")
+    if text is not None and (method != "shares" or lines or versus or batch_statistics or overlays):
+        raise typer.BadParameter(
+            "is explained by method shares, with -o and --save-maps", param_hint="--text"
+        )
     if versus is not None and output is None:
         raise typer.BadParameter("needs an image file to draw to; add -o why.png", param_hint="--versus")
     if batch_statistics not in (None, "pair"):
@@ -130,9 +147,11 @@ def explain(
     with friendly_errors():
         from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
+        from lookalike.explainers.words import explain_text
         from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
+        keep_inputs([each for each in (query, match, versus) if each], output, lines, save_maps)
         chosen = {
             "fusion": fusion, "first_layer": first_layer, "layer": layer, "reference": reference,
             "with_last": with_last or None,
@@ -147,14 +166,27 @@ def explain(
             output=output_name,
             mean_image=mean_image,
             whitening=whitening,
+            heads=heads,
         )
-        if batch_statistics:
+        if batch_statistics and match is not None:
             if not isinstance(embedder, Embedder):
                 raise UnsupportedMethodError(
                     f"{embedder.name} only returns embeddings; leave batch statistics out"
                 )
             embedder = embedder.with_batch_statistics([query, match])
-        result = make_explainer(embedder, method, **options)(query, match)
+        if method == "geometry" and match is not None:
+            _verify(query, match, embedder, output or lines, as_json)
+            return
+        if text is not None:
+            unknown = [name for name in options if name != "layer"]
+            if unknown:
+                raise UnsupportedMethodError(
+                    f"words are explained without {', '.join(unknown)}; leave it out"
+                )
+            result: Explanation = explain_text(query, text, model=embedder, layer=layer)
+        else:
+            assert match is not None
+            result = make_explainer(embedder, method, **options)(query, match)
         outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
         written = write_outputs(result, embedder, outputs)
         if as_json:
@@ -163,14 +195,41 @@ def explain(
             _print_explanation(result, written)
 
 
+def _verify(
+    query: Path, match: Path, embedder: Embedder | EmbedsImages, output: Path | None, as_json: bool
+) -> None:
+    """Print whether two images match by their geometry, and draw the evidence."""
+    from lookalike.explainers import verify
+    from lookalike.reports.explanation_files import write_inlier_lines
+
+    found = verify(query, match, model=embedder)
+    written = [] if output is None else write_inlier_lines(found, output)
+    if as_json:
+        print_json({**found.to_dict(), "written": written})
+        return
+    evidence = found.verification
+    how = f"by one {evidence.kind}{', mirrored' if evidence.mirrored else ''}" if evidence.kind else "found"
+    echo(
+        f"probability {found.probability:z.2f}: similarity {found.similarity:z.4f} of {found.model}, "
+        f"{evidence.n_inliers} inliers {how} (of {evidence.n_tentative} pairs of "
+        f"{'local features' if evidence.source == 'sift' else 'cells'})"
+    )
+    for path in written:
+        echo(f"wrote {path}")
+
+
 def _print_explanation(result: Explanation, written: list[Path]) -> None:
-    from lookalike.reports.explanation_files import level_lines
+    from lookalike.reports.explanation_files import level_lines, part_lines
+    from lookalike.types import TextExplanation
 
     residual = f", residual {result.residual:+z.4f}" if result.additive else " (a heat map: no residual)"
     parts = f" ({result.query.residual_words})" if result.query.residual_words else ""
+    if isinstance(result, TextExplanation):  # of the image: that of the words follows
+        residual = f", residual {result.match_residual:+z.4f}"
+        parts = f" ({result.match.residual_words})" if result.match.residual_words else ""
     form = f" ({result.form})" if result.form else ""
     echo(f"similarity {result.similarity:z.4f} by {result.method}{form} of {result.model}{residual}{parts}")
-    for line in level_lines(result):
+    for line in [*level_lines(result), *part_lines(result)]:
         echo(line)
     for path in written:
         echo(f"wrote {path}")

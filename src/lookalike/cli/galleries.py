@@ -12,16 +12,16 @@ import typer
 
 from lookalike.cli.cases import add_to_case, examples_in, existing_case
 from lookalike.cli.index_report import print_files, print_report
-from lookalike.cli.options import AsJson, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.many_queries import search_queries
+from lookalike.cli.options import AsJson, LevelsText, MaxPixels, keep_inputs, parse_levels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, Hit
     from lookalike.types import Explanation
 
-gallery = typer.Typer(
-    help="Describe, prune, restore, optimize and calibrate a gallery.", no_args_is_help=True
-)
+gallery = typer.Typer(help="Describe, check, restore or calibrate a gallery.", no_args_is_help=True)
 
 GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
@@ -34,7 +34,10 @@ def index(
     ],
     uri: GalleryUri,
     model: Annotated[
-        str | None, typer.Option(help="For a new gallery: mini (default), a timm name or a saved folder.")
+        str | None,
+        typer.Option(
+            help="For a new gallery: mini (default), a timm name, a saved folder, or open_clip:NAME@FILE."
+        ),
     ] = None,
     labels_from_folders: Annotated[
         bool, typer.Option("--labels-from-folders", help="Store the name of each file's folder as label.")
@@ -91,10 +94,10 @@ def index(
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
 
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         values = combined_metadata(
             folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
         )
+        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
         with shown_progress() as bar:
             report = opened.add(
                 source,
@@ -109,16 +112,40 @@ def index(
             print_json({**dataclasses.asdict(report), "images": len(opened), "gallery": uri})
         else:
             print_report(report, len(opened), uri)
+            if (hubness := opened.hubs()) is not None and hubness.hubs:
+                echo(hubness.sentence)
         if report.not_pruned:
             raise GalleryError(f"nothing was forgotten: {report.not_pruned}; if that is right, add --yes")
 
 
 def search(
-    queries: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
-    ],
     uri: GalleryUri,
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE...", help="Image file, several of them as one query, or a record id."),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Search by words, alone or with an image; for galleries of an image-text model.",
+        ),
+    ] = None,
+    weight: Annotated[
+        float, typer.Option(help="With an image and --text: the weight of the text, between 0 and 1.")
+    ] = 0.5,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE|WORDS", help="What hits should not look like; can be repeated."),
+    ] = None,
+    each: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|LIST",
+            help="Search for each image of a folder, or of a text file with one on each line, by itself; "
+            "needs --csv. Repeated after an interruption, it goes on.",
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     box: Annotated[
         str | None,
@@ -132,15 +159,26 @@ def search(
             metavar="X,Y,X,Y,...", help="Search by the region inside this polygon; corners in pixels."
         ),
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|L,T,R,B/...",
+            help="Search by each region of the image and verify by geometry: auto proposes them, or give "
+            "boxes joined by /. Says what is on the photograph, and where.",
+        ),
+    ] = None,
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport or avsl; "
-            "join several with +. By default none, but avsl for one whole image in a gallery of an AVSL "
-            "model; none leaves it out."
+            help="Re-ranker: aqe, dba, k-reciprocal, diffusion, superglobal, csa, shares, transport, avsl or "
+            "geometry (is it the same thing? by points that agree); join several with +. By default none, "
+            "but avsl for one whole image in a gallery of an AVSL model; none leaves it out."
         ),
     ] = None,
-    shortlist: Annotated[int, typer.Option(min=1, help="Number of top hits to re-rank.")] = 200,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of top hits to re-rank: 200, or 50 for each region, by default."),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(metavar="FILTER", help="Metadata filter, such as \"label == 'cat' and year >= 2019\"."),
@@ -151,6 +189,13 @@ def search(
     leave_self_out: Annotated[
         bool, typer.Option("--leave-self-out", help="Leave out images with the same content as the query.")
     ] = False,
+    correct: Annotated[
+        str | None,
+        typer.Option(
+            metavar="csls|center",
+            help="Correct scores for images that turn up for everything.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with hits, maps and file hashes.")
     ] = None,
@@ -176,6 +221,16 @@ def search(
 
     Example: lookalike search query.jpg -g photos.gallery --box 40,30,200,180 --report hits.html
     """
+    if each is not None and (queries or box or polygon or contrast):
+        raise typer.BadParameter(
+            "searches for whole images by themselves; leave IMAGE, --box, --polygon and --contrast out",
+            param_hint="--each",
+        )
+    if each is not None and csv is None:
+        raise typer.BadParameter("needs a table to write; add --csv out.csv", param_hint="--each")
+    if each is None and not queries and text is None:
+        raise typer.BadParameter("give an image to search for, --text WORDS, or --each FOLDER")
+    queries = queries or []
     if contrast and report is None:
         raise typer.BadParameter(
             "changes the maps of a report; add --report hits.html", param_hint="--contrast"
@@ -184,49 +239,71 @@ def search(
         from lookalike.gallery import Gallery
         from lookalike.reports.search import hits_csv, search_report
 
+        keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
-        whole = len(queries) == 1 and not box and not polygon
-        if rerank is None and whole and opened.infers_distance:
-            rerank = "avsl"
-        elif rerank == "none":
-            rerank = None
+        in_words = text is not None or bool(unlike)
+        if regions is not None:
+            given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv, "--case": case}
+            given |= {"--text": text, "--not": ", ".join(unlike or ())}
+            check_alone(queries, {name: value for name, value in given.items() if value})
+            chosen = None if regions == "auto" else [_box(text) for text in regions.split("/")]
+            print_regions(opened, queries[0], chosen, shortlist, where, leave_self_out, report, as_json)
+            return
+        shortlist = shortlist or 200
+        options: dict[str, Any] = {
+            "k": k, "rerank": rerank, "shortlist": shortlist, "where": where,
+            "min_similarity": min_similarity, "leave_self_out": leave_self_out,
+            "text": text, "unlike": unlike or (), "weight": weight,
+        }  # fmt: skip
+        if each is not None and csv is not None:
+            search_queries(opened, each, csv, report=report, options=options, as_json=as_json)
+            return
         examples = examples_in(opened, case, queries, _box(box), _corners(polygon))
         hits = opened.search(
-            queries[0] if len(queries) == 1 else queries,
-            k=k,
+            queries[0] if len(queries) == 1 else queries or None,
             box=_box(box),
             polygon=_corners(polygon),
-            rerank=rerank,
-            shortlist=shortlist,
-            where=where,
-            min_similarity=min_similarity,
-            leave_self_out=leave_self_out,
             liked=examples["liked"],
             disliked=examples["disliked"],
+            correct=correct,
+            **options,
         )
         if case is not None:
             settings = {"k": k, "rerank": rerank, "where": where, "min_similarity": min_similarity}
             add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
         if report is not None:
-            reranked = rerank and f"{rerank}, the first {shortlist}"
-            parameters = {"query": ", ".join(queries), "k": str(k), "box": box, "polygon": polygon}
-            parameters |= {"filter": where, "re-ranked by": reranked}
+            reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
+            parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
+            parameters |= {"k": str(k), "box": box, "polygon": polygon}
+            parameters |= {"corrected by": correct, "filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
         if csv is not None:
             write_text(csv, hits_csv(hits))
         if as_json:
-            print_json({"query": queries, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
+            asked = {"query": queries, "text": text, "unlike": unlike or []}
+            print_json({**asked, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
-            by_distance = rerank == "avsl"
-            _print_hits(hits, [path for path in (report, csv) if path is not None], with_scores=by_distance)
+            by_distance = hits.rerank == "avsl"
+            written = [path for path in (report, csv) if path is not None]
+            _print_hits(hits, written, with_scores=by_distance or bool(correct))
+            if correct:
+                echo(correction_in_words(correct))
             if by_distance:
                 echo("ranked by AVSL's inferred distance: a score is one minus half of it")
+            behind = "behind those that can be read" if by_distance else "as if none of its cells matched"
             for path, reason in hits.unreadable.items():
-                echo(f"ranked as if none of its cells matched: {path}: {reason}", err=True)
-            if opened.calibration is not None and (box or polygon):
-                echo("no probabilities: they are calibrated for whole images, not for regions")
+                echo(f"ranked {behind}: {path}: {reason}", err=True)
+            if in_words and text is not None:
+                echo("similarities with words are lower than between images; only their order counts")
+            if opened.calibration is not None and in_words:
+                echo("no probabilities: they are calibrated for images, not for words")
+            if opened.calibration is not None and (box or polygon) and not any(h.verification for h in hits):
+                echo(
+                    "no probabilities: they are calibrated for whole images, not for regions; "
+                    "--rerank geometry gives them"
+                )
 
 
 def _explainer(contrast: bool) -> Callable[[Hit], Explanation]:
@@ -243,19 +320,20 @@ def _is_good(hits: Sequence[Hit]) -> bool | None:
 def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool = False) -> None:
     if _is_good(hits) is False:
         echo("no good match" + (": every hit below has a probability under 0.5" if hits else ""))
-    header = ("", "similarity", "score", "probability", "before", "path")
+    header = ("", "similarity", "score", "probability", "inliers", "before", "path")
     rows = [
         (
             str(hit.rank),
             f"{hit.similarity:z.4f}",
             f"{hit.score:z.4f}" if with_scores else "",
             "" if hit.probability is None else f"{hit.probability:z.2f}",
+            "" if hit.verification is None else inliers_in_words(hit.verification),
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
             str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
         )
         for hit in hits
     ]
-    used = [i for i in range(len(header)) if i in (0, 1, 5) or any(row[i] for row in rows)]
+    used = [i for i in range(len(header)) if i in (0, 1, 6) or any(row[i] for row in rows)]
     print_table(tuple(header[i] for i in used), [tuple(row[i] for i in used) for row in rows])
     for path in written:
         echo(f"wrote {path}")
@@ -268,7 +346,9 @@ def describe(uri: GalleryUri, as_json: AsJson = False) -> None:
     Example: lookalike gallery describe -g photos.gallery
     """
     with _opened(uri) as opened:
+        hubness = opened.hubs()
         values = dataclasses.asdict(opened.describe())
+        values["hubs"] = "not counted: too large" if hubness is None else hubness.sentence or "none"
         if as_json:
             print_json(values)
         else:
@@ -370,6 +450,37 @@ def optimize(uri: GalleryUri, as_json: AsJson = False) -> None:
 
 
 @gallery.command()
+def check(
+    uri: GalleryUri,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read every file, rather than compare sizes and times.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a gallery's rows, files and index, and repair them.
+
+    Looked at are rows, files, doubles, norms, fingerprints and the accelerator. The exit code is 1 if damage
+    is left. --repair embeds damaged images again.
+
+    Example: lookalike gallery check -g photos.gallery --repair
+    """
+    with _opened(uri) as opened:
+        report = opened.check(repair=repair, contents=contents)
+        if as_json:
+            print_json({**dataclasses.asdict(report), "is_sound": report.is_sound})
+        else:
+            for finding in report.findings:
+                echo(f"{finding.part}: {finding.n:,} {finding.problem}")
+                for example in finding.examples:
+                    echo(f"  {example}")
+            verdict = "sound" if report.is_sound else "damaged"
+            echo(f"{verdict}: {report.n_images:,} images, {report.n_files:,} files")
+        if not report.is_sound:
+            raise typer.Exit(1)
+
+
+@gallery.command()
 def calibrate(
     uri: GalleryUri,
     pairs: Annotated[
@@ -400,7 +511,7 @@ def calibrate(
         found = None if pairs is None else labeled_pairs(pairs)
         decided = None if case is None else existing_case(opened, case)
         curve = opened.calibrate(found, field=field, case=decided, prior=prior, count=count)
-        values = {**curve.to_dict(), "threshold": curve.threshold}
+        values = {**curve.to_dict(), "threshold": curve.threshold, "geometry": opened.match_odds.to_dict()}
         _print_or_json(
             as_json, values, "similarity {threshold:z.3f} or more is a match; calibrated on {source}"
         )

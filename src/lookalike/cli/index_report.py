@@ -19,6 +19,9 @@ def print_report(report: AddReport, n_images: int, uri: str) -> None:
     if report.moved:
         echo(f"{_files(len(report.moved))} moved or renamed, metadata kept:")
         print_files([f"{former} -> {path}" for former, path in report.moved])
+    if report.copies:
+        echo(f"{_files(len(report.copies))} with the same content as another:")
+        print_files([f"{path} = {other}" for path, other in report.copies])
     former = {path for path, _ in report.moved}
     gone = [path for path in report.vanished if path not in former]
     if report.forgotten:

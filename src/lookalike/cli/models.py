@@ -11,6 +11,7 @@ import typer
 import lookalike.errors as errors
 from lookalike.cli.options import (
     AsJson,
+    HeadCount,
     InputSize,
     LearnedWhiteningName,
     LevelsText,
@@ -86,6 +87,7 @@ def show_model(
     input_size: InputSize = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
+    heads: HeadCount = None,
     random_weights: Annotated[bool, typer.Option(help="Don't download the weights of a timm model.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -107,6 +109,7 @@ def show_model(
                 input_size=parse_size(input_size),
                 mean_image=mean_image,
                 whitening=whitening,
+                heads=heads,
             )
         result = survey(embedder)
         if as_json:
@@ -155,6 +158,7 @@ def make_model(
     normalization: Normalization = None,
     mean_image: MeanImage = None,
     whitening: LearnedWhiteningName = None,
+    heads: HeadCount = None,
     squash: Annotated[
         bool, typer.Option("--squash", help="Resize images to the input size instead of cropping the center.")
     ] = False,
@@ -179,7 +183,7 @@ def make_model(
         from lookalike.models.loading import with_preprocessing
 
         options = parse_assignments(option or [])
-        changes = {"mean_image": mean_image, "whitening": whitening}
+        changes = {"mean_image": mean_image, "whitening": whitening, "heads": heads}
         loaded = _loaded(model, weights, random_weights, pooling, parse_size(input_size), options, changes)
         embedder = Embedder.of(with_preprocessing(loaded, normalization=normalization, squash=squash))
         embedder = embedder.with_levels(parse_levels(levels) or embedder.preprocessing.levels)

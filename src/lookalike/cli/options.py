@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lookalike.errors import LookalikeError
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
     str,
     typer.Option(
-        help="Model: mini, a timm name, hf-hub:owner/name, a saved folder, a checkpoint or an .onnx file."
+        help="Model: mini, a timm name, hf-hub:owner/name, a saved folder, a checkpoint, open_clip:NAME@FILE "
+        "or an .onnx file."
     ),
 ]
 PoolingName = Annotated[
@@ -37,6 +40,15 @@ MeanImage = Annotated[
     typer.Option(
         metavar="FILE.npy",
         help="For networks of the WACV 2019 demo: the mean image that is subtracted, (H, W, 3) in BGR.",
+    ),
+]
+HeadCount = Annotated[
+    int | None,
+    typer.Option(
+        "--heads",
+        min=1,
+        metavar="N",
+        help="For vision transformers of WACV 2022: attention heads, if there is not one for 64 dimensions.",
     ),
 ]
 LearnedWhiteningName = Annotated[
@@ -153,3 +165,13 @@ def parse_scales(text: str | None) -> tuple[float, ...] | None:
             f"--scales takes factors above 0 and up to 4, such as 1,0.707,0.5; got {text!r}"
         )
     return values
+
+
+def keep_inputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:
+    """Raise LookalikeError for an output that would replace one of the files that are read."""
+    for output in outputs:
+        for file in map(Path, inputs):
+            if output is not None and output.is_file() and file.is_file() and output.samefile(file):
+                raise LookalikeError(
+                    f"{output} is read here and would be replaced; name another file to write"
+                )

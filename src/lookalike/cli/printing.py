@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _STEERING = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, halves of pairs, line ends
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the writing direction
+_INTERRUPTED = 130  # exit code, as of a process that SIGINT ended
 _BEGUN = time.monotonic()  # of the command, nearly
 _PIPED_WIDTH = 10_000  # columns when output is piped, so that no line wraps
 
@@ -35,10 +36,14 @@ def seconds_since_begin() -> float:
 def friendly_errors() -> Iterator[None]:
     """Turn an error that is no bug inside the block into one line on stderr and exit code 1.
 
-    These are LookalikeError, ValueError, and what the system refuses: files, disk, memory.
+    These are LookalikeError, ValueError, and what the system refuses: files, disk, memory. Ctrl-C gives
+    exit code 130.
     """
     try:
         yield
+    except (errors.TrainingInterruptedError, KeyboardInterrupt) as error:
+        echo(f"lookalike: {str(error) or 'interrupted'}", err=True)
+        raise typer.Exit(_INTERRUPTED) from error
     except (errors.LookalikeError, ValueError) as error:
         echo(f"lookalike: {error}", err=True)
         raise typer.Exit(1) from error

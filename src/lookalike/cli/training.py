@@ -22,7 +22,7 @@ from lookalike.cli.options import (
 from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 if TYPE_CHECKING:
-    from lookalike.training import ModelSpec, TrainSettings
+    from lookalike.training import ModelSpec, TrainingResult, TrainSettings
     from lookalike.types import Progress, ProgressCallback
 
 # Settings without an option of their own, for --set; a test compares them with TrainSettings.
@@ -138,14 +138,25 @@ def train(
         typer.Option(min=0, help="Number of processes that decode images; 0 decodes in the main process."),
     ] = 0,
     keep_images: Annotated[bool, typer.Option(help="Keep decoded images in memory.")] = True,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, help="Steps between checkpoints; one is also written every minute.")
+    ] = 100,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.5,
+            help="Part of each class to evaluate on, if DATA has no split for it; 0 learns from all.",
+        ),
+    ] = 0.2,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on labeled images.
 
-    Writes a model that every other command accepts. With --resume an interrupted training continues
-    from its last checkpoint and ends with the same result as without the interruption.
+    Writes a model that every other command accepts. Ctrl-C finishes the step and saves it. With --resume an
+    interrupted training continues from its last checkpoint and ends with the same result as without the
+    interruption. Without a split to evaluate on, a fifth of each class is held out for it.
 
     Example: lookalike train birds/ --model mini --loss proxy-anchor -o trained/
 
@@ -177,7 +188,7 @@ def train(
             result = fit(
                 data, spec.model, out=out, loss=spec.loss, dims=spec.dims, pooling=spec.pooling,
                 avsl=spec.avsl, settings=settings, split=split, evaluate_on=evaluate_on, layout=layout,
-                resume=resume, runtime=runtime, progress=_with_metrics(show),
+                hold_out=hold_out, resume=resume, runtime=runtime, progress=_with_metrics(show),
             )  # fmt: skip
         training_curve(out / "log.csv", out / "curve.png")
         if as_json:
@@ -185,7 +196,18 @@ def train(
         else:
             if kept := kept_epoch(out):
                 echo(kept)
+            for line in _before_and_after(result):
+                echo(line)
             echo(f"wrote {out}; use it with: --model {out}")
+
+
+def _before_and_after(result: TrainingResult) -> list[str]:
+    """The metrics of the start model and of the trained one, and what they were measured on."""
+    if not result.metrics:
+        return ["nothing was left to evaluate on, so it is not known whether the model has improved"]
+    on = f" on {result.n_held_out} images that were held out" if result.n_held_out else ""
+    each = (f"{name} {result.before[name]:.4f} -> {value:.4f}" for name, value in result.metrics.items())
+    return [f"before -> after{on}: {', '.join(each)}"]
 
 
 def _start(preset_name: str | None, avsl: bool) -> tuple[ModelSpec, TrainSettings]:

@@ -99,12 +99,12 @@ def _the_matrix(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
 
 def _read_arrays(path: Path, *others: str) -> dict[str, Any]:
     """Arrays and tensors of a file by name; ``others`` are further endings, for the message."""
-    if path.suffix not in _READERS:
+    if path.suffix.lower() not in _READERS:
         raise LookalikeError(f"{path} should end with one of {', '.join([*_READERS, *others])}")
     if not path.is_file():
         raise LookalikeError(f"there is no file {path}")
     try:
-        content = _READERS[path.suffix](path)
+        content = _READERS[path.suffix.lower()](path)
         arrays = dict(content) if isinstance(content, Mapping) else {"": content}
     except (*_BROKEN, TypeError) as error:
         raise LookalikeError(f"{path} can't be read as {path.suffix}: {first_line(error)}") from error
@@ -128,7 +128,7 @@ def _named(path: Path, labels: list[str]) -> tuple[str, ...]:
 def _read_numpy(path: Path) -> Any:
     check_archive(path)
     with path.open("rb") as file:  # np.load(path) would leave a damaged .npz open
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             check_array_header(file, path.stat().st_size)
             file.seek(0)
         loaded = np.load(file, allow_pickle=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, UnreadableImageError
 from lookalike.images import list_images
 from lookalike.images.listing import SYSTEM_FOLDERS
+
+_logger = logging.getLogger(__name__)
 
 
 def read_folders(source: Path) -> SplitReaders:
@@ -68,6 +71,13 @@ def _classes_of(source: Path) -> LabeledImages:
         raise DatasetError(
             f"{len(empty)} of {len(images)} classes in {source} have no image, e.g. {empty[0]}; "
             "remove their folders"
+        )
+    if beside := list_images(source, recursive=False):
+        _logger.warning(
+            "%d images lie in %s itself, in no class folder, and are left out, e.g. %s",
+            len(beside),
+            source,
+            beside[0].name,
         )
     return LabeledImages(
         tuple(path for paths in images.values() for path in paths),

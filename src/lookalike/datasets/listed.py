@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,9 +12,14 @@ from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.texts import cleaned, read_lines
 from lookalike.errors import DatasetError
 
+_logger = logging.getLogger(__name__)
+
 
 def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImages:
-    """Make labeled images of pairs (path, label). Raises DatasetError for no images and missing files."""
+    """Make labeled images of pairs (path, label); what is listed twice is taken once, and that is logged.
+
+    Raises DatasetError for no images, missing files, and an image with two labels.
+    """
     pairs = [(_existing(path), label) for path, label in rows]
     if not pairs:
         raise DatasetError(f"{source} lists no images; check that it is complete")
@@ -21,7 +28,16 @@ def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImag
             f"{len(missing)} of {len(pairs)} images listed in {source} are missing, e.g. {missing[0]}; "
             "check the folder of the images"
         )
-    return LabeledImages(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+    labels: dict[str, tuple[Path, str]] = {}
+    for path, label in pairs:
+        _, first = labels.setdefault(os.path.normpath(path), (path, label))
+        if first != label:
+            raise DatasetError(
+                f"{source} lists {path} twice, as {first!r} and as {label!r}; decide on one label"
+            )
+    if n := len(pairs) - len(labels):
+        _logger.warning("%s lists %d images more than once; each is taken once", source, n)
+    return LabeledImages(tuple(p for p, _ in labels.values()), tuple(label for _, label in labels.values()))
 
 
 def _existing(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ _USUAL = {
     "queries": "query", "probe": "query",
 }  # fmt: skip
 
+# What names add to a split's own: train_set, testing-images, val2017.
+_ADDED = re.compile(r"(?<=[a-z])[ _-]?(set|split|data|images|imgs|(19|20)\d\d)$")
+
 # Each split by name, with a function that reads it.
 SplitReaders = Mapping[str, Callable[[], LabeledImages]]
 
@@ -23,10 +27,10 @@ SplitReaders = Mapping[str, Callable[[], LabeledImages]]
 def split_name(name: str) -> str:
     """Return the split that a name stands for, in upper or lower case; another name unchanged.
 
-    >>> split_name("Train"), split_name("VALIDATION"), split_name("fold 1")
-    ('train', 'val', 'fold 1')
+    >>> split_name("Train"), split_name("VALIDATION"), split_name("test_set"), split_name("fold 1")
+    ('train', 'val', 'test', 'fold 1')
     """
-    lower = name.strip().lower()
+    lower = _ADDED.sub("", name.strip().lower())
     return lower if lower in SPLITS else _USUAL.get(lower, name)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +27,15 @@ from lookalike.errors import DatasetError, check_name, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = ("path", "label", "split")
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _LARGEST = 2**53 - 1  # beyond it, a number is not the same in JSON of other programs
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "an Excel workbook or another zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "compressed by gzip",
+    b"SQLi": "a database of SQLite",
+}
 _NO_VALUE = frozenset({"", "-", "na", "n/a", "#n/a", "nan", "null", "none"})  # of a column stated as numbers
 
 
@@ -43,19 +50,23 @@ class Table:
 def read_table(file: Path, *, as_text: Sequence[str] = (), types: Mapping[str, str] | None = None) -> Table:
     """Read a CSV, TSV or Parquet file. Raises DatasetError if it can't be read.
 
-    A CSV is separated by commas, semicolons or tabs, in UTF-8 or with a byte order mark. Blanks around
-    cells and names are removed. A column of a CSV becomes numbers (or true and false) only if every cell
-    is written as that number is written: 007, 12E4, 1.50 and 1,5 stay text, and so does a column in which
-    a single cell is none. ``types`` states the type of columns instead: one of ``COLUMN_TYPES``. Columns
-    named in ``as_text``, in upper or lower case, have that name and stay text.
+    A CSV is separated by commas, semicolons, tabs or bars, in UTF-8 or with a byte order mark. Blanks
+    around cells and names are removed. A column of a CSV becomes numbers (or true and false) only if
+    every cell is written as that number is written: 007, 12E4, 1.50 and 1,5 stay text, and so does a
+    column in which a single cell is none, or in which 1 and 1.0 are to be told apart. ``types`` states
+    the type of columns instead: one of ``COLUMN_TYPES``. Columns named in ``as_text``, in upper or lower
+    case, have that name and stay text.
     """
-    table = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
+    is_csv = not _is_parquet(file)
+    table = _csv(file) if is_csv else _parquet(file)
     names = {_as_wanted(name, table.columns, as_text): name for name in table.columns}
+    if len(names) < len(table.columns):
+        twice = sorted(set(table.columns) - set(names.values()))
+        raise DatasetError(f"{file} has {twice[0]!r} beside a column of that name in another case; rename it")
     types = dict(types or {})
     for name in types:
         check_name(f"a column of {file}", name, names)
         check_name("the type of a column", types[name], COLUMN_TYPES)
-    is_csv = file.suffix.lower() != ".parquet"
     columns: dict[str, list[Any]] = {}
     for name, written in names.items():
         cells = [row[written] for row in table.rows]
@@ -69,6 +80,21 @@ def read_table(file: Path, *, as_text: Sequence[str] = (), types: Mapping[str, s
     return Table(tuple(names), rows)
 
 
+def _is_parquet(file: Path) -> bool:
+    """Whether the file is to be read as Parquet. Raises DatasetError for other formats than CSV."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4)
+    except OSError:  # reading it will say why
+        start = b""
+    kind = next((kind for mark, kind in _OTHER_FORMATS.items() if start.startswith(mark)), None)
+    if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        kind = "JSON"
+    if kind is not None:
+        raise DatasetError(f"{file} is {kind}, and tables are read from CSV and Parquet; save it as CSV")
+    return file.suffix.lower() == ".parquet" or start == b"PAR1"
+
+
 def _as_wanted(name: str, columns: Sequence[str], wanted: Sequence[str]) -> str:
     """The wanted name that this column has in another case, unless a column has exactly that."""
     return next((each for each in wanted if each not in columns and each.lower() == name.lower()), name)
@@ -78,7 +104,9 @@ def _csv(file: Path) -> Table:
     text = read_text(file)
     separator, text = _separator(file, text)
     lines: list[tuple[int, list[str]]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True
+    )
     try:
         lines = [
             (reader.line_num, [cleaned(c) for c in cells]) for cells in reader if any(map(cleaned, cells))
@@ -144,7 +172,8 @@ def _inferred(cells: Sequence[str | None]) -> list[Any]:
     given = {cell for cell in cells if cell is not None}
     for kind in (_exact_number, {"true": True, "false": False}.get):
         values = {cell: kind(cell) for cell in given}
-        if given and all(value is not None for value in values.values()):
+        is_exact = all(value is not None for value in values.values())
+        if given and is_exact and len(set(values.values())) == len(given):
             return [None if cell is None else values[cell] for cell in cells]
     return [None if cell is None else unicodedata.normalize("NFC", cell) for cell in cells]
 
@@ -176,17 +205,29 @@ def _of_type(cell: Any, type: str, what: str) -> Any:
 
 def _comma_number(text: str) -> float:
     """A number with a decimal comma, and points or blanks between thousands."""
-    return float(re.sub(r"[.\s'\u202f]", "", text).replace(",", "."))
+    return _number(re.sub(r"[.\s'\u202f]", "", text).replace(",", "."))
 
 
 def _truth(text: str) -> bool:
     return {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}[text.lower()]
 
 
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if "_" in text or not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
 COLUMN_TYPES: Mapping[str, Callable[[str], Any]] = {
     "text": str,
-    "integer": int,
-    "number": float,
+    "integer": _whole_number,
+    "number": _number,
     "decimal-comma": _comma_number,
     "boolean": _truth,
 }

@@ -28,7 +28,7 @@ from lookalike.models.budgets import check_archive
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import whitening
 from lookalike.ops.similarity import unit_rows
-from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares
+from lookalike.rerankers import Reranker, first_stage, full_ranks, make_reranker, needs_shares, options_of
 from lookalike.rerankers.cells import SharesOf
 from lookalike.types import ProgressCallback, tracked
 
@@ -204,10 +204,10 @@ def _run(
     )
     before, reranking = None, "none"
     if reranker is not None:
-        before, reranking = metrics, _reranking_words(settings)
         everything = torch.cat(
             [prepare(block) for side in (gallery, *distractors) for block in side.blocks()]
         )
+        before, reranking = metrics, _reranking_words(settings, reranker, len(everything))
         metrics = _reranked(truth, asked, everything, reranker, settings.k, len(everything) - len(gallery))
     learned_from = filter(None, [settings.whiten, settings.checkpoint])
     files = origin.files | _named_hashes([*settings.distractors, *learned_from])
@@ -244,13 +244,22 @@ def _reranker(settings: DescriptorSettings, shares: Mapping[str, SharesOf]) -> R
     return None
 
 
-def _reranking_words(settings: DescriptorSettings) -> str:
-    """The re-ranking as the card says it."""
-    options = [f"{name} {value}" for name, value in settings.options.items()]
+def _reranking_words(settings: DescriptorSettings, reranker: Reranker, n_gallery: int) -> str:
+    """The re-ranking as the card says it, with the options that were not given too."""
+    options = options_of(reranker)
+    options.pop("n_explained", None)  # moves no item
+    options |= {
+        name: value
+        for name, value in settings.options.items()
+        if name not in {known.split()[-1] for known in options}
+    }
     if settings.checkpoint is not None:
-        options.insert(0, f"checkpoint {settings.checkpoint}")
-    described = f" ({', '.join(options)})" if options else ""
-    return f"{settings.rerank}{described} of the first {settings.k}"
+        options = {"checkpoint": settings.checkpoint} | options
+    described = ", ".join(f"{name} {value}" for name, value in options.items())
+    length = min(settings.k, n_gallery)
+    n = min(length, options.get("n_first", length))
+    lists = f" of {length}" if n < length else ""
+    return f"{settings.rerank} ({described}) of the first {n}{lists}"
 
 
 def _reranked(

@@ -23,6 +23,7 @@ from lookalike.explainers.rise import Rise
 from lookalike.explainers.rollout import ConservingRollout, Rollout
 from lookalike.explainers.shares import SharesExplainer, difference
 from lookalike.explainers.transport import TransportExplainer
+from lookalike.explainers.verifying import verify
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.types import Explanation
 
@@ -49,6 +50,7 @@ __all__ = [
     "make_explainer",
     "place_matches",
     "shares_at",
+    "verify",
 ]
 
 EXPLAINERS = {

@@ -28,18 +28,19 @@ def load_any(model: str | Path, **changes: Any) -> Embedder | OnnxEmbedder:
         is_changed = any(value is not None for value in changes.values())
         return Embedder.load(model, **changes) if is_changed else load_cached(model)
     if any(
-        changes.pop(name, None) is not None for name in ("pooling", "precision", "mean_image", "whitening")
+        changes.pop(name, None) is not None
+        for name in ("pooling", "precision", "mean_image", "whitening", "heads")
     ):
         raise UnsupportedMethodError(
-            f"pooling, precision, mean image and whitening of an ONNX model are fixed; load {model} without "
-            "changes"
+            f"pooling, precision, mean image, whitening and heads of an ONNX model are fixed; load {model} "
+            "without changes"
         )
     return OnnxEmbedder(model, **changes)
 
 
 def is_onnx(model: str | Path) -> bool:
     """Whether the name is that of an ONNX file, with or without one of its outputs."""
-    return split_output(model)[0].suffix == ONNX_SUFFIX
+    return split_output(model)[0].suffix.lower() == ONNX_SUFFIX
 
 
 def opened(model: str | Path | Embedder | EmbedsImages) -> Embedder | EmbedsImages:

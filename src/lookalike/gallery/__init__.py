@@ -4,9 +4,11 @@ from lookalike.gallery.absence import Absent
 from lookalike.gallery.adding import AddReport
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases import CaseFile, CasePair, read_case
+from lookalike.gallery.checking import CheckReport, Finding
 from lookalike.gallery.description import GalleryDescription
 from lookalike.gallery.filters import parse_filter
 from lookalike.gallery.gallery import Gallery
+from lookalike.gallery.hubs import Hub, Hubness
 from lookalike.gallery.labels import (
     combined_metadata,
     folder_labels,
@@ -16,6 +18,7 @@ from lookalike.gallery.labels import (
 )
 from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
+from lookalike.gallery.searching_regions import RegionHit, RegionsResult
 
 __all__ = [
     "Absent",
@@ -23,11 +26,17 @@ __all__ = [
     "Calibration",
     "CaseFile",
     "CasePair",
+    "CheckReport",
     "EarlierVersion",
+    "Finding",
     "Gallery",
     "GalleryDescription",
     "Hit",
+    "Hub",
+    "Hubness",
     "LabeledPair",
+    "RegionHit",
+    "RegionsResult",
     "SearchResult",
     "combined_metadata",
     "folder_labels",

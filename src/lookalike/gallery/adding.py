@@ -17,21 +17,23 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.files import Edit, absolute, apply_edits, field_differences, moved_files, updated
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, Record, VectorStore, record_id
+from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 _BATCH = 32  # images in one forward pass
-_COMMIT_ROWS = 128  # the most that a killed process loses
-_COMMIT_SECONDS = 10.0
+_COMMIT_ROWS = 128  # at least, unless a commit is due by time
+_COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
+_COMMIT_BYTES = 2**26
+_COMMIT_SECONDS = 10.0  # the most that a killed process loses
 _FEW = 24  # up to this many files are decoded in this process: starting another takes longer
-_MANY_COMMITS = 32  # between compactions of the table: each commit reads all of its fragments
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +52,7 @@ class AddReport:
     skipped: tuple[tuple[str, str], ...] = ()  # subfolders that can't be read, and why
     conflicts: tuple[str, ...] = ()  # copies of one picture with different values, each in words
     remarks: tuple[str, ...] = ()  # on the table of metadata, each a sentence
+    copies: tuple[tuple[str, str], ...] = ()  # new files, and the file that each is an exact copy of
 
     def __repr__(self) -> str:
         more = {
@@ -57,6 +60,7 @@ class AddReport:
             "not found but kept": sum(n for _, n in self.kept),
             "skipped": len(self.skipped),  # folders
             "in conflict": len(self.conflicts),
+            "exact copies": len(self.copies),
         }
         return (
             f"AddReport({self.added} added, {self.known} known, {len(self.unreadable)} unreadable, "
@@ -76,6 +80,7 @@ class AddSettings:
     folder: str | None = None  # the folder being added, absolute; None for single files
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
+    since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
 def add_files(
@@ -161,6 +166,7 @@ class _Run:
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
         self._asked: frozenset[str] = frozenset()  # the files of this run
         self._moved: dict[str, str] = {}  # present path -> former one
+        self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         for record in store.records():
             self._ids.add(record.id)
             self._sizes.add(record.size)
@@ -170,7 +176,7 @@ class _Run:
         self._to_embed: list[DecodedFile] = []
         self._entries: list[Entry] = []
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
-        self._added = self._known = self._commits = self._done = self._total = self._unchanged = 0
+        self._added = self._known = self._done = self._total = self._unchanged = 0
         self._unreadable: list[tuple[str, str]] = []
         self._start = self._last_commit = time.monotonic()
 
@@ -201,7 +207,10 @@ class _Run:
             return False
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
             return False
-        self._add_metadata(id, path)
+        if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
+            return False
+        if values := self._metadata(path, is_unmoved=True):
+            self._edits[id].metadata[path] = values
         return True
 
     def has_size_of(self, path: str) -> bool:
@@ -232,18 +241,27 @@ class _Run:
         if len(self._to_embed) >= _BATCH:
             self._embed()
         late = time.monotonic() - self._last_commit > _COMMIT_SECONDS
-        if len(self._entries) >= _COMMIT_ROWS or (late and self._entries):
+        if self._entries and (late or self._fill_a_commit()):
             self._commit()
         self._report()
 
+    def _fill_a_commit(self) -> bool:
+        n = len(self._entries)
+        n_bytes = sum(entry.embedding.nbytes + len(entry.shares or b"") for entry in self._entries)
+        return n >= max(_COMMIT_ROWS, len(self._ids) // _COMMIT_PART) or n_bytes >= _COMMIT_BYTES
+
     def _take_known(self, found: DecodedFile) -> None:
-        self._forget_old_content(found)
         id = record_id(found.hash)
+        is_unmoved = self._files.get(found.path, ("",))[0] == id
+        if not is_unmoved:
+            self._second[found.path] = id
+        self._forget_old_content(found)
         self._shared.add(id)
         self._edits[id].found[found.path] = found.mtime_ns
         if found.path in self._before:
             self._edits[id].kept[found.path] = self._before[found.path]
-        self._add_metadata(id, found.path)
+        if values := self._metadata(found.path, is_unmoved=is_unmoved):
+            self._edits[id].metadata[found.path] = values
 
     def _forget_old_content(self, found: DecodedFile) -> None:
         """Remove the path of a changed file from the record of its former content."""
@@ -253,12 +271,10 @@ class _Run:
             self._edits[old_id].gone.add(found.path)
         self._files[found.path] = (id, found.size, found.mtime_ns)
 
-    def _add_metadata(self, id: str, path: str) -> None:
-        if values := self._metadata(path):
-            self._edits[id].metadata[path] = values
-
-    def _metadata(self, path: str) -> dict[str, Any]:
+    def _metadata(self, path: str, *, is_unmoved: bool = False) -> dict[str, Any]:
         metadata = self._settings.metadata
+        if is_unmoved:
+            metadata = getattr(metadata, "of_unmoved", metadata)
         return dict((metadata(Path(path)) if callable(metadata) else metadata) or {})
 
     # --- model and store ----------------------------------------------------------------------
@@ -267,14 +283,50 @@ class _Run:
         batch, self._to_embed = self._to_embed, []
         if not batch:
             return
+        try:
+            self._keep(self._entries_of(batch))
+        except ModelOutputError as error:
+            self._embed_singly(batch, error)
+
+    def _embed_singly(self, batch: Sequence[DecodedFile], error: ModelOutputError) -> None:
+        """Embed what can be, and report the others; raise the error where nothing ever could be."""
+        bad: list[DecodedFile] = []
+        for found in batch:
+            try:
+                self._keep(self._entries_of([found]))
+            except ModelOutputError:
+                bad.append(found)
+        if not self._entries and not len(self._store):
+            raise error
+        for found in bad:
+            self._ids.discard(record_id(found.hash))
+            self._unreadable.append((found.path, str(error).partition(" for ")[0] + " for this picture"))
+
+    def _entries_of(self, batch: Sequence[DecodedFile]) -> list[Entry]:
         if self._settings.keep_shares:
-            self._entries += [self._entry_with_shares(found) for found in batch]
-            return
+            return [self._entry_with_shares(found) for found in batch]
         pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
         embeddings = self._embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
-        self._entries += [
+        return [
             Entry(self._record(found), embedding) for found, embedding in zip(batch, embeddings, strict=True)
         ]
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Queue entries for the next commit; report those that the model gives no direction for."""
+        bad = set(damaged_rows(np.stack([entry.embedding for entry in entries])))
+        for row, entry in enumerate(entries):
+            if row not in bad:
+                self._entries.append(entry)
+                continue
+            self._ids.discard(entry.record.id)
+            length = float(np.linalg.norm(entry.embedding))
+            self._unreadable.append(
+                (
+                    entry.record.path,
+                    f"the model gives an embedding of length {length:g} for it, which points nowhere; "
+                    "leave it out, or use another model",
+                )
+            )
 
     def _entry_with_shares(self, found: DecodedFile) -> Entry:
         assert found.geometry is not None
@@ -283,6 +335,7 @@ class _Run:
         return Entry(self._record(found), unit, pack_shares(shares))
 
     def _record(self, found: DecodedFile) -> Record:
+        before = self._before.get(found.path, {})
         self._forget_old_content(found)  # not before: the file stays in its old record until it is in another
         return Record(
             id=record_id(found.hash),
@@ -290,24 +343,22 @@ class _Run:
             hash=found.hash,
             size=found.size,
             mtime_ns=found.mtime_ns,
-            metadata=updated(self._before.get(found.path, {}), self._metadata(found.path)),
+            metadata=updated(before, self._metadata(found.path, is_unmoved=bool(before))),
         )
 
     def _commit(self) -> None:
-        self._added += self._store.add(self._entries)
-        self._entries = []
+        """Store new entries and the edits that go with them at once."""
         self._find_moves()
-        apply_edits(self._store, self._edits)
+        self._added += apply_edits(self._store, self._edits, self._entries).added
+        self._entries = []
         self._edits = defaultdict(Edit)
-        self._commits += 1
-        if self._commits % _MANY_COMMITS == 0:
-            self._store.optimize()
         self._last_commit = time.monotonic()
 
     def _find_moves(self) -> None:
         """Note in the edits which files that were found are moved ones."""
         found = [id for id, edit in self._edits.items() if edit.found]
-        for record in self._store.records(found) if found else ():
+        new = [entry.record for entry in self._entries if entry.record.id in self._edits]
+        for record in (*self._store.records(found), *new) if found else ():
             edit = self._edits[record.id]
             edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
             self._moved.update(edit.moved)
@@ -322,16 +373,23 @@ class _Run:
             for words in field_differences(record)
         )
 
+    def _copies(self) -> Iterator[tuple[str, str]]:
+        """New files whose content another file has, too, and that file; moved files are none."""
+        records = {record.id: record for record in self._store.records(list(set(self._second.values())))}
+        for path, id in self._second.items():
+            files = [file.path for file in records[id].files] if id in records else []
+            if path in files and path not in self._moved:
+                yield from ((path, other) for other in [file for file in files if file != path][:1])
+
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
         self._embed()
         self._commit()
-        if self._commits > _MANY_COMMITS:
-            self._store.optimize()
         return AddReport(
             self._added, self._known, tuple(self._unreadable), (),
             moved=tuple((former, path) for path, former in self._moved.items()),
             conflicts=self._conflicts(),
+            copies=tuple(self._copies()),
         )  # fmt: skip
 
     def _report(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike.store import Copy, Record, VectorStore
+from lookalike.store import Committed, Copy, Entry, Record, VectorStore
 
 
 def absolute(path: str | Path) -> str:
@@ -86,12 +86,23 @@ def field_differences(record: Record) -> list[str]:
     return found
 
 
-def apply_edits(store: VectorStore, edits: Mapping[str, Edit]) -> int:
-    """Apply edits by record id; remove records without a file and return how many those were."""
+def apply_edits(store: VectorStore, edits: Mapping[str, Edit], entries: Sequence[Entry] = ()) -> Committed:
+    """Add entries, apply edits by record id and remove records without a file, all in one commit.
+
+    A file whose content changed leaves its old record as it enters the new one, or neither.
+    """
     records = store.records(list(edits)) if edits else []
     after = [edited(record, edits[record.id]) for record in records]
     changed = [new for old, new in zip(records, after, strict=True) if new is not None and new != old]
     removed = [old.id for old, new in zip(records, after, strict=True) if new is None]
-    if changed:
-        store.update(changed)
-    return store.remove(removed) if removed else 0
+    if not (entries or changed or removed):
+        return Committed(0, 0)
+    return store.commit([_after(entry, edits) for entry in entries], changed, removed)
+
+
+def _after(entry: Entry, edits: Mapping[str, Edit]) -> Entry:
+    """An entry that is about to be stored, with the files of the same content found since it was embedded."""
+    if entry.record.id not in edits:
+        return entry
+    record = edited(entry.record, edits[entry.record.id])
+    return entry if record is None else replace(entry, record=record)

@@ -1,11 +1,12 @@
 """Filters on metadata: a dictionary of equalities, or an expression such as ``year >= 2019``.
 
-An expression has field names, strings, numbers, True, False, None and lists; the comparisons
-``== != < <= > >= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a
-string or a list. A field whose name is no single word stands in backticks: `` `product id` == 12 ``. A field
-that an image lacks is None. A number equals the text that writes it: 7 and "7", but not "007". Values that
-have no order (a string and a number, anything and None) make ``<`` and the like false. The expression is
-parsed, never evaluated as Python.
+An expression has field names, strings, numbers, True, False, None and lists; the comparisons ``== != < <= >
+>= in``, ``not in``; and ``and or not`` with parentheses. ``"x" in field`` searches a string or a list. A
+field whose name is no single word stands in backticks: `` `product id` == 12 ``, with those in it doubled.
+A field that holds true and false may stand alone: ``ok and not sold``. A field that an image lacks is None.
+A number equals the text that writes it: 7 and "7", but not "007". Values that have no order (a string and a
+number, anything and None) make ``<`` and the like false. The expression is parsed, never evaluated as
+Python.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LONGEST = 2000  # characters
 # A field's name: any word but those of the grammar, Python's others ("class", "from") included.
 _WORD = r"\b(?!(?:and|or|not|in|True|False|None)\b)[^\W\d]\w*"
 _STRING_OR_FIELD = re.compile(
-    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|""" + rf"(?P<word>{_WORD})"
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>(?:[^`]|``)+)`|""" + rf"(?P<word>{_WORD})"
 )
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: lambda left, right: _is_same(left, right),
@@ -60,13 +61,13 @@ def parse_filter(where: Where) -> Predicate:
     if not where.strip() or len(where) > _LONGEST:
         raise FilterError(f"a filter must have 1 to {_LONGEST} characters, got {len(where)}")
     try:
-        term = _term(_parsed(where))
+        condition = _condition(_parsed(where))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise FilterError(
             f"the filter {where!r} can't be parsed; write it like label == 'cat' and year >= 2019, and put "
             "backticks around a field whose name has spaces or signs: `product id` == 12"
         ) from error
-    return lambda metadata: bool(term(metadata))
+    return condition
 
 
 def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
@@ -89,7 +90,8 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
         n_records += 1
     if n_records and (unknown := sorted(names - known.keys())):
         raise FilterError(
-            f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'}"
+            f"no image has the metadata field {unknown[0]!r}; there are {', '.join(sorted(known)) or 'none'} "
+            "(text stands in quotes; no value is None)"
         )
     for name, value in _ordered(where):
         if known.get(name) == {not isinstance(value, str)}:
@@ -97,6 +99,12 @@ def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:
             raise FilterError(
                 f"the field {name!r} holds {kinds[0]}, such as {examples[name]!r}, which has no order with "
                 f"{value!r}; compare it with {kinds[0]}, or state its type when indexing (--types {name}=...)"
+            )
+    for name in _alone(where):
+        if True in known.get(name, ()):
+            raise FilterError(
+                f"the field {name!r} holds text, which is neither true nor false alone; compare it, as in "
+                f"{name} == {examples[name]!r}, or index it as truths (--types {name}=boolean)"
             )
 
 
@@ -111,13 +119,26 @@ def _ordered(where: Where) -> Iterator[tuple[str, Any]]:
                             yield one.id, other.value
 
 
+def _alone(where: Where) -> Iterator[str]:
+    """Fields that stand for true or false by themselves."""
+    pending = [_parsed(where)] if isinstance(where, str) else []
+    while pending:
+        match pending.pop():
+            case ast.Name(id=name):
+                yield name
+            case ast.UnaryOp(operand=operand):
+                pending.append(operand)
+            case ast.BoolOp(values=values):
+                pending += values
+
+
 def _parsed(where: str) -> ast.expr:
     """Syntax tree of an expression; fields that Python would not take as names go through it renamed."""
     fields: dict[str, str] = {}
     where = unicodedata.normalize("NFC", where)
 
     def renamed(match: re.Match[str]) -> str:
-        field = match["quoted"] or match["word"]
+        field = (match["quoted"] or "").replace("``", "`") or match["word"]
         if field is None:  # a string
             return match[0]
         name = "_" * len(where) + str(len(fields))  # longer than any name in the expression
@@ -150,18 +171,47 @@ def _is_same(left: Any, right: Any) -> bool:
         text, value = (left, right) if isinstance(left, str) else (right, left)
         if isinstance(value, bool):
             return bool(text.lower() == label_text(value))
-        return isinstance(value, int | float) and bool(text == label_text(value))
-    return bool(left == right)
+        return isinstance(value, int | float) and text in (label_text(value), repr(value))
+    return bool(_composed(left) == _composed(right))
+
+
+def _composed(value: Any) -> Any:
+    """A text in composed form (NFC), so that é is é however it was entered; other values as they are."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) and not value.isascii() else value
 
 
 def _is_in(value: Any, container: Any) -> bool:
     if isinstance(container, list | tuple | set):
         return any(_is_same(value, each) for each in container)
-    return value in container  # a part of a text; TypeError for other values
+    return _composed(value) in _composed(container)  # a part of a text; TypeError for other values
 
 
-def _term(node: ast.expr) -> _Term:
-    """One node of an expression as a function of the metadata."""
+def _condition(node: ast.expr) -> Predicate:
+    """One node of an expression as a function from the metadata to true or false."""
+    match node:
+        case ast.Constant(value=bool() as value):
+            return lambda _metadata: value
+        case ast.Name(id=name):
+            return lambda metadata: bool(metadata.get(name))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = _condition(operand)
+            return lambda metadata: not inner(metadata)
+        case ast.BoolOp(op=op, values=values):
+            parts = [_condition(value) for value in values]
+            together = all if isinstance(op, ast.And) else any
+            return lambda metadata: together(part(metadata) for part in parts)
+        case ast.Compare():
+            return _comparison(node)
+        case ast.Constant() | ast.List() | ast.Tuple():
+            raise FilterError(
+                f"{ast.unparse(node)} stands alone in the filter, compared with nothing; for one of several "
+                "values write label in ['cat', 'dog']"
+            )
+    raise _foreign(node)
+
+
+def _value(node: ast.expr) -> _Term:
+    """One side of a comparison as a function of the metadata."""
     match node:
         case ast.Constant(value=str() | int() | float() | None as value):
             return lambda _metadata: value
@@ -170,27 +220,36 @@ def _term(node: ast.expr) -> _Term:
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
             return lambda _metadata: -value
         case ast.List(elts=items) | ast.Tuple(elts=items):
-            terms = [_term(item) for item in items]
+            terms = [_value(item) for item in items]
             return lambda metadata: [term(metadata) for term in terms]
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            inner = _term(operand)
-            return lambda metadata: not inner(metadata)
-        case ast.BoolOp(op=op, values=values):
-            parts = [_term(value) for value in values]
-            together = all if isinstance(op, ast.And) else any
-            return lambda metadata: together(part(metadata) for part in parts)
-        case ast.Compare():
-            return _comparison(node)
-    raise FilterError(
+        case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            raise FilterError(
+                f"a filter compares fields and values, and {ast.unparse(node)!r} is a condition; for one of "
+                "several values write label in ['cat', 'dog']"
+            )
+    raise _foreign(node)
+
+
+def _foreign(node: ast.expr) -> FilterError:
+    return FilterError(
         f"a filter may hold fields, values, comparisons, and, or, not; {ast.unparse(node)!r} is none of them"
     )
 
 
-def _comparison(node: ast.Compare) -> _Term:
-    terms = [_term(side) for side in (node.left, *node.comparators)]
+def _comparison(node: ast.Compare) -> Predicate:
+    terms = [_value(side) for side in (node.left, *node.comparators)]
     operators = [_COMPARISONS.get(type(op)) for op in node.ops]
     if None in operators:
         raise FilterError(f"a filter compares with == != < <= > >= in; {ast.unparse(node)!r} does not")
+
+    for op, side in zip(node.ops, node.comparators, strict=True):
+        is_text = isinstance(side, ast.Constant) and isinstance(side.value, str)
+        if (
+            isinstance(op, ast.In | ast.NotIn)
+            and isinstance(side, ast.Constant | ast.UnaryOp)
+            and not is_text
+        ):
+            raise FilterError(f"after in stands a list, a text or a field, not {ast.unparse(side)}")
 
     def compare(metadata: Mapping[str, Any]) -> bool:
         values = [term(metadata) for term in terms]

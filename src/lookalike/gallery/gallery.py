@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from lookalike.errors import GalleryError, UnreadableImageError
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.adding import AddReport, AddSettings, Metadata, add_files, path_list, utf8_paths
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
+from lookalike.gallery.checking import Checker, CheckReport
 from lookalike.gallery.description import GalleryDescription, gallery_description
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
+from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geometry_or_none
+from lookalike.gallery.grouping import groups_of
+from lookalike.gallery.groups import Groups
+from lookalike.gallery.healing import heal_doubles
+from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.labels import table_remarks
+from lookalike.gallery.links import GROUP_KINDS
+from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
+from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
-from lookalike.gallery.opening import embedder_for, load_embedder, manifest_of
+from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.regions import Box, Polygon, Region
-from lookalike.gallery.reranking import Rerank, Reranking, context_of, record_shares
+from lookalike.gallery.reranking import (
+    NO_RERANK,
+    Rerank,
+    Reranking,
+    chosen_reranker,
+    context_of,
+    record_shares,
+    verifies,
+)
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
+from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
+from lookalike.gallery.verifying import FeatureCache, turned_units
+from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
-from lookalike.models.embedder import Embedder, Precision
+from lookalike.models.embedder import Embedder, ImageSource, Precision
+from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.store import (
     LanceStore,
     Manifest,
@@ -42,8 +64,8 @@ from lookalike.store import (
     read_manifest,
     write_manifest,
 )
-from lookalike.store.manifest import check_no_table, has_manifest
-from lookalike.types import FloatArray, ProgressCallback, Shares
+from lookalike.store.manifest import check_no_table, has_manifest, is_writable
+from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
@@ -70,7 +92,10 @@ class Gallery:
         self.uri = uri  # None: in memory only
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
+        self._healed = 0  # files that two records claimed when the gallery was opened
         self._searcher = Searcher(store, self._folder, memory_budget)
+        self._looks = Looks(self._folder)
+        self._features = FeatureCache(embedder)
 
     def __len__(self) -> int:
         """Number of images; files with identical content count once."""
@@ -120,14 +145,18 @@ class Gallery:
     ) -> Gallery:
         """Open the gallery at a URI with the model that made its embeddings.
 
-        ``model`` is needed only if that model's file has moved. Raises GalleryError if there is no
-        gallery at the URI and ModelMismatchError if the model is a different one.
+        ``model`` is needed only if that model's file has moved. Files that two records claim, which an
+        interrupted update of an earlier version left, are given to one of them. Raises GalleryError if there
+        is no gallery at the URI and ModelMismatchError if the model is a different one.
         """
         uri = plain_uri(uri)
         manifest = read_manifest(uri)
         embedder = embedder_for(manifest, model, uri)
         store = LanceStore(uri, manifest.width)
-        return cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
+        healed = heal_doubles(store) if is_writable(uri) else 0
+        gallery = cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
+        gallery._healed = healed
+        return gallery
 
     @classmethod
     def open_or_create(
@@ -189,12 +218,16 @@ class Gallery:
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
         skipped: list[tuple[str, str]] = []
+        start = Looks.now()
         files = list_images(folder, ignore=ignore, skipped=skipped) if folder else path_list(source)
         paths, impossible = utf8_paths(files)
         settings = AddSettings(
-            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress
-        )
+            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
+            self._looks.since(folder) if folder else None,
+        )  # fmt: skip
         report = add_files(paths, self._store, self.embedder, settings)
+        if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
+            self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
         absent = absent_files(self._store, folder) if folder else Absent()
@@ -261,8 +294,11 @@ class Gallery:
 
     def search(
         self,
-        query: QuerySource | Query,
+        query: QuerySource | Query | None = None,
         *,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
         k: int = 10,
         box: Box | None = None,
         polygon: Polygon | None = None,
@@ -274,25 +310,37 @@ class Gallery:
         leave_self_out: bool = False,
         liked: Sequence[QuerySource] = (),
         disliked: Sequence[QuerySource] = (),
+        correct: str | None = None,
         explain: bool = False,
     ) -> SearchResult:
         """Return the k images most similar to a query, best first; empty if none passes the limits.
 
         The query is an image (path, bytes, PIL), a list of images (their mean), a record's id, a vector
-        (D,) float of any length but zero, or a ``Query``. ``box`` (left, top, right, bottom) or
+        (D,) float of any length but zero, or a ``Query``. ``text`` searches by words, for a model with a
+        text tower, alone or beside the image, which then has 1 - ``weight``; ``unlike`` holds images and
+        texts that hits should not look like. ``box`` (left, top, right, bottom) or
         ``polygon`` ((x, y), ...), in pixels of the original image, restricts it to a region (see
         ``regions``). ``where`` filters by metadata (see ``parse_filter``). ``rerank`` re-orders the
-        first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking).
+        first ``shortlist`` hits (a name as in ``make_reranker``, or a function from Ranking to Ranking); by
+        default nothing does, but an AVSL model's own distance for one whole image, unless it is "none".
         ``min_similarity`` is a cosine in [-1, 1]; ``min_probability``, in [0, 1], needs a calibrated
-        gallery. ``leave_self_out`` excludes the query's own content. ``liked`` and ``disliked`` images (ids,
-        files, vectors) move the query towards and away from them (see ``examples``). ``explain`` sets each
-        hit's ``query_map`` without reading the files of the hits.
+        gallery or ``rerank="geometry"``, which verifies each hit (``Hit.verification``).
+        ``leave_self_out`` excludes the query's own content. ``liked`` and ``disliked`` images (ids, files,
+        vectors) move the query towards and away from them (see ``examples``). ``correct`` (csls, center)
+        ranks by scores that are corrected for images that are near everything (``hubs``). ``explain`` sets
+        each hit's ``query_map`` without reading the files of the hits.
 
         Raises UnreadableImageError, FilterError, GalleryError, UnsupportedMethodError, and ValueError
         for a region outside the image, a vector of another width, and numbers out of range.
         """
-        _check_limits(k, shortlist, min_probability, self.calibration)
-        asked = make_query(query, Region.of(box, polygon), self._store, self.embedder)
+        _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
+        asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
+        if asked.in_words and min_probability is not None:
+            raise ValueError(
+                "probabilities are calibrated for images, not for words; leave min_probability out"
+            )
+        if asked.in_words and (liked or disliked):
+            raise ValueError("liked and disliked images go with an image; with words use unlike")
         asked = self.with_examples(asked, liked, disliked)
         if explain:
             asked.check_explainable()
@@ -300,22 +348,100 @@ class Gallery:
             raise ValueError(
                 "leave_self_out needs a query by file, bytes or id; an image in memory or a vector has no id"
             )
-        found = self._searcher.shortlist(
-            asked.unit,
-            k if rerank is None else max(k, shortlist),
-            n_context=context_of(rerank),
-            where=where,
-            without=asked.id if leave_self_out else None,
-        )
+        if correct is None:
+            rerank = chosen_reranker(rerank, asked, self.embedder)
+        elif rerank == NO_RERANK:
+            rerank = None
+        n, without = k if rerank is None else max(k, shortlist), asked.id if leave_self_out else None
+        if correct is not None:
+            found = self._searcher.corrected(correct, asked.unit, n, where=where, without=without)
+        else:
+            found = self._searcher.shortlist(
+                asked.unit, n, n_context=context_of(rerank), where=where, without=without
+            )
+        if verifies(rerank) and len(found.ranking.indices[0]):
+            found = self._searcher.widened(
+                found,
+                turned_units(asked, self.embedder),
+                max(1, shortlist // 4),
+                where=where,
+                without=without,
+            )
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
-            reranking = Reranking(rerank, found, asked, self.embedder, self._store)
+            parts = (self.embedder, self._store, self._features, self.match_odds)
+            reranking = Reranking(rerank, found, asked, *parts, n_shown=k)
         ranking = found.ranking if reranking is None else reranking()
-        search = Search(asked, found, self.embedder, self._store, reranking, self._searcher.mean)
-        is_plain = asked.region is None and asked.examples is None  # what the curve is fitted to
-        curve = self.calibration if is_plain else None
+        search = Search(
+            asked, found, self.embedder, self._store, reranking, self._searcher.mean, correction=correct
+        )
+        is_plain = asked.region is None and asked.examples is None and not asked.in_words
+        curve = self.calibration if is_plain else None  # which was fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
+
+    def query(
+        self,
+        query: QuerySource | Query | None = None,
+        *,
+        box: Box | None = None,
+        polygon: Polygon | None = None,
+        text: str | None = None,
+        unlike: Sequence[QuerySource | Query] = (),
+        weight: float = 0.5,
+    ) -> Query:
+        """Return the query that ``search`` makes of these arguments; raises as it does."""
+        region = Region.of(box, polygon)
+        return worded_query(
+            query, region, text=text, unlike=unlike, weight=weight, store=self._store, embedder=self.embedder
+        )
+
+    def search_many(
+        self,
+        queries: Iterable[QuerySource | Query],
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> list[SearchResult]:
+        """Return the hits of each query, in the order of the queries; ``options`` are those of ``search``.
+
+        Single images are embedded ``batch_size`` at a time. A region is a part of one image: give a
+        ``Query`` for it. Raises what ``search`` raises, at the first query that can't be used; see
+        ``search_each``.
+        """
+        results = []
+        for found in self.search_each(queries, batch_size=batch_size, progress=progress, **options):
+            if not isinstance(found, SearchResult):
+                raise found
+            results.append(found)
+        return results
+
+    def search_each(
+        self,
+        queries: Iterable[QuerySource | Query],
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> Iterator[SearchResult | LookalikeError]:
+        """Yield the hits of each query as they are found, or the error of a query that can't be read.
+
+        As ``search_many``, which is for when all of them are needed.
+        """
+        if {"box", "polygon"} & set(options):
+            raise ValueError("a region is a part of one image; search for it with one query")
+        total = len(queries) if isinstance(queries, Sized) else 0
+        asked = batched_queries(queries, self._store, self.embedder, batch_size)
+        for query in tracked(asked, "searching", total, progress):
+            if isinstance(query, LookalikeError):
+                yield query
+                continue
+            try:
+                found: SearchResult | LookalikeError = self.search(query, **options)
+            except QUERY_ERRORS as error:
+                found = error
+            yield found
 
     def with_examples(
         self, query: Query, liked: Sequence[QuerySource], disliked: Sequence[QuerySource]
@@ -355,6 +481,65 @@ class Gallery:
             raise GalleryError("cases are kept beside a gallery in a folder; this one is in memory or remote")
         return self._folder
 
+    def groups(
+        self,
+        *,
+        other: Gallery | None = None,
+        kinds: Sequence[str] = GROUP_KINDS,
+        precision: float | None = None,
+        min_similarity: float | None = None,
+        neighbors: int = 10,
+        progress: ProgressCallback | None = None,
+    ) -> Groups:
+        """Return exact copies, near-duplicates and pictures of the same thing, each link with its evidence.
+
+        Each image is compared with its nearest ``neighbors``. The same thing is what has a cosine of
+        ``min_similarity``, or what keeps the ``precision`` in (0, 1) that the calibration expects; by default
+        what is a match with probability 0.5. ``other`` compares with another gallery of the same model
+        instead: what of this one is in the other. Near-duplicates need the extra ``geometry``. Raises
+        UnknownNameError for other ``kinds``, GalleryError for a precision without a calibration,
+        ModelMismatchError for a gallery of another model.
+        """
+        galleries = [self] if other is None else [self, other]
+        if other is not None:
+            check_same_model(self._manifest, other._manifest)
+        return groups_of(
+            [each._searcher.snapshot() for each in galleries],
+            self.embedder,
+            self.calibration,
+            self._searcher.accelerator() if other is None else None,
+            kinds=kinds,
+            precision=precision,
+            min_similarity=min_similarity,
+            neighbors=neighbors,
+            progress=progress,
+        )
+
+    def search_regions(
+        self,
+        query: ImageSource,
+        *,
+        boxes: Sequence[Box] | None = None,
+        limit: int = 12,
+        shortlist: int = 50,
+        where: Where | None = None,
+        leave_self_out: bool = False,
+    ) -> RegionsResult:
+        """Return what a photograph shows and where: its regions, each searched and verified by itself.
+
+        Up to ``limit`` regions are proposed (``propose_regions``), or ``boxes`` are searched, in pixels of
+        the photograph. Of each, the nearest ``shortlist`` images, and a quarter as many for each quarter
+        turn, are verified by geometry. Matches of probability 0.5 or more come first, one at each place, in
+        the box of their outline; then regions where nothing certain was found, with their best hit.
+
+        Raises LookalikeError if OpenCV is not installed (extra ``geometry``), and otherwise as ``search``.
+        """
+        _check_limits(limit, shortlist, None, True)
+        return search_by_regions(
+            self, query, boxes=boxes, limit=limit, shortlist=shortlist, where=where,
+            leave_self_out=leave_self_out,
+        )  # fmt: skip
+
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
         if not self._store.records([id]):
@@ -378,10 +563,23 @@ class Gallery:
         """
         return self._searcher.mean()
 
+    def hubs(self) -> Hubness | None:
+        """Return the images that are near everything, so that they turn up whatever is searched for.
+
+        ``Hubness.sentence`` says what setting them aside would bring. None for a gallery beyond the memory
+        budget.
+        """
+        return self._searcher.hubs()
+
     @property
     def infers_distance(self) -> bool:
         """Whether its model is an AVSL model, so that ``rerank="avsl"`` ranks by the inferred distance."""
         return self.embedder.network.graph is not None
+
+    @property
+    def answers_words(self) -> bool:
+        """Whether its model has a text tower, so that ``search`` takes a text."""
+        return self.embedder.text is not None
 
     @property
     def keeps_shares(self) -> bool:
@@ -405,11 +603,27 @@ class Gallery:
             raise GalleryError(f"{self.uri} is empty; index images first")
         return build_search_index(self._store, self._folder, self._searcher)
 
+    def check(self, *, repair: bool = False, contents: bool = False) -> CheckReport:
+        """Check rows, files, doubles, norms, fingerprints and the accelerator; say what is wrong.
+
+        ``contents`` reads every file and compares its hash, rather than size and time. ``repair`` makes
+        damaged embeddings again from their files, or removes them where no file has the content any more,
+        gives each file to one record, and removes a damaged accelerator; files are never forgotten by it.
+        """
+        checker = Checker(self._store, self.embedder, self._manifest, self._folder, repair)
+        return checker(contents=contents, healed=self._healed)
+
     @property
     def calibration(self) -> Calibration | None:
         """The fitted curve from cosine to match probability; None before ``calibrate``."""
         values = self._manifest.calibration
         return None if values is None else Calibration.from_dict(values)
+
+    @property
+    def match_odds(self) -> MatchOdds:
+        """The odds of a match by cosine and geometric evidence; the defaults before ``calibrate``."""
+        values = self._manifest.geometry
+        return DEFAULT_ODDS if values is None else MatchOdds.from_dict(values)
 
     def calibrate(
         self,
@@ -427,7 +641,11 @@ class Gallery:
         a ``case``. Without these, ``count`` random images of the gallery are paired with the nearest image
         of the same and of another value of the metadata ``field``; without a field, with an altered copy of
         themselves and with the nearest other image. ``prior`` in (0, 1) is the assumed rate of queries that
-        have a match in the gallery. Raises GalleryError if there are too few pairs or if matching pairs are
+        have a match in the gallery.
+
+        Where OpenCV is installed, the probability of a hit verified by geometry is fitted as well
+        (``match_odds``), to the labeled pairs or to altered copies, half of them boxes on a wall; if that
+        fails, the defaults stay. Raises GalleryError if there are too few pairs or if matching pairs are
         not more similar than the others.
         """
         if pairs is not None:
@@ -444,6 +662,13 @@ class Gallery:
             source = "altered copies of the gallery's images, and the nearest other image to each; no labels"
         result = calibrating.fit_calibration(*found, prior=prior, source=source)
         self._manifest = replace(self._manifest, calibration=result.to_dict())
+        if has_opencv():
+            odds = (
+                geometry_or_none(self, count=count, prior=prior, seed=seed)
+                if pairs is None
+                else fit_geometry_to_pairs(pairs, self.embedder, prior=prior)
+            )
+            self._manifest = replace(self._manifest, geometry=None if odds is None else odds.to_dict())
         if self.uri is not None:
             write_manifest(self.uri, self._manifest)
         return result
@@ -453,11 +678,9 @@ class Gallery:
         return gallery_description(self._store, self._manifest, self.uri, self._folder)
 
 
-def _check_limits(
-    k: int, shortlist: int, min_probability: float | None, calibration: Calibration | None
-) -> None:
+def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:
     for name, value in (("k", k), ("shortlist", shortlist)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of 1 or more; got {value!r}")
-    if min_probability is not None and calibration is None:
+    if min_probability is not None and not has_probabilities:
         raise GalleryError("this gallery has no probabilities yet; run calibrate first")

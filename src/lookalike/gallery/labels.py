@@ -18,14 +18,37 @@ from lookalike.gallery.files import absolute
 MetadataOf = Callable[[Path], Mapping[str, Any]]
 
 
-def folder_labels(folder: str | Path) -> MetadataOf:
-    """Return a function from a path to its ``label``: the parent folder's name, None in ``folder`` itself."""
-    top = Path(absolute(folder))
+@final
+class FolderLabels:
+    """Labels by the names of folders; see ``folder_labels``."""
 
-    def label_of(path: Path) -> Mapping[str, Any]:
-        return {"label": None if path.parent == top else label_text(path.parent.name)}
+    def __init__(self, folder: Path) -> None:
+        self._top = folder
 
-    return label_of
+    def __call__(self, path: Path) -> Mapping[str, Any]:
+        """Return the label of a picture; None, which removes one, in the folder itself."""
+        return {"label": None if path.parent == self._top else label_text(path.parent.name)}
+
+    def of_unmoved(self, path: Path) -> Mapping[str, Any]:
+        """Return the label of a picture that lies where it was."""
+        return {} if path.parent == self._top else self(path)
+
+    def remarks(self, paths: Sequence[str]) -> list[str]:
+        """Say which pictures get no label."""
+        if without := [path for path in paths if Path(path).parent == self._top]:
+            return [
+                f"{len(without):,} of {len(paths):,} pictures lie in {self._top} itself, not in a class's "
+                f"folder, and get no label, such as {without[0]!r}"
+            ]
+        return []
+
+
+def folder_labels(folder: str | Path) -> FolderLabels:
+    """Return a function from a path to its ``label``: the name of its folder.
+
+    What lies in ``folder`` itself gets no label, and what was moved there loses the one that it had.
+    """
+    return FolderLabels(Path(absolute(folder)))
 
 
 @final
@@ -77,10 +100,11 @@ def table_metadata(
 ) -> TableMetadata:
     """Return a function from a path to its row of a CSV or Parquet file, as a dictionary.
 
-    ``column`` holds the paths; relative ones start at ``folder``, or at the folder of the table.
-    Empty table cells are left out. A cell is text unless its whole column is numbers, each written as the
-    number is written; ``types`` states the type of a column: text, integer, number, decimal-comma or
-    boolean. Raises GalleryError if the file can't be read or lacks the column.
+    ``column`` holds the paths; relative ones start at ``folder``, or at the folder of the table. An empty
+    cell is None: it removes what was stored of this field before. A cell is text unless its whole column
+    is numbers, each written as the number is written; ``types`` states the type of a column: text,
+    integer, number, decimal-comma or boolean. Raises GalleryError if the file can't be read or lacks the
+    column.
     """
     file = Path(file)
     table = _read(file, as_text=(column,), types=types)
@@ -95,7 +119,9 @@ def table_metadata(
     for row in table.rows:
         if (path := row[column]) is not None:
             values = {
-                name: _plain(value) for name, value in row.items() if name != column and not _is_empty(value)
+                name: None if _is_empty(value) else _plain(value)
+                for name, value in row.items()
+                if name != column
             }
             key = _key(base / path.replace("\\", "/"))
             if key in rows and rows[key][1] != values:
@@ -129,7 +155,7 @@ def combined_metadata(
 
 @final
 class MergedMetadata:
-    """The metadata of two functions; the second takes precedence."""
+    """The metadata of two functions; the second takes precedence where it has a value."""
 
     def __init__(self, first: MetadataOf, second: MetadataOf) -> None:
         self._parts = first, second
@@ -137,11 +163,20 @@ class MergedMetadata:
     def __call__(self, path: Path) -> Mapping[str, Any]:
         """Return the values of both for a picture."""
         first, second = self._parts
-        return {**first(path), **second(path)}
+        return _merged(first(path), second(path))
+
+    def of_unmoved(self, path: Path) -> Mapping[str, Any]:
+        """Return the values of both for a picture that lies where it was."""
+        first, second = (getattr(part, "of_unmoved", part) for part in self._parts)
+        return _merged(first(path), second(path))
 
     def remarks(self, paths: Sequence[str]) -> list[str]:
         """Return the remarks of both."""
         return [remark for part in self._parts for remark in table_remarks(part, paths)]
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    return {**first, **{n: value for n, value in second.items() if value is not None or n not in first}}
 
 
 def merged_metadata(first: MetadataOf, second: MetadataOf) -> MergedMetadata:
@@ -150,8 +185,10 @@ def merged_metadata(first: MetadataOf, second: MetadataOf) -> MergedMetadata:
 
 
 def table_remarks(metadata: object, paths: Sequence[str]) -> tuple[str, ...]:
-    """Say how the rows of a table fit these pictures; nothing for metadata that comes from no table."""
-    return tuple(metadata.remarks(paths)) if isinstance(metadata, TableMetadata | MergedMetadata) else ()
+    """Say how tables and folders fit these pictures; nothing for metadata from elsewhere."""
+    if isinstance(metadata, FolderLabels | TableMetadata | MergedMetadata):
+        return tuple(metadata.remarks(paths))
+    return ()
 
 
 def _read(file: Path, **options: Any) -> Table:

@@ -19,7 +19,7 @@ def forget_files(store: VectorStore, paths: Iterable[str]) -> int:
     for record in store.records() if gone else ():
         if lost := gone.intersection(file.path for file in record.files):
             edits[record.id] = Edit(gone=lost)
-    return apply_edits(store, edits)
+    return apply_edits(store, edits).removed
 
 
 def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:

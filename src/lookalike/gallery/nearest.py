@@ -7,16 +7,17 @@ have an index of its own. If a filter leaves too few of them, the whole table is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, final, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
+from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.hnsw import Accelerator, load_accelerator
 from lookalike.types import FloatArray, Ranking
@@ -52,6 +53,7 @@ class Searcher:
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._accelerator: tuple[int, Accelerator | None] | None = None
+        self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
     def shortlist(
@@ -77,6 +79,50 @@ class Searcher:
             n_candidates = min(max(n, n_context), self._total(version))
             ids = self._approximate(accelerator, unit, n_candidates, keep)
         return self._scored(ids, unit, n, None if where is None else parse_filter(where))
+
+    def widened(
+        self, found: Shortlist, units: Tensor, n: int, *, where: Where | None, without: str | None
+    ) -> Shortlist:
+        """Return a shortlist with the n nearest of each of V further unit vectors (V, D) added.
+
+        Scores are the cosines with the shortlist's own query, as before.
+        """
+        query = found.ranking.queries[0]
+        lists = [found, *(self.shortlist(unit, n, where=where, without=without) for unit in units)]
+        rows = [row for each in lists for row in each.ranking.indices[0].tolist()]
+        if any(each.records is not found.records for each in lists):  # rows of different tables: by id
+            ids = [each.records[row].id for each in lists for row in each.ranking.indices[0].tolist()]
+            unique = list(dict.fromkeys(ids))
+            return self._scored(unique, query, len(unique), None if where is None else parse_filter(where))
+        added = torch.tensor(list(dict.fromkeys(rows)))
+        scores, order = (found.ranking.gallery[added] @ query).sort(descending=True, stable=True)
+        ranking = replace(found.ranking, indices=added[order][None], scores=scores[None])
+        return replace(found, ranking=ranking)
+
+    def corrected(
+        self, correction: str, unit: Tensor, n: int, *, where: Where | None, without: str | None
+    ) -> Shortlist:
+        """Return the n best by scores that are corrected for hubs: see ``hubs.Corrected``.
+
+        Raises GalleryError for a gallery beyond the memory budget, UnknownNameError for another name.
+        """
+        check_name("correction", correction, get_args(Correction))
+        version = self._store.version
+        if not self._fits(version):
+            raise GalleryError(
+                "correction for hubs needs all embeddings in memory, and they are beyond its budget; search "
+                "without it"
+            )
+        snapshot = self.snapshot(version)
+        if self._corrected is None or self._corrected[:2] != (version, correction):
+            self._corrected = (version, correction, Corrected(correction, snapshot, self.mean()))
+        found = self._exact(snapshot, unit, n, where, without)
+        return replace(found, ranking=self._corrected[2].ranking(found.ranking, n))
+
+    def hubs(self) -> Hubness | None:
+        """Return the images that are near everything; None for a gallery beyond the memory budget."""
+        version = self._store.version
+        return find_hubs(self.snapshot(version)) if self._fits(version) else None
 
     def is_too_large(self) -> bool:
         """Whether the embeddings exceed the memory budget."""
@@ -117,6 +163,10 @@ class Searcher:
         if not n:
             raise GalleryError("an empty gallery has no mean; add images first")
         return np.asarray(total / n, dtype=np.float32)
+
+    def accelerator(self) -> Accelerator | None:
+        """Return the approximate index if it is up to date; None without one."""
+        return self._accelerated(self._store.version)
 
     def forget_accelerator(self) -> None:
         """Drop the cached accelerator, so that a new one is loaded."""

@@ -9,6 +9,7 @@ from lookalike import __version__
 from lookalike.errors import GalleryError, ModelMismatchError, UnknownModelError
 from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.embedder import Embedder, Precision
+from lookalike.models.image_text import with_absolute_weights
 from lookalike.store import Manifest
 
 
@@ -26,7 +27,7 @@ def load_embedder(
 
 def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: bool) -> Manifest:
     """Return the manifest of a new gallery."""
-    name = embedder.name if isinstance(model, Embedder) else str(model)
+    name = embedder.name if isinstance(model, Embedder) else with_absolute_weights(str(model))
     if Path(name).exists() and not isinstance(model, Embedder):
         name = str(Path(name).absolute())
     return Manifest(
@@ -73,6 +74,16 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
             "open it with its own model, or index into a new gallery"
         )
     return embedder
+
+
+def check_same_model(first: Manifest, second: Manifest) -> None:
+    """Raise ModelMismatchError unless two galleries have comparable embeddings."""
+    if first.fingerprint != second.fingerprint:
+        raise ModelMismatchError(
+            f"one gallery was made with the model {first.model_name!r} ({first.fingerprint[:12]}), the "
+            f"other with {second.model_name!r} ({second.fingerprint[:12]}), and their embeddings are not "
+            "comparable; index one of them again"
+        )
 
 
 def _levels_of(manifest: Manifest, uri: str | Path) -> GrayLevels | None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from lookalike import images
 from lookalike.errors import UnreadableImageError, UnsupportedMethodError
+from lookalike.explainers.words import Asked, asked_text
 from lookalike.gallery.examples import Examples, ExamplesPass
 from lookalike.gallery.regions import Region, region_shares
 from lookalike.images import is_one_image
@@ -50,6 +51,9 @@ class Query:
         shares: Shares | None = None,
         region: Region | None = None,
         id: str | None = None,
+        source: ImageSource | None = None,
+        text: str | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
@@ -57,11 +61,46 @@ class Query:
         self.examples: Examples | None = None  # added to the unit vector
         self._embedder = embedder
         self._reading, self._record = reading, record
+        self._source = source  # of an image that was embedded with others and not kept
         self._shares = shares
+        self._text, self._asked = text, asked  # of words, and of several images and texts
 
     def __repr__(self) -> str:
-        what = "a region" if self.region else "an image" if self._reading or self._record else "a vector"
+        if self.in_words:
+            return f"Query({self.name!r}, width {len(self.unit)})"
+        is_image = self._reading or self._record or self._source is not None
+        what = "a region" if self.region else "an image" if is_image else "a vector"
         return f"Query({what}, width {len(self.unit)})"
+
+    @property
+    def is_one_image(self) -> bool:
+        """Whether the query is one image or a region of it, neither several images nor a vector."""
+        return any(each is not None for each in (self._reading, self._record, self._source))
+
+    @property
+    def in_words(self) -> bool:
+        """Whether the query is a text, or several images and texts: ``asked`` says why an image matches."""
+        return self._text is not None or self._asked is not None
+
+    @property
+    def asked(self) -> Asked:
+        """What was asked for, in parts. Raises ValueError for a query that is one image or a vector."""
+        if self._asked is None:
+            if self._text is None or self._embedder is None:
+                raise ValueError("this query has no words; ask for its reading")
+            self._asked = asked_text(self._embedder, self._text)
+        return self._asked
+
+    @property
+    def name(self) -> str:
+        """The text, or the name of the image's file; empty for a vector."""
+        if self.in_words:
+            return self._text if self._text is not None else self.asked.text
+        if self._record is not None:
+            return Path(self._record.path).name
+        if self._reading is None and isinstance(self._source, str | Path):
+            return Path(self._source).name
+        return "" if self._reading is None else self._reading.picture.name
 
     @property
     def reading(self) -> Reading:
@@ -70,6 +109,11 @@ class Query:
         Raises ValueError for several images and for a vector, UnreadableImageError for a record whose file
         has changed or can't be read.
         """
+        if self._reading is None and self._source is not None and self._embedder is not None:
+            picture, id = load_query(self._source, self._embedder)
+            if id != self.id:
+                raise UnreadableImageError(f"{picture.name} has changed since the search; search again")
+            self._reading = self._embedder.read(picture)
         if self._reading is None:
             if self._record is None or self._embedder is None:
                 raise ValueError("only the similarity with one image can be explained; query with one image")
@@ -131,7 +175,7 @@ def make_query(
         if region is not None:
             raise ValueError("this query has a region already; leave box and polygon out")
         return source
-    if isinstance(source, str) and (record := _record(source, store)):
+    if isinstance(source, str) and (record := named_record(source, store)):
         if region is None:
             return record_query(record, store.embeddings([record.id])[0], embedder)
         source = existing_file(record)
@@ -157,15 +201,42 @@ def image_query(
     Raises UnreadableImageError, and ValueError for a region that is empty or outside the image.
     """
     if region is not None:
-        picture, id = _load(source, name, embedder, at_least=None)  # a small region needs every pixel
-        reading = embedder.read(picture)
-        shares = region_shares(reading, region, embedder)
-        unit = F.normalize(shares.total, dim=0)
-        return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
+        reading, id = read_image(source, embedder, name=name)
+        return region_query(reading, region, embedder, id=id)
     picture, id = _load(source, name, embedder, at_least=_DRAWN_SIZE)
     reading = embedder.read(picture)
     unit, whole_shares = _embedding_and_shares(reading, embedder)
     return Query(unit, embedder=embedder, reading=reading, shares=whole_shares, id=id)
+
+
+def load_query(source: ImageSource, embedder: Embedder) -> tuple[Picture, str | None]:
+    """Decode a query image, and return it with the record id of its content (None in memory)."""
+    return _load(source, None, embedder, at_least=_DRAWN_SIZE)
+
+
+def read_image(
+    source: ImageSource, embedder: Embedder, *, name: str | None = None
+) -> tuple[Reading, str | None]:
+    """Decode an image with every pixel, as small regions need; and the record id of its content, or None."""
+    picture, id = _load(source, name, embedder, at_least=None)
+    return embedder.read(picture), id
+
+
+def region_query(
+    reading: Reading,
+    region: Region,
+    embedder: Embedder,
+    *,
+    id: str | None = None,
+    whole: Shares | None = None,
+) -> Query:
+    """Return the query for a region of an image; ``whole`` are the image's shares, if they are at hand.
+
+    Raises ValueError for a region that is empty or outside the image.
+    """
+    shares = region_shares(reading, region, embedder, whole=whole)
+    unit = F.normalize(shares.total, dim=0)
+    return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
 
 
 def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
@@ -247,8 +318,8 @@ def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
     return source.ndim == 1 or is_row
 
 
-def _record(id: str, store: VectorStore) -> Record | None:
-    """The record with this id, unless a file has that name."""
+def named_record(id: str, store: VectorStore) -> Record | None:
+    """Return the record with this id, unless a file has that name."""
     if Path(id).exists():
         return None
     return next(iter(store.records([id])), None)

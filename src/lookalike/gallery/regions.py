@@ -62,8 +62,12 @@ class _Inside:
         return mask_coverage(geometry, torch.from_numpy(self.mask), grid, self.pixels).reshape(-1, 1)
 
 
-def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Shares:
+def region_shares(
+    reading: Reading, region: Region, embedder: Embedder, *, whole: Shares | None = None
+) -> Shares:
     """Return the shares of a region, on the grid of its crop, from two forward passes.
+
+    ``whole`` are the shares of the whole image, if they are at hand: that saves one.
 
     Values (N, D) float32 and residual (D,) sum to the sum of both unit vectors, before normalization.
     Raises ValueError for a region that is empty or outside the image, and UnsupportedMethodError for
@@ -72,7 +76,7 @@ def region_shares(reading: Reading, region: Region, embedder: Embedder) -> Share
     size = reading.picture.original_size
     inside = None if region.polygon is None else _inside_of(region.polygon, size)
     pixels = _pixel_box(region.box, size) if inside is None else inside.pixels
-    whole = embedder.shares(reading)
+    whole = embedder.shares(reading) if whole is None else whole
     crop = embedder.shares(_cropped(reading.picture, pixels))
     crop = replace(crop, geometry=_moved(crop.geometry, pixels, size))
     if inside is not None:

@@ -23,15 +23,27 @@ from lookalike.errors import (
 )
 from lookalike.explainers import SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.base import to_array
+from lookalike.explainers.words import answered
 from lookalike.gallery.calibration import Calibration
 from lookalike.gallery.nearest import Shortlist, cosines, hits_of
 from lookalike.gallery.packing import unpack_shares
 from lookalike.gallery.query import Query, at_last_layer, existing_file, read_to_draw
+from lookalike.gallery.regions import Region
 from lookalike.gallery.reranking import Reranking, record_shares
+from lookalike.gallery.verifying import geometric_match
 from lookalike.models.embedder import Embedder
 from lookalike.models.passes import SharesPass
+from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 from lookalike.store import Record, VectorStore
-from lookalike.types import Explanation, FloatArray, Influence, Ranking
+from lookalike.types import (
+    Explanation,
+    FloatArray,
+    GeometricMatch,
+    Influence,
+    Ranking,
+    TextExplanation,
+    Verification,
+)
 from lookalike.types.html import photo_html
 
 _THUMBNAIL = (260, 260)  # pixels, at least, of photographs in a notebook
@@ -53,6 +65,7 @@ class Hit:
     record: Record
     _row: int = field(compare=False)  # in the shortlist's gallery
     _search: Search | None = field(compare=False)
+    verification: Verification | None = field(default=None, compare=False)  # by re-ranker geometry
 
     @property
     def id(self) -> str:
@@ -69,17 +82,43 @@ class Hit:
         """The metadata stored for the file ``path``."""
         return self.record.metadata
 
+    @property
+    def searched_region(self) -> Region | None:
+        """The region of the query that was searched by; None for the whole."""
+        return self._searched().query.region
+
     def why(self, method: str | None = None, **options: Any) -> Explanation:
         """Return the explanation of the hit's similarity by a method of ``lookalike.explain``.
 
         The default is ``shares``, or ``avsl`` or ``transport`` if that made the score. ``contrast="gallery"``
-        (``shares`` only) maps what both images share beyond what all images of the gallery share.
+        (``shares`` only) maps what both images share beyond what all images of the gallery share. For a
+        query in words it is a ``TextExplanation``.
 
         Raises UnreadableImageError if the file is gone, ValueError if the query was not one image,
         UnsupportedMethodError for a method that does not fit, UnknownNameError for another word as
         contrast, and GalleryError for an unpickled hit.
         """
         return self._searched().why(self._row, method, **options)
+
+    def geometry(self) -> GeometricMatch:
+        """Return both pictures with the geometric evidence of re-ranker ``geometry``, to be drawn.
+
+        Raises UnsupportedMethodError for a hit that was not verified, and otherwise as ``why``.
+        """
+        if self.verification is None:
+            raise UnsupportedMethodError(
+                'this hit was not compared by geometry; search with rerank="geometry" (--rerank geometry)'
+            )
+        search = self._searched()
+        picture = search.embedder.picture(existing_file(self.record))
+        return geometric_match(
+            search.query.reading.picture,
+            picture,
+            self.verification,
+            self.similarity,
+            search.odds,
+            search.embedder.name,
+        )
 
     def influences(self) -> tuple[Influence[Record], ...]:
         """Return the influences of other images on the hit in re-ranking, largest amount first.
@@ -99,6 +138,7 @@ class Hit:
             "score": self.score,
             "rank_before": self.rank_before,
             "probability": self.probability,
+            "geometry": None if self.verification is None else self.verification.to_dict(),
             "metadata": dict(self.metadata),
             "copies": [copy.path for copy in self.record.copies],
             "query_map": None if self.query_map is None else self.query_map.tolist(),
@@ -156,13 +196,21 @@ class SearchResult(Sequence[Hit]):
         return self._search.query
 
     @property
+    def rerank(self) -> str | None:
+        """The name of the re-ranker that made the order and the scores; None for the cosine."""
+        return self._search.rerank
+
+    @property
     def method(self) -> str:
         """The explanation method of ``Hit.why`` that fits the order."""
         return self._search.method
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """Files that re-ranking could not read, and why; they rank as if no cells matched."""
+        """Files that re-ranking could not read, and why.
+
+        They rank as if no cells matched, and behind those with a distance of an AVSL model.
+        """
         return self._search.unreadable
 
     def __len__(self) -> int:
@@ -188,13 +236,28 @@ class SearchResult(Sequence[Hit]):
     def __hash__(self) -> int:
         return hash(self._hits)
 
+    def __reduce__(self) -> tuple[type, tuple[list[Hit]]]:
+        """Pickle as a list of the hits: the gallery stays where it is."""
+        return list, (list(self),)
+
+    def __copy__(self) -> SearchResult:
+        return self  # it never changes
+
+    def __deepcopy__(self, _: object) -> SearchResult:
+        return self
+
     def __repr__(self) -> str:
         best = f", best {self._hits[0]!r}" if self._hits else ""
         return f"SearchResult({len(self)} hits{best})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the model's name and all hits as JSON types."""
-        return {"model": self._search.embedder.name, "hits": [hit.to_dict() for hit in self]}
+        """Return the names of model, re-ranker and correction, and all hits, as JSON types."""
+        return {
+            "model": self._search.embedder.name,
+            "rerank": self.rerank,
+            "correction": self._search.correction,
+            "hits": [hit.to_dict() for hit in self],
+        }
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with a row for each hit and a column for each metadata field.
@@ -205,7 +268,7 @@ class SearchResult(Sequence[Hit]):
             pandas = importlib.import_module("pandas")
         except ImportError as error:
             raise LookalikeError("to_pandas needs pandas: pip install pandas") from error
-        left_out = ("metadata", "query_map")
+        left_out = ("metadata", "query_map", "geometry")
         rows = [
             {**{k: v for k, v in hit.to_dict().items() if k not in left_out}, **hit.metadata} for hit in self
         ]
@@ -233,13 +296,18 @@ class Search:
         store: VectorStore,
         reranking: Reranking | None,
         mean_unit: Callable[[], FloatArray],
+        *,
+        correction: str | None = None,
     ) -> None:
         self.query, self.embedder = query, embedder
         self._found, self._store, self._reranking = found, store, reranking
         self._mean_unit = mean_unit
+        self.correction = correction  # of the scores for hubs; maps explain the cosine, which it changes
 
     def why(self, row: int, method: str | None, **options: Any) -> Explanation:
         """Return the explanation of a row by ``method``, or by the one that fits the order."""
+        if self.query.in_words:
+            return self._why_words(row, method, **options)
         method = method or self.method
         query = self.query.reading  # ValueError without an image
         match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
@@ -265,6 +333,22 @@ class Search:
         assert isinstance(chosen, SharesExplainer)
         of_query = chosen.open(query) if options else self._split
         return chosen.of_passes(query, of_query, match, chosen.open(match), match_unit=self._unit(row))
+
+    def _why_words(self, row: int, method: str | None, **options: Any) -> TextExplanation:
+        """Return which cells of a row answer the words, each of them and all."""
+        if method not in (None, SharesExplainer.name) or "contrast" in options:
+            raise UnsupportedMethodError("words are explained by method shares, without a contrast")
+        match = read_to_draw(existing_file(self._found.records[row]), self.embedder)
+        packed = self._kept_shares(row)
+        if options == {"layer": "last"} or (not options and packed is not None):
+            shares = self.embedder.shares(match) if packed is None else unpack_shares(packed)
+            explainer = SharesExplainer(self.embedder, layer="last")
+            return answered(
+                self.query.asked, *at_last_layer(match, shares), explainer, image_unit=self._unit(row)
+            )
+        explainer = SharesExplainer(self.embedder, **options)
+        split = explainer.open(match)
+        return answered(self.query.asked, match, split, explainer, image_unit=self._unit(row))
 
     def influences(self, row: int) -> tuple[Influence[Record], ...]:
         """Return the influences on a row in re-ranking; empty without re-ranking."""
@@ -297,9 +381,18 @@ class Search:
         return {} if self._reranking is None else self._reranking.unreadable
 
     @property
-    def is_reranked(self) -> bool:
-        """Whether a re-ranker made the order."""
-        return self._reranking is not None
+    def rerank(self) -> str | None:
+        """The name of the re-ranker that made the order, if any."""
+        return None if self._reranking is None else self._reranking.name
+
+    @property
+    def odds(self) -> MatchOdds:
+        """The odds of a match by cosine and geometry."""
+        return DEFAULT_ODDS if self._reranking is None else self._reranking.odds
+
+    def evidence(self, row: int) -> Verification | None:
+        """Return what re-ranker ``geometry`` found for a row; None if it was not asked."""
+        return None if self._reranking is None else self._reranking.evidence(row)
 
     def _check_whole(self, what: str) -> None:
         if self.query.region is not None:
@@ -344,22 +437,33 @@ def present(
     rank_before = {row: rank for rank, row in enumerate(found.ranking.indices[0].tolist(), start=1)}
     similarities = cosines(found, rows)
     maps: Sequence[FloatArray | None] = list(search.query_maps(rows)) if with_maps else [None] * len(rows)
+    evidence = [search.evidence(row) for row in rows]
     return [
         Hit(
             rank=rank,
             similarity=similarity,
-            score=score if search.is_reranked else similarity,
+            score=similarity if search.rerank is None and search.correction is None else score,
             rank_before=rank_before.get(row),
-            probability=None if curve is None else curve.probability(similarity),
+            probability=_probability(similarity, verified, search, curve),
             query_map=query_map,
             record=found.shown(row),
             _row=row,
             _search=search,
+            verification=verified,
         )
-        for rank, ((row, score), similarity, query_map) in enumerate(
-            zip(shown, similarities, maps, strict=True), start=1
+        for rank, ((row, score), similarity, query_map, verified) in enumerate(
+            zip(shown, similarities, maps, evidence, strict=True), start=1
         )
     ]
+
+
+def _probability(
+    similarity: float, verified: Verification | None, search: Search, curve: Calibration | None
+) -> float | None:
+    """By the cosine and the geometric evidence, where there is any, or else by the cosine's own curve."""
+    if verified is not None:
+        return search.odds.probability(similarity, verified.by_features)
+    return None if curve is None else curve.probability(similarity)
 
 
 def within_limits(

@@ -10,6 +10,7 @@ from lookalike.images.listing import IMAGE_SUFFIXES, list_images
 from lookalike.images.loading import ImageSource, file_bytes, is_one_image, load
 from lookalike.images.preparing import normalize, prepare, read
 from lookalike.images.preprocessing import GrayLevels, Preprocessing
+from lookalike.images.writing import written
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,4 +31,5 @@ __all__ = [
     "read",
     "read_all",
     "set_limits",
+    "written",
 ]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookalike.images.declared import Declared, declared
-from lookalike.images.grays import eight_bit_gray
+from lookalike.images.grays import eight_bit_gray, gray_values
 from lookalike.images.preprocessing import GrayLevels
 from lookalike.images.profiles import to_srgb
 
@@ -23,7 +23,7 @@ def to_rgb(image: Image.Image, levels: GrayLevels | None = None) -> Image.Image:
     profile = image.info.get("icc_profile")
     profile = profile if isinstance(profile, bytes) and profile else None
     meant = declared(image)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode.startswith("I;16") or image.mode in ("I", "F") or meant.dtype is not None:
         gray = Image.fromarray(eight_bit_gray(image, meant, levels))
         return _whitened(_converted(gray, profile), _without_data(image, meant))
     if image.has_transparency_data:
@@ -43,7 +43,7 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _without_data(image: Image.Image, meant: Declared) -> NDArray[np.bool_] | None:
     """Where the values are the one that the file declares transparent or without data; None: nowhere."""
-    values = np.asarray(image)
+    values = gray_values(image, meant)
     masks = [
         values == v for v in (image.info.get("transparency"), meant.no_data) if isinstance(v, int | float)
     ]

@@ -12,6 +12,7 @@ _SUBFILE, _BITS, _PHOTOMETRIC, _COLOR_MAP, _SAMPLE_FORMAT, _NO_DATA = 254, 258, 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: a smaller version of another page; its mask
 _MOST_PAGES = 32  # that are looked at for the picture itself
 _WHITE_IS_ZERO = 0
+_SIGNED = 2
 
 # Gray variants that Pillow's decoders read but its table of TIFFs lacks; white is zero in most of them.
 # Key: byte order, photometric interpretation, sample format, fill order, bits, extra samples.
@@ -35,6 +36,7 @@ class Declared:
     top: float | None = None  # the value of white, black being 0; None: the file doesn't say
     white_is_zero: bool = False
     no_data: float | None = None  # the value of pixels that hold none
+    dtype: str | None = None  # of the file's values, where Pillow's mode has another of that size
 
 
 def declared(image: Image.Image) -> Declared:
@@ -48,10 +50,16 @@ def declared(image: Image.Image) -> Declared:
         return Declared(top=of_netpbm if image.format == "PPM" else None)
     bits = _first(tags.get(_BITS), 1)
     is_unsigned = _first(tags.get(_SAMPLE_FORMAT), 1) == 1
+    is_signed = _first(tags.get(_SAMPLE_FORMAT), 1) == _SIGNED
     return Declared(
         top=float(2**bits - 1) if is_unsigned and bits <= 16 else None,
         white_is_zero=_first(tags.get(_PHOTOMETRIC), 1) == _WHITE_IS_ZERO,
         no_data=_number(tags.get(_NO_DATA)),
+        dtype="uint32"
+        if image.mode == "I" and bits == 32 and is_unsigned
+        else "int8"
+        if image.mode == "L" and bits == 8 and is_signed
+        else None,
     )
 
 

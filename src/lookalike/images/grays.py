@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,14 +19,22 @@ class UnknownLevelsError(Exception):
     """Nothing says which values are black and white; the message says how to give them."""
 
 
+def gray_values(image: Image.Image, meant: Declared) -> NDArray[Any]:
+    """The gray values (H, W) in the file's own type: Pillow has no signed 8 and no unsigned 32 bits."""
+    values = np.asarray(image)
+    return values if meant.dtype is None else values.view(meant.dtype)
+
+
 def eight_bit_gray(image: Image.Image, meant: Declared, levels: GrayLevels | None) -> NDArray[np.uint8]:
-    """Gray values (H, W) in [0, 255] of an image of mode I;16, I or F; NaN is 255, as what is transparent.
+    """Gray values (H, W) in [0, 255] of an image of more than 8 bits or of signed ones.
+
+    NaN is 255, as what is transparent.
 
     Black and white lie at ``levels`` where they are given, else where the file declares them, or at 0
     and 1 for floats that are all between. Values beyond are clipped. Raises UnknownLevelsError where
     black and white are not known: stretched by itself, each picture would have a scale of its own.
     """
-    values = np.asarray(image)  # (H, W)
+    values = gray_values(image, meant)
     black, white = levels or _declared_levels(values, meant)
     if meant.white_is_zero:
         black, white = white, black

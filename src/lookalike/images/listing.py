@@ -12,8 +12,8 @@ from lookalike.errors import UnreadableImageError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
-    | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".ppm", ".pgm"}
-    | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
+    | {".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
+    | {".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".heics", ".hif"}
 )
 # Folders that systems lay among pictures, with thumbnails and deleted files in them.
 SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "#recycle"})
@@ -32,10 +32,10 @@ def list_images(
 
     Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, those
     of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
-    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders are
-    followed, each real folder once. A subfolder that may not be read is logged and skipped; its path and
-    the reason are appended to ``skipped``. What is no regular file, such as a link to nothing, is
-    listed: reading it says what is wrong.
+    name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders
+    are followed, each real folder once, but not to folders above this one. A subfolder that may not be
+    read is logged and skipped; its path and the reason are appended to ``skipped``. What is no regular
+    file, such as a link to nothing, is listed: reading it says what is wrong.
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
@@ -44,7 +44,7 @@ def list_images(
     root = Path(folder)
     found: list[Path] = []
     pending, links = [root], list[Path]()  # real folders first: a link never hides the folder itself
-    seen: set[tuple[int, int]] = set()
+    seen = _above(root)  # a link to a folder above leads to other folders' images
     while pending or links:
         current = pending.pop() if pending else links.pop()
         try:
@@ -67,6 +67,15 @@ def list_images(
         for folder_below in folders:
             (links if folder_below.is_symlink() else pending).append(folder_below)
     return sorted(found)
+
+
+def _above(root: Path) -> set[tuple[int, int]]:
+    """Device and number of each folder above ``root``."""
+    try:
+        statuses = [folder.stat() for folder in root.resolve().parents]
+    except (OSError, ValueError, RuntimeError):  # what is wrong is said when the folder is read
+        return set()
+    return {(status.st_dev, status.st_ino) for status in statuses}
 
 
 def _skipped(path: Path, root: Path, ignore: Sequence[str]) -> bool:

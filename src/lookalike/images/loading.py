@@ -46,6 +46,10 @@ ImageSource: TypeAlias = Union[str, Path, bytes, Image.Image, NDArray[Any], "Ten
 # Nothing else is tried: Pillow's EPS, PDF, WMF and font readers never see an untrusted file.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "HEIF")
 
+_START_OF_SCAN = b"\xff\xda"
+_USUAL_SCANS = 30  # of a progressive JPEG: some ten, with an embedded second picture twenty
+_MAX_SCANNED = 4_000_000_000  # pixels times scans; 2 to 3 seconds
+_REASON_LENGTH = 300  # characters
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -172,6 +176,18 @@ def _check_pixels(size: tuple[int, int], label: str, limits: Limits) -> None:
         )
 
 
+def _check_scans(file: Image.Image, data: bytes, label: str) -> None:
+    """Refuse a JPEG with so many scans over its pixels that decoding takes far longer than its size tells."""
+    if file.format not in ("JPEG", "MPO"):
+        return
+    n_scans = data.count(_START_OF_SCAN)  # of embedded pictures too, which adds a few
+    if n_scans > _USUAL_SCANS and n_scans * file.width * file.height > _MAX_SCANNED:
+        raise UnreadableImageError(
+            f"{label}: a JPEG of {n_scans:,} scans, which takes too long to decode; save it again with the "
+            "usual ten or so"
+        )
+
+
 # --- decoding ---------------------------------------------------------------------------------
 
 
@@ -191,6 +207,7 @@ def _from_bytes(
         with Image.open(io.BytesIO(data), formats=formats) as file:
             choose_page(file)
             _check_pixels(file.size, label, limits)
+            _check_scans(file, data, label)
             correct_values(file)
             draft_size = None
             if at_least is not None and file.format in ("JPEG", "MPO"):
@@ -274,7 +291,8 @@ def _cause(error: Exception, data: bytes) -> str:
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         end = f" after {len(data):,} bytes" if data else ""
         return f"truncated{end}, before the picture is complete; copy or download it again"
-    return f"damaged or in a variant that cannot be decoded ({str(error) or type(error).__name__})"
+    reason = _printable(" ".join(str(error).split()))[:_REASON_LENGTH]  # a decoder's own words, of any form
+    return f"damaged or in a variant that cannot be decoded ({reason or type(error).__name__})"
 
 
 def _why_not_identified(data: bytes) -> str:

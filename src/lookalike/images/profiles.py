@@ -7,6 +7,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 _MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # ICC signature: Pillow's mode
@@ -37,10 +38,9 @@ def _transform(profile: bytes | None, mode: str) -> Any:
         source = ImageCms.createProfile("LAB")
         if profile is not None:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
-            is_srgb = "sRGB" in (source.profile_description or "")
-            if is_srgb or _MODE_OF_SPACE.get(source.xcolor_space.strip()) != mode:
+            if _MODE_OF_SPACE.get(source.xcolor_space.strip()) != mode:
                 return None
-        return ImageCms.buildTransform(
+        transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(source),
             ImageCms.createProfile("sRGB"),
             mode,
@@ -48,6 +48,16 @@ def _transform(profile: bytes | None, mode: str) -> Any:
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
+        return None if mode in ("L", "RGB") and _changes_nothing(transform, mode) else transform
     except (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError) as error:
         _logger.info("a color profile can't be applied: %s", error)
         return None
+
+
+def _changes_nothing(transform: Any, mode: str) -> bool:
+    """Whether a transform is that of sRGB to itself, but for rounding; a profile's name does not tell."""
+    steps = np.arange(0, 256, 15, dtype=np.uint8)  # 18 of each channel
+    colors = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(18, -1, 3)
+    given = Image.fromarray(colors[..., 0] if mode == "L" else colors)
+    converted = np.asarray(transform.apply(given)).astype(int)
+    return bool(np.abs(converted - np.asarray(given.convert("RGB"))).max() <= 1)

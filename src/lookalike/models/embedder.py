@@ -16,30 +16,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import images as image_files
-from lookalike.errors import UnsupportedMethodError
+from lookalike.errors import CheckpointError, UnsupportedMethodError
 from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
+from lookalike.models.encoding import Encoding
 from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm
+from lookalike.models.image_text import TextTower
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
+from lookalike.models.text_source import TextSource
 from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
 __all__ = ["Embedder", "ImageSource", "Precision"]
 
+_SAME_TOWER, _SAME_TOWER_BF16 = 1e-3, 5e-2  # largest distance of two unit embeddings of one image
+
 InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as the network will see it
 
 
 @final
-class Embedder:
+class Embedder(Encoding):
     """A network with the preprocessing that it expects, on one device.
 
     ``embed`` returns (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
+    ``encode`` is ``embed`` under the names of sentence-transformers.
 
     >>> embedder = Embedder.load("mini", device="cpu")
     >>> black, white = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)
@@ -62,10 +68,13 @@ class Embedder:
         has_published_maps: bool = False,
         whitening: str = "",
         carried_whitenings: Sequence[str] = (),
+        text: TextSource | None = None,
     ) -> None:
         self.name = name
         self.whitening = whitening  # the learned whitening at its end, in words; empty for none
         self.carried_whitenings = tuple(carried_whitenings)  # names that ``load(whitening=)`` takes
+        self.text = text  # where ``embed_text`` loads the model's text tower from; None for one without
+        self._text_tower: TextTower | None = None
         self.has_published_maps = has_published_maps  # of its last layer: what ``shares`` then draws
         self.preprocessing = preprocessing
         self.scales = tuple(scales)  # factors on the input size; their embeddings are merged
@@ -223,6 +232,44 @@ class Embedder:
         batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
         return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
+    def embed_text(self, texts: str | Sequence[str]) -> Tensor:
+        """Unit embeddings of texts by the text tower of an image-text model: (B, D) float32 on the CPU.
+
+        Their cosines with images are lower than those between images. The tower is loaded by the first
+        call, and checked: the library's own image tower must give the embeddings that ours gives. What is
+        longer than the model reads is cut off. Raises UnsupportedMethodError for a model without a text
+        tower, LookalikeError without the extra ``text``, CheckpointError for towers that do not fit, and
+        ValueError for an empty text.
+        """
+        several = [texts] if isinstance(texts, str) else list(texts)
+        if not several or not all(text.strip() for text in several):
+            raise ValueError(f"a text has at least one word; got {texts!r}")
+        if self._text_tower is None:
+            self._text_tower = self._load_text_tower()
+        return self._text_tower.embed(several)
+
+    @torch.inference_mode()
+    def _load_text_tower(self) -> TextTower:
+        if self.text is None:
+            raise UnsupportedMethodError(
+                f"{self.name} has no text tower, so it does not answer words; index with an image-text model "
+                "such as CLIP or SigLIP (docs/words.md)"
+            )
+        tower = TextTower(self.text, self.device, name=self.name)
+        if self.text.image_size == self.preprocessing.input_size:
+            size = self.text.image_size
+            noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+            gap = float(
+                (self._embed_batch(noise.to(self.device)) - tower.embed_images(noise)).norm(dim=1).max()
+            )
+            if not gap <= (_SAME_TOWER if self.precision == "fp32" else _SAME_TOWER_BF16):
+                raise CheckpointError(
+                    f"the image tower of {self.name} gives other embeddings here than by {self.text.library} "
+                    f"(they differ by {gap:.1e}), so words can't be compared with them; check its files"
+                )
+        tower.forget_images()
+        return tower
+
     # --- explaining ---------------------------------------------------------------------------
 
     def shares(self, source: ImageSource | Reading) -> Shares:
@@ -283,7 +330,7 @@ class Embedder:
 
     def _followed_by(self, layer: nn.Linear, suffix: str) -> Embedder:
         network = self.network.followed_by(L2Norm(), layer, merged=len(self.scales) > 1)
-        model = replace(self.as_loaded(), network=network, name=f"{self.name}-{suffix}")
+        model = replace(self.as_loaded(), network=network, name=f"{self.name}-{suffix}", text=None)
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     def with_batch_statistics(self, sources: Sequence[ImageSource | Reading]) -> Embedder:
@@ -300,7 +347,8 @@ class Embedder:
                 "an input size"
             )
         network = with_batch_statistics(self.network, torch.cat(tensors))
-        model = replace(self.as_loaded(), network=network, name=f"{self.name}-batch-statistics")
+        name = f"{self.name}-batch-statistics"
+        model = replace(self.as_loaded(), network=network, name=name, text=None)
         return Embedder.of(model, device=self.device, precision=self.precision)
 
     # --- loading and saving -------------------------------------------------------------------
@@ -316,21 +364,24 @@ class Embedder:
         levels: GrayLevels | None = None,
         mean_image: str | Path | None = None,
         whitening: str | None = None,
+        heads: int | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "fp32",
     ) -> Embedder:
         """Load an embedder: ``mini`` (bundled), any timm name, ``hf-hub:owner/name``, a folder
-        saved by ``save``, or a checkpoint file of the research codes.
+        saved by ``save``, a checkpoint file of the research codes, or an image-text model:
+        ``open_clip:NAME@FILE``, or a folder of open_clip or transformers (docs/words.md).
 
         ``pooling``, ``input_size`` (H, W) and ``normalization`` (``imagenet``, ``sop`` or
         ``MEAN/STD``) replace those of the model; ``levels`` are the values of black and white in gray
         pictures of more than 8 bits, by default what each file declares. TF-slim's networks of the WACV
         2019 demo need a ``mean_image``: a ``.npy`` file (H, W, 3) in BGR, levels 0 to 255. ``whitening``,
         of the retrieval networks of Radenović et al., is one that the file carries: ``NAME``, for one
-        scale, or ``NAME:ms``, for the three published ones. ``device`` auto is the GPU where there is one;
-        ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the device has it natively, which is
-        faster and moves cosines by some hundredths. Raises UnknownModelError, UnknownNameError and
-        CheckpointError.
+        scale, or ``NAME:ms``, for the three published ones. ``heads`` is the number of attention heads of a
+        vision transformer of Black et al. that has not one for 64 dimensions, as theirs. ``device`` auto
+        is the GPU where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the
+        device has it natively, which is faster and moves cosines by some hundredths. Raises
+        UnknownModelError, UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
             model,
@@ -339,6 +390,7 @@ class Embedder:
             normalization=normalization,
             mean_image=None if mean_image is None else Path(mean_image),
             whitening=whitening,
+            heads=heads,
         )
         embedder = cls.of(loaded, device=device, precision=precision)
         return embedder if levels is None else embedder.with_levels(levels)
@@ -359,6 +411,7 @@ class Embedder:
             has_published_maps=model.has_published_maps,
             whitening=model.whitening,
             carried_whitenings=model.carried_whitenings,
+            text=model.text,
         )
 
     @classmethod
@@ -416,6 +469,7 @@ class Embedder:
             self.has_published_maps,
             self.whitening,
             self.carried_whitenings,
+            self.text,
         )
 
 

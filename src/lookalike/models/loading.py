@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,6 +26,8 @@ from lookalike.models.backbones import (
     resize_backbone,
 )
 from lookalike.models.checkpoints.files import read_checkpoint
+from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_text
+from lookalike.models.image_text.finding import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
 from lookalike.models.wrappers import weights_below
@@ -31,6 +35,10 @@ from lookalike.models.wrappers import weights_below
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
 ONNX_SUFFIX = ".onnx"
+# What the tokenizers of transformers are made of; a repository holds some of them.
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
+                    "tokenizer.model", "added_tokens.json",
+                    "special_tokens_map.json")  # fmt: skip
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -76,15 +84,17 @@ def load_model(
     normalization: str | None = None,
     mean_image: Path | None = None,
     whitening: str | None = None,
+    heads: int | None = None,
 ) -> LoadedModel:
     """Load the model that a name, folder or file stands for.
 
     ``pooling``, ``input_size`` (H, W), ``normalization`` and ``mean_image`` (of TF-slim's networks)
-    replace those of the model; ``whitening`` is one that its checkpoint carries. A timm model
+    replace those of the model; ``whitening`` is one that its checkpoint carries, ``heads`` the number of
+    attention heads that a checkpoint does not say. A timm model
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    found = _find(str(model), pooling, input_size, mean_image, whitening)
+    found = _find(str(model), pooling, input_size, mean_image, whitening, heads)
     return with_preprocessing(found, normalization=normalization)
 
 
@@ -128,9 +138,9 @@ def from_timm(
 
 def split_output(model: str | Path) -> tuple[Path, str | None]:
     """The file of an ONNX model, and the name of its output where it is written ``model.onnx:NAME``."""
-    file, colon, output = str(model).rpartition(":")
-    if colon and file.endswith(ONNX_SUFFIX):
-        return Path(file), output
+    found = re.fullmatch(r"(.*?\.onnx):(.+)", str(model), re.IGNORECASE | re.DOTALL)
+    if found and not Path(model).exists():
+        return Path(found[1]), found[2]  # TensorFlow's outputs have colons too: "Identity:0"
     return Path(model), None
 
 
@@ -157,29 +167,43 @@ def _find(
     input_size: tuple[int, int] | None,
     mean_image: Path | None,
     whitening: str | None,
+    heads: int | None,
 ) -> LoadedModel:
     path = Path(model)
-    if split_output(model)[0].suffix == ONNX_SUFFIX:
+    if split_output(model)[0].suffix.lower() == ONNX_SUFFIX:
         raise UnknownModelError(
             f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
             "explain (with --method occlusion), evaluate and compare"
         )
     if model in bundled_names():
         loaded = load_folder(_BUNDLED / model)
+    elif model.startswith(OPEN_CLIP):
+        loaded = load_image_text(model)
+    elif path.is_dir() and holds_image_text(path):
+        loaded = replace(load_image_text(model, path), name=path.resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
         loaded = checkpoints.load_checkpoint(
-            path, pooling=pooling, input_size=input_size, mean_image=mean_image, whitening=whitening
+            path,
+            pooling=pooling,
+            input_size=input_size,
+            mean_image=mean_image,
+            whitening=whitening,
+            heads=heads,
         )
-        mean_image = whitening = None
+        mean_image = whitening = heads = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
     elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
         loaded = replace(load_folder(folder), name=model)
+    elif model.startswith(HUB) and (folder := _image_text_on_hub(model.removeprefix(HUB))):
+        loaded = load_image_text(model, folder, hub=model.removeprefix(HUB))
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
+    if heads is not None:
+        raise checkpoints.no_heads(loaded.name)
     if whitening is not None:
         raise checkpoints.no_whitening(loaded.name, whitening)
     if mean_image is not None:
@@ -197,7 +221,7 @@ def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, in
         changed = assemble(network.backbone, {"name": pooling}, network.head, loaded.preprocessing)
         changed.merged_head = network.merged_head
         _check_width(changed, pooling, loaded.preprocessing.input_size)
-        loaded = replace(loaded, network=changed)
+        loaded = replace(loaded, network=changed, text=None)  # words fit the model's own pooling alone
     return loaded
 
 
@@ -211,6 +235,17 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
             f"pooling {pooling!r} does not fit the head of this model ({first_line(error)}); "
             "leave its pooling as it is"
         ) from error
+
+
+def hub_cache() -> tuple[str, set[str]]:
+    """Return the folder in which fetched models are kept, and the names of the repositories in it."""
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return str(constants.HF_HUB_CACHE), {repo.repo_id for repo in scan_cache_dir().repos}
+    except (CacheNotFound, OSError):  # nothing was fetched yet
+        return str(constants.HF_HUB_CACHE), set()
 
 
 def _saved_on_hub(repository: str) -> Path | None:
@@ -227,3 +262,29 @@ def _saved_on_hub(repository: str) -> Path | None:
             f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
         ) from error
     return config.parent
+
+
+def _image_text_on_hub(repository: str) -> Path | None:
+    """Local copy of an image-text model of transformers or open_clip; None for repositories of timm."""
+    wanted: tuple[str, ...] = (WEIGHTS_FILE,)
+    optional: tuple[str, ...] = ("preprocessor_config.json",)
+    try:
+        config = Path(hf_hub_download(repository, CONFIG_FILE))
+        if '"architecture"' in config.read_text(encoding="utf-8"):
+            return None  # one of timm's own
+        if not holds_image_text(config.parent):
+            return None
+    except EntryNotFoundError:
+        wanted, optional = (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS[0]), ()
+    try:
+        files = [Path(hf_hub_download(repository, name)) for name in wanted]
+    except EntryNotFoundError:
+        return None
+    except (OSError, HfHubHTTPError) as error:
+        raise UnknownModelError(
+            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
+        ) from error
+    for name in (*optional, *_TOKENIZER_FILES):
+        with suppress(EntryNotFoundError):
+            hf_hub_download(repository, name)
+    return files[0].parent

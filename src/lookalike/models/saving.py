@@ -19,7 +19,9 @@ from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
 from lookalike.models.backbones import check_architecture, create_backbone, load_weights, resize_backbone
 from lookalike.models.heads import build_head, describe_head
+from lookalike.models.mistaken import other_kind
 from lookalike.models.network import EmbeddingNetwork, assemble
+from lookalike.models.text_source import TextSource
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
@@ -47,6 +49,7 @@ class LoadedModel:
     has_published_maps: bool = False  # of its last layer: what method ``shares`` then draws
     whitening: str = ""  # the learned whitening at its end, in words; for embeddings at these scales only
     carried_whitenings: tuple[str, ...] = ()  # that the checkpoint offers: names for ``whitening=``
+    text: TextSource | None = None  # of an image-text model: where words are embedded; not saved
 
 
 # What a configuration says for people, and for the choice of maps: it changes no embedding.
@@ -144,6 +147,8 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
+        if other := other_kind(path):
+            raise CheckpointError(f"{path} holds no weights: it is {other}") from error
         raise CheckpointError(
             f"{path} is no safetensors file: {error}; give a file of that format"
         ) from error

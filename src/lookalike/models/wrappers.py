@@ -29,6 +29,9 @@ def weights_below(tensors: Mapping[str, Tensor], wanted: Collection[str], origin
     which none or more than one is averaged. Where no prefix leads to most of the network, all tensors
     are returned as they are. ``origin`` is for messages.
     """
+    if dotless := _without_dots(tensors, wanted):
+        _logger.warning("%s holds averaged weights; they are taken", origin)
+        return dotless
     counts: Counter[str] = Counter()
     for name in tensors:
         starts = [0, *(match.end() for match in re.finditer(r"\.", name))]
@@ -48,6 +51,16 @@ def weights_below(tensors: Mapping[str, Tensor], wanted: Collection[str], origin
     if not prefix:
         return dict(tensors)
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _without_dots(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """Averaged weights as LitEma keeps them, as buffers whose names have lost the dots; empty if none are."""
+    for prefix in sorted({name.rpartition(".")[0] + "." for name in tensors if _AVERAGED.search(name)}):
+        found = {name: tensors.get(prefix + name.replace(".", "")) for name in wanted if "." in name}
+        held = {name: tensor for name, tensor in found.items() if tensor is not None}
+        if len(held) > len(wanted) / 2:
+            return held
+    return {}
 
 
 def without_wrappers(tensors: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Calibration of cosines to probabilities: logistic regression on one variable."""
+"""Calibration of cosines and other evidence to probabilities: logistic regression."""
 
 from __future__ import annotations
 
@@ -20,14 +20,24 @@ def fit_logistic(positives: Float[Tensor, " P"], negatives: Float[Tensor, " M"])
     >>> fit_logistic(torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.2])).sign().tolist()
     [1.0, -1.0]
     """
+    return fit_logistic_plane(positives[:, None], negatives[:, None])
+
+
+def fit_logistic_plane(
+    positives: Float[Tensor, "P F"], negatives: Float[Tensor, "M F"]
+) -> Float[Tensor, " F+1"]:
+    """Slopes and intercept of ``sigmoid(slopes @ x + intercept)``, as ``fit_logistic``: (F + 1,).
+
+    Raises ValueError where one of the classes is empty.
+    """
     n_positive, n_negative = len(positives), len(negatives)
     if not n_positive or not n_negative:
         raise ValueError(
             f"calibration needs pairs of both classes, got {n_positive} positive and {n_negative} negative"
         )
     values = torch.cat([positives, negatives]).double()
-    middle, spread = values.mean(), values.std().clamp(min=1e-6)
-    x = torch.stack([(values - middle) / spread, torch.ones_like(values)], dim=1)  # (P + M, 2)
+    middle, spread = values.mean(0), values.std(0).clamp(min=1e-6)
+    x = torch.cat([(values - middle) / spread, values.new_ones(len(values), 1)], dim=1)  # (P + M, F + 1)
     targets = torch.cat(
         [
             values.new_full((n_positive,), (n_positive + 1) / (n_positive + 2)),
@@ -37,12 +47,13 @@ def fit_logistic(positives: Float[Tensor, " P"], negatives: Float[Tensor, " M"])
     weights = torch.cat(
         [values.new_full((n_positive,), 0.5 / n_positive), values.new_full((n_negative,), 0.5 / n_negative)]
     )
-    solution = values.new_zeros(2)
+    solution = values.new_zeros(x.shape[1])
+    ridge = _RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
     loss = _loss(solution, x, targets, weights)
     for _ in range(_STEPS):
         p = torch.sigmoid(x @ solution)
         gradient = x.T @ (weights * (p - targets)) + _RIDGE * solution
-        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + _RIDGE * torch.eye(2, dtype=x.dtype)
+        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + ridge
         step = torch.linalg.solve(curvature, gradient)
         while (after := _loss(solution - step, x, targets, weights)) > loss and step.norm() > 1e-10:
             step = step / 2
@@ -50,8 +61,8 @@ def fit_logistic(positives: Float[Tensor, " P"], negatives: Float[Tensor, " M"])
         if loss - after < 1e-12:
             break
         loss = after
-    slope = solution[0] / spread
-    return torch.stack([slope, solution[1] - slope * middle]).to(positives.dtype)
+    slopes = solution[:-1] / spread
+    return torch.cat([slopes, solution[-1:] - slopes @ middle]).to(positives.dtype)
 
 
 def _loss(solution: Tensor, x: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

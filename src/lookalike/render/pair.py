@@ -9,7 +9,8 @@ from lookalike.render.graph import graph_parts
 from lookalike.render.layout import Sheet, composed, justified, row, side_title, stack
 from lookalike.render.legend import captioned, legend, own_bar, unit_of
 from lookalike.render.text import MUTED, text_line
-from lookalike.types import Explanation, GraphExplanation, ImageMap
+from lookalike.render.words import word_maps
+from lookalike.types import Explanation, GraphExplanation, ImageMap, TextExplanation
 
 
 def side_by_side(
@@ -21,10 +22,13 @@ def side_by_side(
     drawn per 1 % of the area that the network saw, so grids of different sizes are comparable, in one
     range around zero, or in one for each side where one of both would be blank. Heat maps, which promise
     no sum, are drawn each between its own ends, with a bar of its own. Of a ``GraphExplanation``, levels,
-    corrections and linked nodes follow. Colors are "lookalike" (color-blind safe), or "jet" for the look of
+    corrections and linked nodes follow; a ``TextExplanation`` is drawn by ``word_maps``. Colors are
+    "lookalike" (color-blind safe), or "jet" for the look of
     the papers' pictures: gray photo, colors added to it, cubic enlargement, each map between its own ends.
     Raises ValueError for maps that are not finite, a width that is too small and unknown colors.
     """
+    if isinstance(explanation, TextExplanation):
+        return word_maps(explanation, colors=colors, width=width, smooth=smooth)
     sheet, brush = Sheet(width), Brush.of([explanation], colors=colors, smooth=smooth)
     sides = {"query": explanation.query, "match": explanation.match}
     query_size, match_size = (side.picture.original_size for side in sides.values())

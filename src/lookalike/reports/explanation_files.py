@@ -15,7 +15,7 @@ from lookalike.explainers import EmbedsImages, difference, place_matches
 from lookalike.explainers.opening import opened_with_shares
 from lookalike.models.embedder import Embedder
 from lookalike.render.colors import check_colors
-from lookalike.types import Explanation, GraphExplanation
+from lookalike.types import Explanation, GeometricMatch, GraphExplanation, TextExplanation
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def write_outputs(
     if outputs.maps is not None:
         written += _save(outputs.maps, lambda path: save_maps(explanation, path), [".npz"])
     return written
+
+
+def write_inlier_lines(found: GeometricMatch, path: Path) -> list[Path]:
+    """Write the picture of a geometric match and return its path. Raises LookalikeError if it can't be."""
+    return _save(path, render.inlier_lines(found).save)
 
 
 def save_maps(explanation: Explanation, path: Path) -> None:
@@ -125,6 +130,16 @@ def level_lines(explanation: Explanation) -> list[str]:
             f"nodes together {together}; apart {apart}"
         )
     return lines
+
+
+def part_lines(explanation: Explanation) -> list[str]:
+    """Return text lines with the value of each word or part; empty without words."""
+    if not isinstance(explanation, TextExplanation):
+        return []
+    about = "by leaving each word out" if explanation.by_words else "by parts, which sum to it"
+    lines = [f"{explanation.text!r}, {about}:"]
+    lines += [f"  {part.value:+z.4f}  {part.label}" for part in explanation.parts]
+    return lines + [f"  {value:+z.4f}  ({name})" for name, value in explanation.query.residual_parts]
 
 
 def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:

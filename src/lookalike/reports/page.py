@@ -31,6 +31,7 @@ class ReportedMatch:
     remark: str = ""  # a note shown beside the match
     record: str = ""  # for the record, folded away
     is_right: bool | None = None  # whether it shows what was asked for, where that is known
+    evidence: Image.Image | None = None  # a picture of points that agree, shown below the maps
 
 
 def pair_report(
@@ -74,6 +75,7 @@ def _row(rank: int, match: ReportedMatch, among: Sequence[Explanation]) -> dict[
         "is_right": match.is_right,
         "query_ends": _ends(explanation, explanation.query),
         "match_ends": _ends(explanation, explanation.match),
+        "evidence": None if match.evidence is None else data_uri(match.evidence),
         "graph": _graph(explanation) if rank > 1 else None,  # the best match is drawn whole above
         "photo": data_uri(thumbnail(explanation.match.picture.image)),
         "match_map": data_uri(render.match_overlay(explanation, among=among, max_side=_PICTURE_SIDE)),

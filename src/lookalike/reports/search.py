@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lookalike import __version__
+from PIL import Image
+
+from lookalike import __version__, render
 from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery import Gallery, Hit
 from lookalike.reports.page import ReportedMatch, pair_report
@@ -42,7 +44,7 @@ def search_report(
         try:
             record = f"SHA-256 {hit.record.hash[:_SHORT_HASH]}…"
             right = None if is_right is None else is_right(hit)
-            shown.append(ReportedMatch(explain(hit), _remark(hit), record, right))
+            shown.append(ReportedMatch(explain(hit), _remark(hit), record, right, _evidence(hit)))
         except UnreadableImageError:
             gone.append(hit.path.name)
     if not shown:
@@ -84,15 +86,24 @@ def _method(explanation: Explanation) -> str:
 
 
 def _calibrated(hits: Sequence[Hit], gallery: Gallery) -> str:
+    if any(hit.verification is not None for hit in hits):
+        return f"by similarity and geometry: {gallery.match_odds.source}"
     if gallery.calibration is None:
         return "none: the gallery is not calibrated"
     if any(hit.probability is None for hit in hits):
-        return "none: calibrated for whole images, not for parts of them"
+        return "none: calibrated for whole images, not for words; re-rank by geometry for parts of them"
     return f"calibrated on {gallery.calibration.source}"
+
+
+def _evidence(hit: Hit) -> Image.Image | None:
+    """The picture of the points that agree; None for a hit that was not verified."""
+    return None if hit.verification is None else render.inlier_lines(hit.geometry())
 
 
 def _remark(hit: Hit) -> str:
     parts = [] if hit.probability is None else [f"probability {hit.probability:z.2f}"]
+    if hit.verification is not None:
+        parts.append(f"{hit.verification.n_inliers} points agree")
     if hit.rank_before is not None and hit.rank_before != hit.rank:
         parts.append(f"rank {hit.rank_before} before re-ranking")
     parts += [f"{name}: {value}" for name, value in hit.metadata.items()]

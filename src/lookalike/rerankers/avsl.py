@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import final
 
 import torch
 
+from lookalike.errors import UnreadableImageError
 from lookalike.ops.avsl import Graph, Nodes, all_pairs
 from lookalike.rerankers.base import first_then_rest, move_of, one_query, reordered
 from lookalike.rerankers.options import at_least_one
@@ -18,8 +20,9 @@ class AvslReranking:
     """Method ``avsl``: one minus half the inferred distance, for the first ``n`` of each shortlist.
 
     The nodes of those n are computed once and cached. The rest follow by cosine, lowered if needed so
-    that none comes before the n. Scores do not depend on other gallery items, so a move has no
-    influences; ``explain`` with method ``avsl`` shows nodes and cells instead.
+    that none comes before the n; so do those whose images can't be read. Scores do not depend on other
+    gallery items, so a move has no influences; ``explain`` with method ``avsl`` shows nodes and cells
+    instead.
     """
 
     name = "avsl"
@@ -39,7 +42,7 @@ class AvslReranking:
         self._query_nodes, self._gallery_nodes, self.graph = query_nodes, gallery_nodes, graph
         self.n = at_least_one(n, "n")
         self._of_query: dict[int, Nodes] = {}
-        self._of_row: dict[int, Nodes] = {}
+        self._of_row: dict[int, Nodes | None] = {}  # None: its image can't be read
 
     def __call__(self, ranking: Ranking) -> Ranking:
         """Return the ranking by the inferred distance."""
@@ -52,18 +55,31 @@ class AvslReranking:
         return move_of(self.name, single, self._rank(single, [query_index]), row, nothing, nothing)
 
     def _rank(self, ranking: Ranking, query_indices: list[int]) -> Ranking:
-        scores = ranking.scores.clone()
+        indices, scores = ranking.indices.clone(), ranking.scores.clone()
         for i, query_index in enumerate(query_indices):
             if query_index not in self._of_query:
                 self._of_query[query_index] = self._query_nodes(query_index)
-            candidates = self._nodes(ranking.indices[i, : self.n].tolist())
-            distances = all_pairs(self._of_query[query_index], candidates, graph=self.graph)[0]
+            found = self._nodes(indices[i, : self.n].tolist())
+            candidates = [nodes for nodes in found if nodes is not None]
+            if not candidates:
+                continue
+            order = sorted(range(len(scores[i])), key=lambda j: j >= len(found) or found[j] is None)
+            distances = all_pairs(self._of_query[query_index], Nodes.joined(candidates), graph=self.graph)[0]
+            indices[i], scores[i] = indices[i, order], scores[i, order]
             scores[i] = first_then_rest(scores[i], 1 - distances.to(scores) / 2)
-        return reordered(ranking, scores, ranking.queries, ranking.gallery)
+        return reordered(replace(ranking, indices=indices), scores, ranking.queries, ranking.gallery)
 
-    def _nodes(self, rows: list[int]) -> Nodes:
+    def _nodes(self, rows: list[int]) -> list[Nodes | None]:
         missing = [row for row in dict.fromkeys(rows) if row not in self._of_row]
-        if missing:
-            found = self._gallery_nodes(missing)
-            self._of_row.update((row, found.rows(slice(i, i + 1))) for i, row in enumerate(missing))
-        return Nodes.joined([self._of_row[row] for row in rows])
+        self._of_row.update(zip(missing, self._read(missing), strict=True))
+        return [self._of_row[row] for row in rows]
+
+    def _read(self, rows: list[int]) -> list[Nodes | None]:
+        """The nodes of each row; all at once, and only if one can't be read, one after the other."""
+        if not rows:
+            return []
+        try:
+            found = self._gallery_nodes(rows)
+        except UnreadableImageError:
+            return [None] if len(rows) == 1 else [self._read([row])[0] for row in rows]
+        return [found.rows(slice(i, i + 1)) for i in range(len(rows))]

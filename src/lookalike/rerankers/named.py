@@ -13,6 +13,7 @@ from lookalike.rerankers.chain import Chain
 from lookalike.rerankers.csa import ContextualReranking
 from lookalike.rerankers.diffusion import Diffusion
 from lookalike.rerankers.expansion import DatabaseAugmentation, QueryExpansion
+from lookalike.rerankers.geometry import GeometryReranking
 from lookalike.rerankers.k_reciprocal import KReciprocal
 from lookalike.rerankers.shares import SharesReranking
 from lookalike.rerankers.superglobal import SuperGlobal
@@ -28,6 +29,7 @@ RERANKERS: dict[str, Callable[..., Reranker]] = {
     "shares": SharesReranking,
     "transport": TransportReranking,
     "avsl": AvslReranking,
+    "geometry": GeometryReranking,
 }
 
 
@@ -65,3 +67,14 @@ def make_reranker(name: str, **options: Any) -> Reranker:
         for step in steps
     ]
     return rerankers[0] if len(rerankers) == 1 else Chain(rerankers)
+
+
+def options_of(reranker: Reranker) -> dict[str, Any]:
+    """Return the options that a re-ranker has in fact, defaults too; of a chain those of all its steps."""
+    steps = reranker.steps if isinstance(reranker, Chain) else (reranker,)
+    return {
+        name if len(steps) == 1 else f"{step.name} {name}": getattr(step, name)
+        for step in steps
+        for name, parameter in inspect.signature(type(step)).parameters.items()
+        if parameter.default is not parameter.empty and hasattr(step, name)
+    }

@@ -3,10 +3,11 @@
 from lookalike.store.lance import LanceStore
 from lookalike.store.manifest import Manifest, read_manifest, write_manifest
 from lookalike.store.memory import MemoryStore
-from lookalike.store.records import Copy, Entry, Record, Snapshot, VectorStore, record_id
+from lookalike.store.records import Committed, Copy, Entry, Record, Snapshot, VectorStore, record_id
 from lookalike.store.uris import plain_uri
 
 __all__ = [
+    "Committed",
     "Copy",
     "Entry",
     "LanceStore",

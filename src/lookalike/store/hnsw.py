@@ -6,18 +6,21 @@ candidates are re-scored with the exact vectors. The only importer of faiss (the
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import json
+import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, writing
 from lookalike.types import FloatArray
 
 _FOLDER = "accelerator"
@@ -34,6 +37,10 @@ class Accelerator:
     def __init__(self, index: Any, ids: np.ndarray[Any, np.dtype[np.bytes_]]) -> None:
         self._index, self._ids = index, ids
 
+    def holds(self, ids: Set[str]) -> bool:
+        """Whether the index has exactly these ids."""
+        return {id.decode() for id in self._ids} == ids
+
     def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
         """Return approximately the n nearest ids of a unit vector (D,) float32, best first."""
         n = min(n, len(self._ids))
@@ -42,13 +49,18 @@ class Accelerator:
         return [id.decode() for id in self._ids[rows[0][rows[0] >= 0]]]
 
 
+def remove_accelerator(gallery: Path) -> None:
+    """Remove the index, which can be built again."""
+    shutil.rmtree(gallery / _FOLDER, ignore_errors=True)
+
+
 def build_accelerator(
     gallery: Path, version: int, batches: Iterator[tuple[list[str], FloatArray]], width: int
 ) -> int:
     """Index the vectors of one version of a table, write the files, and return the number of vectors.
 
     ``batches`` yields ids and embeddings (B, D) float32. If the process is killed, the previous index
-    stays in place. Raises GalleryError without the extra ``scale``.
+    stays in place. Raises GalleryError without the extra ``scale``, and if the files can't be written.
     """
     faiss = _faiss()
     index = faiss.IndexHNSWSQ(width, faiss.ScalarQuantizer.QT_8bit, _LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -63,16 +75,39 @@ def build_accelerator(
     _add(index, waiting)
     folder = gallery / _FOLDER
     new = f"{version}-{uuid.uuid4().hex[:8]}"
-    (folder / new).mkdir(parents=True)
-    faiss.write_index(index, str(folder / new / "index.faiss"))
-    np.save(folder / new / "ids.npy", np.array(ids, dtype=np.bytes_))
-    stamp = folder / f"{new}.json"
-    stamp.write_text(json.dumps({"version": version, "folder": new, "count": len(ids)}))
-    stamp.replace(folder / "stamp.json")  # puts the new index into effect
-    for old in folder.iterdir():
-        if old.is_dir() and old.name != new:
-            shutil.rmtree(old, ignore_errors=True)
+    try:
+        with writing(folder, GalleryError):
+            (folder / new).mkdir(parents=True)
+            _write_index(index, folder / new / "index.faiss")
+            np.save(folder / new / "ids.npy", np.array(ids, dtype=np.bytes_))
+            stamp = folder / f"{new}.json"
+            stamp.write_text(json.dumps({"version": version, "folder": new, "count": len(ids)}))
+            stamp.replace(folder / "stamp.json")  # puts the new index into effect
+    finally:
+        _remove_others(folder)
     return len(ids)
+
+
+def _write_index(index: Any, path: Path) -> None:
+    try:
+        _faiss().write_index(index, str(path))
+    except RuntimeError as error:  # of faiss, which quotes the system's in words
+        code = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove all indices but the one in effect, those that were not finished included."""
+    stamp = _stamp(folder.parent)
+    kept = {"stamp.json", "" if stamp is None else str(stamp["folder"])}
+    for other in folder.iterdir() if folder.is_dir() else ():
+        if other.name in kept:
+            continue
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+            continue
+        with suppress(OSError):
+            other.unlink()
 
 
 def can_accelerate() -> bool:
@@ -95,7 +130,7 @@ def load_accelerator(gallery: Path, version: int) -> Accelerator | None:
     try:
         ids = np.load(folder / "ids.npy", allow_pickle=False)
         index = _faiss().read_index(str(folder / "index.faiss"))
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, EOFError, ValueError, RuntimeError):
         return None  # being replaced, or damaged: search without it
     return Accelerator(index, ids) if index.ntotal == len(ids) == stamp["count"] else None
 
@@ -114,7 +149,8 @@ def _stamp(gallery: Path) -> dict[str, Any] | None:
         stamp: dict[str, Any] = json.loads((gallery / _FOLDER / "stamp.json").read_text())
     except (OSError, ValueError):
         return None
-    return stamp if {"version", "folder", "count"} <= set(stamp) else None
+    is_ours = isinstance(stamp, dict) and {"version", "folder", "count"} <= set(stamp)
+    return stamp if is_ours and isinstance(stamp["version"], int) else None
 
 
 def _faiss() -> Any:

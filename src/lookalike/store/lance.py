@@ -1,26 +1,30 @@
 """Vector store on disk: one LanceDB table per gallery, at a local path or an object store's URI.
 
-Every change creates one version of the table atomically: a killed process leaves the last complete
-version. LanceDB's distances are converted to cosines here.
+Every change, a ``commit`` included, creates one version of the table atomically: a killed process leaves
+the last complete version. LanceDB's distances are converted to cosines here.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, final, overload
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError, first_line, reason_of, remedy, system_error, writing
-from lookalike.store.records import Copy, Entry, Record, Snapshot
+from lookalike.store.records import Committed, Copy, Entry, Record, Snapshot, check_units, damaged_rows
+from lookalike.store.upkeep import Upkeep
 from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
 
@@ -39,6 +43,7 @@ _FIELDS = (
 _COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows per batch when the whole table is read
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
+_TRIES = 3  # of a read, while another process compacts
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
 _LOCK_SECONDS = 120
 _STALE = 0.1  # fraction of unindexed rows above which an index is rebuilt
@@ -62,6 +67,7 @@ class LanceStore:
             ) from error
         self._uri = uri
         self._one_writer = _one_writer(uri)
+        self._upkeep = Upkeep(None if "://" in uri else Path(uri), TABLE)
 
     @property
     def width(self) -> int:
@@ -75,66 +81,142 @@ class LanceStore:
         return int(self._table.version)
 
     def __len__(self) -> int:
-        self._table.checkout_latest()
-        return int(self._table.count_rows())
+        return int(self._read(self._table.count_rows))
 
     def add(self, entries: Sequence[Entry]) -> int:
         """Add entries with new ids in one version; return their number."""
-        by_id: dict[str, Entry] = {}
-        for entry in entries:
-            by_id.setdefault(entry.record.id, entry)
-        if not by_id:
-            return 0
-        rows = _to_rows([entry.record for entry in by_id.values()])
-        vectors = np.stack([entry.embedding for entry in by_id.values()])  # (B, D)
-        if vectors.shape[1] != self._width:
-            raise ValueError(f"embeddings must have width {self._width} here, got {vectors.shape[1]}")
-        flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-        embeddings = pa.FixedSizeListArray.from_arrays(flat, self._width)
-        shares = pa.array([entry.shares for entry in by_id.values()], pa.large_binary())
-        rows = rows.append_column("embedding", embeddings).append_column("shares", shares)
-        with self._one_writer:  # concurrent inserts would not see each other's ids
-            self._table.checkout_latest()
-            result = self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
-        return int(result.num_inserted_rows)
+        return self.commit(entries, (), ()).added
 
     def update(self, records: Sequence[Record]) -> None:
         """Replace records with the same ids; embeddings are kept."""
-        if not records:
-            return
-        with self._one_writer:
-            self._table.checkout_latest()
-            self._table.merge_insert("id").when_matched_update_all().execute(_to_rows(records))
+        self.commit((), records, ())
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove records by id and return how many were removed."""
-        with self._one_writer:  # concurrent additions would change the count
-            before = len(self)
-            for start in range(0, len(ids), _PIECE):
-                self._table.delete(_one_of(ids[start : start + _PIECE]))
-            return before - len(self)
+        return self.commit((), (), ids).removed
+
+    def commit(self, entries: Sequence[Entry], records: Sequence[Record], ids: Sequence[str]) -> Committed:
+        """Add entries, replace records and remove ids in one version of the table.
+
+        Only of more than 8,192 ids some are removed in versions of their own, after the others.
+        """
+        check_units(entries, self._width)
+        with self._one_writer:  # concurrent inserts would not see each other's ids
+            self._table.checkout_latest()
+            source = self._source(entries, records)
+            added, removed, rest = 0, 0, list(ids)
+            if ids and not entries:
+                self._upkeep.note_forgetting()  # first: killed after the commit, its former version is kept
+            if source is not None:
+                first, rest = rest[:_PIECE], rest[_PIECE:]
+                result = self._merge(source, bool(records), first)
+                added, removed = int(result.num_inserted_rows), int(result.num_deleted_rows)
+            for start in range(0, len(rest), _PIECE):
+                removed += int(self._table.delete(_one_of(rest[start : start + _PIECE])).num_deleted_rows)
+            self._upkeep.after_commit(self._table, 0 if source is None else source.num_rows)
+        return Committed(added, removed)
+
+    def _source(self, entries: Sequence[Entry], records: Sequence[Record]) -> pa.Table | None:
+        """The rows that a commit writes; those of records lack embeddings unless entries come too."""
+        new = {entry.record.id: entry for entry in reversed(entries)}
+        if new and records:  # one merge does both, so entries of known ids must not take part
+            known = {row["id"] for row in self._rows(list(new), ["id"])}
+            new = {id: entry for id, entry in new.items() if id not in known}
+        if not new:
+            return _to_rows(records) if records else None
+        added = _with_vectors(list(reversed(new.values())), self._width)
+        return pa.concat_tables([added, self._whole_rows(records)]) if records else added
+
+    def _whole_rows(self, records: Sequence[Record]) -> pa.Table:
+        """Rows of known records with their stored embeddings and shares; unknown ids are left out."""
+        columns = ["id", "embedding", "shares"]
+        stored = {row["id"]: row for row in self._rows([record.id for record in records], columns)}
+        kept = [
+            Entry(r, np.array(stored[r.id]["embedding"], np.float32), stored[r.id]["shares"])
+            for r in records
+            if r.id in stored
+        ]
+        return _with_vectors(kept, self._width)
+
+    def _merge(self, source: pa.Table, replaces: bool, removed: Sequence[str]) -> Any:
+        merge = self._table.merge_insert("id")
+        if replaces:
+            merge = merge.when_matched_update_all()
+        if "embedding" in source.column_names:
+            merge = merge.when_not_matched_insert_all()
+        if removed:
+            merge = merge.when_not_matched_by_source_delete(_one_of(removed))
+        return merge.execute(source)
+
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records, which were damaged."""
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self._width)
+        with self._one_writer:
+            self._table.checkout_latest()
+            rows = pa.table({"id": pa.array(ids, pa.string()), "embedding": vectors})
+            self._table.merge_insert("id").when_matched_update_all().execute(rows)
+
+    def doubled(self) -> list[str]:
+        """Return the ids that several rows have, and those of records that have a path in common."""
+        rows = self._read(lambda: self._table.search().select(["id", "path", "copies"]).to_arrow())
+        ids = rows.column("id")
+        copies = rows.column("copies").combine_chunks()
+        others = pc.struct_field(pc.list_flatten(copies), "path")
+        holders = pc.take(ids.combine_chunks(), pc.list_parent_indices(copies))
+        paths = pa.chunked_array([*rows.column("path").chunks, others], pa.string())
+        held = pa.table({"path": paths, "id": pa.chunked_array([*ids.chunks, holders], pa.string())})
+        if pc.count_distinct(ids).as_py() == len(ids) and pc.count_distinct(paths).as_py() == len(paths):
+            return []
+        counts = held.group_by("path").aggregate([("id", "count")])
+        shared = counts.filter(pc.greater(counts["id_count"], 1)).column("path")
+        of_paths = held.filter(pc.is_in(held["path"], shared)).column("id").to_pylist()
+        return list(dict.fromkeys([*of_paths, *(id for id, n in Counter(ids.to_pylist()).items() if n > 1)]))
+
+    def drop_repeated(self, ids: Sequence[str]) -> int:
+        """Keep one row, the last, of each of these ids; return how many rows were dropped."""
+        with self._one_writer:
+            self._table.checkout_latest()
+            rows = self._table.search().where(_one_of(ids)).select(["id"]).with_row_id(True).to_arrow()
+            numbers: dict[str, list[int]] = {}
+            for id, number in zip(rows["id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True):
+                numbers.setdefault(id, []).append(number)
+            dropped = [number for each in numbers.values() for number in sorted(each)[:-1]]
+            if dropped:
+                self._table.delete(f"_rowid IN ({', '.join(map(str, dropped))})")
+        return len(dropped)
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records, or those with the given ids, in that order."""
-        self._table.checkout_latest()
         if ids is None:
-            return _RecordRows(self._table.search().select(_COLUMNS).to_arrow())
+            return _RecordRows(self._read(lambda: self._table.search().select(_COLUMNS).to_arrow()))
         by_id = {row["id"]: _record(row) for row in self._rows(ids, _COLUMNS)}
         return [by_id[id] for id in ids if id in by_id]
 
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
-        version = self.version
-        rows = self._table.search().select([*_COLUMNS, "embedding"]).to_arrow()
+        columns = [*_COLUMNS, "embedding"]
+        version, rows = self._read(
+            lambda: (int(self._table.version), self._table.search().select(columns).to_arrow())
+        )
         embeddings = np.empty((rows.num_rows, self._width), np.float32)
         done = 0
         for chunk in rows.column("embedding").chunks:
             embeddings[done : done + len(chunk)] = self._matrix(chunk)
             done += len(chunk)
+        self._refuse_damaged(rows.column("id"), embeddings)
         return Snapshot(version, _RecordRows(rows.select(_COLUMNS)), embeddings)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
-        """Yield ids and embeddings (B, D) float32 of one version in batches."""
+        """Yield ids and embeddings (B, D) float32 of one version in batches.
+
+        Raises GalleryError for an embedding not of unit length, as ``snapshot`` and ``embeddings`` do.
+        """
+        for ids, embeddings in self.raw_batches():
+            self._refuse_damaged(ids, embeddings)
+            yield ids, embeddings
+
+    def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
+        """Yield what ``batches`` yields, with embeddings as they are stored, damaged ones included."""
         self._table.checkout_latest()
         for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
             if batch.num_rows:
@@ -143,13 +225,18 @@ class LanceStore:
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
         by_id = {row["id"]: row["embedding"] for row in self._rows(ids, ["id", "embedding"])}
-        return np.array([by_id[id] for id in ids], dtype=np.float32).reshape(len(ids), self._width)
+        found = np.array([by_id[id] for id in ids], dtype=np.float32).reshape(len(ids), self._width)
+        self._refuse_damaged(ids, found)
+        return found
 
     def nearest(self, query: FloatArray, n: int) -> list[tuple[str, float]]:
         """Return ids and cosines of the n nearest records, best first; exact unless there is an index."""
-        self._table.checkout_latest()
-        search = self._table.search(query, vector_column_name="embedding").distance_type("dot")
-        rows = search.refine_factor(_REFINE).select(["id", "_distance"]).limit(n).to_arrow().to_pylist()
+
+        def search() -> Any:
+            near = self._table.search(query, vector_column_name="embedding").distance_type("dot")
+            return near.refine_factor(_REFINE).select(["id", "_distance"]).limit(n).to_arrow()
+
+        rows = self._read(search).to_pylist()
         return [(row["id"], 1.0 - row["_distance"]) for row in rows]
 
     def shares(self, id: str) -> bytes | None:
@@ -190,10 +277,10 @@ class LanceStore:
             raise GalleryError(f"version {version} can't be read: {first_line(error)}") from error
 
     def optimize(self) -> None:
-        """Compact the fragments of many small additions and drop versions older than a week."""
+        """Compact the fragments of many small additions and drop earlier versions, see ``Upkeep``."""
         with self._one_writer:
             self._table.checkout_latest()
-            self._table.optimize()
+            self._upkeep.tidy(self._table)
 
     def build_index(self) -> int:
         """Build IVF with RaBitQ codes (1 bit per dimension) over the embeddings, and a tree over the ids.
@@ -220,8 +307,32 @@ class LanceStore:
         rows: list[dict[str, Any]] = []
         for start in range(0, len(ids), _PIECE):
             condition = _one_of(ids[start : start + _PIECE])
-            rows += self._table.search().where(condition).select(columns).to_arrow().to_pylist()
+            rows += self._read(partial(self._where, condition, columns)).to_pylist()
         return rows
+
+    def _where(self, condition: str, columns: list[str]) -> pa.Table:
+        return self._table.search().where(condition).select(columns).to_arrow()
+
+    def _read(self, work: Callable[[], Any]) -> Any:
+        """Do the work on the latest version; again if its files were compacted away meanwhile."""
+        for _ in range(_TRIES - 1):
+            self._table.checkout_latest()
+            try:
+                return work()
+            except (RuntimeError, ValueError, OSError) as error:
+                if "not found" not in str(error).lower():
+                    raise
+        self._table.checkout_latest()
+        return work()
+
+    def _refuse_damaged(self, ids: Any, embeddings: FloatArray) -> None:
+        if rows := damaged_rows(embeddings):
+            id = str(ids[rows[0]])
+            path = self.records([id])[0].path
+            raise GalleryError(
+                f"{len(rows)} stored embeddings are damaged (not of length 1), such as that of {path}; "
+                "run lookalike gallery check --repair"
+            )
 
     def _matrix(self, column: pa.Array) -> FloatArray:
         flat = column.flatten().to_numpy(zero_copy_only=False)
@@ -281,6 +392,15 @@ def _to_rows(records: Sequence[Record]) -> pa.Table:
 def _metadata_text(record: Record) -> str:
     each = [json.dumps(dict(file.metadata), ensure_ascii=False) for file in record.files]
     return each[0] if len(set(each)) == 1 else f"[{', '.join(each)}]"
+
+
+def _with_vectors(entries: Sequence[Entry], width: int) -> pa.Table:
+    """Whole rows of the table."""
+    rows = _to_rows([entry.record for entry in entries])
+    vectors = np.array([entry.embedding for entry in entries], np.float32).reshape(len(entries), width)
+    embeddings = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+    shares = pa.array([entry.shares for entry in entries], pa.large_binary())
+    return rows.append_column("embedding", embeddings).append_column("shares", shares)
 
 
 def _record(row: dict[str, Any]) -> Record:

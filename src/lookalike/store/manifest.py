@@ -37,6 +37,7 @@ class Manifest:
     created: str  # date and time, UTC, ISO 8601
     keep_shares: bool = False
     calibration: Mapping[str, Any] | None = None  # see gallery.calibration
+    geometry: Mapping[str, Any] | None = None  # see rerankers.match_odds
     format: int = field(default=FORMAT)
 
 
@@ -64,7 +65,12 @@ def _checked(manifest: Manifest) -> Manifest:
     width = manifest.width
     if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= _MOST_WIDTH:
         raise ValueError(f"width should be 1 to {_MOST_WIDTH:,}, got {width!r:.100}")
-    for name, kinds in (("preprocessing", dict), ("calibration", dict | None), ("keep_shares", bool)):
+    for name, kinds in (
+        ("preprocessing", dict),
+        ("calibration", dict | None),
+        ("geometry", dict | None),
+        ("keep_shares", bool),
+    ):
         if not isinstance(getattr(manifest, name), kinds):
             raise ValueError(f"{name} is {getattr(manifest, name)!r:.100}")
     return manifest
@@ -103,6 +109,12 @@ def write_manifest(uri: str | Path, manifest: Manifest) -> None:
         with filesystem.open_output_stream(temporary) as file:
             file.write(text.encode())
         filesystem.move(temporary, f"{path}/{MANIFEST}")
+
+
+def is_writable(uri: str | Path) -> bool:
+    """Whether this process may write into a gallery's folder; assumed of an object store."""
+    text = plain_uri(uri)
+    return "://" in text or os.access(text, os.W_OK)
 
 
 def _read(uri: str | Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import final
@@ -10,7 +11,7 @@ from typing import final
 import numpy as np
 
 from lookalike.errors import GalleryError
-from lookalike.store.records import Entry, Record, Snapshot
+from lookalike.store.records import Committed, Entry, Record, Snapshot, check_units
 from lookalike.types import FloatArray
 
 
@@ -38,12 +39,9 @@ class MemoryStore:
 
     def add(self, entries: Sequence[Entry]) -> int:
         """Add entries with new ids and return their number."""
+        check_units(entries, self._width)
         before = len(self)
         for entry in entries:
-            if entry.embedding.shape != (self._width,):
-                raise ValueError(
-                    f"embeddings must have width {self._width} here, got {entry.embedding.shape}"
-                )
             self._entries.setdefault(entry.record.id, entry)
         self._version += len(self) > before
         return len(self) - before
@@ -61,6 +59,22 @@ class MemoryStore:
         self._version += removed > 0
         return removed
 
+    def commit(self, entries: Sequence[Entry], records: Sequence[Record], ids: Sequence[str]) -> Committed:
+        """Add entries, replace records and remove ids."""
+        added = self.add(entries)
+        if records:
+            self.update(records)
+        return Committed(added, self.remove(ids))
+
+    def doubled(self) -> list[str]:
+        """Return the ids of records that have a path in common with another."""
+        holders = Counter(file.path for record in self.records() for file in record.files)
+        return [r.id for r in self.records() if any(holders[file.path] > 1 for file in r.files)]
+
+    def drop_repeated(self, ids: Sequence[str]) -> int:
+        """Return 0: an id has one row."""
+        return 0
+
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records, or those with the given ids, in that order."""
         wanted = self._entries if ids is None else ids
@@ -74,6 +88,16 @@ class MemoryStore:
         """Yield ids and embeddings (B, D) float32, in one batch."""
         if self._entries:
             yield list(self._entries), self.embeddings(list(self._entries))
+
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records."""
+        for id, embedding in zip(ids, embeddings, strict=True):
+            self._entries[id] = replace(self._entries[id], embedding=embedding)
+        self._version += 1
+
+    def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
+        """Yield what ``batches`` yields."""
+        return self.batches()
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""

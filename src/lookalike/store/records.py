@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from lookalike.types import FloatArray
 
+_UNIT_TOLERANCE = 1e-2  # of the squared length: half precision is off by less than 2e-3
 _ID_DIGITS = 20  # 80 bits: two different files among a million share one with probability 4e-13
 
 
@@ -94,6 +97,33 @@ class Snapshot:
     embeddings: FloatArray  # (G, D) float32, unit length
 
 
+@dataclass(frozen=True)
+class Committed:
+    """What one commit changed."""
+
+    added: int  # entries with new ids
+    removed: int  # records
+
+
+def damaged_rows(embeddings: FloatArray) -> list[int]:
+    """Return the rows of (B, D) that are not of unit length: zero, NaN, or changed on the disk."""
+    squares = np.einsum("bd,bd->b", embeddings, embeddings, dtype=np.float64)
+    return np.flatnonzero(~(np.abs(squares - 1) <= _UNIT_TOLERANCE)).tolist()
+
+
+def check_units(entries: Sequence[Entry], width: int) -> None:
+    """Raise ValueError for an embedding that has another width or is not of unit length."""
+    for entry in entries:
+        if entry.embedding.shape != (width,):
+            raise ValueError(f"embeddings must have width {width} here, got {entry.embedding.shape}")
+        if damaged_rows(entry.embedding[None]):
+            length = float(np.linalg.norm(entry.embedding))
+            raise ValueError(
+                f"embeddings must be of length 1, got {length:g} for {entry.record.path}; normalize it, "
+                "or leave an image out that the model gives no direction for"
+            )
+
+
 def record_id(content_hash: str) -> str:
     """Return the id of the record whose content has this SHA-256."""
     return content_hash[:_ID_DIGITS]
@@ -127,6 +157,29 @@ class VectorStore(Protocol):
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove records by id and return how many were removed."""
+        ...
+
+    def commit(self, entries: Sequence[Entry], records: Sequence[Record], ids: Sequence[str]) -> Committed:
+        """Add entries, replace records and remove ids in one step: all of it is stored, or nothing.
+
+        Raises ValueError for embeddings of another width or that are not of unit length.
+        """
+        ...
+
+    def doubled(self) -> list[str]:
+        """Return the ids that several rows have, and those of records that have a path in common."""
+        ...
+
+    def drop_repeated(self, ids: Sequence[str]) -> int:
+        """Keep one row, the last, of each of these ids; return how many rows were dropped."""
+        ...
+
+    def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
+        """Replace the embeddings (B, D) of known records, which were damaged."""
+        ...
+
+    def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
+        """Yield what ``batches`` yields, with embeddings as they are stored, damaged ones included."""
         ...
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lookalike.datasets import LabeledImages, read_dataset, splits_of
 from lookalike.models.embedder import Embedder
+from lookalike.models.loading import load_model
 from lookalike.training.avsl import AvslSettings
+from lookalike.training.holding_out import held_out
 from lookalike.training.lightning_runs import RuntimeOptions
 from lookalike.training.model_spec import ModelSpec
+from lookalike.training.pictures import preprocessing_for
+from lookalike.training.run_directory import learned_from_all
 from lookalike.training.settings import TrainSettings
 from lookalike.training.train_network import train_network
+from lookalike.training.trainable import TrainableEmbedding
+from lookalike.training.validation import validate
 from lookalike.types import ProgressCallback
 
 
@@ -24,6 +30,8 @@ class TrainingResult:
     metrics: dict[str, float]  # of the saved weights, in [0, 1]; empty without evaluation data
     spec: ModelSpec
     settings: TrainSettings
+    before: dict[str, float] = field(default_factory=dict)  # the same metrics of the start model, by cosine
+    n_held_out: int = 0  # images that were held out of the data, which had no split to evaluate on
 
     def __hash__(self) -> int:
         return hash((self.path, self.spec))
@@ -41,6 +49,8 @@ class TrainingResult:
         return {
             "model": str(self.path),
             "metrics": self.metrics,
+            "before": self.before,
+            "held_out": self.n_held_out,
             "spec": self.spec.to_dict(),
             "settings": self.settings.to_dict(),
         }
@@ -59,6 +69,7 @@ def fit(
     split: str | None = None,
     evaluate_on: str | Path | LabeledImages | None = None,
     layout: str = "auto",
+    hold_out: float = 0.0,
     resume: bool = False,
     runtime: RuntimeOptions | None = None,
     progress: ProgressCallback | None = None,
@@ -70,7 +81,9 @@ def fit(
     images, by default the split ``test`` or ``val``. ``loss`` is one of ``LOSSES``, on an embedding of
     ``dims`` dimensions (0: the model's own); ``avsl`` trains AVSL instead (Zhang et al., CVPR 2022), with
     the loss that its settings name. Without ``settings`` the defaults are used, with 4 images per class
-    for losses that compare images. ``resume`` continues an interrupted training in ``out``, which must
+    for losses that compare images. ``hold_out`` is the part of each class, in [0, 1), that is not learned
+    from but evaluated on where there is nothing else to evaluate on. ``resume`` continues an interrupted
+    training in ``out``, which must
     have been started with the same arguments.
 
     Raises DatasetError, UnknownModelError, CheckpointError, UnsupportedMethodError, ValueError for an
@@ -79,6 +92,10 @@ def fit(
     spec = ModelSpec(model=model, pooling=pooling, loss=loss, dims=dims, avsl=avsl)
     settings = settings or spec.default_settings()
     train, validation = training_data(data, split, evaluate_on, layout)
+    n_held_out = 0
+    if validation is None and hold_out and not (resume and learned_from_all(Path(out), train)):
+        train, validation = held_out(train, hold_out, settings.seed)
+        n_held_out = 0 if validation is None else len(validation)
     network, objective = spec.build(len(train.classes), settings)
     metrics = train_network(
         network,
@@ -92,7 +109,13 @@ def fit(
         runtime=runtime,
         progress=progress,
     )
-    return TrainingResult(Path(out), metrics, spec, settings)
+    before = {} if validation is None else _metrics_of_start(spec, settings, validation)
+    return TrainingResult(Path(out), metrics, spec, settings, before, n_held_out)
+
+
+def _metrics_of_start(spec: ModelSpec, settings: TrainSettings, data: LabeledImages) -> dict[str, float]:
+    start = TrainableEmbedding.of(load_model(spec.model, pooling=spec.pooling))
+    return validate(start, data, preprocessing_for(start.preprocessing, settings), settings)
 
 
 def training_data(

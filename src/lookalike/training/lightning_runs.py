@@ -16,6 +16,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lookalike.errors import TrainingError
+from lookalike.training.checkpoints import SafeCheckpoints
+from lookalike.training.log import MinuteLog
 from lookalike.types import Progress, ProgressCallback
 
 LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -50,7 +52,8 @@ def make_trainer(
             gradient_clip_val=clip or None,
             callbacks=[callback],
             logger=logger,
-            enable_checkpointing=False,  # ours are written by steps
+            plugins=[SafeCheckpoints()],
+            enable_checkpointing=False,  # ours are written by steps and by time
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,  # our batches know their process
@@ -66,8 +69,8 @@ def make_trainer(
 class StepProgress:
     """Progress of a training by its steps; the rate counts from the step where this run began."""
 
-    def __init__(self, total: int, progress: ProgressCallback | None) -> None:
-        self._total, self._progress = total, progress
+    def __init__(self, total: int, progress: ProgressCallback | None, log: MinuteLog) -> None:
+        self._total, self._progress, self._log = total, progress, log
         self._begun, self._first_step = time.perf_counter(), 0
 
     def begin(self, first_step: int) -> None:
@@ -75,12 +78,17 @@ class StepProgress:
         self._begun, self._first_step = time.perf_counter(), first_step
 
     def report(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Call the callback, if there is one, after a step."""
-        if self._progress is None:
-            return
+        """Call the callback, if there is one, after a step, and write to the log once a minute."""
         seconds = max(time.perf_counter() - self._begun, 1e-9)
         rate = max(step - self._first_step, 1) / seconds
-        self._progress(Progress(stage, step, self._total, rate, (self._total - step) / rate, values))
+        left = (self._total - step) / rate
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self._log.add(
+            f"step {step:,} of {self._total:,}, {stage}, {shown}, {rate:.3g} steps/s, {left:,.0f} s left",
+            now=step == self._total or len(values) > 1,
+        )
+        if self._progress is not None:
+            self._progress(Progress(stage, step, self._total, rate, left, values))
 
 
 def is_first() -> bool:

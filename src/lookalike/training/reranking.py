@@ -24,6 +24,8 @@ from lookalike.models.csa.checkpoint import save_scorer
 from lookalike.models.csa.network import ContextNetwork, ContextSizes
 from lookalike.models.csa.shortlist import ExpandedScorer, ExpansionView, PublishedScorer, ShortlistScorer
 from lookalike.ops.affinity import contrastive_loss, exp_similarities, ranking_loss, reconstruction_loss
+from lookalike.training.checkpoints import CheckpointClock, sound_checkpoint
+from lookalike.training.interrupts import Interrupts
 from lookalike.training.lightning_runs import (
     RuntimeOptions,
     StepProgress,
@@ -31,7 +33,7 @@ from lookalike.training.lightning_runs import (
     make_trainer,
     quiet_lightning,
 )
-from lookalike.training.log import CsvLog
+from lookalike.training.log import CsvLog, MinuteLog
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, ShortlistSource, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
 from lookalike.training.run_directory import RECORD
@@ -59,7 +61,8 @@ def fit_reranker(
     number of devices draws other batches. ``progress`` is told after each step; its values hold the loss.
 
     Raises DatasetError for too few images, and TrainingError if the folder cannot be written or holds
-    another training, or if the loss becomes NaN or infinite.
+    another training, or if the loss becomes NaN or infinite. Ctrl-C raises TrainingInterruptedError once the
+    step is finished and saved.
     """
     runtime = runtime or RuntimeOptions()
     if is_first():
@@ -67,18 +70,18 @@ def fit_reranker(
     source = _source(sets, settings, out / "lists")
     torch.manual_seed(settings.seed)
     loop = _Loop(make_scorer(settings), settings, source)
-    log = CsvLog(out / LOG)
+    watch = _Watch(loop, out, runtime.checkpoint_every, progress)
     with quiet_lightning():
         trainer = make_trainer(
             runtime,
             precision=settings.precision,
             steps=loop.n_steps,
             clip=settings.clip,
-            callback=_Watch(loop, log, out / CHECKPOINT, runtime.checkpoint_every, progress),
+            callback=watch,
             logger=False,
         )
-        before = out / CHECKPOINT
-        trainer.fit(loop, ckpt_path=before if before.exists() else None, weights_only=True)
+        with watch.interrupts.noted():
+            trainer.fit(loop, ckpt_path=sound_checkpoint(out / CHECKPOINT), weights_only=True)
     if is_first():
         save_scorer(out / WEIGHTS, loop.scorer, half=half)
     return out / WEIGHTS
@@ -246,16 +249,11 @@ class _Watch(L.Callback):  # type: ignore[misc]
     """Writes the log and checkpoints, and reports progress."""
 
     def __init__(
-        self,
-        loop: _Loop,
-        log: CsvLog,
-        checkpoint: Path,
-        checkpoint_every: int,
-        progress: ProgressCallback | None,
+        self, loop: _Loop, out: Path, checkpoint_every: int, progress: ProgressCallback | None
     ) -> None:
-        self._loop, self._log = loop, log
-        self._checkpoint, self._checkpoint_every = checkpoint, checkpoint_every
-        self._progress = StepProgress(loop.n_steps, progress)
+        self._loop, self._log, self._checkpoint = loop, CsvLog(out / LOG), out / CHECKPOINT
+        self._clock, self.interrupts = CheckpointClock(checkpoint_every), Interrupts()
+        self._progress = StepProgress(loop.n_steps, progress, MinuteLog(out / "progress.log"))
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._progress.begin(trainer.global_step)
@@ -266,9 +264,15 @@ class _Watch(L.Callback):  # type: ignore[misc]
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int
     ) -> None:
         step, loss = trainer.global_step, sum(self._loop.last_terms.values())
-        if step % self._checkpoint_every == 0 or step == self._loop.n_steps:
-            trainer.save_checkpoint(self._checkpoint)
-        if not trainer.is_global_zero:
-            return
-        self._log.add({"step": step, "loss": loss} | self._loop.last_terms | {"rate": self._loop.last_rate})
-        self._progress.report("training", step, {"loss": loss})
+        is_saved = self._clock.is_due(trainer) or step == self._loop.n_steps
+        if trainer.is_global_zero:
+            terms = self._loop.last_terms
+            self._log.add({"step": step, "loss": loss} | terms | {"rate": self._loop.last_rate})
+        if is_saved:
+            self._clock.save(trainer, self._checkpoint)
+        if trainer.is_global_zero:
+            self._progress.report("training", step, {"loss": loss})
+        if step < self._loop.n_steps:
+            self.interrupts.stop(
+                trainer, lambda: None if is_saved else self._clock.save(trainer, self._checkpoint)
+            )

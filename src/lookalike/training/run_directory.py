@@ -14,7 +14,8 @@ import torch
 
 from lookalike.datasets import LabeledImages
 from lookalike.errors import TrainingError, writing
-from lookalike.training.log import CsvLog
+from lookalike.training.checkpoints import sound_checkpoint
+from lookalike.training.log import CsvLog, MinuteLog
 from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
 
@@ -31,12 +32,13 @@ class RunDirectory:
         self.best = folder / "best.ckpt"  # weights of the best evaluation so far
         self.steps = CsvLog(folder / "log.csv")
         self.evaluations = CsvLog(folder / "evaluation.csv")
+        self.minutes = MinuteLog(folder / "progress.log")
         self._record: dict[str, Any] = {}
 
     @property
     def resumable(self) -> Path | None:
-        """The checkpoint, if there is one."""
-        return self.checkpoint if self.checkpoint.exists() else None
+        """The last checkpoint that is sound, if there is one. Raises TrainingError if all are damaged."""
+        return sound_checkpoint(self.checkpoint)
 
     def check(
         self, settings: TrainSettings, description: Mapping[str, Any], train: LabeledImages, *, resume: bool
@@ -66,19 +68,22 @@ class RunDirectory:
 
         Raises TrainingError if it can't be read.
         """
-        if not self.checkpoint.exists():
+        checkpoint = self.resumable
+        if checkpoint is None:
             return 0
         try:
-            return int(torch.load(self.checkpoint, weights_only=True, mmap=True)["global_step"])
+            return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise TrainingError(
-                f"{self.checkpoint} can't be read, it may be damaged ({type(error).__name__}); "
+                f"{checkpoint} can't be read, it may be damaged ({type(error).__name__}); "
                 "remove it to restart this training"
             ) from error
 
     def begin(self, *, after_step: int) -> None:
         """Write the record of the training, and continue the logs after a step."""
-        (self.folder / RECORD).write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
+        record = self.folder / f".{RECORD}"  # renamed when whole, so that a kill leaves the former one
+        record.write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
+        record.replace(self.folder / RECORD)
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
 
@@ -122,6 +127,14 @@ def recorded(folder: Path) -> tuple[ModelSpec, TrainSettings]:
         return ModelSpec.from_dict(record["description"]), TrainSettings.from_dict(record["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{folder / RECORD} is not a record of this version: {error}") from error
+
+
+def learned_from_all(folder: Path, data: LabeledImages) -> bool:
+    """Whether the training in a folder learns from as many images as these: it held out none."""
+    try:
+        return bool(_record(folder)["data"]["images"] == len(data))
+    except (TrainingError, KeyError, TypeError):
+        return False
 
 
 def _make_empty(folder: Path) -> None:

@@ -14,6 +14,8 @@ from lookalike.datasets import LabeledImages
 from lookalike.datasets.checks import check_readable, check_training_data
 from lookalike.errors import TrainingError
 from lookalike.images import Preprocessing
+from lookalike.training.checkpoints import CheckpointClock
+from lookalike.training.interrupts import Interrupts
 from lookalike.training.lightning_runs import (
     RuntimeOptions,
     StepProgress,
@@ -56,7 +58,8 @@ def train_network(
     images") and after each step (stage "epoch 3"; values: the loss, and metrics after an evaluation).
 
     Raises DatasetError for unsuitable images, and TrainingError if the folder cannot be written or
-    holds another training, or if the loss becomes NaN or infinite.
+    holds another training, or if the loss becomes NaN or infinite. Ctrl-C raises
+    TrainingInterruptedError once the step is finished and saved.
     """
     runtime = runtime or RuntimeOptions()
     check_training_data(train, validation)
@@ -83,7 +86,8 @@ def train_network(
         try:
             if is_first():
                 run_directory.begin(after_step=run_directory.step())
-            trainer.fit(loop, ckpt_path=run_directory.resumable, weights_only=True)
+            with watch.interrupts.noted():
+                trainer.fit(loop, ckpt_path=run_directory.resumable, weights_only=True)
         except OSError as error:
             raise TrainingError(f"{out} can't be written: {error}; free some space") from error
     evaluated, metrics = watch.evaluated, watch.metrics
@@ -112,9 +116,10 @@ class _Watch(L.Callback):  # type: ignore[misc]
         checkpoint_every: int,
         progress: ProgressCallback | None,
     ) -> None:
-        self._run_directory, self._loop, self._checkpoint_every = run_directory, loop, checkpoint_every
+        self._run_directory, self._loop = run_directory, loop
+        self._clock, self.interrupts = CheckpointClock(checkpoint_every), Interrupts()
         self._preprocessing, self._validation = preprocessing, validation
-        self._progress = StepProgress(loop.steps, progress)
+        self._progress = StepProgress(loop.steps, progress, run_directory.minutes)
         self.metrics: dict[str, float] = {}  # of the latest evaluation
         self.evaluated = EvaluatedEpochs()
         self._rates: dict[str, float] = {}
@@ -148,11 +153,17 @@ class _Watch(L.Callback):  # type: ignore[misc]
         if trainer.is_global_zero:
             self._log(trainer, step, epoch + 1)
         metrics = self._evaluated(trainer, step, epoch + 1) if ends_epoch else {}
-        if ends_epoch or step % self._checkpoint_every == 0:
-            trainer.save_checkpoint(self._run_directory.checkpoint)
+        is_saved = self._clock.is_due(trainer) or ends_epoch
+        if is_saved:
+            self._save(trainer)
         if trainer.is_global_zero:
             values = {"loss": sum(self._loop.last_terms.values())} | metrics
             self._progress.report(f"epoch {epoch + 1}", step, values)
+        if step < self._loop.steps:
+            self.interrupts.stop(trainer, lambda: None if is_saved else self._save(trainer))
+
+    def _save(self, trainer: L.Trainer) -> None:
+        self._clock.save(trainer, self._run_directory.checkpoint)
 
     def _log(self, trainer: L.Trainer, step: int, epoch: int) -> None:
         terms = self._loop.last_terms

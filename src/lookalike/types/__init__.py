@@ -18,16 +18,20 @@ from lookalike.types.maps import ImageMap
 from lookalike.types.progress import Progress, ProgressCallback, tracked
 from lookalike.types.rankings import Influence, Move, Ranking
 from lookalike.types.scales import ColorScale
+from lookalike.types.text_explanations import TextExplanation, TextPart
+from lookalike.types.verification import Corners, GeometricMatch, Verification, carried
 
 __all__ = [
     "AttentionCall",
     "CellMatch",
     "CellSimilarity",
     "ColorScale",
+    "Corners",
     "Difference",
     "Explanation",
     "Features",
     "FloatArray",
+    "GeometricMatch",
     "Geometry",
     "GraphExplanation",
     "ImageMap",
@@ -43,6 +47,10 @@ __all__ = [
     "Ranking",
     "Reading",
     "Shares",
+    "TextExplanation",
+    "TextPart",
     "Trace",
+    "Verification",
+    "carried",
     "tracked",
 ]

@@ -20,12 +20,14 @@ from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
+from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
 from lookalike.web.service import GalleryService
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Uploads
 
 _STATIC = Path(__file__).parent / "static"
@@ -73,6 +75,7 @@ def create_app(
     app.state.lookalike = state
     app.include_router(router)
     app.include_router(cases_router)
+    app.include_router(groups_router())
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
     app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
@@ -94,7 +97,9 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
-    return AppState(services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails)
+    return AppState(
+        services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails, Turns(limits)
+    )
 
 
 def _name_of(gallery: Gallery) -> str:

@@ -130,6 +130,10 @@ def _pair_of_search(service: GalleryService, case: CaseFile, request: DecisionRe
     """The pair of a hit of a search; the search is added to the case unless its pair is there already."""
     if request.search is None or request.hit is None:
         raise HTTPException(422, "give the pair, or the search and the hit that this is about")
+    if (query := request.search.query) is None:
+        raise HTTPException(
+            422, "a case holds pairs of pictures; search with a picture to decide about its hits"
+        )
     result = service.seen_result(request.search)
     hits = [hit.id for hit in result]
     if request.hit not in hits:
@@ -143,11 +147,11 @@ def _pair_of_search(service: GalleryService, case: CaseFile, request: DecisionRe
     ]
     if known:
         return known[0]
-    picture = None if result.query.record is not None else service.source(request.search.query)
+    picture = None if result.query.record is not None else service.source(query)
     pairs = case.add(
         result,
         picture,
-        name=service.title(request.search.query),
+        name=service.title(query),
         parameters=_parameters(request),
         who=who,
     )

@@ -111,7 +111,7 @@ class Jobs:
     def _run(self, job: JobOut, gallery: Gallery, source: Path) -> None:
         job.state = "running"
         try:
-            _finish(job, self._add(job, gallery, source))
+            self._finish(job, self._add(job, gallery, source))
         except _StoppedError:
             job.state = "stopped"
         except LookalikeError as error:
@@ -134,10 +134,11 @@ class Jobs:
             embedder = copy.deepcopy(gallery.embedder)
         return Gallery.open(gallery.uri, embedder).add(source, progress=note)
 
-
-def _finish(job: JobOut, report: AddReport) -> None:
-    job.added, job.known = report.added, report.known
-    job.unreadable = [
-        UnreadableOut(name=Path(path).name, reason=reason) for path, reason in report.unreadable
-    ]
-    job.state = "done"
+    def _finish(self, job: JobOut, report: AddReport) -> None:
+        job.added, job.known, job.moved = report.added, report.known, len(report.moved)
+        job.unreadable = [
+            UnreadableOut(name=Path(path).name, reason=reason) for path, reason in report.unreadable
+        ]
+        job.skipped = [UnreadableOut(name=Path(path).name, reason=reason) for path, reason in report.skipped]
+        job.conflicts = [words.replace(f"{self.folder}/", "") for words in report.conflicts]
+        job.state = "done"

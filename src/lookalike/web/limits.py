@@ -23,9 +23,10 @@ class WebLimits:
     max_stored_bytes: int = 4 * 2**30  # total size of uploads that were added to galleries
     max_requests: int = 64  # worked on or waiting at once; more are told to come again
     max_uploads: int = 4  # received and decoded at once
+    max_searches: int = 4  # searched, explained or reported at once; the model answers one at a time
     body_seconds: float = 30.0  # for a request to arrive whole
     decoding_seconds: float = 10.0  # for an upload to be decoded
-    waiting_seconds: float = 10.0  # for an upload's turn
+    waiting_seconds: float = 10.0  # for an upload's turn, and for that of a search
 
     @property
     def images(self) -> Limits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from lookalike import __version__, render
 from lookalike.errors import unknown_name
 from lookalike.render.overlay import explanation_limit
-from lookalike.rerankers import RERANKERS, AvslReranking
+from lookalike.rerankers import RERANKERS, AvslReranking, GeometryReranking
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.types import GraphExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.drawing import jpeg, palette_out, picture_response, png_response
@@ -38,10 +39,13 @@ from lookalike.web.schemas import (
     SearchOut,
     SearchRequest,
     SearchSettings,
+    TextExplanationOut,
     UploadOut,
+    WordsText,
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
+from lookalike.web.turns import Turns
 from lookalike.web.uploads import Form, Uploads, read_form
 
 
@@ -54,11 +58,18 @@ class AppState:
     jobs: Jobs
     limits: WebLimits
     thumbnails: LRUCache[tuple[str, str, int], bytes]
+    turns: Turns
 
     @property
     def has_graph(self) -> bool:
         """Whether some gallery's model is an AVSL model, which the re-ranker ``avsl`` needs."""
         return any(service.gallery.embedder.network.graph is not None for service in self.services.values())
+
+    def offers(self, reranker: str) -> bool:
+        """Whether a re-ranker can be asked for: avsl needs such a model, geometry needs OpenCV."""
+        if reranker == GeometryReranking.name:
+            return has_opencv()
+        return reranker != AvslReranking.name or self.has_graph
 
     def without_folders(self, message: str) -> str:
         """Return a message without the folders of this server that lie before names in it."""
@@ -139,7 +150,8 @@ def health(state: StateDep, request: Request) -> HealthOut:
     return HealthOut(
         version=__version__,
         galleries=list(state.services),
-        rerankers=[name for name in RERANKERS if name != AvslReranking.name or state.has_graph],
+        answers_words=[name for name, service in state.services.items() if service.gallery.answers_words],
+        rerankers=[name for name in RERANKERS if state.offers(name)],
         max_upload_bytes=state.limits.max_upload_bytes,
         may_add=state.jobs.folder is not None,
         person=getattr(request.state, "person", ""),
@@ -201,9 +213,9 @@ async def upload_query(request: Request, state: StateDep) -> UploadOut:
 
 
 @router.post("/galleries/{gallery}/search")
-def search(service: ServiceDep, request: SearchRequest) -> SearchOut:
+async def search(service: ServiceDep, state: StateDep, request: SearchRequest) -> SearchOut:
     """Search for the most similar pictures; each hit has a map over the query that explains it."""
-    return service.search(request)
+    return await state.turns.run(lambda: service.search(request))
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
@@ -212,12 +224,14 @@ async def search_by_upload(request: Request, service: ServiceDep, state: StateDe
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
-    return await asyncio.to_thread(service.search, SearchRequest(query=id, **settings.model_dump()))
+    wanted = SearchRequest(query=id, **settings.model_dump())
+    return await state.turns.run(lambda: service.search(wanted))
 
 
 @router.get("/galleries/{gallery}/explanation")
-def explain(
+async def explain(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -231,18 +245,23 @@ def explain(
 
     Method `avsl` adds the levels of its graph, its strongest nodes and what it corrected.
     """
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    limit = explanation_limit([result])
-    if isinstance(result, GraphExplanation):
-        return GraphExplanationOut.of_graph(result, limit)
-    return ExplanationOut.of(result, limit)
+
+    def work() -> GraphExplanationOut | ExplanationOut:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        limit = explanation_limit([result])
+        if isinstance(result, GraphExplanation):
+            return GraphExplanationOut.of_graph(result, limit)
+        return ExplanationOut.of(result, limit)
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
-def query_overlay(
+async def query_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -254,15 +273,20 @@ def query_overlay(
     disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the query."""
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    return png_response(render.query_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        return png_response(render.query_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
-def match_overlay(
+async def match_overlay(
     service: ServiceDep,
+    state: StateDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -274,15 +298,70 @@ def match_overlay(
     disliked: Liked = [],  # noqa: B006
 ) -> Response:
     """Draw the map over the match."""
-    result = service.explanation(
-        query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
-    )
-    return png_response(render.match_overlay(result, max_side=side))
+
+    def work() -> Response:
+        result = service.explanation(
+            query, match, box, method, polygon=polygon, contrast=contrast, liked=liked, disliked=disliked
+        )
+        return png_response(render.match_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
+
+
+def words_of(
+    text: WordsText | None = None,
+    query: PictureId | None = None,
+    weight: Annotated[float, Query(gt=0, lt=1)] = 0.5,
+    unlike: Annotated[list[WordsText], Query(max_length=8)] = [],  # noqa: B006
+) -> SearchRequest:
+    """Return what was searched for by words, from the address of an explanation."""
+    if text is None and query is None:
+        raise HTTPException(422, "give a query, a text, or both")
+    return SearchRequest(query=query, text=text, weight=weight, unlike=unlike)
+
+
+WordsDep = Annotated[SearchRequest, Depends(words_of)]
+
+
+@router.get("/galleries/{gallery}/explanation/words")
+async def explain_words(
+    state: StateDep, service: ServiceDep, asked: WordsDep, match: PictureId
+) -> TextExplanationOut:
+    """Explain where a picture answers words: all of them, and each by itself."""
+
+    def work() -> TextExplanationOut:
+        result = service.words(asked, match)
+        return TextExplanationOut.of_text(result, explanation_limit([result]))
+
+    return await state.turns.run(work)
+
+
+@router.get("/galleries/{gallery}/explanation/words.png", response_class=Response, responses=_PNG)
+async def words_overlay(
+    state: StateDep,
+    service: ServiceDep,
+    asked: WordsDep,
+    match: PictureId,
+    side: Side = 1024,
+    part: Annotated[int | None, Query(ge=0, description="Number of a part, from 0; all without it.")] = None,
+) -> Response:
+    """Draw the map of the words, or of one of them, over the picture."""
+
+    def work() -> Response:
+        result = service.words(asked, match)
+        if part is not None:
+            if part >= len(result.parts):
+                raise HTTPException(422, f"there are parts 0 to {len(result.parts) - 1}; got {part}")
+            result = replace(result, match=result.parts[part].map)
+        return png_response(render.match_overlay(result, max_side=side))
+
+    return await state.turns.run(work)
 
 
 @router.get("/galleries/{gallery}/cells")
-def compare_cells(
+async def compare_cells(
     service: ServiceDep,
+    state: StateDep,
     first: PictureId,
     second: PictureId,
     x: Pixel,
@@ -295,14 +374,17 @@ def compare_cells(
 
     `box` or `polygon` limits one of them to the part that was searched by, as in its explanation.
     """
-    return service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
+    return await state.turns.run(
+        lambda: service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
+    )
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-def report(service: ServiceDep, request: SearchRequest) -> Response:
+async def report(service: ServiceDep, state: StateDep, request: SearchRequest) -> Response:
     """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    return Response(service.report(request), media_type="text/html", headers=headers)
+    html = await state.turns.run(lambda: service.report(request))
+    return Response(html, media_type="text/html", headers=headers)
 
 
 @router.post("/galleries/{gallery}/jobs", status_code=202)
@@ -324,7 +406,7 @@ def get_job(state: StateDep, id: str) -> JobOut:
     found = state.jobs.get(id)
     if found is None:
         raise HTTPException(404, f"there is no job {id!r}; it may be too old")
-    return found
+    return found.model_copy(update={"conflicts": [state.without_folders(each) for each in found.conflicts]})
 
 
 def _kept(state: AppState, form: Form) -> UploadOut:
@@ -340,7 +422,9 @@ def _described(service: GalleryService) -> GalleryOut:
         n_files=description.n_files,
         model=description.model,
         created=description.created,
+        answers_words=service.gallery.answers_words,
         has_probabilities=description.calibration is not None,
+        infers_distance=service.gallery.infers_distance,
         metadata_fields=description.metadata_fields,
     )
 

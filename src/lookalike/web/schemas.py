@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from lookalike.types import Explanation, FloatArray, Geometry
+from lookalike.types import Explanation, FloatArray, Geometry, TextExplanation
 
 RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
 BoxText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER}){{3}}$")]
 PolygonText = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(,{_NUMBER})+$", max_length=20_000)]
+WordsText = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
 Grid = list[list[float]]
 BoxPixels = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -32,6 +33,7 @@ class HealthOut(BaseModel):
     status: Literal["ok"] = "ok"
     version: str
     galleries: list[str]
+    answers_words: list[str] = Field(description="Those of the galleries that can be searched by words.")
     rerankers: list[str]
     max_upload_bytes: int
     may_add: bool = Field(description="Whether clients may add pictures.")
@@ -47,6 +49,8 @@ class GalleryOut(BaseModel):
     model: str
     created: str
     has_probabilities: bool
+    infers_distance: bool = Field(description="Whether whole pictures are ranked by an AVSL distance.")
+    answers_words: bool = Field(description="Whether a search takes a text.")
     metadata_fields: dict[str, int] = Field(description="Number of pictures with each field.")
 
 
@@ -92,7 +96,10 @@ class SearchSettings(BaseModel):
         description="Corners (x, y) in pixels of the query; give either box or polygon.",
     )
     rerank: str | None = Field(
-        default=None, max_length=80, description="Name of a re-ranker, or several joined by +."
+        default=None,
+        max_length=80,
+        description="Name of a re-ranker, or several joined by +. By default none, but avsl for a whole "
+        "picture in a gallery of an AVSL model; none leaves it out.",
     )
     shortlist: int = Field(default=200, ge=1, le=1000, description="Number of hits to re-rank.")
     where: Annotated[str, StringConstraints(max_length=4000)] | dict[str, Any] | None = Field(
@@ -104,6 +111,9 @@ class SearchSettings(BaseModel):
     min_probability: float | None = Field(
         default=None, ge=0, le=1, description="For a calibrated gallery: leave out less likely matches."
     )
+    correct: Literal["csls", "center"] | None = Field(
+        default=None, description="Correct scores for pictures that are near everything."
+    )
     leave_self_out: bool = Field(
         default=False, description="Leave out pictures with the same content as the query."
     )
@@ -113,6 +123,14 @@ class SearchSettings(BaseModel):
     disliked: list[RecordId] = Field(
         default=[], max_length=200, description="Pictures of the gallery that it is moved away from."
     )
+    text: WordsText | None = Field(
+        default=None,
+        description="Words to search for, alone or with a picture; if it answers_words.",
+    )
+    weight: float = Field(default=0.5, gt=0, lt=1, description="Of the text, beside a picture.")
+    unlike: list[WordsText] = Field(
+        default=[], max_length=8, description="Ids of pictures, or words, that hits should not look like."
+    )
 
 
 class SearchRequest(SearchSettings):
@@ -120,7 +138,13 @@ class SearchRequest(SearchSettings):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": _EXAMPLE_ID, "k": 12}]})
 
-    query: PictureId
+    query: PictureId | None = Field(default=None, description="May be left out with a text.")
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.query is None and self.text is None:
+            raise ValueError("give a query, a text, or both")
+        return self
 
 
 class GeometryOut(BaseModel):
@@ -152,20 +176,29 @@ class HitOut(BaseModel):
     probability: float | None = Field(
         description="Probability of a match; null unless the gallery is calibrated."
     )
+    geometry: dict[str, Any] | None = Field(
+        default=None,
+        description="Evidence of re-ranker `geometry`: inliers, kind, mirrored, transformation (3 x 3, query "
+        "to match), outline (corners x, y of the match on the query, in pixels), match_outline, and the "
+        "points that agree on both pictures.",
+    )
     metadata: dict[str, Any]
     query_map: Grid = Field(
-        description="Attribution of each cell of the query; sums to the similarity less a residual."
+        description="Attribution of each cell of the query; sums to the similarity less a residual. "
+        "Empty for words: explanation/words maps the hit."
     )
 
 
 class SearchOut(BaseModel):
     """Result of a search."""
 
-    query: UploadOut
+    query: UploadOut | None = Field(description="The picture; null for words alone.")
     query_content: str = Field(description="First 20 digits of the SHA-256 of the query's file.")
-    query_geometry: GeometryOut
+    query_geometry: GeometryOut | None = Field(description="Of the query maps; null for words.")
+    asked: str | None = Field(default=None, description="What was asked for, if not one picture.")
     hits: list[HitOut] = Field(description="Best first; empty if no picture passes the filters.")
     limit: float = Field(description="Largest attribution per 1% of the view, over all query maps.")
+    rerank: str | None = Field(default=None, description="The re-ranker that made the order; none: cosine.")
     unreadable: list[str] = Field(
         default=[], description="Pictures that re-ranking could not read; they rank as if no cells matched."
     )
@@ -204,6 +237,36 @@ class ExplanationOut(BaseModel):
             query_geometry=GeometryOut.of(explanation.query_geometry),
             match_geometry=GeometryOut.of(explanation.match_geometry),
             limit=limit,
+        )
+
+
+class TextPartOut(BaseModel):
+    """A word, or one of several texts and pictures, and where a picture answers it."""
+
+    label: str
+    value: float = Field(description="Of a word: what the similarity loses without it.")
+    map: Grid = Field(description="Over the picture; sums to the value less a residual.")
+
+
+class TextExplanationOut(ExplanationOut):
+    """Maps of words over a picture: `match_map` of all of them, and one for each part."""
+
+    text: str
+    by_words: bool = Field(description="Whether the parts are the words of one text.")
+    parts: list[TextPartOut]
+    part_limit: float = Field(description="Largest attribution per 1% of the view, over the parts.")
+
+    @classmethod
+    def of_text(cls, explanation: TextExplanation, limit: float) -> TextExplanationOut:
+        """Return an explanation by words for the API."""
+        parts = [
+            TextPartOut(label=part.label, value=part.value, map=as_grid(part.map.values))
+            for part in explanation.parts
+        ]
+        most = max(float(abs(part.map.values).max()) * part.map.values.size for part in explanation.parts)
+        known = ExplanationOut.of(explanation, limit).model_dump()
+        return cls(
+            **known, text=explanation.text, by_words=explanation.by_words, parts=parts, part_limit=most / 100
         )
 
 
@@ -256,7 +319,12 @@ class JobOut(BaseModel):
     remaining: float | None = Field(default=None, description="Estimated seconds left; null at first.")
     added: int = Field(default=0, description="Number of new pictures.")
     known: int = Field(default=0, description="Number of files already in the gallery.")
+    moved: int = Field(default=0, description="Number of files that were moved or renamed.")
     unreadable: list[UnreadableOut] = []
+    skipped: list[UnreadableOut] = Field(default=[], description="Folders that can't be read.")
+    conflicts: list[str] = Field(
+        default=[], description="Copies of one picture whose metadata differ, and how; each keeps its own."
+    )
     error: str | None = None
 
 

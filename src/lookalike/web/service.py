@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from fastapi import HTTPException
 from lookalike import images
 from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
+from lookalike.explainers.words import answered
 from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
 from lookalike.gallery.filters import check_fields, parse_filter
 from lookalike.gallery.query import Query, existing_file, image_query, record_query
@@ -25,7 +27,7 @@ from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
 from lookalike.store import Record
-from lookalike.types import Explanation, Picture
+from lookalike.types import Explanation, Geometry, Picture, TextExplanation
 from lookalike.web.caching import LRUCache
 from lookalike.web.schemas import (
     BoxPixels,
@@ -40,6 +42,7 @@ from lookalike.web.schemas import (
 )
 from lookalike.web.uploads import Uploads
 
+_PICTURE_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
@@ -57,6 +60,7 @@ class GalleryService:
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
         self._results: LRUCache[str, SearchResult] = LRUCache(_MAX_RESULTS)
         self._cases: LRUCache[str, CaseFile] = LRUCache(_MAX_CASES)
+        self._worded: LRUCache[tuple[object, ...], Query] = LRUCache(_MAX_QUERIES)
         self._passes: LRUCache[str, SharesPass] = LRUCache(_MAX_PASSES)  # of whole pictures as queries
 
     # --- searching ----------------------------------------------------------------------------
@@ -66,26 +70,62 @@ class GalleryService:
         start = time.perf_counter()
         result = self.result(settings)
         self._results.put(settings.model_dump_json(), result)
-        geometry = result.query.shares.geometry
-        height, width = geometry.original_size
+        in_words = result.query.in_words
+        geometry = None if in_words else result.query.shares.geometry
         maps = [hit.query_map for hit in result if hit.query_map is not None]
         return SearchOut(
-            query=UploadOut(id=settings.query, name=self.title(settings.query), height=height, width=width),
+            query=None if settings.query is None else self._query_out(settings.query, geometry),
             query_content=result.query.id or "",
-            query_geometry=GeometryOut.of(geometry),
+            query_geometry=None if geometry is None else GeometryOut.of(geometry),
+            asked=result.query.name if in_words else None,
             hits=[_hit_out(hit) for hit in result],
             limit=max((float(np.abs(m).max()) * m.size / 100 for m in maps), default=0.0),
+            rerank=result.rerank,
             unreadable=[Path(path).name for path in result.unreadable],
             seconds=time.perf_counter() - start,
         )
 
     def result(self, settings: SearchRequest) -> SearchResult:
         """Return the search result. Raises HTTPException with status 422 for settings that don't fit."""
-        region = _region(settings.box, settings.polygon)
-        options = settings.model_dump(exclude={"query", "box", "polygon"})
-        query = self.query(settings.query, region)
+        options = settings.model_dump(exclude={"query", "box", "polygon", "text", "unlike", "weight"})
+        query = self.asked(settings)
         with _as_unprocessable(), self._lock:
-            return self.gallery.search(query, explain=True, **options)
+            return self.gallery.search(query, explain=not query.in_words, **options)
+
+    def asked(self, settings: SearchRequest) -> Query:
+        """Return what is searched for; of words it is cached. Raises HTTPException with status 404 or 422."""
+        region = _region(settings.box, settings.polygon)
+        picture = None if settings.query is None else self.query(settings.query, region)
+        if picture is not None and settings.text is None and not settings.unlike:
+            return picture
+        # a client's text is never a path: what is no picture's id is words
+        against = [self.query(each) if _PICTURE_ID.fullmatch(each) else each for each in settings.unlike]
+
+        def make() -> Query:
+            with _as_unprocessable(), self._lock:
+                unlike = [self.gallery.query(text=e) if isinstance(e, str) else e for e in against]
+                return self.gallery.query(picture, text=settings.text, unlike=unlike, weight=settings.weight)
+
+        parts = (settings.query, region, settings.text, settings.weight, tuple(settings.unlike))
+        return self._worded.get_or_make(parts, make)
+
+    def words(self, settings: SearchRequest, match: str) -> TextExplanation:
+        """Explain where a picture answers words. Raises HTTPException with status 422 without words."""
+        query, picture = self.asked(settings), self.query(match)
+        if not query.in_words:
+            raise HTTPException(422, "words need a text, or what is not wanted; give one")
+        embedder = self.gallery.embedder
+        with self._lock:
+            if self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH:
+                explainer = SharesExplainer(embedder, layer="last")
+                return answered(query.asked, *picture.at_last_layer, explainer, image_unit=picture.unit)
+            explainer = SharesExplainer(embedder)
+            split = explainer.open(picture.reading)
+            return answered(query.asked, picture.reading, split, explainer, image_unit=picture.unit)
+
+    def _query_out(self, id: str, geometry: Geometry | None) -> UploadOut:
+        height, width = (geometry or self.query(id).reading.geometry).original_size
+        return UploadOut(id=id, name=self.title(id), height=height, width=width)
 
     def seen_result(self, settings: SearchRequest) -> SearchResult:
         """Return the result of a search as it was shown, or search again if that was long ago."""
@@ -176,9 +216,10 @@ class GalleryService:
     def report(self, settings: SearchRequest) -> str:
         """Search and return an HTML report. Raises HTTPException with status 422 without hits."""
         result = self.result(settings)
-        parameters = settings.model_dump(exclude={"query"}, exclude_none=True, exclude_defaults=True)
+        parameters = settings.model_dump(exclude={"query", "text"}, exclude_none=True, exclude_defaults=True)
         words = ", ".join(f"{name} {value}" for name, value in parameters.items()) or "the whole picture"
-        facts = {"query": self.title(settings.query), "search": words}
+        facts = {"query": self.title(settings.query)} if settings.query is not None else {}
+        facts |= ({} if settings.text is None else {"words": settings.text}) | {"search": words}
         try:
             return search_report(
                 result, self.gallery, parameters=facts, gallery_name=self.name, explain=self.why
@@ -291,9 +332,14 @@ class GalleryService:
         return found[0]
 
     def folders(self) -> set[str]:
-        """Return the folders of the pictures, and the one that the gallery lies in."""
+        """Return the folders of the pictures, of the gallery, and of an image-text model."""
         found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
-        return found if self.gallery.uri is None else {*found, str(Path(self.gallery.uri).parent)}
+        if self.gallery.uri is not None:
+            found.add(str(Path(self.gallery.uri).parent))
+        if (text := self.gallery.embedder.text) is not None:
+            model = Path(text.name.removeprefix("local-dir:"))
+            found |= {str(model.parent)} if model.is_absolute() else set()
+        return found
 
     def picture_of_side(self, id: str, side: int) -> Picture:
         """Return a picture, reduced to at most ``side`` pixels on its longer side."""
@@ -323,7 +369,6 @@ def picture_out(record: Record) -> PictureOut:
 
 
 def _hit_out(hit: Hit) -> HitOut:
-    assert hit.query_map is not None
     return HitOut(
         rank=hit.rank,
         id=hit.id,
@@ -335,6 +380,7 @@ def _hit_out(hit: Hit) -> HitOut:
         score=hit.score,
         rank_before=hit.rank_before,
         probability=hit.probability,
+        geometry=None if hit.verification is None else hit.verification.to_dict(),
         metadata=dict(hit.metadata),
-        query_map=as_grid(hit.query_map),
+        query_map=[] if hit.query_map is None else as_grid(hit.query_map),
     )

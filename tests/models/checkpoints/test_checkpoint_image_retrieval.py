@@ -234,9 +234,9 @@ def test_files_of_early_torch_without_batch_counts_are_read(checkpoint, pictures
     [
         (
             "gem",
-            {"architecture": "vgg16"},
+            {"architecture": "squeezenet1_0"},
             {"features.28.weight": torch.zeros(2)},
-            "backbone vgg16 that is not",
+            "backbone squeezenet1_0 that is not",
         ),
         (
             "gem",

@@ -161,6 +161,25 @@ def test_classifiers_of_the_original_authors_embed_by_their_cls_token_without_cl
     assert model.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
+def test_a_head_of_a_thousand_outputs_is_an_embedding_in_files_of_black_et_al(save):
+    head = {"head.weight": torch.ones(1000, WIDTH), "head.bias": torch.zeros(1000)}
+    assert load_checkpoint(save(published() | head)).network.head[0].weight.shape == (1000, WIDTH)
+
+
+def test_the_number_of_heads_can_be_said_where_the_file_does_not(save, tmp_path, pictures):
+    path = save(published())
+    usual, other = embedder(path), embedder(path, heads=4)
+    assert [model.network.backbone.model.blocks[1].attn.num_heads for model in (usual, other)] == [2, 4]
+    assert not torch.allclose(usual.embed(pictures), other.embed(pictures), atol=1e-4)
+    other.save(tmp_path / "folder")
+    assert_close(embedder(tmp_path / "folder").embed(pictures), other.embed(pictures))
+    refused(path, "width 128, which 3 heads do not divide", heads=3)
+    np.savez(tmp_path / "jax.npz", **in_jax(published()))
+    refused(tmp_path / "jax.npz", "says 2 attention heads, not 4", heads=4)
+    with pytest.raises(CheckpointError, match="mini is none"):
+        embedder("mini", heads=4)
+
+
 def test_mean_mode_runs_without_the_cls_token(save, pictures):
     tensors = published()
     model = embedder(save(tensors))

@@ -9,10 +9,12 @@ from lookalike.models.backbones.backbone import (
     preprocessing_of,
     resize_backbone,
 )
+from lookalike.models.backbones.bit_resnet_v2 import bit_resnet_v2
 from lookalike.models.backbones.bn_inception import BnInception, bninception, published_weights
 from lookalike.models.backbones.hybrid import vit_mobile_s16
 from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps, level_widths
 from lookalike.models.backbones.options import check_architecture
+from lookalike.models.backbones.plain_trunks import PlainTrunk, alexnet_trunk, vgg_trunk
 from lookalike.models.backbones.slim_resnet_v2 import SlimResNetV2, slim_resnet_v2
 
 __all__ = [
@@ -20,8 +22,11 @@ __all__ = [
     "Backbone",
     "BnInception",
     "LevelChoice",
+    "PlainTrunk",
     "SlimResNetV2",
+    "alexnet_trunk",
     "attention_as_leaves",
+    "bit_resnet_v2",
     "bninception",
     "check_architecture",
     "create_backbone",
@@ -34,5 +39,6 @@ __all__ = [
     "recorded_attention",
     "resize_backbone",
     "slim_resnet_v2",
+    "vgg_trunk",
     "vit_mobile_s16",
 ]

@@ -173,6 +173,8 @@ def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
     Raises CheckpointError where tensors are missing or of another size.
     """
     wanted = backbone.model.state_dict()
+    counts = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")}
+    weights = {**counts, **weights}  # only a training needs them, and many files leave them out
     missing = sorted(set(wanted) - set(weights))
     unknown = sorted(name for name in set(weights) - set(wanted) if not _is_left_out(name, backbone))
     wrong = sorted(k for k in wanted if k in weights and weights[k].shape != wanted[k].shape)
@@ -188,6 +190,13 @@ def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
         raise CheckpointError(
             f"the weights are not those of {backbone.architecture}: they have {len(unknown)} more tensors, "
             f"e.g. {unknown[0]}; check architecture and options"
+        )
+    odd = sorted(k for k in wanted if wanted[k].is_floating_point() != weights[k].is_floating_point())
+    if odd:
+        raise CheckpointError(
+            f"the weights are not those of {backbone.architecture}: {len(odd)} of {len(wanted)} tensors hold "
+            f"{weights[odd[0]].dtype} instead of {wanted[odd[0]].dtype}, e.g. {odd[0]}, as quantized weights "
+            "do; give those before the quantization"
         )
     backbone.model.load_state_dict({k: weights[k].to(wanted[k].dtype) for k in wanted})
 

@@ -27,7 +27,14 @@ from lookalike.models.checkpoints.tensorflow import is_tensorflow
 from lookalike.models.saving import LoadedModel
 from lookalike.models.wrappers import without_wrappers
 
-__all__ = ["CHECKPOINT_SUFFIXES", "is_checkpoint", "load_checkpoint", "no_whitening", "with_mean_image"]
+__all__ = [
+    "CHECKPOINT_SUFFIXES",
+    "is_checkpoint",
+    "load_checkpoint",
+    "no_heads",
+    "no_whitening",
+    "with_mean_image",
+]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".npz", ".safetensors", ".index")
 
@@ -50,6 +57,7 @@ def load_checkpoint(
     input_size: tuple[int, int] | None = None,
     mean_image: Path | None = None,
     whitening: str | None = None,
+    heads: int | None = None,
 ) -> LoadedModel:
     """Load the network of a checkpoint file, named after the file.
 
@@ -58,6 +66,7 @@ def load_checkpoint(
     pooling. ``input_size`` (H, W) is for the original authors' vision transformers, whose positions are
     then zoomed as in their code; others keep their own. TF-slim's networks need a ``mean_image``, see
     ``with_mean_image``. ``whitening`` is one that a retrieval network carries, see ``image_retrieval``.
+    ``heads`` is the number of attention heads of a vision transformer, by default one for 64 dimensions.
     Raises CheckpointError for a file that can't be read, an unknown layout, and
     tensors that are missing, left over or of odd sizes.
     """
@@ -67,10 +76,12 @@ def load_checkpoint(
             if not layout.matches(inner):
                 continue
             loaded: LoadedModel = (
-                vision_transformer.build(inner, pooling, input_size)
+                vision_transformer.build(inner, pooling, input_size, heads)
                 if layout is vision_transformer
                 else layout.build(inner, pooling)
             )
+            if heads is not None and layout is not vision_transformer:
+                raise no_heads(loaded.name)
             if layout is slim_resnet_v2 and mean_image is None:
                 raise CheckpointError(
                     f"{path} is a network of the WACV 2019 demo, which takes pictures less a mean image; "
@@ -92,6 +103,14 @@ def no_whitening(model: str, whitening: str) -> CheckpointError:
     )
 
 
+def no_heads(model: str) -> CheckpointError:
+    """The error for a number of attention heads that is given for a model that says it itself."""
+    return CheckpointError(
+        f"the number of attention heads is given for vision transformers of a checkpoint file, and {model} "
+        "is none; leave it out"
+    )
+
+
 def _with_parts(contents: Contents, depth: int = 2) -> Iterator[Contents]:
     """The contents, then what lies below the usual prefixes of training code, averaged weights first."""
     yield contents
@@ -103,7 +122,8 @@ def _with_parts(contents: Contents, depth: int = 2) -> Iterator[Contents]:
 def _unknown(contents: Contents) -> CheckpointError:
     known = "; ".join(f"{layout.NAME} ({layout.EXPECTED})" for layout in _LAYOUTS)
     return CheckpointError(
-        f"{contents.path} has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
-        f"Known are {known}. Weights of a timm model, as safetensors, are loaded with "
-        "Embedder.from_timm(name, weights=...) or 'lookalike models make'"
+        f"{contents.path} does not say which network its weights are of; if it is one of timm's, name it: "
+        f"lookalike models make TIMM-NAME FOLDER --weights {contents.path} (or Embedder.from_timm(name, "
+        f"weights=...)). It has {len(contents.tensors)} tensors of no known layout: {contents.some_names()}. "
+        f"Layouts that are known without a name: {known}"
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from lookalike.errors import CheckpointError, first_line
 from lookalike.models.budgets import check_archive, check_tensor
 from lookalike.models.checkpoints.tensorflow import is_tensorflow, read_tensorflow
+from lookalike.models.mistaken import other_kind
 from lookalike.models.saving import load_safetensors
 from lookalike.models.wrappers import without_wrappers
 
@@ -145,5 +146,7 @@ def _read_numpy(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
+    if other := other_kind(path):
+        return CheckpointError(f"{path} holds no weights: it is {other}")
     reason = first_line(error)[:200]
     return CheckpointError(f"{path} can't be read as a checkpoint, it may be damaged: {reason}")

@@ -1,7 +1,8 @@
 """Retrieval networks of Radenović et al., *Fine-tuning CNN Image Retrieval with No Human
 Annotation*, TPAMI 2019, as their training code (cnnimageretrieval) saves them.
 
-A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet without its end, optional local
+A file is ``{"meta": {...}, "state_dict": {...}}``: a ResNet, VGG, AlexNet or DenseNet without its end
+(``retrieval_trunks``), optional local
 whitening of every cell, GeM, MAC, SPoC or R-MAC (also over regions, with their own whitening),
 L2, optional whitening and L2 again. As published, images are shrunk to 1,024 pixels at most,
 proportions kept, and their embeddings at three scales are merged. Whitenings that some files carry in
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from lookalike.errors import CheckpointError
 from lookalike.images import Preprocessing
-from lookalike.models.backbones import Backbone, create_backbone, load_weights
+from lookalike.models.backbones import Backbone
 from lookalike.models.checkpoints.files import Contents
+from lookalike.models.checkpoints.retrieval_trunks import retrieval_trunk
 from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
@@ -36,14 +38,6 @@ _INPUT_SIZE = (1024, 1024)
 SCALES = (1.0, 2**-0.5, 0.5)  # of the published evaluation
 NORM_EPS = 1e-6
 _POOLINGS = {"gem": "gem", "mac": "max", "spoc": "mean", "rmac": "rmac"}
-_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {  # (blocks a stage, has bottlenecks): timm's name
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), False): "resnet34",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-    ((3, 8, 36, 3), True): "resnet152",
-}
-_FEATURES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 _OTHERS = (
     "pool.p",
     "pool.rpool.p",
@@ -58,9 +52,9 @@ def matches(contents: Contents) -> bool:
 
 
 def build(contents: Contents, pooling: str | None) -> LoadedModel:
-    """Build the network on timm's ResNet. Raises CheckpointError for unexpected names and sizes."""
+    """Build the network on its trunk. Raises CheckpointError for unexpected names and sizes."""
     _refuse_unknown_tensors(contents)
-    backbone = _backbone(contents)
+    backbone = retrieval_trunk(contents)
     _check_sizes(contents, backbone)
     preprocessing = _preprocessing(contents)
     spec, weights = _pooling(contents)
@@ -132,26 +126,6 @@ def _refuse_unknown_tensors(contents: Contents) -> None:
             )
 
 
-def _backbone(contents: Contents) -> Backbone:
-    weights = {}
-    for name, tensor in contents.below("features.").items():
-        number, _, rest = name.partition(".")
-        if number not in _FEATURES:
-            raise _no_resnet(contents)
-        weights[f"{_FEATURES[number]}.{rest}"] = tensor
-    for name in [name for name in weights if name.endswith("running_var")]:
-        # files of PyTorch before 0.4.1 do not count batches
-        weights.setdefault(name.replace("running_var", "num_batches_tracked"), torch.tensor(0))
-    units = {tuple(name.split(".")[:2]) for name in weights if name.startswith("layer")}
-    blocks = tuple(sum(layer == f"layer{i}" for layer, _ in units) for i in range(1, 5))
-    architecture = _RESNETS.get((blocks, "layer1.0.conv3.weight" in weights))
-    if architecture is None:
-        raise _no_resnet(contents)
-    backbone = create_backbone(architecture)
-    load_weights(backbone, weights)
-    return backbone
-
-
 def _check_sizes(contents: Contents, backbone: Backbone) -> None:
     """Refuse affine layers and powers that do not follow on each other."""
     width = pooled_width = int(backbone.model.num_features)  # type: ignore[arg-type]
@@ -177,14 +151,6 @@ def _odd(contents: Contents, what: str) -> CheckpointError:
     held = [name for name in _OTHERS if name in contents.tensors]
     found = ", ".join(f"{name} {tuple(contents.tensors[name].shape)}" for name in held)
     return CheckpointError(f"{contents.path}: {what}; found {found}")
-
-
-def _no_resnet(contents: Contents) -> CheckpointError:
-    named = f"{contents.meta.get('architecture', 'without a name')!s:.40}"
-    return CheckpointError(
-        f"{contents.path} has a backbone {named} that is not known; known are "
-        f"{', '.join(_RESNETS.values())}, found {contents.some_names()}"
-    )
 
 
 def _pooling(contents: Contents) -> tuple[dict[str, Any], dict[str, Tensor]]:

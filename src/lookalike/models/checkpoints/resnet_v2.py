@@ -26,7 +26,7 @@ EXPECTED = "root.conv.weight, body.block1.unit01.conv1.weight, ..."
 _INPUT_SIZE = (256, 256)  # of the published networks; a convolutional network's file does not say it
 STD_CONV_EPS = 1e-10
 _STEM_WIDTH, _STAGE_WIDTHS = 64, (256, 512, 1024, 2048)  # at width factor 1
-_ARCHITECTURES = {  # blocks a stage: timm's name, and its width factor
+_ARCHITECTURES: dict[tuple[int, ...], tuple[str, int]] = {  # blocks a stage: name, and width factor
     (3, 4, 6, 3): ("resnetv2_50x1_bit", 1),
     (3, 4, 23, 3): ("resnetv2_101x1_bit", 1),
     (3, 8, 36, 3): ("resnetv2_152x2_bit", 2),
@@ -82,19 +82,19 @@ def _architecture(contents: Contents, weights: dict[str, Tensor]) -> tuple[str, 
     firsts = [name for name in weights if name.endswith(".conv3.weight")]
     stages = [int(name.split(".")[1]) for name in firsts]
     blocks = tuple(stages.count(stage) for stage in range(max(stages, default=-1) + 1))
-    if blocks not in _ARCHITECTURES:
-        known = ", ".join(str(b) for b in _ARCHITECTURES)
+    if len(blocks) != len(_STAGE_WIDTHS) or not all(blocks):
         raise CheckpointError(
-            f"{contents.path} has a ResNetV2 with {blocks} units in its blocks; known are {known} (r50, "
-            "r101, r152)"
+            f"{contents.path} has a ResNetV2 with {blocks} units in its blocks; expected are four blocks of "
+            "at least one unit each"
         )
-    name, factor = _ARCHITECTURES[blocks]
+    name, factor = _ARCHITECTURES.get(blocks, ("bit_resnet_v2", 1))
     widths = [weights.get(f"stages.{stage}.blocks.0.conv3.weight") for stage in range(4)]
     stem = weights["stem.conv.weight"].shape[0]
     channels = [0 if w is None else w.shape[0] for w in widths]
+    units = {} if blocks in _ARCHITECTURES else {"layers": list(blocks)}
     if stem == _STEM_WIDTH * factor and channels == [width * factor for width in _STAGE_WIDTHS]:
-        return name, {}
-    return name, {"stem_chs": stem / factor, "channels": [width / factor for width in channels]}
+        return name, units
+    return name, {**units, "stem_chs": stem / factor, "channels": [width / factor for width in channels]}
 
 
 def _head(contents: Contents) -> nn.Sequential:

@@ -1,7 +1,8 @@
 """Vision transformers: checkpoints of Black et al., WACV 2022, and the original authors' files.
 
 Black et al., *Visualizing Paired Image Similarity in Transformer Networks*: torch files with
-separate query, key and value layers, 64 dimensions a head, and an affine head on every token. The
+separate query, key and value layers, 64 dimensions a head unless the caller says otherwise (their files do
+not), and an affine head on every token. The
 embedding is the mean over the patch tokens (then the CLS token does not enter the network at all)
 or the CLS token; the files of both modes hold the same tensors. The JAX names and layouts of
 Dosovitskiy et al., ICLR 2021 (``.npz``), are read too.
@@ -98,16 +99,21 @@ def matches(contents: Contents) -> bool:
     return "patch_embed.proj.weight" in names and has_blocks
 
 
-def build(contents: Contents, pooling: str | None, input_size: tuple[int, int] | None = None) -> LoadedModel:
-    """Build the network on a timm vision transformer.
+def build(
+    contents: Contents,
+    pooling: str | None,
+    input_size: tuple[int, int] | None = None,
+    heads: int | None = None,
+) -> LoadedModel:
+    """Build the network on a timm vision transformer, with ``heads`` of attention where given.
 
     With an input size (H, W) the positions of the original authors' files are zoomed as in their code;
     other files keep the size of theirs. Raises CheckpointError for unexpected names and sizes.
     """
     is_jax = any("kernel" in name for name in contents.tensors)
     tensors = _translated(contents)
-    sizes = _sizes(contents, tensors)
-    head = _head(tensors, sizes.width)
+    sizes = _sizes(contents, tensors, heads)
+    head = _head(tensors, sizes.width, has_classifier=is_jax)
     mode = _mode(contents, sizes, pooling, is_original=is_jax and not len(head))
     size = (sizes.side, sizes.side)
     if is_jax and input_size is not None and not any(side % sizes.patch for side in input_size):
@@ -188,7 +194,7 @@ def _torch_layout(name: str, ours: str, tensor: Tensor) -> Tensor:
 # --- sizes ------------------------------------------------------------------------------------
 
 
-def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
+def _sizes(contents: Contents, tensors: Mapping[str, Tensor], heads: int | None) -> _Sizes:
     try:
         width, channels, patch, patch_width = tensors["patch_embed.proj.weight"].shape
         _, n_positions, position_width = tensors["pos_embed"].shape
@@ -206,7 +212,7 @@ def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
             f"{n_positions} positions of width {position_width} do not fit together; expected (D, 3, P, P), "
             "and a square number of positions of width D, with or without one more for the CLS token"
         )
-    n_heads = _n_heads(contents, width)
+    n_heads = _n_heads(contents, width, heads)
     numbers = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
     depth = len(numbers)
     if numbers != set(range(depth)):
@@ -217,14 +223,24 @@ def _sizes(contents: Contents, tensors: Mapping[str, Tensor]) -> _Sizes:
     return _Sizes(width, depth, n_heads, hidden, patch, n_patches, has_cls)
 
 
-def _n_heads(contents: Contents, width: int) -> int:
+def _n_heads(contents: Contents, width: int, asked: int | None) -> int:
+    if asked is not None and (asked < 1 or width % asked):
+        raise CheckpointError(
+            f"{contents.path} has tokens of width {width}, which {asked} heads do not divide"
+        )
     for name, tensor in contents.tensors.items():
         if name.endswith("query/kernel") and tensor.ndim == 3:
+            if asked not in (None, int(tensor.shape[1])):
+                raise CheckpointError(
+                    f"{contents.path} says {tensor.shape[1]} attention heads, not {asked}; leave heads out"
+                )
             return int(tensor.shape[1])
+    if asked is not None:
+        return asked
     if width % _HEAD_WIDTH:
         raise CheckpointError(
             f"{contents.path} has tokens of width {width}, no multiple of the {_HEAD_WIDTH} dimensions that "
-            "each attention head of this layout has"
+            "each attention head of the published networks has; say the number of heads (--heads, heads=)"
         )
     return width // _HEAD_WIDTH
 
@@ -259,13 +275,13 @@ def _mode(contents: Contents, sizes: _Sizes, pooling: str | None, *, is_original
     return "cls" if is_original else "mean"
 
 
-def _head(tensors: dict[str, Tensor], width: int) -> nn.Sequential:
+def _head(tensors: dict[str, Tensor], width: int, *, has_classifier: bool) -> nn.Sequential:
     """The head on tokens as a head on their mean, with which an affine layer commutes.
 
-    Empty where the file has no head, an identity, or an ImageNet classifier.
+    Empty where the file has no head, an identity, or, in the original authors' files, an ImageNet classifier.
     """
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
-    if weight is None or weight.shape[0] in _CLASSIFIERS:
+    if weight is None or (has_classifier and weight.shape[0] in _CLASSIFIERS):
         return nn.Sequential()
     if weight.ndim != 2 or weight.shape[1] != width or (bias is not None and bias.shape != weight.shape[:1]):
         raise CheckpointError(

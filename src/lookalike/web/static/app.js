@@ -30,7 +30,7 @@ async function start() {
   [state.galleries] = await Promise.all([getJson("/galleries"), loadPalette()]);
   drawLegend(byId("legend-colors"));
   byId("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
-  byId("rerank").append(...state.health.rerankers.map((name) => new Option(name)));
+  byId("rerank").append(new Option("none"), ...state.health.rerankers.map((name) => new Option(name)));
   byId("gallery").parentElement.hidden = state.galleries.length < 2;
   await restore();
 }
@@ -55,8 +55,10 @@ async function restore() {
 
 async function enter(name, caseName = "") {
   state.gallery = byId("gallery").value = name;
-  const { n_images, model, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
+  const { n_images, model, infers_distance, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
   byId("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
+  byId("rerank").options[0].text = infers_distance ? "as the model: avsl, regions by cosine" : "none";
+  byId("rerank").options[1].hidden = !infers_distance;
   const fields = Object.keys(metadata_fields);
   byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "this gallery has no metadata";
   byId("where").disabled = !fields.length;

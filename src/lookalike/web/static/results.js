@@ -5,6 +5,7 @@ import { button, element, titled } from "./dom.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
 
 const THUMBNAIL = 480; // longer side in pixels
+const COPIES_SHOWN = 3; // names on a card
 
 // Load pictures when they come near the viewport.
 const observer = new IntersectionObserver((entries) => {
@@ -62,7 +63,7 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover, verdicts })
   );
   const isSeen = () => (why.getAttribute("aria-pressed") === "true" ? search.method : "");
   const row = verdicts(hit, isSeen);
-  card.append(stage, facts, ...metadataOf(hit), row, actions);
+  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), row, actions);
   row.refresh();
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
@@ -89,6 +90,15 @@ export const factsOf = ({ metadata }) => Object.entries(metadata ?? {}).map(([na
 function metadataOf(picture) {
   const facts = factsOf(picture);
   return facts.length ? [titled(element("p", "metadata soft small", facts.join(" · ")))] : [];
+}
+
+// Names of further files with the same content; all of them in the title.
+function copiesOf({ copy_names: names }) {
+  if (!names.length) return [];
+  const more = names.length > COPIES_SHOWN ? ` and ${names.length - COPIES_SHOWN} more` : "";
+  const line = element("p", "copies soft small", `Same picture: ${names.slice(0, COPIES_SHOWN).join(", ")}${more}`);
+  line.title = names.join("\n");
+  return [line];
 }
 
 function moveOf(hit) {

@@ -32,7 +32,7 @@ export class SearchView {
     if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
     await attempt(async () => {
       const found = await (await post(galleryPath(gallery, "/search"), request, { signal })).json();
-      const method = OWN_METHOD.has(request.rerank) ? request.rerank : "shares"; // the one that made the order
+      const method = OWN_METHOD.has(found.rerank) ? found.rerank : "shares"; // the one that made the order
       const path = (hit, options) => explanationPath(gallery, method, request, hit, options);
       this.#show({ ...found, gallery, request, method, explanationPath: path }, hasProbabilities);
       if (hadFocus) byId("heading").focus();

@@ -1,0 +1,42 @@
+"""Healing of files that two records claim, as interrupted updates of earlier versions left them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.gallery.files import Edit, apply_edits
+from lookalike.store import Record, VectorStore
+
+
+def heal_doubles(store: VectorStore) -> int:
+    """Leave each id one row and each file one record; return how many rows or claims were dropped.
+
+    The file stays with the record whose size and time it has on the disk; if none has, with the one of the
+    latest time, for that was indexed last.
+    """
+    ids = store.doubled()
+    if not ids:
+        return 0
+    dropped = store.drop_repeated(ids)
+    holders: dict[str, list[tuple[Record, int]]] = {}
+    for record in store.records(ids):
+        for file in record.files:
+            holders.setdefault(file.path, []).append((record, file.mtime_ns))
+    edits: dict[str, Edit] = {}
+    for path, claims in holders.items():
+        keeper = _keeper(path, claims)
+        for record, _ in claims:
+            if record.id != keeper.id:
+                edits.setdefault(record.id, Edit()).gone.add(path)
+                dropped += 1
+    apply_edits(store, edits)
+    return dropped
+
+
+def _keeper(path: str, claims: list[tuple[Record, int]]) -> Record:
+    try:
+        status = Path(path).stat()
+        on_disk = (status.st_size, status.st_mtime_ns)
+    except OSError:
+        on_disk = None
+    return max(claims, key=lambda claim: ((claim[0].size, claim[1]) == on_disk, claim[1]))[0]

@@ -1,0 +1,86 @@
+"""Many queries of one gallery: embedded in batches, and one that can't be used doesn't stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from lookalike.errors import LookalikeError, ModelOutputError, UnreadableImageError
+from lookalike.gallery.query import Query, QuerySource, is_vector, load_query, make_query, named_record
+from lookalike.images import ImageSource, is_one_image
+from lookalike.models.embedder import Embedder, InputPixels
+from lookalike.store import VectorStore
+
+BATCH_SIZE = 32
+QUERY_ERRORS = (UnreadableImageError, ModelOutputError)  # of one query; others concern all of them
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An image that was decoded and is not embedded yet."""
+
+    position: int  # in its batch
+    source: ImageSource
+    pixels: InputPixels
+    name: str
+    id: str | None
+
+
+def batched_queries(
+    sources: Iterable[QuerySource | Query], store: VectorStore, embedder: Embedder, batch_size: int
+) -> Iterator[Query | LookalikeError]:
+    """Yield the query of each source, or the error that names why there is none; see ``make_query``.
+
+    Single images are embedded ``batch_size`` at a time; their pictures are not kept, but read again to
+    explain a hit.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is 1 or more, got {batch_size}")
+    remaining = iter(sources)
+    while batch := list(islice(remaining, batch_size)):
+        yield from _batch(batch, store, embedder)
+
+
+def _batch(
+    sources: list[QuerySource | Query], store: VectorStore, embedder: Embedder
+) -> list[Query | LookalikeError]:
+    found: dict[int, Query | LookalikeError] = {}
+    waiting: list[_Waiting] = []
+    for position, source in enumerate(sources):
+        try:
+            if _is_file_or_pixels(source, store):
+                waiting.append(_decoded(position, source, embedder))  # type: ignore[arg-type]
+            else:
+                found[position] = make_query(source, None, store, embedder)
+        except QUERY_ERRORS as error:
+            found[position] = error
+    found |= dict(zip((each.position for each in waiting), _embedded(waiting, embedder), strict=True))
+    return [found[position] for position in range(len(sources))]
+
+
+def _is_file_or_pixels(source: QuerySource | Query, store: VectorStore) -> bool:
+    """Whether a source is one image that has to be decoded: no query, vector, list or record."""
+    if isinstance(source, Query) or is_vector(source) or not is_one_image(source):
+        return False
+    return not (isinstance(source, str) and named_record(source, store))
+
+
+def _decoded(position: int, source: ImageSource, embedder: Embedder) -> _Waiting:
+    picture, id = load_query(source, embedder)
+    return _Waiting(position, source, embedder.read(picture).pixels, picture.name, id)
+
+
+def _embedded(waiting: list[_Waiting], embedder: Embedder) -> list[Query | LookalikeError]:
+    if not waiting:
+        return []
+    try:
+        units = embedder.embed_pixels([w.pixels for w in waiting], names=[w.name for w in waiting])
+    except ModelOutputError as error:
+        if len(waiting) == 1:
+            return [error]
+        return [query for each in waiting for query in _embedded([each], embedder)]
+    return [
+        Query(unit, embedder=embedder, source=each.source, id=each.id)
+        for unit, each in zip(units, waiting, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Plugs for other libraries, one module each; every module imports its library and nothing else does."""
