@@ -164,6 +164,17 @@ def test_a_file_that_is_no_case_is_an_error_and_stays(gallery):
     assert file.read_bytes().startswith(b"something else")
 
 
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(case, tmp_path, is_replaced):
+    (pair,) = case.add_found(found(1))
+    case.file.rename(tmp_path / "moved.sqlite")
+    if is_replaced:
+        case.file.write_bytes(b"")
+    with pytest.raises(GalleryError, match="was removed or replaced while it was in use"):
+        case.decide(pair, "same")
+    assert case.file.exists() == is_replaced
+
+
 def test_a_gallery_in_memory_keeps_no_cases(mini):
     with pytest.raises(GalleryError, match="beside a gallery in a folder"):
         Gallery.in_memory(mini).case("wall")

@@ -14,11 +14,11 @@ from lookalike.gallery.cases.log import CaseEvent, CaseLog, NewEvent
 from lookalike.gallery.cases.pairs import (
     CASE_VERDICTS,
     UNDECIDED,
+    CaseFold,
     CasePair,
     CasePicture,
     CaseVerdict,
     Found,
-    folded,
     last_decision,
     rounded_box,
     rounded_polygon,
@@ -46,7 +46,7 @@ class CaseFile:
 
     def __init__(self, file: Path, *, model: str, fingerprint: str) -> None:
         self.file = file
-        self._log = CaseLog(file)
+        self._log, self._fold = CaseLog(file), CaseFold()
         self._model, self._fingerprint = model, fingerprint
         if not self._log.create():
             self._log.check()
@@ -113,7 +113,7 @@ class CaseFile:
     def add_found(self, found: Found, *, who: str = "") -> list[CasePair]:
         """Add what a search found, and return its pairs in the order of its hits."""
         self._log.append(lambda _: [NewEvent("search", found.to_dict())], who=_name_of(who))
-        pairs = folded(self._log.events())
+        pairs = self._fold.pairs(self._log.events())
         return [pairs[id] for id in found.pair_ids()]
 
     def keep_picture(self, data: bytes, name: str) -> CasePicture:
@@ -164,12 +164,12 @@ class CaseFile:
         body = {"pair": id, "set": changes, "seen": seen[:_LONGEST_NOTE]}
 
         def make(events: Sequence[CaseEvent]) -> list[NewEvent]:
-            if id not in folded(events):
+            if id not in self._fold.pairs(events):
                 raise GalleryError(f"the case {self.name!r} has no pair {id!r}; list them with decisions()")
             return [NewEvent("decide", body)]
 
         self._log.append(make, who=_name_of(who))
-        return folded(self._log.events())[id]
+        return self._fold.pairs(self._log.events())[id]
 
     def undo(self, who: str | None = None) -> CasePair:
         """Take back the last decision, of anyone or of ``who``, and return the pair as it is then.
@@ -185,7 +185,7 @@ class CaseFile:
             return [NewEvent("undo", {"undoes": last.number, "pair": last.body["pair"]})]
 
         self._log.append(make, who=_name_of(who or ""))
-        return folded(self._log.events())[undone[0]]
+        return self._fold.pairs(self._log.events())[undone[0]]
 
     def decisions(
         self, verdict: str | None = None, *, who: str | None = None, tag: str | None = None
@@ -199,7 +199,7 @@ class CaseFile:
         wanted = None if verdict == UNDECIDED else verdict
         return [
             pair
-            for pair in folded(self._log.events()).values()
+            for pair in self._fold.pairs(self._log.events()).values()
             if (verdict is None or pair.verdict == wanted)
             and (who is None or pair.who == who)
             and (tag is None or tag in pair.tags)
@@ -235,7 +235,7 @@ class CaseFile:
         changed: list[str] = []
 
         def make(events: Sequence[CaseEvent]) -> list[NewEvent]:
-            here = folded(events)
+            here = self._fold.pairs(events)
             new: list[NewEvent] = []
             for pair in pairs:
                 before = here.get(pair.id)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sqlite3
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -57,6 +60,9 @@ class CaseLog:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._known: list[CaseEvent] = []
+        self._turn = threading.RLock()
+        self._open: tuple[tuple[int, ...] | None, sqlite3.Connection] | None = None
+        self._pid = 0  # of the process that opened it
 
     def create(self) -> bool:
         """Create the file unless it exists; return whether it was created."""
@@ -126,13 +132,10 @@ class CaseLog:
 
     @contextmanager
     def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
-        """A connection of its own, so that any thread may call; GalleryError for what SQLite refuses."""
+        """The connection, for one thread at a time; GalleryError for what SQLite refuses."""
         try:
-            address = f"{self.file.absolute().as_uri()}?mode={mode}"
-            opened = sqlite3.connect(address, timeout=_WAITING_SECONDS, isolation_level=None, uri=True)
-            with closing(opened) as connection:
-                connection.execute("PRAGMA synchronous = FULL")
-                yield connection
+            with self._turn:
+                yield self._connection_to(mode)
         except sqlite3.OperationalError as error:
             raise GalleryError(
                 f"the case {self.file} can't be used: {error}; check the disk and its permissions"
@@ -141,6 +144,36 @@ class CaseLog:
             raise GalleryError(
                 f"{self.file} is not the file of a case, or is damaged ({error}); import an export of it"
             ) from error
+
+    def _connection_to(self, mode: str) -> sqlite3.Connection:
+        """The connection, opened once. Raises GalleryError if its file was removed or replaced since."""
+        if self._open is not None and self._pid == os.getpid():  # a forked process opens its own
+            if self._open[0] != _identity(self.file):
+                raise GalleryError(
+                    f"{self.file} was removed or replaced while it was in use; end the programs that use it, "
+                    "and open the case again"
+                )
+            return self._open[1]
+        connection = sqlite3.connect(
+            f"{self.file.absolute().as_uri()}?mode={mode}",
+            timeout=_WAITING_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+        )
+        weakref.finalize(self, connection.close)
+        connection.execute("PRAGMA synchronous = FULL")
+        self._pid, self._open = os.getpid(), (_identity(self.file), connection)
+        return connection
+
+
+def _identity(file: Path) -> tuple[int, ...] | None:
+    """What tells a file from another at its path; None if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from lookalike.errors import GalleryError
 from lookalike.gallery.cases.log import CaseEvent
@@ -150,20 +151,40 @@ def rounded_polygon(polygon: Sequence[Sequence[float]] | None) -> list[list[floa
     return [[round(float(value), _REGION_DECIMALS) for value in corner] for corner in polygon]
 
 
-def folded(events: Iterable[CaseEvent]) -> dict[str, CasePair]:
-    """Return the pairs by id, as a sequence of events leaves them; in the order of their first search."""
-    events = list(events)
-    undone = {event.body["undoes"] for event in events if event.kind == "undo"}
-    pairs: dict[str, CasePair] = {}
-    for event in events:
-        if event.kind == "search":
-            for pair in _pairs_found(event.body):
-                before = pairs.get(pair.id)
-                if before is None or before.verdict is None:  # what was decided stays as it was seen
-                    pairs[pair.id] = pair if before is None else _with_decision_of(pair, before)
-        elif event.kind == "decide" and event.number not in undone:
-            pairs[event.body["pair"]] = _decided(pairs[event.body["pair"]], event)
-    return pairs
+@final
+class CaseFold:
+    """The pairs as the events leave them; events that were seen before are not gone through again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: Sequence[CaseEvent] = ()
+        self._pairs: dict[str, CasePair] = {}
+
+    def pairs(self, events: Sequence[CaseEvent]) -> dict[str, CasePair]:
+        """Return the pairs by id, in the order of their first search, for all events of a case."""
+        with self._lock:
+            n = len(self._seen)
+            goes_on = len(events) >= n and (not n or events[n - 1] is self._seen[-1])
+            new = events[n:]
+            if not goes_on or any(event.kind == "undo" for event in new):
+                new, self._pairs = events, {}
+            undone = {event.body["undoes"] for event in new if event.kind == "undo"}
+            for event in new:
+                if event.kind == "search":
+                    self._find(event)
+                elif event.kind == "decide" and event.number not in undone:
+                    id = event.body["pair"]
+                    self._pairs[id] = _decided(self._pairs[id], event)
+            self._seen = events
+            return dict(self._pairs)
+
+    def _find(self, event: CaseEvent) -> None:
+        for pair in _pairs_found(event.body):
+            before = self._pairs.get(pair.id)
+            if before is None:
+                self._pairs[pair.id] = pair
+            elif before.verdict is None:  # what was decided stays as it was seen
+                self._pairs[pair.id] = _with_decision_of(pair, before)
 
 
 def last_decision(events: Sequence[CaseEvent], who: str | None) -> CaseEvent:

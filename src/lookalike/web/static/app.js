@@ -158,12 +158,7 @@ function nextPairs() {
   const next = pairs.slice(state.shown, state.shown + PAGE_SIZE);
   state.shown += next.length;
   byId("more").hidden = state.shown >= pairs.length;
-  return next.map((pair) => withVerdict(pairCard(desk, pair, openPair)));
-}
-
-function withVerdict(card) {
-  card.querySelector(".verdicts").refresh();
-  return card;
+  return next.map((pair) => pairCard(desk, pair, openPair));
 }
 
 function openPair(pair) {

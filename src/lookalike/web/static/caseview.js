@@ -23,7 +23,9 @@ export function pairCard(desk, pair, onOpen) {
   const query = titled(element("p", "metadata soft small", [pair.query.name, regionName(pair)].filter(Boolean).join(" · ")));
   const actions = element("p", "actions");
   actions.append(button("", "Open", "Search again as it was searched (Enter)", () => onOpen(pair)));
-  card.append(both, query, facts, verdictRow(desk, () => ({ pair }), () => ""), actions);
+  const verdicts = verdictRow(desk, () => ({ pair }), () => "");
+  card.append(both, query, facts, verdicts, actions);
+  verdicts.refresh(); // now that it has a card
   card.addEventListener("keydown", (event) => {
     if (event.target !== card || (event.key !== "Enter" && event.key !== " ")) return;
     event.preventDefault();
