@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -98,14 +99,22 @@ def is_first() -> bool:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's advice, which would break a progress bar."""
+    """Silence Lightning, whose advice would break a progress bar, and TensorBoard's thread on a full disk."""
     logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
+    level, hook = logger.level, threading.excepthook
     logger.setLevel(logging.ERROR)
+
+    def without_disk_errors(args: threading.ExceptHookArgs) -> None:
+        from_tensorboard = type(args.thread).__module__.startswith("tensorboard")
+        if not (from_tensorboard and isinstance(args.exc_value, OSError)):  # the training's own is a sentence
+            hook(args)
+
+    threading.excepthook = without_disk_errors
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*|tensorboard\..*")
             yield
     finally:
         logger.setLevel(level)
+        threading.excepthook = hook
         torch.set_grad_enabled(True)
