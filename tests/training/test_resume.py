@@ -85,3 +85,15 @@ def test_what_an_objective_remembers_is_resumed_too(
     again = make(tiny_model, seed=5)
     train_network(*again, train_data, chosen, out=tmp_path / "killed", resume=True, runtime=runtime())
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_a_training_that_was_killed_while_its_record_was_written_can_be_started_again(
+    tmp_path, tiny_model, proxy_anchor, settings, runtime, train_data
+):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".training.json").write_text('{"settings": {"epo')
+    train_network(
+        tiny_model(), proxy_anchor(), train_data, settings(epochs=1), out=tmp_path / "out", runtime=runtime()
+    )
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert not (tmp_path / "out" / ".training.json").exists()

@@ -36,7 +36,7 @@ from lookalike.training.lightning_runs import (
 from lookalike.training.log import CsvLog, MinuteLog
 from lookalike.training.reranking_lists import DrawnLists, ShortlistBatch, ShortlistSource, WholeLists
 from lookalike.training.reranking_settings import RerankerSettings
-from lookalike.training.run_directory import RECORD
+from lookalike.training.run_directory import RECORD, is_unused, write_record
 from lookalike.training.seeds import seed_of
 from lookalike.types import ProgressCallback
 
@@ -167,10 +167,9 @@ def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors],
     """Make the folder, or check that it is that of the same training."""
     data = {s.name: {"images": len(s.labels), "views": sorted(s.views)} for s in sets}
     record = {"settings": settings.to_dict(), "data": data}
-    file = out / RECORD
     if resume:
         recorded_settings(out)
-        if json.loads(file.read_text(encoding="utf-8")) != record:
+        if json.loads((out / RECORD).read_text(encoding="utf-8")) != record:
             raise TrainingError(
                 f"the training in {out} was started with other settings or data; resume it with the same, "
                 "or start another in a new folder"
@@ -178,9 +177,9 @@ def _prepare(out: Path, settings: RerankerSettings, sets: Sequence[Descriptors],
         return
     with writing(out, TrainingError):
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
+        if not is_unused(out):
             raise TrainingError(f"{out} is not empty; resume the training there, or choose a new folder")
-        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(out, record)
 
 
 @final

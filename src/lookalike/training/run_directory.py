@@ -20,6 +20,7 @@ from lookalike.training.model_spec import ModelSpec
 from lookalike.training.settings import TrainSettings
 
 RECORD, RESULT = "training.json", "result.json"
+_BESIDE = f".{RECORD}"  # renamed when whole
 
 
 @final
@@ -81,9 +82,7 @@ class RunDirectory:
 
     def begin(self, *, after_step: int) -> None:
         """Write the record of the training, and continue the logs after a step."""
-        record = self.folder / f".{RECORD}"  # renamed when whole, so that a kill leaves the former one
-        record.write_text(json.dumps(self._record, indent=2) + "\n", encoding="utf-8")
-        record.replace(self.folder / RECORD)
+        write_record(self.folder, self._record)
         self.steps.begin(after_step)
         self.evaluations.begin(after_step)
 
@@ -107,6 +106,18 @@ class RunDirectory:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write which epoch was kept, which was the last, and why the training stopped before its end."""
         (self.folder / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write what a training was started with; a process killed here leaves the former record."""
+    beside = folder / _BESIDE
+    beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    beside.replace(folder / RECORD)
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether a folder is empty, or has no more than a record that a kill kept from being written."""
+    return all(path.name == _BESIDE for path in folder.iterdir())
 
 
 def kept_epoch(folder: Path) -> str:
@@ -140,7 +151,7 @@ def learned_from_all(folder: Path, data: LabeledImages) -> bool:
 def _make_empty(folder: Path) -> None:
     with writing(folder, TrainingError):
         folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
+        occupied = not is_unused(folder)
     if (folder / RECORD).exists():
         raise TrainingError(f"{folder} holds a training; resume it, or choose another folder")
     if occupied:
