@@ -221,11 +221,13 @@ def test_a_pair_with_a_wrong_hash_box_or_verdict_is_refused(case):
 def test_verdicts_calibrate_by_the_cosines_that_were_seen(gallery, case):
     case.add_found(found(10))
     case.add_found(found(4, query="b" * 64, box=BOX, first=100))
+    case.add_found(found(4, query="c" * 64, parameters={"unlike": ["a wall"]}))
+    case.add_found(found(4, query="d" * 64, parameters={"examples": {"liked": ["0" * 20]}}))
     for pair in case.decisions():
         case.decide(pair, "same" if pair.similarity > 0.45 else "different")
     same, different = decided_cosines(case, "f" * 64)
     assert_close(same, torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5]))
-    assert len(different) == 5  # none of the region
+    assert len(different) == 5  # none of the region, with words or with examples
     assert [len(each) for each in decided_cosines(case, "another")] == [0, 0]
     case._fingerprint = gallery.embedder.fingerprint()
     with pytest.raises(GalleryError, match="calibration needs 5 pairs or more of each kind, got 0"):

@@ -71,8 +71,9 @@ class CasePair:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the similarity is that of two whole pictures, as calibration needs it."""
-        return self.region is None and not any(self.examples.values())
+        """Whether the similarity is that of two whole pictures alone, as calibration needs it."""
+        is_moved = any(self.parameters.get(name) for name in ("text", "unlike"))
+        return self.region is None and not is_moved and not any(self.examples.values())
 
     @property
     def examples(self) -> dict[str, list[str]]:
