@@ -59,3 +59,28 @@ def test_what_is_not_there_is_said_in_a_sentence(rooms, tmp_path):
     assert "a case takes one picture" in run("search", file, file, "-g", gallery, "--case", "wall", code=2)
     assert "give --report" in run("case", "export", "wall", "-g", gallery, code=2)
     assert "it has wall" in run("gallery", "calibrate", "-g", gallery, "--case", "wal", code=1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--text", "a red sofa"), "needs an image"),
+        (("--each", "{folder}", "--csv", "out.csv"), "--case"),
+    ],
+)
+def test_a_case_takes_the_hits_of_one_image(rooms, arguments, message):
+    file, gallery = rooms
+    given = [each.replace("{folder}", str(file.parent)) for each in arguments]
+    assert message in " ".join(run("search", "-g", gallery, *given, "--case", "wall", code=2).split())
+    assert Gallery.open(gallery).cases() == []
+
+
+def test_what_moved_a_similarity_is_kept_with_the_pair(rooms):
+    file, gallery = rooms
+    other = sorted(file.parent.parent.rglob("*.png"))[-1]
+    run("search", file, "-g", gallery, "-k", 3, "--correct", "csls", "--case", "corrected")
+    run("search", file, "-g", gallery, "-k", 3, "--not", other, "--case", "moved")
+    cases = [Gallery.open(gallery).case(name) for name in ("corrected", "moved")]
+    (corrected, *_), (moved, *_) = (case.decisions() for case in cases)
+    assert corrected.parameters["correct"] == "csls" and corrected.is_plain  # its cosine is not changed
+    assert moved.parameters["unlike"] == [str(other)] and not moved.is_plain

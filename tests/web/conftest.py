@@ -10,6 +10,7 @@ from lookalike import scenes
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import WebLimits, create_app
 from made_avsl import avsl_embedder
+from made_browser import chromium
 from made_rooms import save_rooms
 from made_server import serving
 
@@ -21,6 +22,12 @@ def room_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rooms")
     save_rooms(scenes.gallery_of_rooms(3, n_paintings=5, rooms_per_painting=2, size=(150, 200)), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import re
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,15 +13,12 @@ from lookalike.evaluation import evaluate
 from lookalike.gallery import Gallery
 from lookalike.reports.evaluation import evaluation_report
 from lookalike.web import create_app
+from made_browser import IN_BROWSER, chromium
 from made_server import serving
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
+pytest.importorskip("playwright.sync_api")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium: apt-get install chromium"),
-]
+pytestmark = IN_BROWSER
 
 SCRIPTS = (
     "<img src=x onerror=hacked()>",
@@ -46,11 +42,8 @@ document.addEventListener('securitypolicyviolation',
 
 @pytest.fixture(scope="module")
 def browser():
-    rules = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False, args=[rules])
+    with chromium("--host-resolver-rules=MAP rebound.example 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

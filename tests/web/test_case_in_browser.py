@@ -7,25 +7,14 @@ import pytest
 
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.web import create_app
+from made_browser import IN_BROWSER
 from made_server import serving
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-CHROMIUM = Path("/usr/bin/chromium")
 DECIDED = re.compile("/(decisions|undo)$")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        yield browser
-        browser.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture

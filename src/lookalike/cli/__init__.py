@@ -19,11 +19,13 @@ from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
-from lookalike.cli.galleries import gallery, index, search
+from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
+from lookalike.cli.indexing import index
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
+from lookalike.cli.searching import search
 from lookalike.cli.serving import serve
 from lookalike.cli.threads import choose_threads
 from lookalike.cli.training import train

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.galleries import GalleryUri
-from lookalike.cli.options import AsJson, MaxPixels
+from lookalike.cli.options import AsJson, GalleryUri, MaxPixels
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:

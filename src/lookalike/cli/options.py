@@ -11,6 +11,9 @@ import typer
 
 from lookalike.errors import LookalikeError
 
+GalleryUri = Annotated[
+    str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
     str,

@@ -5,7 +5,6 @@ An interrupted run is resumed here: what was committed is recognized and not rea
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
+from lookalike.types.machine import usable_cores
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 _BATCH = 32  # images in one forward pass
@@ -72,7 +72,7 @@ def add_files(
 def _n_workers(wanted: int | None, n_files: int) -> int:
     if wanted is not None:
         return wanted
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = usable_cores()
     return 0 if n_files <= _FEW else min(cpus, 16)
 
 

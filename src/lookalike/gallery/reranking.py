@@ -149,14 +149,6 @@ def _reranker_by_name(
             unreadable[record.path] = str(error)
             raise
 
-    def nodes_of(rows: Sequence[int]) -> Nodes:
-        try:
-            return model.nodes([existing_file(found.records[row]) for row in rows])
-        except UnreadableImageError as error:
-            if len(rows) == 1:  # the re-ranker asks for each of several alone
-                unreadable[found.records[rows[0]].path] = str(error)
-            raise
-
     steps = [step.strip() for step in name.split("+")]
     if needs_shares(name):
         query_shares = query.shares  # raises for a query that can't be read, before any candidate does

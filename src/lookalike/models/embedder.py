@@ -264,7 +264,7 @@ class Embedder(Encoding):
             )
             if not gap <= (_SAME_TOWER if self.precision == "fp32" else _SAME_TOWER_BF16):
                 raise CheckpointError(
-                    f"the image tower of {self.name} gives other embeddings here than by {self.text.library} "
+                    f"the image tower of {self.name} gives other embeddings here than by {self.text.package} "
                     f"(they differ by {gap:.1e}), so words can't be compared with them; check its files"
                 )
         tower.forget_images()

@@ -10,7 +10,7 @@ from typing import Literal
 class TextSource:
     """What a library loads a text tower from; that happens when words are first asked for."""
 
-    library: Literal["open_clip", "transformers"]
+    package: Literal["open_clip", "transformers"]
     name: str  # as the library takes it: an architecture, local-dir:FOLDER, hf-hub:owner/name, a folder
     weights: str | None  # a file or a tag, where the name is an architecture
     image_size: tuple[int, int]  # (H, W) that its image tower takes

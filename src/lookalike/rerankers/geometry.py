@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import final
@@ -18,6 +17,7 @@ from lookalike.rerankers.local_features import LocalFeatures, opencv
 from lookalike.rerankers.match_odds import DEFAULT_ODDS, MatchOdds
 from lookalike.rerankers.transformations import verify_features, verify_points
 from lookalike.types import Move, Ranking, Shares, Verification
+from lookalike.types.machine import usable_cores
 
 FeaturesOf = Callable[[int], LocalFeatures]  # of a query's index, or of a row of the gallery
 CellsOf = Callable[[int], Shares | None]  # None: has no cells
@@ -95,7 +95,7 @@ class GeometryReranking:
             except UnreadableImageError:
                 return None
 
-        with ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0)))) as threads:
+        with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as threads:
             for row, found in zip(wanted, threads.map(compare, wanted), strict=True):
                 if found is not None:
                     self._found[query_index, row] = self._by_cells(query_index, row, query, found)

@@ -55,7 +55,7 @@ DEFAULT_ODDS = MatchOdds(
     per_cosine=4.0,
     per_inlier=3.6,
     prior=0.5,
-    source="defaults, from photographs that are no part of this gallery",
+    source="defaults, set by trials on photographs that are no part of this gallery",
     n_positive=0,
     n_negative=0,
 )

@@ -129,8 +129,8 @@ def is_possible(
     """Whether a transformation from query to match can be a view of one thing that both show.
 
     It must be invertible, keep or reverse the sense of rotation throughout the inliers as ``mirrored``
-    says, neither stretch nor resize beyond reason, and map the match's frame to a convex outline that is
-    smaller than ten times the query's picture. The inliers must not lie on a line.
+    says, neither stretch nor resize beyond reason, and map the match's frame to a convex outline of 0.0001 to
+    400 times the area of the query's picture. The inliers must not lie on a line.
     """
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
         return False

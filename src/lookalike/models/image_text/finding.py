@@ -155,7 +155,7 @@ def _transformers_folder(model: str, folder: Path) -> LoadedModel:
 def _loaded(
     model: str, network: EmbeddingNetwork, preprocessing: Preprocessing, source: TextSource
 ) -> LoadedModel:
-    known = TextSource(source.library, source.name, source.weights, preprocessing.input_size)
+    known = TextSource(source.package, source.name, source.weights, preprocessing.input_size)
     return LoadedModel(network, preprocessing, model, text=known)
 
 

@@ -37,12 +37,12 @@ class TextTower:
     def __init__(self, source: TextSource, device: torch.device, *, name: str) -> None:
         self._library = library_of(source)
         self._device = device
-        load = _open_clip_model if source.library == "open_clip" else _transformers_model
+        load = _open_clip_model if source.package == "open_clip" else _transformers_model
         try:
             self._model, self._tokens, self._embed, self._embed_images = load(self._library, source)
         except _BROKEN as error:
             raise CheckpointError(
-                f"the text tower of {name} can't be loaded by {source.library}: {first_line(error)}; "
+                f"the text tower of {name} can't be loaded by {source.package}: {first_line(error)}; "
                 "check its files"
             ) from error
         self._model.eval().requires_grad_(False).to(device)
@@ -72,10 +72,10 @@ class TextTower:
 def library_of(source: TextSource) -> Any:
     """The library of a text tower. Raises LookalikeError where it is not installed."""
     try:
-        return importlib.import_module(source.library)
+        return importlib.import_module(source.package)
     except ImportError as error:
         raise LookalikeError(
-            f"searching by words needs {source.library}: pip install 'lookalike[text]'"
+            f"searching by words needs {source.package}: pip install 'lookalike[text]'"
         ) from error
 
 
