@@ -35,7 +35,7 @@ def decided(gallery):
 def test_decided_pairs_come_first_with_hashes_people_and_the_model(gallery, decided):
     case, pairs = decided
     html = case_report(case, gallery)
-    order = re.findall(r'class="(?:verdict )?(same|unsure|different|undecided)">', html)
+    order = re.findall(r'class="(?:verdict |short )?(same|unsure|different|undecided)">', html)
     assert order == ["unsure", "same", "different", "undecided", "undecided", "undecided"]
     for pair in (*pairs[0], *pairs[1]):
         assert pair.hit.sha256 in html and pair.query.sha256 in html

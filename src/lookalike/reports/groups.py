@@ -18,10 +18,11 @@ _FILES = 24  # pictures of a group
 
 def groups_report(found: Groups, *, title: str) -> str:
     """Return the HTML report of the groups, the first 200 of them with pictures."""
+    words = {"copy": "of exact copies", "near-duplicate": "of near-duplicates", "same": "of the same thing"}
     counts = ", ".join(
-        f"{sum(group.kind == kind for group in found):,} of kind {kind}" for kind in GROUP_KINDS
+        f"{sum(group.kind == kind for group in found):,} {words[kind]}" for kind in GROUP_KINDS
     )
-    summary = f"{len(found):,} groups: {counts}."
+    summary = f"{len(found):,} group{'' if len(found) == 1 else 's'}: {counts}."
     if len(found) > _SHOWN:
         summary += f" The first {_SHOWN} are shown; a CSV or JSON file has all."
     if found.unreadable:
@@ -36,7 +37,7 @@ def groups_report(found: Groups, *, title: str) -> str:
     return page(
         "groups.html",
         title=title,
-        summary=" ".join(part for part in (summary, found.remark) if part),
+        summary=f"{summary} {found.remark[:1].upper()}{found.remark[1:]}".strip(),
         groups=[_shown(number, group) for number, group in enumerate(found[:_SHOWN], start=1)],
         rules=rules,
         made=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, lookalike {__version__}",
