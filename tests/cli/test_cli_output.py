@@ -56,6 +56,19 @@ def test_output_that_can_not_be_written_is_said_and_is_no_success():
     assert b"No space left on device" in done.stderr
 
 
+def test_a_closed_output_is_no_traceback():
+    done = run("import sys; sys.stdout = None; sys.argv = ['lookalike', '--version']\n" + COMMAND)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_working_folder_that_is_gone_is_one_sentence(tmp_path):
+    leave = "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); sys.argv[1:] = ['doctor']\n"
+    (tmp_path / "gone").mkdir()
+    done = run(leave + COMMAND, tmp_path / "gone")
+    assert done.returncode == 1
+    assert done.stderr == b"lookalike: the working folder is gone; change to one that is there\n"
+
+
 def test_a_closed_pipe_ends_without_a_word():
     reader, writer = os.pipe()
     os.close(reader)

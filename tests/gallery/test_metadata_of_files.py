@@ -123,10 +123,13 @@ def test_an_emptied_or_missing_root_forgets_nothing(on_disk, photos):
         on_disk.prune()
 
 
-def test_a_subfolder_that_is_empty_now_keeps_its_files(on_disk, photos):
+@pytest.mark.parametrize("marker", [None, ".unmounted"])
+def test_a_subfolder_that_is_empty_now_keeps_its_files(on_disk, photos, marker):
     on_disk.add(photos)
     shutil.rmtree(photos / "b")
     (photos / "b").mkdir()
+    if marker:
+        (photos / "b" / marker).touch()
     report = on_disk.add(photos, prune=True)
     assert (report.pruned, report.kept, len(on_disk)) == (0, ((f"{photos / 'b'} is empty now", 2),), 5)
     assert on_disk.add(photos, prune=True, yes=True).pruned == 2

@@ -175,10 +175,15 @@ script.src = target + '/api/galleries/g/pictures';
 document.body.append(image, frame, script);
 Promise.all([seen, Promise.allSettled(posts), Promise.all(gets)])
   .then(([picture, , texts]) => { window.result = [picture, texts.join('')]; });
-</script>
-<form id="form" method="post" enctype="multipart/form-data" target="other">
-<input name="folder" value="."></form>
-<iframe name="other"></iframe></body>"""
+</script></body>"""
+SEND_FORM = """path => {
+  const name = path.replaceAll('/', '-'), form = document.createElement('form');
+  form.innerHTML = '<input name="folder" value=".">';
+  Object.assign(form, {method: 'post', enctype: 'multipart/form-data', target: name, action: target + path});
+  const frame = Object.assign(document.createElement('iframe'), {name});
+  document.body.append(form, frame);
+  form.submit();
+}"""  # a frame of its own for each: a second form sent to a frame that is loading may be dropped
 
 
 class Attacker(BaseHTTPRequestHandler):
@@ -228,10 +233,7 @@ def test_a_page_of_another_origin_neither_reads_nor_writes(browser, mini, tmp_pa
                 assert page.evaluate("window.result") == ["refused", ""]
                 for path in ("/api/galleries/g/jobs/upload", "/api/galleries/g/jobs"):
                     with page.expect_response(re.compile(re.escape(path) + "$")) as answer:
-                        page.evaluate(
-                            f"const sent = document.getElementById('form'); sent.action = '{target}{path}'; "
-                            "sent.submit()"
-                        )
+                        page.evaluate(SEND_FORM, path)
                     assert answer.value.status == 403
         finally:
             attacker.shutdown()

@@ -70,6 +70,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        os.getcwd()
+    except OSError:  # libraries that are loaded later would end the process without a word that helps
+        print("lookalike: the working folder is gone; change to one that is there", file=sys.stderr)
+        sys.exit(1)
+    try:
         app()
     except SystemExit as end:
         sys.exit(_flushed() or end.code)
@@ -80,6 +85,8 @@ def main() -> None:
 
 def _flushed() -> int:
     """Write out what was printed; 1 where that is not possible, else 0."""
+    if sys.stdout is None:  # closed by whoever started us
+        return 0
     try:
         sys.stdout.flush()
         return 0
