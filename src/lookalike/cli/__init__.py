@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,7 +71,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        os.getcwd()
+        Path.cwd()
     except OSError:  # libraries that are loaded later would end the process without a word that helps
         print("lookalike: the working folder is gone; change to one that is there", file=sys.stderr)
         sys.exit(1)

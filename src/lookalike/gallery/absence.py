@@ -37,8 +37,9 @@ def absent_files(store: VectorStore, folder: str | Path | None = None) -> Absent
     """Tell which files in the store, all or those below a folder, no longer exist on disk.
 
     A file is gone if a folder that held it can be listed and lacks it. It is doubtful if its folder held
-    several files and is empty now but for hidden ones, as the folder of a drive is that is not mounted, or if
-    a folder outside ``folder`` is missing. What lies in a folder that can't be read, or behind a broken link, is unseen.
+    several files and is empty now (hidden entries apart), as the folder of a drive is that is not mounted, or
+    if a folder outside ``folder`` is missing. What lies in a folder that can't be read, or behind a broken
+    link, is unseen.
     """
     top = None if folder is None else absolute(folder)
     n_files = n_records = n_below = 0
@@ -102,9 +103,7 @@ def _holder(path: str, top: str | None) -> tuple[str, str]:
     for folder in Path(path).parents:
         try:
             with os.scandir(folder) as entries:
-                is_empty = all(
-                    entry.name.startswith(".") for entry in entries
-                )  # a marker of a mount point, say
+                is_empty = all(entry.name.startswith(".") for entry in entries)  # a mount point's marker, say
             return ("empty" if is_empty else "listed"), str(folder)
         except FileNotFoundError:
             if Path(folder).is_symlink():
