@@ -1,4 +1,4 @@
-"""Words on the page: searches, a picture beside them, what is not wanted, maps of each word, and the address."""
+"""Words on the page: searches, a picture beside them, what is not wanted, maps, and the address."""
 
 import re
 
@@ -162,4 +162,4 @@ def test_a_gallery_without_a_text_tower_says_so_in_place_of_the_field(page):
     page.select_option("#gallery", "plain")
     page.wait_for_selector(".browse")
     expect(page.locator("#text")).to_be_hidden()
-    expect(page.locator("#no-words")).to_have_text(re.compile("can’t be searched by words: its model, mini,"))
+    expect(page.locator("#no-words")).to_have_text(re.compile("can't be searched by words: its model, mini,"))

@@ -15,7 +15,7 @@ import { pressVerdict, refreshVerdicts, verdictRow } from "./verdicts.js";
 import { WordsPanel } from "./words.js";
 
 const PAGE_SIZE = 60;
-const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0 };
+const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0, turn: {} };
 
 const panel = new QueryPanel({ onFile: uploadAndSearch, onSearch: () => search(true), onClear: dropQuery });
 const words = new WordsPanel({ onSearch: () => (isAsked() ? search(true) : clear(true)), onPicture: uploadUnlike });
@@ -97,7 +97,8 @@ function remember(isStep = false) {
 
 async function clear(isStep = false) {
   searches.stop();
-  Object.assign(state, { query: null, view: "", shown: 0 });
+  const turn = {};
+  Object.assign(state, { query: null, view: "", shown: 0, turn });
   panel.hide();
   words.setBeside(false);
   remember(isStep);
@@ -105,6 +106,7 @@ async function clear(isStep = false) {
   byId("grid").replaceChildren(...skeletons(12));
   await attempt(async () => {
     const cards = await nextCards();
+    if (state.turn !== turn) return; // another view was chosen meanwhile
     byId("grid").replaceChildren(...cards);
     const isFiltered = Boolean(byId("where").value.trim());
     if (isFiltered) byId("count").textContent = "Pictures that pass the filter; click one to search with it.";
@@ -166,7 +168,7 @@ function dropQuery() {
 
 async function search(isStep = false) {
   if (!isAsked()) return;
-  state.view = "";
+  Object.assign(state, { view: "", turn: {} });
   words.setBeside(Boolean(state.query));
   remember(isStep);
   const { has_probabilities } = state.galleries.find(({ name }) => name === state.gallery);
@@ -175,7 +177,7 @@ async function search(isStep = false) {
 
 function showCase(isStep = false) {
   searches.stop();
-  Object.assign(state, { query: null, view: "case", shown: 0 });
+  Object.assign(state, { query: null, view: "case", shown: 0, turn: {} });
   panel.hide();
   remember(isStep);
   scrollTo({ top: 0 });

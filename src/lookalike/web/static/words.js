@@ -40,7 +40,7 @@ export class WordsPanel {
     byId("words").classList.toggle("panel", isOffered);
     byId("words-fields").hidden = !isOffered;
     byId("no-words").hidden = isOffered;
-    byId("no-words").textContent = `This gallery can’t be searched by words: its model, ${model}, reads pictures only.`;
+    byId("no-words").textContent = `This gallery can't be searched by words: its model, ${model}, reads pictures only.`;
     this.#draw();
   }
 
