@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lookalike.errors import CheckpointError, UnsupportedMethodError
 from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
+from lookalike.models.backbones.bundled_networks import MobileNet, MobileTransformer
 from lookalike.models.poolings import FeaturePooling
 from lookalike.types import Features, Trace
 
@@ -68,9 +69,8 @@ class Backbone(nn.Module):
 
     def own_pooling(self) -> tuple[FeaturePooling, nn.Sequential]:
         """The model's own pooling and the layers after it; raises UnsupportedMethodError for unknown ones."""
-        if hasattr(self.model, "own_pooling"):
-            own: tuple[FeaturePooling, nn.Sequential] = self.model.own_pooling()
-            return own
+        if isinstance(self.model, MobileNet | MobileTransformer):
+            return self.model.own_pooling()
         from lookalike.models.backbones.timm_heads import timm_head
 
         return timm_head(self.model)

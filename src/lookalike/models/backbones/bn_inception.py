@@ -7,7 +7,7 @@ Shift*, ICML 2015. The second backbone of metric learning (Proxy-Anchor, AVSL) b
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final

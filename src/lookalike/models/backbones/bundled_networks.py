@@ -21,6 +21,7 @@ _REPEATS = (1, 2, 3, 4, 3, 3, 1)
 _WIDTHS = (16, 24, 32, 64, 96, 160, 320)
 _NARROW_WIDTHS = (16, 24, 24, 48, 72, 120, 240)  # times 0.75, rounded to eights
 _EXPANSION = 6
+_LARGEST, _DEEPEST = 512, 12  # input in pixels, blocks; what asks for more is for timm to check
 
 
 def bundled_network(architecture: str, options: Mapping[str, Any]) -> nn.Module | None:
@@ -29,7 +30,7 @@ def bundled_network(architecture: str, options: Mapping[str, Any]) -> nn.Module 
         return MobileNet().eval()
     if architecture == "vit_mobile_s16" and set(options) == {"img_size", "depth"}:
         size, depth = options["img_size"], options["depth"]
-        if isinstance(size, int) and isinstance(depth, int) and size % 16 == 0 and 0 < size and 0 < depth <= 12:
+        if size in range(16, _LARGEST + 1, 16) and depth in range(1, _DEEPEST + 1):
             return MobileTransformer(size, depth).eval()
     return None
 
@@ -110,7 +111,12 @@ class MobileNet(nn.Module):
         self.blocks = _stages(32, _WIDTHS, dilated_from=5)
         self.conv_head, self.bn2 = nn.Conv2d(320, self.num_features, 1, bias=False), NormAct(1280)
         self.feature_info = [
-            {"stage": end, "reduction": min(2**i, 16), "module": f"blocks.{end - 1}", "num_chs": _WIDTHS[end - 1]}
+            {
+                "stage": end,
+                "reduction": min(2**i, 16),
+                "module": f"blocks.{end - 1}",
+                "num_chs": _WIDTHS[end - 1],
+            }
             for i, end in enumerate(self.stage_ends, 1)
         ]
 
