@@ -30,6 +30,7 @@ from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_
 from lookalike.models.image_text.finding import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
+from lookalike.models.transformers_folders import holds_transformers, load_transformers
 from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -181,6 +182,8 @@ def _find(
         loaded = load_image_text(model)
     elif path.is_dir() and holds_image_text(path):
         loaded = replace(load_image_text(model, path), name=path.resolve().name)
+    elif path.is_dir() and holds_transformers(path):
+        loaded = load_transformers(path, path.resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
@@ -199,6 +202,8 @@ def _find(
         loaded = replace(load_folder(folder), name=model)
     elif model.startswith(HUB) and (folder := _image_text_on_hub(model.removeprefix(HUB))):
         loaded = load_image_text(model, folder, hub=model.removeprefix(HUB))
+    elif model.startswith(HUB) and (folder := _transformers_on_hub(model.removeprefix(HUB))):
+        loaded = load_transformers(folder, model)
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
@@ -261,6 +266,24 @@ def _saved_on_hub(repository: str) -> Path | None:
         raise UnknownModelError(
             f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
         ) from error
+    return config.parent
+
+
+def _transformers_on_hub(repository: str) -> Path | None:
+    """Local copy of a vision model of transformers; None for repositories of timm."""
+    try:
+        config = Path(hf_hub_download(repository, CONFIG_FILE))
+        if not holds_transformers(config.parent) or '"architecture"' in config.read_text(encoding="utf-8"):
+            return None
+        hf_hub_download(repository, WEIGHTS_FILE)
+    except EntryNotFoundError:
+        return None
+    except (OSError, HfHubHTTPError) as error:
+        raise UnknownModelError(
+            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
+        ) from error
+    with suppress(EntryNotFoundError):
+        hf_hub_download(repository, "preprocessor_config.json")
     return config.parent
 
 

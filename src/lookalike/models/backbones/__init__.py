@@ -16,6 +16,7 @@ from lookalike.models.backbones.levels import N_LEVELS, LevelChoice, level_maps,
 from lookalike.models.backbones.options import check_architecture
 from lookalike.models.backbones.plain_trunks import PlainTrunk, alexnet_trunk, vgg_trunk
 from lookalike.models.backbones.slim_resnet_v2 import SlimResNetV2, slim_resnet_v2
+from lookalike.models.backbones.transformers_trunk import TransformersTrunk, pretrained_trunk
 
 __all__ = [
     "N_LEVELS",
@@ -24,6 +25,7 @@ __all__ = [
     "LevelChoice",
     "PlainTrunk",
     "SlimResNetV2",
+    "TransformersTrunk",
     "alexnet_trunk",
     "attention_as_leaves",
     "bit_resnet_v2",
@@ -35,6 +37,7 @@ __all__ = [
     "load_weights",
     "model_names",
     "preprocessing_of",
+    "pretrained_trunk",
     "published_weights",
     "recorded_attention",
     "resize_backbone",
