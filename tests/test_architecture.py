@@ -23,7 +23,7 @@ OWNERS = {
     "pyarrow": {"store", "gallery", "datasets"},
     "faiss": {"store.hnsw"},
     "onnxruntime": {"models.onnx"},
-    "huggingface_hub": {"models.loading"},
+    "huggingface_hub": {"models.loading", "models.sharing"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
     "typer": {"cli"},

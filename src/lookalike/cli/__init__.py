@@ -25,6 +25,7 @@ from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
+from lookalike.cli.publishing import push_model
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.searching import search
 from lookalike.cli.serving import serve
@@ -57,6 +58,7 @@ app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 evaluations.command("explanations")(evaluate_explanations)
+models.command("push")(push_model)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(gallery, name="gallery")
 app.add_typer(models, name="models")

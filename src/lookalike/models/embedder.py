@@ -28,6 +28,7 @@ from lookalike.models.image_text import TextTower
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
+from lookalike.models.sharing import Sharing
 from lookalike.models.text_source import TextSource
 from lookalike.models.whitening import all_but_the_top, whitening
 from lookalike.ops.similarity import cosine_similarity
@@ -41,11 +42,12 @@ InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as
 
 
 @final
-class Embedder(Encoding):
+class Embedder(Encoding, Sharing):
     """A network with the preprocessing that it expects, on one device.
 
     ``embed`` returns (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
-    ``encode`` is ``embed`` under the names of sentence-transformers.
+    ``encode`` is ``embed`` under the names of sentence-transformers; ``save_pretrained``, ``from_pretrained``
+    and ``push_to_hub`` are those of the Hugging Face hub.
 
     >>> embedder = Embedder.load("mini", device="cpu")
     >>> black, white = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)
