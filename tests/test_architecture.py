@@ -22,7 +22,7 @@ OWNERS = {
     "lancedb": {"store.lance"},
     "pyarrow": {"store", "gallery", "datasets"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx"},
+    "onnxruntime": {"models.onnx", "models.exporting"},
     "huggingface_hub": {"models.loading", "models.sharing"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},

@@ -20,6 +20,7 @@ from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
+from lookalike.cli.exporting import export_model
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
@@ -58,6 +59,7 @@ app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 evaluations.command("explanations")(evaluate_explanations)
+models.command("export")(export_model)
 models.command("push")(push_model)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(gallery, name="gallery")

@@ -38,8 +38,10 @@ def push_model(
         from lookalike.models.embedder import Embedder
         from lookalike.models.model_card import ModelFacts
 
-        known = {k: v for k, v in (("license", license_name), ("data", data)) if v}
-        facts = ModelFacts(**known) if run is None else ModelFacts.of_run(run, **known)
+        given = {name: text for name, text in (("license", license_name), ("data", data)) if text}
+        facts = (
+            ModelFacts(license=license_name, data=data) if run is None else ModelFacts.of_run(run, **given)
+        )
         embedder = Embedder.load(model, device="cpu")
         if folder is None:
             where = embedder.push_to_hub(repository, facts=facts, private=private or None, half=half)

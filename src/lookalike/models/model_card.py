@@ -81,8 +81,8 @@ def model_card(model: LoadedModel, facts: ModelFacts, *, repository: str = "") -
             *_front_matter(facts),
             f"# {repository.rpartition('/')[2] or model.name}",
             "",
-            "An image embedding whose similarities can be explained: every embedding is a sum of the shares of "
-            "the image's cells.",
+            "An image embedding whose similarities can be explained"
+            + (": it is a sum of shares of the image's cells." if model.network.pooling else "."),
             "",
             "```python",
             "import lookalike",

@@ -74,7 +74,7 @@ class Sharing:
         try:
             repository = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             with tempfile.TemporaryDirectory() as folder:
-                Sharing.save_pretrained(self, folder, facts=facts, repository=repository, half=half)  # type: ignore[arg-type]
+                Sharing.save_pretrained(self, folder, facts=facts, repository=repository, half=half)
                 api.upload_folder(repo_id=repository, folder_path=folder, commit_message=commit_message)
         except (OSError, HfHubHTTPError, HFValidationError) as error:
             raise LookalikeError(
