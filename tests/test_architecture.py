@@ -40,6 +40,7 @@ OWNERS = {
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs"},
+    "mcp": {"plugs.mcp_server"},
 }
 
 

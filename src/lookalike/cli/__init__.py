@@ -24,6 +24,7 @@ from lookalike.cli.exporting import export_model
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
+from lookalike.cli.mcp import mcp
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.publishing import push_model
@@ -54,6 +55,7 @@ app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)
 app.command()(serve)
+app.command()(mcp)
 app.command()(compare)
 app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
