@@ -41,6 +41,7 @@ OWNERS = {
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs"},
     "mcp": {"plugs.mcp_server"},
+    "sentence_transformers": {"plugs.sentence_transformer"},
 }
 
 

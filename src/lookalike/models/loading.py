@@ -30,7 +30,11 @@ from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_
 from lookalike.models.image_text.finding import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
-from lookalike.models.transformers_folders import holds_transformers, load_transformers
+from lookalike.models.transformers_folders import (
+    holds_transformers,
+    load_transformers,
+    within_sentence_transformer,
+)
 from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -170,7 +174,7 @@ def _find(
     whitening: str | None,
     heads: int | None,
 ) -> LoadedModel:
-    path = Path(model)
+    path = within_sentence_transformer(Path(model))
     if split_output(model)[0].suffix.lower() == ONNX_SUFFIX:
         raise UnknownModelError(
             f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
@@ -181,9 +185,9 @@ def _find(
     elif model.startswith(OPEN_CLIP):
         loaded = load_image_text(model)
     elif path.is_dir() and holds_image_text(path):
-        loaded = replace(load_image_text(model, path), name=path.resolve().name)
+        loaded = replace(load_image_text(model, path), name=Path(model).resolve().name)
     elif path.is_dir() and holds_transformers(path):
-        loaded = load_transformers(path, path.resolve().name)
+        loaded = load_transformers(path, Path(model).resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):

@@ -13,6 +13,7 @@ from lookalike.models.backbones import TransformersTrunk, pretrained_trunk
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
 
+_MODULES = "modules.json"  # of sentence-transformers
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
 _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -25,6 +26,29 @@ def holds_transformers(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):  # none, or one that whoever reads the model will refuse
         return False
     return isinstance(config, dict) and "model_type" in config and "format" not in config
+
+
+def within_sentence_transformer(folder: Path) -> Path:
+    """The folder of the model of transformers inside one that SentenceTransformer saved; others as they are.
+
+    Raises CheckpointError where layers follow the model that change its embedding.
+    """
+    if not (folder / _MODULES).is_file():
+        return folder
+    try:
+        modules = json.loads((folder / _MODULES).read_text(encoding="utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        first = folder / str(modules[0]["path"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{folder / _MODULES} can't be read: {first_line(error)}") from error
+    if others := [kind for kind in kinds[1:] if kind != "Normalize"]:
+        raise CheckpointError(
+            f"{folder} has layers after its model ({', '.join(others)}) that are not understood here; open "
+            "it with SentenceTransformer and give that to plugs.sentence_transformer.embedder_of"
+        )
+    if folder.resolve() not in (first.resolve(), *first.resolve().parents):
+        raise CheckpointError(f"{folder / _MODULES} names a folder outside; it may be hostile")
+    return first
 
 
 def load_transformers(folder: Path, name: str) -> LoadedModel:
