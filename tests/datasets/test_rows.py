@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lookalike import scenes
-from lookalike.datasets import Rows
+from lookalike.datasets import PictureRows
 from lookalike.errors import DatasetError
 from lookalike.evaluation import evaluate
 from lookalike.gallery import Gallery
@@ -78,12 +78,12 @@ def test_a_dataset_of_hugging_face_keeps_the_bytes_of_its_files(files, mini, tmp
         "year": [1990, 1991, 1992, 1993],
     }
     data = datasets.Dataset.from_dict(values, features=features)
-    gallery = check(Rows(data, folder=tmp_path / "kept"), files, mini)
+    gallery = check(PictureRows(data, folder=tmp_path / "kept"), files, mini)
     record = gallery.search(files[1], k=1)[0].record
     assert record.path == str(tmp_path / "kept" / "wall1.png")
     assert record.metadata == {"label": "red", "year": 1991, "source": "wall1.png"}
     with pytest.raises(DatasetError, match="give one, such as data"):
-        list(Rows(datasets.DatasetDict(train=data), folder=tmp_path))
+        list(PictureRows(datasets.DatasetDict(train=data), folder=tmp_path))
 
 
 def test_a_frame_names_files_that_stay_where_they_are(files, mini, tmp_path):
@@ -91,22 +91,24 @@ def test_a_frame_names_files_that_stay_where_they_are(files, mini, tmp_path):
     frame = pandas.DataFrame(
         {"file": [file.name for file in files], "label": LABELS, "width": [1.0, 2.5, np.nan, 4]}
     )
-    rows = Rows(frame, root=files[0].parent)
+    rows = PictureRows(frame, root=files[0].parent)
     gallery = check(rows, files, mini)
     assert [record.path for record in gallery.records()] == [str(file) for file in files]
     assert [rows.metadata(file).get("width") for file in files] == [1.0, 2.5, None, 4.0]
     with pytest.raises(DatasetError, match="there is no column 'photo'; the columns are file, label, width"):
-        list(Rows(frame, image="photo"))
+        list(PictureRows(frame, image="photo"))
 
 
 def test_shards_are_read_as_tar_and_as_pipeline_under_stable_names(shard, files, mini, tmp_path):
     webdataset = pytest.importorskip("webdataset")
-    by_tar = Rows(shard, folder=tmp_path / "tar")
+    by_tar = PictureRows(shard, folder=tmp_path / "tar")
     gallery = check(by_tar, files, mini)
     first = next(iter(by_tar))
     assert first.name == "walls-000.tar#room_000.png"
     assert gallery.search(files[0], k=1)[0].metadata["source"] == "walls-000.tar#room/000.png"
-    pipeline = Rows(webdataset.WebDataset(str(shard), shardshuffle=False), folder=tmp_path / "pipeline")
+    pipeline = PictureRows(
+        webdataset.WebDataset(str(shard), shardshuffle=False), folder=tmp_path / "pipeline"
+    )
     assert [path.name for path in pipeline] == [path.name for path in by_tar]
     check(pipeline, files, mini)
 
@@ -129,7 +131,7 @@ class Walls(torch.utils.data.Dataset):
 def test_a_torch_dataset_and_its_loader_are_named_by_content(walls, files, mini, tmp_path):
     loader = torch.utils.data.DataLoader(Walls(walls), batch_size=2, shuffle=True)
     for data in (Walls(walls), loader):
-        rows = Rows(data, folder=tmp_path)
+        rows = PictureRows(data, folder=tmp_path)
         assert rows.labeled_images().labels == tuple(LABELS)
         assert torch.equal(mini.embed(rows), mini.embed(files))
     assert len(list(tmp_path.iterdir())) == 4  # the second pass wrote nothing new
@@ -137,9 +139,9 @@ def test_a_torch_dataset_and_its_loader_are_named_by_content(walls, files, mini,
 
 
 def test_pictures_in_memory_need_a_folder_to_be_shown_from(walls, mini):
-    rows = Rows(Walls(walls))
+    rows = PictureRows(Walls(walls))
     assert mini.embed(rows.pictures()).shape[0] == 4
-    with pytest.raises(DatasetError, match="give Rows a folder= to write such pictures to"):
+    with pytest.raises(DatasetError, match="give PictureRows a folder= to write such pictures to"):
         Gallery.in_memory(mini).add(rows)
 
 
@@ -147,14 +149,14 @@ def test_normalized_tensors_are_refused_with_the_reason(tmp_path):
     data = [(torch.full((3, 8, 8), 2.5), 0)]
     wrapped = torch.utils.data.Subset(data, [0])
     with pytest.raises(DatasetError, match="without transforms of its colors"):
-        list(Rows(wrapped, folder=tmp_path))
+        list(PictureRows(wrapped, folder=tmp_path))
 
 
 def test_one_name_for_two_pictures_is_refused(files, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"image": [file.read_bytes() for file in files[:2]], "id": ["a", "a"]})
     with pytest.raises(DatasetError, match=r"two rows are called 'a\.png'"):
-        list(Rows(frame, name="id", folder=tmp_path))
+        list(PictureRows(frame, name="id", folder=tmp_path))
 
 
 def test_hostile_names_stay_in_the_folder(files, tmp_path):
@@ -165,10 +167,10 @@ def test_hostile_names_stay_in_the_folder(files, tmp_path):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    for path in Rows(shard, folder=tmp_path / "kept"):
+    for path in PictureRows(shard, folder=tmp_path / "kept"):
         assert path.parent == tmp_path / "kept" and len(path.name) < 200
 
 
 def test_paths_are_no_rows():
     with pytest.raises(DatasetError, match="rows come from"):
-        list(Rows(["a.jpg"]))
+        list(PictureRows(["a.jpg"]))

@@ -23,7 +23,7 @@ _LONGEST = 180  # characters of a file's name
 
 
 @final
-class Rows:
+class PictureRows:
     """Pictures with labels and values, from ``datasets``, pandas, torch or WebDataset.
 
     ``data`` is a Dataset of Hugging Face, a DataFrame, a torch Dataset or DataLoader (whose dataset is
@@ -34,9 +34,10 @@ class Rows:
     gives the files, as ``Gallery.add`` takes them.
 
     >>> import pandas
-    >>> rows = Rows(pandas.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["cat", "dog"], "year": [1, 2]}))
+    >>> frame = pandas.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["cat", "dog"], "year": [1, 2]})
+    >>> rows = PictureRows(frame)
     >>> [path.name for path in rows], rows.labeled_images().labels, rows.metadata(Path("b.jpg"))
-    (['a.jpg', 'b.jpg'], ('cat', 'dog'), {'label': 'dog', 'year': 2})
+    (['a.jpg', 'b.jpg'], ('cat', 'dog'), {'year': 2, 'label': 'dog'})
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Rows:
             if self._folder is None:
                 raise DatasetError(
                     f"row {number} holds its picture in memory, and what is found is shown from files later; "
-                    "give Rows a folder= to write such pictures to"
+                    "give PictureRows a folder= to write such pictures to"
                 )
             data, suffix = _encoded(row.picture, number)
             digest = hashlib.sha256(data).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.datasets import LabeledImages, Rows, read_dataset, splits_of
+from lookalike.datasets import LabeledImages, PictureRows, read_dataset, splits_of
 from lookalike.datasets.leaks import copies_remark, leak_remark
 from lookalike.datasets.splits import split_name
 from lookalike.datasets.texts import label_text
@@ -36,7 +36,7 @@ LabeledArrays = tuple[_Array, Sequence[Any] | _Array]  # embeddings (G, D) and a
 
 
 def evaluate(
-    data: str | Path | Rows | LabeledArrays | LabeledEmbeddings,
+    data: str | Path | PictureRows | LabeledArrays | LabeledEmbeddings,
     model: str | Path | AnyEmbedder | None = None,
     *,
     queries: LabeledArrays | LabeledEmbeddings | None = None,
@@ -54,9 +54,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure how well an embedding retrieves images of the same label.
 
-    ``data`` is a folder or table of labeled images, ``Rows`` of another library, the path of a gallery, or
+    ``data`` is a folder or table of labeled images, ``PictureRows``, the path of a gallery, or
     a pair of arrays: embeddings (G, D) of any float type and length, and G labels. Images are embedded
-    with ``model`` (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. Images
+    with ``model`` (``"mini"`` if None); galleries and arrays come with theirs and take no model. Images
     of an AVSL model are compared by its inferred distance, every query with every image; galleries hold the
     embedding of its highest level only, and are judged by the cosine.
 
@@ -88,11 +88,11 @@ def evaluate(
         sources = [DataSource(Path(data), name, layout, field) for name in splits]
         gallery, *others = _opened(sources, model, precision, limit=limit, workers=workers, progress=progress)
         asked = others[0] if others else asked
-    elif isinstance(data, Rows) and split is None and query_split is None:
+    elif isinstance(data, PictureRows) and split is None and query_split is None:
         embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
         images = evenly(data.labeled_images(), limit)
         gallery = embed_images(embedder, images, source="rows", workers=workers, progress=progress)
-    elif model is None and split is None and query_split is None and not isinstance(data, Rows):
+    elif model is None and split is None and query_split is None and not isinstance(data, PictureRows):
         gallery = _embeddings(data)
     else:
         raise ValueError(
