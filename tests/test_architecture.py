@@ -22,7 +22,7 @@ OWNERS = {
     "lancedb": {"store.lance"},
     "pyarrow": {"store", "gallery", "datasets"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx"},
+    "onnxruntime": {"models.onnx", "models.exporting"},
     "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
@@ -40,6 +40,8 @@ OWNERS = {
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs"},
+    "mcp": {"plugs.mcp_server"},
+    "sentence_transformers": {"plugs.sentence_transformer"},
 }
 
 

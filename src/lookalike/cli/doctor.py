@@ -23,7 +23,10 @@ _LIBRARIES = ("torch", "torchvision", "timm", "lancedb", "numpy", "pillow")
 _EXTRAS = {  # extra: the modules that it brings
     "train": ("lightning", "pytorch_metric_learning", "sklearn", "scipy", "matplotlib"),
     "web": ("fastapi", "multipart", "uvicorn"),
-    "onnx": ("onnxruntime",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+    "mcp": ("mcp",),
+    "sentence-transformers": ("sentence_transformers",),
     "scale": ("faiss",),
     "geometry": ("cv2",),
     "text": ("open_clip", "transformers"),

@@ -26,6 +26,11 @@ from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_text
 from lookalike.models.network import EmbeddingNetwork, assemble
 from lookalike.models.saving import CONFIG_FILE, LoadedModel, load_folder
+from lookalike.models.transformers_folders import (
+    holds_transformers,
+    load_transformers,
+    within_sentence_transformer,
+)
 from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -161,7 +166,7 @@ def _find(
     whitening: str | None,
     heads: int | None,
 ) -> LoadedModel:
-    path = Path(model)
+    path = within_sentence_transformer(Path(model))
     if split_output(model)[0].suffix.lower() == ONNX_SUFFIX:
         raise UnknownModelError(
             f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
@@ -172,7 +177,9 @@ def _find(
     elif model.startswith(OPEN_CLIP):
         loaded = load_image_text(model)
     elif path.is_dir() and holds_image_text(path):
-        loaded = replace(load_image_text(model, path), name=path.resolve().name)
+        loaded = replace(load_image_text(model, path), name=Path(model).resolve().name)
+    elif path.is_dir() and holds_transformers(path):
+        loaded = load_transformers(path, Path(model).resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
@@ -202,7 +209,7 @@ def _find(
 
 
 def _from_hub(model: str) -> LoadedModel | None:
-    """A model in a repository of the hub in a format of ours, or with a text tower; None for timm's own."""
+    """A model of the hub in a format of ours or of transformers, or with a text tower; None for timm's."""
     from lookalike.models import hub  # its client takes a fifth as long to import as torch
 
     repository = model.removeprefix(HUB)
@@ -210,6 +217,8 @@ def _from_hub(model: str) -> LoadedModel | None:
         return replace(load_folder(folder), name=model)
     if folder := hub.image_text_on_hub(repository):
         return load_image_text(model, folder, hub=repository)
+    if folder := hub.transformers_on_hub(repository):
+        return load_transformers(folder, model)
     return None
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "load_weights",
     "model_names",
     "preprocessing_of",
+    "pretrained_trunk",
     "published_weights",
     "recorded_attention",
     "resize_backbone",

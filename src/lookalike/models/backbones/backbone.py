@@ -15,6 +15,8 @@ from lookalike.models.backbones.bundled_networks import MobileNet, MobileTransfo
 from lookalike.models.poolings import FeaturePooling
 from lookalike.types import Features, Trace
 
+_ATTENTIONS = ("attn", "attention", "self_attn")  # of a block, in timm and in transformers
+
 
 class Backbone(nn.Module):
     """A timm model without its classifier."""
@@ -59,7 +61,10 @@ class Backbone(nn.Module):
     def trace(self, images: Tensor) -> Trace:
         """Features together with every layer's attention and the last block's input."""
         blocks = getattr(self.model, "blocks", None)
-        last = blocks[-1] if blocks is not None and len(blocks) and hasattr(blocks[-1], "attn") else None
+        attends = (
+            blocks is not None and len(blocks) and any(hasattr(blocks[-1], name) for name in _ATTENTIONS)
+        )
+        last = blocks[-1] if blocks is not None and attends else None
         with recorded_attention() as calls, recorded_input(last) as inputs:
             features = self(images)
             pool = getattr(self.model, "attn_pool", None)

@@ -16,7 +16,14 @@ from lookalike.errors import LookalikeError, UnknownModelError, first_line
 from lookalike.images import Preprocessing
 
 # imported for what they register with timm
-from lookalike.models.backbones import bit_resnet_v2, bn_inception, hybrid, plain_trunks, slim_resnet_v2  # noqa: F401
+from lookalike.models.backbones import (  # noqa: F401
+    bit_resnet_v2,
+    bn_inception,
+    hybrid,
+    plain_trunks,
+    slim_resnet_v2,
+    transformers_trunk,
+)
 from lookalike.models.backbones.backbone import Backbone
 
 
