@@ -22,8 +22,8 @@ OWNERS = {
     "lancedb": {"store.lance"},
     "pyarrow": {"store", "gallery", "datasets"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx"},
-    "huggingface_hub": {"models.loading"},
+    "onnxruntime": {"models.onnx", "models.exporting"},
+    "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
     "typer": {"cli"},
@@ -40,6 +40,8 @@ OWNERS = {
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs"},
+    "mcp": {"plugs.mcp_server"},
+    "sentence_transformers": {"plugs.sentence_transformer"},
 }
 
 
