@@ -14,7 +14,8 @@ from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.adding import AddSettings, Metadata, add_files, path_list, utf8_paths
+from lookalike.gallery.add_run import AddSettings, Metadata
+from lookalike.gallery.adding import add_files, path_list, utf8_paths
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
