@@ -57,8 +57,8 @@ class AddRun:
 
     def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
         self._store, self._embedder, self._settings = store, embedder, settings
-        self._known_content = KnownContent(store)
-        self._shared = self._known_content.shared  # records that have or get several files
+        self.known_content = KnownContent(store)
+        self._shared = self.known_content.shared  # records that have or get several files
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
         self._asked: Sequence[str] = ()  # the files of this run
         self._moved: dict[str, str] = {}  # present path -> former one
@@ -70,6 +70,11 @@ class AddRun:
         self._unreadable: list[tuple[str, str]] = []
         self._start = self._last_commit = time.monotonic()
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether everything that was taken is in the store."""
+        return not (self._to_embed or self._entries or self._edits)
+
     # --- known content ------------------------------------------------------------------------
 
     def files_to_read(self, paths: Sequence[str]) -> list[str]:
@@ -79,7 +84,7 @@ class AddRun:
         self._total, self._done = len(paths), len(paths) - len(to_read)
         self._known = self._unchanged = self._done
         self._start = time.monotonic()
-        known = ((path, self._known_content.file(path)) for path in to_read)
+        known = ((path, self.known_content.file(path)) for path in to_read)
         changed = {path: file.id for path, file in known if file is not None}
         records = self._store.records(sorted(set(changed.values()))) if changed else ()
         self._before = {
@@ -89,7 +94,7 @@ class AddRun:
         return to_read
 
     def _is_unchanged(self, path: str) -> bool:
-        if (file := self._known_content.file(path)) is None:
+        if (file := self.known_content.file(path)) is None:
             return False
         try:
             status = Path(path).stat()
@@ -106,13 +111,13 @@ class AddRun:
     def has_size_of(self, path: str) -> bool:
         """Whether a known content has the file's size; only then is it hashed before it is decoded."""
         try:
-            return Path(path).stat().st_size in self._known_content.sizes
+            return Path(path).stat().st_size in self.known_content.sizes
         except (OSError, ValueError):
             return False
 
     def has_content(self, found: DecodedFile) -> bool:
         """Whether this content is in the gallery or in the current batch."""
-        return record_id(found.hash) in self._known_content.ids
+        return record_id(found.hash) in self.known_content.ids
 
     # --- one file -----------------------------------------------------------------------------
 
@@ -147,8 +152,8 @@ class AddRun:
         self._report()
 
     def _note_content(self, found: DecodedFile) -> None:
-        self._known_content.ids.add(record_id(found.hash))
-        self._known_content.sizes.add(found.size)
+        self.known_content.ids.add(record_id(found.hash))
+        self.known_content.sizes.add(found.size)
 
     def _commit_if_due(self) -> None:
         late = time.monotonic() - self._last_commit > _COMMIT_SECONDS
@@ -158,12 +163,12 @@ class AddRun:
     def _fill_a_commit(self) -> bool:
         n = len(self._entries)
         n_bytes = sum(entry.embedding.nbytes + len(entry.shares or b"") for entry in self._entries)
-        rows = min(max(_COMMIT_ROWS, len(self._known_content.ids) // _COMMIT_PART), _MOST_COMMIT_ROWS)
+        rows = min(max(_COMMIT_ROWS, len(self.known_content.ids) // _COMMIT_PART), _MOST_COMMIT_ROWS)
         return n >= rows or n_bytes >= _COMMIT_BYTES
 
     def _take_known(self, found: DecodedFile) -> None:
         id = record_id(found.hash)
-        before = self._known_content.file(found.path)
+        before = self.known_content.file(found.path)
         is_unmoved = before is not None and before.id == id
         if not is_unmoved:
             self._second[found.path] = id
@@ -177,7 +182,7 @@ class AddRun:
 
     def _forget_old_content(self, found: DecodedFile) -> None:
         """Remove the path of a changed file from the record of its former content."""
-        before = self._known_content.file(found.path)
+        before = self.known_content.file(found.path)
         if before is not None and before.id != record_id(found.hash):
             self._edits[before.id].gone.add(found.path)
 
@@ -218,7 +223,7 @@ class AddRun:
             self._reject(without.file, without.reason.partition(" for ")[0] + " for this picture")
 
     def _reject(self, found: DecodedFile, reason: str) -> None:
-        self._known_content.ids.discard(record_id(found.hash))
+        self.known_content.ids.discard(record_id(found.hash))
         self._unreadable.append((found.path, reason))
 
     def _record(self, found: DecodedFile) -> Record:
