@@ -11,11 +11,13 @@ from typing import Any, final
 import numpy as np
 
 from lookalike.datasets import PictureRows
-from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.adding import AddSettings, Metadata, add_files, path_list, utf8_paths
+from lookalike.gallery.add_run import AddSettings, Metadata
+from lookalike.gallery.adding import add_files, path_list, utf8_paths
+from lookalike.gallery.adding_on_ray import RaySettings, add_files_on_ray
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
@@ -69,6 +71,7 @@ from lookalike.store import (
 from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
+_ENGINES = ("local", "ray")
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
 
@@ -201,6 +204,8 @@ class Gallery:
         prune: bool = False,
         yes: bool = False,
         workers: int | None = None,
+        engine: str = "local",
+        address: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
@@ -213,10 +218,13 @@ class Gallery:
         skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
         folder could not be looked at; those of an emptied folder, all files of ``source``, and more than
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
-        it depends on the number of files and CPUs. Unreadable files, conflicts and what was forgotten or
+        it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
+        and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
+        one for each core by default; see docs/scale.md. Unreadable files, conflicts and what was forgotten or
         kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read.
         """
+        check_name("engine", engine, _ENGINES)
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         if isinstance(source, PictureRows) and metadata is None:
@@ -230,7 +238,11 @@ class Gallery:
             metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
             self._looks.since(folder) if folder else None,
         )  # fmt: skip
-        report = add_files(paths, self._store, self.embedder, settings)
+        if engine == "ray":
+            where = RaySettings(self.uri, address)
+            report = add_files_on_ray(paths, self._store, self.embedder, settings, where)
+        else:
+            report = add_files(paths, self._store, self.embedder, settings)
         if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
