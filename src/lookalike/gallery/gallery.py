@@ -351,6 +351,7 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
+        _check_ranges(min_similarity, min_probability)
         asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
         if asked.in_words and min_probability is not None:
             raise ValueError(
@@ -693,6 +694,15 @@ class Gallery:
     def describe(self) -> GalleryDescription:
         """Return the gallery's size, model and settings."""
         return gallery_description(self._store, self._manifest, self.uri, self._folder)
+
+
+def _check_ranges(min_similarity: float | None, min_probability: float | None) -> None:
+    for name, value, least in (
+        ("min_similarity", min_similarity, -1),
+        ("min_probability", min_probability, 0),
+    ):
+        if value is not None and not least <= value <= 1:  # nor NaN, which no hit would reach
+            raise ValueError(f"{name} must be a number from {least} to 1; got {value!r}")
 
 
 def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:
