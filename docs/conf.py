@@ -1,6 +1,6 @@
 """The documentation site: uv run --group docs sphinx-build -W -b html -c docs . docs/_build
 
-The source folder is the repository, so that links between pages, model cards and files are those of a code host.
+The source folder is the repository, so that links between pages, model cards and files are as on a code host.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ html_theme_options = {
 copybutton_exclude = ".linenos, .gp"
 
 PUBLIC = {name for name in lookalike.__all__ if name != "__version__"}
+
 
 def resolve_public(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """Types in signatures: a public name by its last word; a class of another library is plain text."""

@@ -54,9 +54,11 @@ def _help(text: str) -> str:
 
 
 def _row(parameter: Any) -> str:
-    names = parameter.opts + parameter.secondary_opts if parameter.param_type_name == "option" else [
-        parameter.metavar or parameter.name.upper()
-    ]
+    names = (
+        parameter.opts + parameter.secondary_opts
+        if parameter.param_type_name == "option"
+        else [parameter.metavar or parameter.name.upper()]
+    )
     told = _plain(getattr(parameter, "help", None) or "").replace("|", "\\|")
     default = parameter.default
     if isinstance(default, str | int | float) and not isinstance(default, bool) and str(default):

@@ -22,7 +22,7 @@ def field_lines(cls: type) -> list[str]:
         if found := _FIELD.match(line):
             comments[found[1]] = found[3] or ""
     return [
-        f"* **{field.name}** (``{field.type}``)" + (f": {comments[field.name]}" if comments.get(field.name) else "")
+        f"* **{field.name}** (``{field.type}``)" + (f": {told}" if (told := comments.get(field.name)) else "")
         for field in dataclasses.fields(cls)
         if not field.name.startswith("_")
     ]

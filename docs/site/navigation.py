@@ -1,4 +1,4 @@
-"""The navigation of the site is made from docs/index.md: each heading with the links of the table below it."""
+"""The navigation of the site, made from docs/index.md: each heading with the links of its table."""
 
 from __future__ import annotations
 
