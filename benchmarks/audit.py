@@ -1,9 +1,9 @@
 """An audit's places for planted marks: five kinds on 10 % of a set, three sets, and the sets as they are.
 
 Each kind is drawn on 10 % of the pictures, which the audit is not told. The table has the place of the first
-finding that has most of its pictures among those, how many of both, and Recall@1 of the marked pictures by their
-class: on the set as it was, marked, and with the first finding set aside; beside it, how often the nearest picture
-of a marked one is marked.
+finding that has most of its pictures among those, how many of both, and Recall@1 of the marked pictures by
+their class: on the set as it was, marked, and with that finding set aside; beside it, how often the nearest
+picture of a marked one is marked.
 
     python benchmarks/audit.py --work /tmp/audit --sets birds clothing rooms --models mini
 """

@@ -57,9 +57,9 @@ class Recurrence:
     def sentence(self) -> str:
         """What it is, where, what it carries, and what setting it aside brings."""
         return (
-            f"{self.what} ({self.place}) in {len(self.boxes)} pictures, {self.part:.0%} of those looked at. They "
-            f"are {self.preference:+z.3f} more similar to each other than to others, "
-            f"{self.preference_without:+z.3f} with its place filled in all, and {self.preference_aside:+z.3f} "
+            f"{self.what} ({self.place}) in {len(self.boxes)} pictures, {self.part:.0%} of those looked at. "
+            f"They are {self.preference:+z.3f} more similar to each other than to others, "
+            f"{self.preference_without:+z.3f} with its place filled in all, {self.preference_aside:+z.3f} "
             f"when it is set aside. For {self.nearest:.0%} the nearest picture carries it too, for "
             f"{self.nearest_aside:.0%} when it is set aside, for {self.nearest_chance:.0%} by chance"
         )

@@ -42,8 +42,8 @@ def moving_groups(
 ) -> list[MovingGroup]:
     """Groups of pictures with four or more points in one arrangement, moved and scaled but upright.
 
-    The largest is first. A group begins with the picture that agrees with most others, ``least`` of them or more. In a large
-    collection 200 random pictures are asked for theirs.
+    The largest is first. A group begins with the picture that agrees with most others, ``least`` of them or
+    more. In a large collection 200 random pictures are asked for theirs.
     """
     asked = np.sort(np.random.default_rng(seed).permutation(len(features))[:_MOST_ASKED]).tolist()
     index = _Index(features)
