@@ -18,6 +18,7 @@ from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddSettings, Metadata
 from lookalike.gallery.adding import add_files, path_list, utf8_paths
 from lookalike.gallery.adding_on_ray import RaySettings, add_files_on_ray
+from lookalike.gallery.audit import audit_of
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
@@ -39,6 +40,7 @@ from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
+from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import (
     NO_RERANK,
@@ -52,6 +54,7 @@ from lookalike.gallery.reranking import (
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
+from lookalike.gallery.set_aside import chosen_directions, seen_without
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -532,6 +535,28 @@ class Gallery:
             neighbors=neighbors,
             progress=progress,
         )
+
+    def audit(self, *, sample: int = 500, seed: int = 0, progress: ProgressCallback | None = None) -> Audit:
+        """Return what recurs over the pictures beyond chance: watermarks, logos, frames, captions.
+
+        ``sample`` random pictures are looked at. Each finding says in which pictures it is, where, and how
+        much of their similarity it carries. The result is saved beside a gallery in a folder, so that
+        ``without`` takes its ids. Marks at changing places need the extra ``geometry``. Raises
+        GalleryError for fewer than 20 pictures, and ValueError for a smaller sample.
+        """
+        found = audit_of(self._store, self.embedder, sample=sample, seed=seed, progress=progress)
+        if self._folder is not None and is_writable(self._folder):
+            found.save(self._folder)
+        return found
+
+    def without(self, found: Recurrence | str | Sequence[Recurrence | str]) -> Gallery:
+        """Return this gallery in memory, without what an audit found (or its ids in the last one).
+
+        Directions are removed from images and queries alike, so hits are explained as ever; probabilities
+        are not kept. Raises GalleryError for an unknown id and without an audit.
+        """
+        directions = chosen_directions(found, self._folder, self._manifest)
+        return Gallery(*seen_without(self._searcher.snapshot(), self.embedder, self._manifest, directions))
 
     def search_regions(
         self,
