@@ -1,0 +1,33 @@
+"""The app made from the environment, for servers that start it themselves, such as several workers:
+
+LOOKALIKE_GALLERIES=photos.gallery uvicorn --factory lookalike.web.factory:app_from_environment --workers 2
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from lookalike.errors import LookalikeError
+from lookalike.gallery import Gallery
+from lookalike.web.app import create_app
+
+GALLERIES, TOKEN = "LOOKALIKE_GALLERIES", "LOOKALIKE_TOKEN"
+
+
+def app_from_environment() -> FastAPI:
+    """The app for the galleries in ``LOOKALIKE_GALLERIES``, separated by spaces.
+
+    ``LOOKALIKE_TOKEN`` holds the tokens, separated by spaces, as ``serve --token`` takes them. Adding
+    pictures is disabled: each worker would have jobs of its own. Raises LookalikeError without galleries
+    and for two of one name, GalleryError and its kinds if one can't be opened.
+    """
+    uris = os.environ.get(GALLERIES, "").split()
+    if not uris:
+        raise LookalikeError(f"{GALLERIES} names no gallery; set it to their folders, separated by spaces")
+    galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
+    if len(galleries) < len(uris):
+        raise LookalikeError("two of the galleries have the same name; rename one of their folders")
+    return create_app(galleries, token=os.environ.get(TOKEN, "").split() or None)
