@@ -63,6 +63,21 @@ def test_workers_make_the_app_from_their_environment(gallery, monkeypatch):
     assert health["galleries"] == ["rooms"] and health["person"] == "bert" and not health["may_add"]
 
 
+def test_workers_without_a_token_answer_to_the_loopback_only(gallery, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_GALLERIES", str(gallery.uri))
+    monkeypatch.delenv("LOOKALIKE_TOKEN", raising=False)
+    statuses = {}
+    for hosts in ("", "photos.example"):
+        monkeypatch.setenv("LOOKALIKE_HOSTS", hosts)
+        with TestClient(app_from_environment()) as client:
+            for name in ("localhost:8000", "photos.example"):
+                statuses[hosts, name] = client.get("/api/health", headers={"host": name}).status_code
+    assert statuses == {
+        ("", "localhost:8000"): 200, ("", "photos.example"): 400,
+        ("photos.example", "localhost:8000"): 400, ("photos.example", "photos.example"): 200,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("named", "reason"), [("", "names no gallery"), ("{0} {0}", "the same name")])
 def test_an_environment_that_names_no_galleries_or_one_twice_is_refused(gallery, monkeypatch, named, reason):
     monkeypatch.setenv("LOOKALIKE_GALLERIES", named.format(gallery.uri))
