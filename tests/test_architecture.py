@@ -32,6 +32,7 @@ OWNERS = {
     "fastapi": {"web"},
     "starlette": {"web"},
     "uvicorn": {"web"},
+    "prometheus_client": {"web.metrics"},
     "lightning": {"training"},
     "matplotlib": {"reports.plots"},
     "pytorch_metric_learning": {"training"},
