@@ -19,6 +19,7 @@ from lookalike.gallery.query import Query, image_query, record_query
 from lookalike.gallery.verifying import verified_pair
 from lookalike.reports.page import data_uri, page, thumbnail
 from lookalike.rerankers import GeometryReranking
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.types import Explanation
 
 _SIDE = 420  # pixels of the longer side of pictures
@@ -97,7 +98,8 @@ def pair_explanation(pair: CasePair, case: CaseFile, gallery: Gallery) -> Explan
 
 def _evidence(pair: CasePair, case: CaseFile, gallery: Gallery) -> str | None:
     """The picture of the points that agree and the outlines, of a pair that was found by geometry."""
-    if GeometryReranking.name not in str(pair.parameters.get("rerank", "")).split("+"):
+    is_verified = GeometryReranking.name in str(pair.parameters.get("rerank", "")).split("+")
+    if not is_verified or not has_opencv():
         return None
     query = gallery.embedder.picture(query_bytes(case, pair), name=pair.query.name)
     record = gallery.records([pair.hit.id])[0]
@@ -139,7 +141,7 @@ def _group(pairs: Sequence[CasePair], explain: ExplainPair, evidence: DrawEviden
         try:
             explanation = explain(pair)
             row["evidence"] = evidence(pair)
-        except LookalikeError as error:
+        except (LookalikeError, ValueError) as error:  # ValueError: a region outside the picture
             row["missing"] = str(error)
         else:
             photo = photo or data_uri(_marked(explanation.query.picture.image, explanation, pair))

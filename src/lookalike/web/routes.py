@@ -124,7 +124,9 @@ MethodName = Literal["shares", "avsl", "transport"]  # those that explain an ord
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
-Liked = Annotated[list[RecordId], Query(description="Examples of the search, as in its request.")]
+Liked = Annotated[
+    list[RecordId], Query(max_length=200, description="Examples of the search, as in its request.")
+]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
 LargeSide = Annotated[int, Query(ge=16, le=8192, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
