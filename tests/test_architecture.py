@@ -19,8 +19,8 @@ FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 # Who may import a heavy library, as packages or modules inside lookalike.
 OWNERS = {
     "timm": {"models.backbones"},
-    "lancedb": {"store.lance"},
-    "pyarrow": {"store", "gallery", "datasets"},
+    "lancedb": {"store.lance", "plugs.lancedb_registry"},
+    "pyarrow": {"store", "gallery", "datasets", "plugs.tables"},
     "faiss": {"store.hnsw"},
     "onnxruntime": {"models.onnx", "models.exporting"},
     "huggingface_hub": {"models.loading", "models.sharing"},
@@ -32,7 +32,7 @@ OWNERS = {
     "starlette": {"web"},
     "uvicorn": {"web"},
     "lightning": {"training"},
-    "matplotlib": {"reports.plots"},
+    "matplotlib": {"reports.plots", "plugs.similarity_map_display"},
     "pytorch_metric_learning": {"training"},
     "cv2": {"rerankers"},
     "open_clip": {"models"},
