@@ -111,7 +111,8 @@ def _memory() -> str:
 
 
 def _models() -> dict[str, Any]:
-    from lookalike.models.loading import RECOMMENDED, bundled_names, hub_cache
+    from lookalike.models.hub import hub_cache
+    from lookalike.models.loading import RECOMMENDED, bundled_names
 
     folder, cached = hub_cache()
     at_hand = [name for name in RECOMMENDED if name in bundled_names() or f"timm/{name}" in cached]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-from lookalike.errors import LookalikeError, first_line, writing
+from lookalike.errors import writing
 from lookalike.models.model_card import ModelFacts, model_card
 from lookalike.models.saving import LoadedModel
 
@@ -70,15 +66,9 @@ class Sharing:
         ``private`` None is the account's default. Raises LookalikeError where the hub refuses or can't be
         reached.
         """
-        api = HfApi(token=token)
-        try:
-            repository = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            with tempfile.TemporaryDirectory() as folder:
-                Sharing.save_pretrained(self, folder, facts=facts, repository=repository, half=half)
-                api.upload_folder(repo_id=repository, folder_path=folder, commit_message=commit_message)
-        except (OSError, HfHubHTTPError, HFValidationError) as error:
-            raise LookalikeError(
-                f"{repo_id} could not be uploaded: {first_line(error)}; check its name, the network and that "
-                "you are logged in (hf auth login)"
-            ) from error
-        return f"https://huggingface.co/{repository}"
+        from lookalike.models import hub  # its client is slow to import
+
+        def write(folder: Path, repository: str) -> None:
+            Sharing.save_pretrained(self, folder, facts=facts, repository=repository, half=half)
+
+        return hub.upload(repo_id, write, private=private, token=token, commit_message=commit_message)

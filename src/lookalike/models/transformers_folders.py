@@ -9,7 +9,6 @@ from typing import Any
 
 from lookalike.errors import CheckpointError, first_line
 from lookalike.images import Preprocessing
-from lookalike.models.backbones import TransformersTrunk, pretrained_trunk
 from lookalike.models.network import assemble
 from lookalike.models.saving import LoadedModel
 
@@ -56,6 +55,11 @@ def load_transformers(folder: Path, name: str) -> LoadedModel:
 
     Raises CheckpointError for a folder without such a model, LookalikeError without transformers.
     """
+    from lookalike.models.backbones.transformers_trunk import (  # loads timm
+        TransformersTrunk,
+        pretrained_trunk,
+    )
+
     backbone = pretrained_trunk(folder)
     assert isinstance(backbone.model, TransformersTrunk)
     try:
