@@ -92,7 +92,9 @@ def run_demo(
         with replacing(report) as file:
             file.write_text(written, encoding="utf-8")
     except OSError as error:
-        raise LookalikeError(f"the demo can't write to {folder}: {reason_of(error)}; {remedy(error)}") from error
+        raise LookalikeError(
+            f"the demo can't write to {folder}: {reason_of(error)}; {remedy(error)}"
+        ) from error
     return DemoResult(
         report=report,
         picture=picture,
