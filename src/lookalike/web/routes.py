@@ -311,6 +311,8 @@ async def match_overlay(
 
 
 def words_of(
+    box: BoxDep,
+    polygon: PolygonDep,
     text: WordsText | None = None,
     query: PictureId | None = None,
     weight: Annotated[float, Query(gt=0, lt=1)] = 0.5,
@@ -319,7 +321,7 @@ def words_of(
     """Return what was searched for by words, from the address of an explanation."""
     if text is None and query is None:
         raise HTTPException(422, "give a query, a text, or both")
-    return SearchRequest(query=query, text=text, weight=weight, unlike=unlike)
+    return SearchRequest(query=query, box=box, polygon=polygon, text=text, weight=weight, unlike=unlike)
 
 
 WordsDep = Annotated[SearchRequest, Depends(words_of)]

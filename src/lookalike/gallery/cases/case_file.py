@@ -27,6 +27,7 @@ from lookalike.gallery.regions import Box, Polygon
 from lookalike.gallery.results import SearchResult
 from lookalike.images import file_bytes
 from lookalike.store import record_id
+from lookalike.types.html import table_html
 
 CASE_FOLDER = "cases"  # inside the folder of a gallery
 _SUFFIX = ".sqlite"
@@ -60,6 +61,14 @@ class CaseFile:
     def created(self) -> str:
         """When the case was created: UTC, ISO 8601."""
         return self._log.about().get("created", "")
+
+    def _repr_html_(self) -> str:
+        """Return a row for each of the first 50 pairs, for notebooks."""
+        rows = (
+            (pair.query.name, pair.hit.name, _shown(pair.similarity), pair.verdict or "undecided", pair.note)
+            for pair in self.decisions()[:50]
+        )
+        return table_html(repr(self), ("query", "hit", "similarity", "verdict", "note"), rows)
 
     def __repr__(self) -> str:
         pairs = self.decisions()
@@ -308,6 +317,10 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{text!r:.100} holds half a character, which can't be stored") from error
+
+
+def _shown(similarity: float | None) -> str:
+    return "" if similarity is None else f"{similarity:z.3f}"
 
 
 def _name_of(who: str) -> str:
