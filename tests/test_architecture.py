@@ -39,7 +39,7 @@ OWNERS = {
     "transformers": {"models"},
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
-    "sklearn": {"evaluation", "plugs"},
+    "sklearn": {"evaluation", "plugs", "gallery.mapping"},
 }
 
 

@@ -23,6 +23,7 @@ from lookalike.cli.explanations import evaluate_explanations
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
+from lookalike.cli.map import map_collection
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
 from lookalike.cli.revisited import evaluate_revisited
@@ -48,6 +49,7 @@ app.command()(index)
 app.command()(search)
 app.command()(groups)
 app.command()(same)
+app.command("map")(map_collection)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)
