@@ -26,7 +26,7 @@ def map_collection(
     ] = None,
     clusters: Annotated[
         int | None,
-        typer.Option(min=0, help="Number of clusters; 0 for none. By default as many as there are."),
+        typer.Option(min=0, help="Number of clusters; 0 for none. By default as found."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed makes another layout.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Make the layout anew.")] = False,

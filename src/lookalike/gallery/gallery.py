@@ -529,9 +529,9 @@ class Gallery:
     ) -> CollectionMap:
         """Return where each image stands in a plane in which similar images are near each other.
 
-        ``layout`` is ``umap`` (extra ``map``) or ``pca``; by default the one that is kept, else UMAP where it is
-        installed. It is kept beside the gallery: images added later are placed into it, and what is there
-        stays. ``clusters`` is their number, 0 for none, None for as many as there are. Another ``seed``, another
+        ``layout`` is ``umap`` (extra ``map``) or ``pca``; by default the one kept, else UMAP where installed.
+        It is kept beside the gallery: images added later are placed into it, and what is there stays.
+        ``clusters`` is their number, 0 for none, None for as many as are found. Another ``seed``, another
         number or ``again`` makes it anew. Raises GalleryError for an empty gallery, one beyond the memory
         budget, and where a library is not installed.
         """

@@ -64,8 +64,8 @@ class CollectionMap:
         if 2 * self.n_later <= len(self):
             return ""
         return (
-            f"{self.n_later:,} of {len(self):,} pictures were placed after the layout was made; make it again "
-            "(--again) for one that fits all"
+            f"{self.n_later:,} of {len(self):,} pictures were placed after the layout was made; make it "
+            "again (--again) for one that fits all"
         )
 
     @cached_property
@@ -76,7 +76,7 @@ class CollectionMap:
     def neighbors(
         self, k: int = 10, *, progress: ProgressCallback | None = None
     ) -> tuple[NDArray[np.int64], FloatArray]:
-        """Return rows (G, K) of the k nearest other pictures and their distances, 1 - cosine, nearest first."""
+        """Return rows (G, K) of the k nearest others and their distances, 1 - cosine, nearest first."""
         k = min(k, len(self) - 1)
         if k < 1:
             return np.empty((len(self), 0), np.int64), np.empty((len(self), 0), np.float32)
@@ -116,9 +116,9 @@ class CollectionMap:
     ) -> None:
         """Write a Parquet table: id, path, x, y, cluster, the metadata, and neighbors.
 
-        ``neighbors`` is a struct of ``ids`` (row numbers from 0) and ``distances`` (1 - cosine), nearest first,
-        as Embedding Atlas reads it. A column of values of several types holds texts. Raises LookalikeError if
-        the file can't be written.
+        ``neighbors`` is a struct of ``ids`` (row numbers from 0) and ``distances`` (1 - cosine), nearest
+        first, as Embedding Atlas reads it. A column of values of several types holds texts. Raises
+        LookalikeError if the file can't be written.
         """
         rows, distances = self.neighbors(neighbors, progress=progress)
         kind = pa.struct({"ids": pa.list_(pa.int64()), "distances": pa.list_(pa.float32())})

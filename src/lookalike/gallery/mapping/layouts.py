@@ -62,7 +62,7 @@ def principal(vectors: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
     axes = axes * (values.flip(0)[:k].numpy() > 1e-12)[:, None]
     if len(axes) < k:
         axes = np.concatenate([axes, np.zeros((k - len(axes), axes.shape[1]))])
-    return mean.astype(np.float32), axes.astype(np.float32)
+    return np.asarray(mean, dtype=np.float32), np.asarray(axes, dtype=np.float32)
 
 
 def has_umap() -> bool:
@@ -76,7 +76,7 @@ def layout_of(vectors: FloatArray, name: LayoutName, seed: int) -> tuple[FloatAr
     Raises GalleryError for ``umap`` without the extra ``map``.
     """
     mean, axes = principal(vectors, 2)
-    flat = (vectors - mean) @ axes.T
+    flat = np.asarray((vectors - mean) @ axes.T, dtype=np.float32)
     if name == "pca" or len(vectors) <= _NEAREST:  # too few for a neighborhood
         return flat, mean, axes
     try:
@@ -104,7 +104,7 @@ def placed(layout: StoredLayout, kept: FloatArray, later: FloatArray) -> tuple[F
     cosines, rows = nearest(torch.from_numpy(later), torch.from_numpy(kept), _PLACED_BY)
     clusters = layout.clusters[rows[:, 0].numpy()]
     if layout.name == "pca":
-        return (later - layout.mean) @ layout.axes.T, clusters
+        return np.asarray((later - layout.mean) @ layout.axes.T, dtype=np.float32), clusters
     weights = cosines.clamp(min=1e-3) ** 8  # the nearer, the more by far
     weights = weights / weights.sum(1, keepdim=True)
     around = torch.from_numpy(layout.points)[rows]  # (L, K, 2)
