@@ -41,7 +41,7 @@ OWNERS = {
     "transformers": {"models"},
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
-    "sklearn": {"evaluation", "plugs"},
+    "sklearn": {"evaluation", "plugs", "gallery.mapping"},
     "mcp": {"plugs.mcp_server"},
     "sentence_transformers": {"plugs.sentence_transformer"},
 }
