@@ -23,8 +23,8 @@ OWNERS = {
     "pyarrow": {"store", "gallery", "datasets", "distributed"},
     "ray": {"distributed"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx"},
-    "huggingface_hub": {"models.loading"},
+    "onnxruntime": {"models.onnx", "models.exporting"},
+    "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
     "typer": {"cli"},
@@ -41,6 +41,8 @@ OWNERS = {
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs"},
+    "mcp": {"plugs.mcp_server"},
+    "sentence_transformers": {"plugs.sentence_transformer"},
 }
 
 

@@ -143,7 +143,6 @@ def search(
         )
     with friendly_errors():
         from lookalike.gallery import Gallery
-        from lookalike.reports.search import hits_csv, search_report
 
         keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
@@ -178,6 +177,8 @@ def search(
             settings = {name: options[name] for name in recorded if options[name]}
             add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
         if report is not None:
+            from lookalike.reports.search import search_report
+
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
             parameters |= {"k": str(k), "box": box, "polygon": polygon}
@@ -186,6 +187,8 @@ def search(
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
         if csv is not None:
+            from lookalike.reports.search import hits_csv
+
             write_text(csv, hits_csv(hits))
         if as_json:
             asked = {"query": queries, "text": text, "unlike": unlike or []}

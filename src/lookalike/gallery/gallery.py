@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from lookalike.datasets import PictureRows
 from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
@@ -211,6 +212,7 @@ class Gallery:
 
         Files with identical content become one record with copies, each with its own metadata; a moved or
         renamed file keeps its metadata, and so does a changed one, which is added with its new content.
+        ``PictureRows`` of another library bring their own metadata.
         ``metadata`` applies to all files, or is a function of the path (see ``folder_labels``,
         ``table_metadata``); None as a value removes a field. ``ignore`` lists glob patterns of files to
         skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
@@ -225,6 +227,8 @@ class Gallery:
         check_name("engine", engine, _ENGINES)
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
+        if isinstance(source, PictureRows) and metadata is None:
+            metadata = source.metadata
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
         skipped: list[tuple[str, str]] = []
         start = Looks.now()
