@@ -72,7 +72,7 @@ def test_a_cut_connection_is_a_sentence_without_keys(monkeypatch):
         store = LanceStore(f"{uri}/cut", D)
         store.add(entries(1, 3))
         server.stop()
-        with pytest.raises(GalleryError, match="cut can't be reached: .*look at the connection") as failed:
+        with pytest.raises(GalleryError, match="cut can't be reached") as failed:
             store.add(entries(10, 3))
         server.start()
     assert "a-secret" not in str(failed.value) and "an-id" not in str(failed.value)

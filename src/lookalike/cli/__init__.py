@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import rerank
+from lookalike.cli.audit import audit
 from lookalike.cli.cases import case
 from lookalike.cli.comparing import compare
 from lookalike.cli.doctor import doctor
@@ -51,6 +52,7 @@ app.command()(index)
 app.command()(search)
 app.command()(groups)
 app.command()(same)
+app.command()(audit)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)

@@ -18,6 +18,7 @@ from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddSettings, Metadata
 from lookalike.gallery.adding import add_files, path_list, utf8_paths
 from lookalike.gallery.adding_on_ray import RaySettings, add_files_on_ray
+from lookalike.gallery.audit import audit_of
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
@@ -39,6 +40,7 @@ from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
+from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import (
     NO_RERANK,
@@ -52,6 +54,7 @@ from lookalike.gallery.reranking import (
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
+from lookalike.gallery.set_aside import chosen_directions, seen_without
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -351,6 +354,7 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
+        _check_ranges(min_similarity, min_probability)
         asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
         if asked.in_words and min_probability is not None:
             raise ValueError(
@@ -532,6 +536,28 @@ class Gallery:
             progress=progress,
         )
 
+    def audit(self, *, sample: int = 500, seed: int = 0, progress: ProgressCallback | None = None) -> Audit:
+        """Return what recurs over the pictures beyond chance: watermarks, logos, frames, captions.
+
+        ``sample`` random pictures are looked at. Each finding says in which pictures it is, where, and how
+        much of their similarity it carries. The result is saved beside a gallery in a folder, so that
+        ``without`` takes its ids. Marks at changing places need the extra ``geometry``. Raises
+        GalleryError for fewer than 20 pictures, and ValueError for a smaller sample.
+        """
+        found = audit_of(self._store, self.embedder, sample=sample, seed=seed, progress=progress)
+        if self._folder is not None and is_writable(self._folder):
+            found.save(self._folder)
+        return found
+
+    def without(self, found: Recurrence | str | Sequence[Recurrence | str]) -> Gallery:
+        """Return this gallery in memory, without what an audit found (or its ids in the last one).
+
+        Directions are removed from images and queries alike, so hits are explained as ever; probabilities
+        are not kept. Raises GalleryError for an unknown id and without an audit.
+        """
+        directions = chosen_directions(found, self._folder, self._manifest)
+        return Gallery(*seen_without(self._searcher.snapshot(), self.embedder, self._manifest, directions))
+
     def search_regions(
         self,
         query: ImageSource,
@@ -693,6 +719,15 @@ class Gallery:
     def describe(self) -> GalleryDescription:
         """Return the gallery's size, model and settings."""
         return gallery_description(self._store, self._manifest, self.uri, self._folder)
+
+
+def _check_ranges(min_similarity: float | None, min_probability: float | None) -> None:
+    for name, value, least in (
+        ("min_similarity", min_similarity, -1),
+        ("min_probability", min_probability, 0),
+    ):
+        if value is not None and not least <= value <= 1:  # nor NaN, which no hit would reach
+            raise ValueError(f"{name} must be a number from {least} to 1; got {value!r}")
 
 
 def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:
