@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import rerank
+from lookalike.cli.audit import audit
 from lookalike.cli.cases import case
 from lookalike.cli.comparing import compare
 from lookalike.cli.doctor import doctor
@@ -24,6 +25,7 @@ from lookalike.cli.exporting import export_model
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
+from lookalike.cli.map import map_collection
 from lookalike.cli.mcp import mcp
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
@@ -51,6 +53,8 @@ app.command()(index)
 app.command()(search)
 app.command()(groups)
 app.command()(same)
+app.command()(audit)
+app.command("map")(map_collection)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)

@@ -23,7 +23,7 @@ from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
 from lookalike.models.encoding import Encoding, stacked_rows
 from lookalike.models.finite import check_finite
-from lookalike.models.heads import L2Norm
+from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.image_text import TextTower
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
@@ -31,6 +31,7 @@ from lookalike.models.scales import merged_embeddings, merged_shares, scaled_ima
 from lookalike.models.sharing import Sharing
 from lookalike.models.text_source import TextSource
 from lookalike.models.whitening import all_but_the_top, whitening
+from lookalike.ops.aside import projection_without
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
@@ -322,6 +323,12 @@ class Embedder(Encoding, Sharing):
         and maps then depend on what distinguishes them. Raises ValueError for too few images.
         """
         return self._followed_by(all_but_the_top(self.embed(sources), directions), "particular")
+
+    def without_directions(self, directions: Tensor) -> Embedder:
+        """A new embedder whose unit embeddings have nothing along these directions (k, D)."""
+        projection = projection_without(directions.float()).float()
+        layer = affine_layer(projection, torch.zeros(len(projection)))
+        return self._followed_by(layer, "set-aside")
 
     def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
         """A new embedder whose head ends with a PCA whitening learned on these images; needs no labels.

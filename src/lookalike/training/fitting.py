@@ -20,6 +20,7 @@ from lookalike.training.train_network import train_network
 from lookalike.training.trainable import TrainableEmbedding
 from lookalike.training.validation import validate
 from lookalike.types import ProgressCallback
+from lookalike.types.html import table_html
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +40,14 @@ class TrainingResult:
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name} {value:z.4f}" for name, value in self.metrics.items())
         return f"TrainingResult({str(self.path)!r}{', ' if metrics else ''}{metrics})"
+
+    def _repr_html_(self) -> str:
+        """Return the metrics before and after as a table, for notebooks."""
+        rows = (
+            (name, f"{self.before[name]:.2%}" if name in self.before else "", f"{value:.2%}")
+            for name, value in self.metrics.items()
+        )
+        return table_html(f"trained model: {self.path}", ("metric", "before", "after"), rows)
 
     def load(self) -> Embedder:
         """Load the trained model."""
