@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, GalleryUri, MaxPixels
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, GalleryUri, MaxPixels, keep_inputs
+from lookalike.cli.printing import (
+    echo,
+    friendly_errors,
+    keep_picture,
+    print_json,
+    print_table,
+    shown_progress,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from lookalike.gallery.groups import Groups
@@ -53,6 +61,9 @@ def groups(
         from lookalike.gallery import Gallery
         from lookalike.gallery.links import GROUP_KINDS
 
+        keep_inputs([], csv, report)
+        for path in (csv, report):
+            keep_picture(path)  # before the minutes that it takes
         opened = Gallery.open(uri)
         with shown_progress() as bar:
             found = opened.groups(
@@ -129,17 +140,20 @@ def same(
     Example: lookalike same a.jpg b.jpg && echo duplicate
     """
     with friendly_errors():
-        from lookalike import render
         from lookalike.gallery import Gallery
         from lookalike.gallery.sameness import compare_files
         from lookalike.models.embedder import Embedder
+        from lookalike.reports.explanation_files import Outputs, check_picture_name, write_outputs
 
+        keep_inputs([first, second], output)
+        if output is not None:
+            check_picture_name(output)
         gallery = None if uri is None else Gallery.open(uri)
         embedder = Embedder.load(model) if gallery is None else gallery.embedder
         curve = None if gallery is None else gallery.calibration
         answer = compare_files(first, second, embedder, curve, least_probability=probability)
         if output is not None:
-            render.side_by_side(answer.why()).save(output)
+            write_outputs(answer.why(), embedder, Outputs(output))
         if as_json:
             print_json({"first": first, "second": second, **answer.to_dict()})
         else:

@@ -125,8 +125,22 @@ def shown_progress() -> Iterator[ProgressCallback]:
         yield show
 
 
+def keep_picture(path: Path | None) -> None:
+    """Raise LookalikeError for a picture that a text would replace."""
+    from lookalike.images import IMAGE_SUFFIXES
+
+    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        raise errors.LookalikeError(
+            f"{path} is a picture and would be replaced by a text; name another file to write"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
+    """Write a text file, and its folder if needed.
+
+    Raises LookalikeError if it can't be written, and for a picture that it would replace.
+    """
+    keep_picture(path)
     with errors.replacing(path, make_folder=True) as file:
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -147,7 +147,6 @@ def search(
         )
     with friendly_errors():
         from lookalike.gallery import Gallery
-        from lookalike.reports.search import hits_csv, search_report
 
         keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
@@ -188,7 +187,13 @@ def search(
             recorded = ("k", "rerank", "where", "min_similarity", "text", "unlike", "correct")
             settings = {name: options[name] for name in recorded if options[name]}
             add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
+        if csv is not None:  # before the report, which takes long and may fail
+            from lookalike.reports.search import hits_csv
+
+            write_text(csv, hits_csv(hits))
         if report is not None:
+            from lookalike.reports.search import search_report
+
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
             parameters |= {"k": str(k), "box": box, "polygon": polygon}
@@ -197,8 +202,6 @@ def search(
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
-        if csv is not None:
-            write_text(csv, hits_csv(hits))
         if as_json:
             asked = {"query": queries, "text": text, "unlike": unlike or [], "set_aside": set_aside or []}
             print_json({**asked, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})

@@ -113,7 +113,7 @@ def _group(pairs: Sequence[CasePair], explain: ExplainPair) -> dict[str, object]
         row: dict[str, object] = {**_line(pair), "query_map": None, "match_map": None, "photo": None}
         try:
             explanation = explain(pair)
-        except LookalikeError as error:
+        except (LookalikeError, ValueError) as error:  # ValueError: a region outside the picture
             row["missing"] = str(error)
         else:
             photo = photo or data_uri(_marked(explanation.query.picture.image, explanation, pair))

@@ -207,6 +207,13 @@ class LanceStore:
         by_id = {row["id"]: record_of(row) for row in self._rows(ids, RECORD_COLUMNS)}
         return [by_id[id] for id in ids if id in by_id]
 
+    def record_batches(self) -> Iterator[Sequence[Record]]:
+        """Yield all records of one version in batches."""
+        self._table.checkout_latest()
+        for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
+            if batch.num_rows:
+                yield list(RecordRows(pa.Table.from_batches([batch])))
+
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
         columns = [*RECORD_COLUMNS, "embedding"]

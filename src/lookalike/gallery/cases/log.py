@@ -137,10 +137,15 @@ class CaseLog:
             with self._turn:
                 yield self._connection_to(mode)
         except sqlite3.OperationalError as error:
+            if str(error).startswith("no such"):  # table or column
+                raise GalleryError(
+                    f"{self.file} is not the file of a case, or of another version ({error}); import an "
+                    "export of it"
+                ) from error
             raise GalleryError(
                 f"the case {self.file} can't be used: {error}; check the disk and its permissions"
             ) from error
-        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+        except (sqlite3.DatabaseError, json.JSONDecodeError, RecursionError) as error:
             raise GalleryError(
                 f"{self.file} is not the file of a case, or is damaged ({error}); import an export of it"
             ) from error
