@@ -15,7 +15,7 @@ from lookalike.types import FloatArray
 
 _FILE = "audit.json"
 
-Corners = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the original
+MarkBox = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the original
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +30,7 @@ class Recurrence:
     id: str  # for ``Gallery.without`` and ``--set-aside``
     what: str  # "mark at one place", "frame", "band", "mark at changing places"
     place: str  # in words
-    boxes: Mapping[str, Corners]  # path -> where it lies, pixels of the original
+    boxes: Mapping[str, MarkBox]  # path -> where it lies, pixels of the original
     part: float  # of the pictures that were looked at, (0, 1]
     area: float  # of the picture as the model sees it, (0, 1]
     preference: float  # [-2, 2]
