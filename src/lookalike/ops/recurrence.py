@@ -22,6 +22,7 @@ _SOFT = 8.0  # gray levels: gradients above it count about alike
 _SAMPLE = 30_000  # windows from which the directions are learned
 _OVERLAP, _VOTES = 0.5, 0.3  # of the smaller group; of the windows of a group that name a picture
 _PER_WINDOW = 2  # groups that one window can have
+_WINDOWS = 2  # in which a group agrees, at least: in one alone, what pictures show may agree
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def recurring_groups(whitened: Float[Tensor, "h w N c"], *, least: int) -> list[
 
     Two windows agree if their product is one that only 0.02 % of pairs at *different* places reach. A group
     begins with the window that agrees with most others, ``least`` of them or more; windows whose groups
-    overlap by half are one group.
+    overlap by half are one group, which has two windows at least.
     """
     h, w = whitened.shape[:2]
     places = whitened.flatten(0, 1)
@@ -96,7 +97,7 @@ def recurring_groups(whitened: Float[Tensor, "h w N c"], *, least: int) -> list[
                 break
         else:
             merged.append([each])
-    groups = [_merged(group, h, w) for group in merged]
+    groups = [_merged(group, h, w) for group in merged if len({place for _, place, _ in group}) >= _WINDOWS]
     return sorted((group for group in groups if len(group.items)), key=lambda group: -group.strength)
 
 
