@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lookalike.datasets import LabeledImages, read_dataset, splits_of
+from lookalike.datasets import LabeledImages, PictureRows, read_dataset, splits_of
 from lookalike.models.embedder import Embedder
 from lookalike.models.loading import load_model
 from lookalike.training.avsl import AvslSettings
@@ -66,7 +66,7 @@ class TrainingResult:
 
 
 def fit(
-    data: str | Path | LabeledImages,
+    data: str | Path | LabeledImages | PictureRows,
     model: str = "mini",
     *,
     out: str | Path,
@@ -76,7 +76,7 @@ def fit(
     avsl: AvslSettings | None = None,
     settings: TrainSettings | None = None,
     split: str | None = None,
-    evaluate_on: str | Path | LabeledImages | None = None,
+    evaluate_on: str | Path | LabeledImages | PictureRows | None = None,
     layout: str = "auto",
     hold_out: float = 0.0,
     resume: bool = False,
@@ -128,15 +128,17 @@ def _metrics_of_start(spec: ModelSpec, settings: TrainSettings, data: LabeledIma
 
 
 def training_data(
-    data: str | Path | LabeledImages,
+    data: str | Path | LabeledImages | PictureRows,
     split: str | None = None,
-    evaluate_on: str | Path | LabeledImages | None = None,
+    evaluate_on: str | Path | LabeledImages | PictureRows | None = None,
     layout: str = "auto",
 ) -> tuple[LabeledImages, LabeledImages | None]:
     """Return the images to learn from and those to evaluate on, if there are any; see ``fit``.
 
     Raises DatasetError for a dataset or split that can't be read.
     """
+    data = data.labeled_images() if isinstance(data, PictureRows) else data
+    evaluate_on = evaluate_on.labeled_images() if isinstance(evaluate_on, PictureRows) else evaluate_on
     splits: tuple[str, ...] = () if isinstance(data, LabeledImages) else splits_of(data, layout)
     if split is None and "train" in splits:
         split = "train"
