@@ -19,8 +19,8 @@ FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 # Who may import a heavy library, as packages or modules inside lookalike.
 OWNERS = {
     "timm": {"models.backbones"},
-    "lancedb": {"store.lance"},
-    "pyarrow": {"store", "gallery", "datasets", "distributed"},
+    "lancedb": {"store.lance", "plugs.lancedb_registry"},
+    "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
     "faiss": {"store.hnsw"},
     "onnxruntime": {"models.onnx", "models.exporting"},
@@ -34,14 +34,14 @@ OWNERS = {
     "uvicorn": {"web"},
     "prometheus_client": {"web.metrics"},
     "lightning": {"training"},
-    "matplotlib": {"reports.plots"},
+    "matplotlib": {"reports.plots", "plugs.similarity_map_display"},
     "pytorch_metric_learning": {"training"},
     "cv2": {"rerankers"},
     "open_clip": {"models"},
     "transformers": {"models"},
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
-    "sklearn": {"evaluation", "plugs"},
+    "sklearn": {"evaluation", "plugs", "gallery.mapping"},
     "mcp": {"plugs.mcp_server"},
     "sentence_transformers": {"plugs.sentence_transformer"},
 }

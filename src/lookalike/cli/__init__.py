@@ -25,6 +25,7 @@ from lookalike.cli.exporting import export_model
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
+from lookalike.cli.map import map_collection
 from lookalike.cli.mcp import mcp
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
@@ -53,6 +54,7 @@ app.command()(search)
 app.command()(groups)
 app.command()(same)
 app.command()(audit)
+app.command("map")(map_collection)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)

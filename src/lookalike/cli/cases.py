@@ -9,7 +9,7 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, write_text
+from lookalike.cli.printing import echo, friendly_errors, one_line, print_json, print_table, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import CaseFile, CasePair, Gallery, SearchResult
@@ -252,9 +252,9 @@ def _print_pairs(pairs: list[CasePair]) -> None:
                 pair.id,
                 pair.verdict or "undecided",
                 f"{pair.similarity:z.4f}",
-                pair.query.name + (" (region)" if pair.region else ""),
-                pair.hit.name,
-                pair.who,
+                one_line(pair.query.name) + (" (region)" if pair.region else ""),
+                one_line(pair.hit.name),
+                one_line(pair.who),
                 " ".join([pair.note, *(f"#{tag}" for tag in pair.tags)]).strip(),
             )
             for pair in pairs

@@ -12,6 +12,7 @@ from lookalike.cli.printing import (
     echo,
     friendly_errors,
     keep_picture,
+    one_line,
     print_json,
     print_table,
     shown_progress,
@@ -96,7 +97,9 @@ def _print_groups(found: Groups) -> None:
         for place, path in enumerate(group.paths):
             given = advice.get(path)
             words = "" if given is None else ("keep: " if given.keep else "drop: ") + given.reason
-            rows.append((str(number) if not place else "", group.kind if not place else "", path, words))
+            rows.append(
+                (*((str(number), group.kind) if not place else ("", "")), one_line(path), one_line(words))
+            )
     if rows:
         print_table(("", "kind", "path", "advice"), rows)
     counts = {kind: sum(group.kind == kind for group in found) for kind in ("copy", "near-duplicate", "same")}

@@ -11,7 +11,7 @@ import typer
 from lookalike.cli.cases import add_to_case, examples_in
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, GalleryUri, MaxPixels, keep_inputs
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, write_text
+from lookalike.cli.printing import echo, friendly_errors, one_line, print_json, print_table, write_text
 from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool =
             "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.verification is None else inliers_in_words(hit.verification),
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
-            str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
+            one_line(hit.path) + "".join(f"\n= {one_line(copy.path)}" for copy in hit.record.copies),
         )
         for hit in hits
     ]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery.query import existing_file
-from lookalike.gallery.recurrences import Audit, MarkBox, Recurrence
+from lookalike.gallery.recurrences import Audit, Recurrence
+from lookalike.gallery.regions import Box
 from lookalike.models.embedder import Embedder, InputPixels
 from lookalike.ops.aside import directions_added, without_directions
 from lookalike.ops.filling import filled_smoothly
@@ -149,7 +150,7 @@ def _mask_of_windows(windows: Tensor) -> Mask:
     return mask
 
 
-def _mask_of_frame(box: MarkBox, size: tuple[int, int]) -> Mask:
+def _mask_of_frame(box: Box, size: tuple[int, int]) -> Mask:
     mask = np.zeros((_SIDE, _SIDE), bool)
     left, right = (int(np.clip(x / size[1] * _SIDE, 0, _SIDE)) for x in (box[0], box[2] + 0.999))
     top, bottom = (int(np.clip(y / size[0] * _SIDE, 0, _SIDE)) for y in (box[1], box[3] + 0.999))
@@ -224,7 +225,7 @@ class _Measure:
             embedded.append(self._embedder.embed_pixels(pictures))
         return torch.cat(embedded)
 
-    def _box(self, row: int, mask: Mask) -> MarkBox:
+    def _box(self, row: int, mask: Mask) -> Box:
         """Left, top, right, bottom of a mask in pixels of the original, inside the picture."""
         geometry = self._seen[row].geometry
         y, x = np.nonzero(mask)

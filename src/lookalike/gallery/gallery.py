@@ -37,6 +37,8 @@ from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
+from lookalike.gallery.mapping import CollectionMap
+from lookalike.gallery.mapping.mapper import Mapper
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
@@ -104,6 +106,7 @@ class Gallery:
         self._searcher = Searcher(store, self._folder, memory_budget)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
+        self._mapper = Mapper(self._searcher, self._folder, manifest.fingerprint)
 
     def __len__(self) -> int:
         """Number of images; files with identical content count once."""
@@ -557,6 +560,24 @@ class Gallery:
         """
         directions = chosen_directions(found, self._folder, self._manifest)
         return Gallery(*seen_without(self._searcher.snapshot(), self.embedder, self._manifest, directions))
+
+    def map(
+        self,
+        layout: str | None = None,
+        *,
+        clusters: int | None = None,
+        seed: int | None = None,
+        again: bool = False,
+    ) -> CollectionMap:
+        """Return where each image stands in a plane in which similar images are near each other.
+
+        ``layout`` is ``umap`` (extra ``map``) or ``pca``; by default the one kept, else UMAP where installed.
+        It is kept beside the gallery: images added later are placed into it, and what is there stays.
+        ``clusters`` is their number, 0 for none, None for as many as are found. Another ``seed``, another
+        number or ``again`` makes it anew. Raises GalleryError for an empty gallery, one beyond the memory
+        budget, and where a library is not installed.
+        """
+        return self._mapper(layout, clusters=clusters, seed=seed, again=again)
 
     def search_regions(
         self,

@@ -11,11 +11,10 @@ from typing import Any, final, overload
 import numpy as np
 
 from lookalike.errors import GalleryError, writing
+from lookalike.gallery.regions import Box
 from lookalike.types import FloatArray
 
 _FILE = "audit.json"
-
-MarkBox = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the original
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +29,7 @@ class Recurrence:
     id: str  # for ``Gallery.without`` and ``--set-aside``
     what: str  # "mark at one place", "frame", "band", "mark at changing places"
     place: str  # in words
-    boxes: Mapping[str, MarkBox]  # path -> where it lies, pixels of the original
+    boxes: Mapping[str, Box]  # path -> where it lies, pixels of the original
     part: float  # of the pictures that were looked at, (0, 1]
     area: float  # of the picture as the model sees it, (0, 1]
     preference: float  # [-2, 2]

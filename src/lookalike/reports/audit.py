@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 
 from lookalike import __version__, images
 from lookalike.errors import UnreadableImageError
-from lookalike.gallery.recurrences import Audit, MarkBox, Recurrence
+from lookalike.gallery.recurrences import Audit, Recurrence
+from lookalike.gallery.regions import Box
 from lookalike.reports.page import data_uri, page, thumbnail
 from lookalike.types import Picture
 
@@ -61,7 +62,7 @@ def _shown(found: Recurrence) -> dict[str, object]:
     }
 
 
-def _example(path: str, box: MarkBox) -> dict[str, str] | None:
+def _example(path: str, box: Box) -> dict[str, str] | None:
     """A picture with the place outlined, and a crop of it; None for a file that can't be read."""
     try:
         picture = images.load(path, at_least=_LOADED)
@@ -75,7 +76,7 @@ def _example(path: str, box: MarkBox) -> dict[str, str] | None:
     return {"name": picture.name, "path": path, "photo": _small(outlined), "crop": _small(crop)}
 
 
-def _on_image(box: MarkBox, picture: Picture) -> tuple[int, int, int, int]:
+def _on_image(box: Box, picture: Picture) -> tuple[int, int, int, int]:
     """The box in pixels of the image as it was loaded, at least one pixel wide and high."""
     (height, width), image = picture.original_size, picture.image
     x, y = image.width / width, image.height / height

@@ -23,8 +23,9 @@ def app_from_environment() -> FastAPI:
 
     ``LOOKALIKE_TOKEN`` holds the tokens, separated by spaces, as ``serve --token`` takes them, and
     ``LOOKALIKE_HOSTS`` the host names that are answered: by default all with a token, and without one
-    those of the loopback, which prevents DNS rebinding. Adding pictures is disabled: each worker would have jobs of its own. Raises LookalikeError without galleries
-    and for two of one name, GalleryError and its kinds if one can't be opened.
+    those of the loopback, which prevents DNS rebinding. Adding pictures is disabled: each worker would
+    have jobs of its own. Raises LookalikeError without galleries and for two of one name, GalleryError and
+    its kinds if one can't be opened.
     """
     uris = os.environ.get(GALLERIES, "").split()
     if not uris:

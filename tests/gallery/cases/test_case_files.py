@@ -443,3 +443,18 @@ def test_a_region_outside_of_its_picture_harms_no_other_pair(gallery, room_files
     made = write_labeled(case, tmp_path / "labeled")
     assert made.n_pairs == 1 and "lies outside of a.png" in made.unreadable[0]
     assert "inside the" in case_report(case, gallery)
+
+
+def test_a_case_on_a_read_only_disk_can_be_read_and_says_that_it_can_not_be_written(case, monkeypatch):
+    pairs = case.add_found(found())
+    with sqlite3.connect(case.file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    case.__dict__["_log"]._open[1].close()
+    for name in ("-wal", "-shm"):
+        case.file.with_name(case.file.name + name).unlink(missing_ok=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    seen = CaseFile(case.file, model="mini", fingerprint="f" * 64)
+    assert [pair.id for pair in seen.decisions()] == [pair.id for pair in pairs]
+    with pytest.raises(GalleryError, match=r"can't be used: attempt to write a readonly database"):
+        seen.decide(pairs[0], "same")
