@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import warnings
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +81,9 @@ def layout_of(vectors: FloatArray, name: LayoutName, seed: int) -> tuple[FloatAr
     if name == "pca" or len(vectors) <= _NEAREST:  # too few for a neighborhood
         return flat, mean, axes
     try:
-        umap = importlib.import_module("umap")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # it says that TensorFlow is not installed
+            umap = importlib.import_module("umap")
     except ImportError as error:
         raise GalleryError("this layout needs UMAP: pip install 'lookalike[map]', or use pca") from error
     many = principal(vectors, min(_REDUCED, vectors.shape[1]))[1]
