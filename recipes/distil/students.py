@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import lookalike.models
-import lookalike.models.backbones
+import lookalike.models.backbones.timm_models  # registers the architectures of this project with timm
 
 from .settings import HintSettings, StudentSettings
 

@@ -24,7 +24,7 @@ def audit(
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find what makes a collection match: watermarks, logos, frames, captions.
+    """Find what makes a collection match: watermarks, frames...
 
     Says in which pictures each is, where, and how much of their similarity it carries; search --set-aside
     searches without it. Marks at changing places need the geometry extra.
@@ -70,5 +70,7 @@ def _print_audit(found: Audit, uri: str) -> None:
         echo(remark, err=True)
     for path, reason in found.unreadable.items():
         echo(f"not looked at: {path}: {reason}", err=True)
-    if rows:
+    if rows and found[0].nearest_aside < found[0].nearest:
         echo(f"search without the first: lookalike search QUERY -g {uri} --set-aside {found[0].id}")
+    elif rows:
+        echo("setting the first aside would not make its pictures each other's nearest less often")

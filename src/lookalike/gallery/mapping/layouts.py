@@ -20,7 +20,7 @@ from lookalike.ops.neighbors import nearest
 from lookalike.types import FloatArray
 
 LayoutName = Literal["pca", "umap"]
-LAYOUTS: tuple[LayoutName, ...] = ("pca", "umap")
+PLANE_LAYOUTS: tuple[LayoutName, ...] = ("pca", "umap")
 _REDUCED = 50  # principal components that UMAP gets: its neighbors hardly change, and it is much faster
 _NEAREST = 15  # of UMAP, its own default
 _PLACED_BY = 5  # placed neighbors that say where a later picture stands
@@ -71,7 +71,9 @@ def has_umap() -> bool:
     return importlib.util.find_spec("umap") is not None
 
 
-def layout_of(vectors: FloatArray, name: LayoutName, seed: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def plane_layout(
+    vectors: FloatArray, name: LayoutName, seed: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return points (G, 2), the mean (D,) and the axes (2, D) of PCA, all float32.
 
     Raises GalleryError for ``umap`` without the extra ``map``.
