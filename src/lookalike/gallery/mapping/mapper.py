@@ -20,9 +20,9 @@ from lookalike.gallery.mapping.layouts import (
     LayoutName,
     StoredLayout,
     has_umap,
-    plane_layout,
     load_layout,
     placed,
+    plane_layout,
     save_layout,
 )
 from lookalike.gallery.nearest import Searcher
