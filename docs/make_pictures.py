@@ -1,4 +1,4 @@
-"""Render the picture of an explanation for the README: uv run python docs/make_pictures.py [--model mini]"""
+"""Render the pictures of README and docs/ideas.md: uv run python docs/make_pictures.py [--model mini]"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lookalike import render, scenes
-from lookalike.explainers import SharesExplainer
+from lookalike.explainers import SharesExplainer, difference, place_matches
 from lookalike.models.embedder import Embedder
 from lookalike.types import Picture
 
@@ -29,7 +29,13 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     picture = IMAGES / "why.jpg"
     render.side_by_side(why).save(picture, quality=90)
-    print(f"wrote {picture}")
+    query, match = room_pictures(arguments.seed)
+    other = Picture(scenes.room(40, paintings=[40], size=SIZE).image, SIZE, "another room")
+    pairs = place_matches(query, match, model=embedder)
+    gap = difference(query, match, other, model=embedder)
+    render.match_lines(pairs, width=900).save(IMAGES / "lines.jpg", quality=85)
+    render.preference(gap, width=900).save(IMAGES / "preference.jpg", quality=85)
+    print(f"wrote {picture}, lines.jpg and preference.jpg")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 # The rooms, from the ground up: a room imports only what stands above it in this list.
 FLOORS = (
     "types", "errors", "ops",                                           # mathematics
-    "images", "models", "datasets", "store",                            # images, models, data
+    "images", "models", "datasets", "store", "distributed",             # images, models, data
     "rerankers", "explainers", "training", "gallery", "evaluation",     # the verbs
     "render", "reports", "scenes", "plugs", "demo", "web", "cli", "__main__",    # pictures and doors
 )  # fmt: skip
@@ -19,11 +19,12 @@ FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 # Who may import a heavy library, as packages or modules inside lookalike.
 OWNERS = {
     "timm": {"models.backbones"},
-    "lancedb": {"store.lance"},
-    "pyarrow": {"store", "gallery", "datasets"},
+    "lancedb": {"store.lance", "plugs.lancedb_registry"},
+    "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
+    "ray": {"distributed"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx"},
-    "huggingface_hub": {"models.loading"},
+    "onnxruntime": {"models.onnx", "models.exporting"},
+    "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
     "typer": {"cli"},
@@ -31,8 +32,9 @@ OWNERS = {
     "fastapi": {"web"},
     "starlette": {"web"},
     "uvicorn": {"web"},
+    "prometheus_client": {"web.metrics"},
     "lightning": {"training"},
-    "matplotlib": {"reports.plots"},
+    "matplotlib": {"reports.plots", "plugs.similarity_map_display"},
     "pytorch_metric_learning": {"training"},
     "cv2": {"rerankers"},
     "open_clip": {"models"},
@@ -40,6 +42,8 @@ OWNERS = {
     "umap": {"gallery"},
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs", "gallery.mapping"},
+    "mcp": {"plugs.mcp_server"},
+    "sentence_transformers": {"plugs.sentence_transformer"},
 }
 
 

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from lookalike.errors import GalleryError, LookalikeError, replacing, writing
+from lookalike.errors import GalleryError, LookalikeError, replacing, system_error, writing
 
 
 def test_a_file_that_can_not_be_written_is_one_sentence(tmp_path):
@@ -52,3 +52,9 @@ def test_a_disk_that_is_full_is_said_with_what_to_do(tmp_path):
         beside.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_panic_of_rust_is_read_as_the_error_of_the_system_that_it_quotes():
+    words = 'Failed to build tokio runtime: Os { code: 24, kind: Uncategorized, message: "Too many" }'
+    assert system_error(RuntimeError(words)).errno == errno.EMFILE
+    assert system_error(RuntimeError("Os says nothing")) is None

@@ -93,9 +93,9 @@ MODEL: list[Any] = []  # of the galleries: loaded once, before the first fork
 
 
 def add_all(top: Path) -> object:
-    from lookalike.gallery import Gallery, adding
+    from lookalike.gallery import Gallery, add_run
 
-    adding._BATCH = adding._COMMIT_ROWS = 8  # several commits
+    add_run.BATCH = add_run._COMMIT_ROWS = 8  # several commits
     return (gallery(top) if (top / "g/gallery.json").exists() else Gallery.create(top / "g", MODEL[0])).add(
         top / "p", metadata=lambda path: {"number": path.stem}, workers=0
     )

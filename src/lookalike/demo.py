@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lookalike import render, scenes
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, reason_of, remedy, replacing
 from lookalike.gallery import Gallery, Hit
 from lookalike.models.embedder import Embedder
 from lookalike.ops.map_truth import peak_is_inside, positive_density_ratio
@@ -86,10 +86,15 @@ def run_demo(
         peak, ratio = _mask_metrics(best, found, hit)
         searches = found.summaries()
         report, picture = folder / "report.html", folder / "why.png"
-        render.side_by_side(best).save(picture)
-        report.write_text(_report(found, searches, model), encoding="utf-8")
+        drawn, written = render.side_by_side(best), _report(found, searches, model)
+        with replacing(picture) as file:
+            drawn.save(file)
+        with replacing(report) as file:
+            file.write_text(written, encoding="utf-8")
     except OSError as error:
-        raise LookalikeError(f"the demo can't write to {folder}: {error}; choose another folder") from error
+        raise LookalikeError(
+            f"the demo can't write to {folder}: {reason_of(error)}; {remedy(error)}"
+        ) from error
     return DemoResult(
         report=report,
         picture=picture,

@@ -181,8 +181,11 @@ def system_error(error: BaseException) -> OSError | None:
     """
     if isinstance(error, OSError) and error.errno:
         return error
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+    found = re.search(r"\(os error (\d+)\)|\bOs \{ code: (\d+)", str(error))
+    if found is None:
+        return None
+    number = int(found[1] or found[2])
+    return OSError(number, os.strerror(number))
 
 
 def remedy(cause: OSError) -> str:

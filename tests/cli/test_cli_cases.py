@@ -84,3 +84,17 @@ def test_what_moved_a_similarity_is_kept_with_the_pair(rooms):
     (corrected, *_), (moved, *_) = (case.decisions() for case in cases)
     assert corrected.parameters["correct"] == "csls" and corrected.is_plain  # its cosine is not changed
     assert moved.parameters["unlike"] == [str(other)] and not moved.is_plain
+
+
+def test_a_damaged_case_is_named_and_harms_none_of_the_others(rooms):
+    file, gallery = rooms
+    for name in ("good", "bad"):
+        run("search", file, "-g", gallery, "-k", 1, "--case", name)
+    damaged = Gallery.open(gallery).case("bad").file
+    for each in damaged.parent.glob("bad.sqlite*"):
+        each.unlink()
+    damaged.write_bytes(b"no database" * 500)
+    listed = CliRunner().invoke(app, ["case", "list", "-g", gallery])
+    assert listed.exit_code == 0 and "good" in listed.stdout
+    assert "left out" in listed.stderr and "bad.sqlite" in listed.stderr
+    assert list(json.loads(run("case", "list", "-g", gallery, "--json"))["damaged"]) == ["bad"]

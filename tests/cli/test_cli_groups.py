@@ -57,3 +57,24 @@ def test_a_mirrored_picture_is_the_same_picture_and_json_says_how(files):
     result = run("same", folder / "1.png", folder / "mirrored.png", "--json")
     assert result.exit_code == 0
     assert json.loads(result.output)["change"] == ["flipped"]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("same", "0.png", "2.png", "-o", "2.png"), "is read here and would be replaced"),
+        (("same", "0.png", "2.png", "-o", "2.unknown"), "2.unknown has no known extension"),
+        (("groups", "-g", "GALLERY", "--csv", "2.png"), "2.png is a picture and would be replaced by a text"),
+        (("groups", "-g", "GALLERY", "--csv", "a.x", "--report", "a.x"), "is to be written twice"),
+        (("search", "0.png", "-g", "GALLERY", "--csv", "2.png"), "2.png is a picture and would be replaced"),
+        (("search", "0.png", "-g", "GALLERY", "--csv", "a.x", "--report", "a.x"), "is to be written twice"),
+        (("search", "0.png", "-g", "GALLERY", "--min-similarity", "nan"), "min_similarity must be a number"),
+    ],
+)
+def test_no_picture_is_replaced_and_no_output_lost(files, monkeypatch, words, said):
+    folder, uri = files
+    monkeypatch.chdir(folder)
+    before = (folder / "2.png").read_bytes()
+    result = run(*(uri if word == "GALLERY" else word for word in words))
+    assert result.exit_code == 1 and said in result.stderr
+    assert (folder / "2.png").read_bytes() == before and not (folder / "a.x").exists()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -152,3 +153,54 @@ def test_a_run_of_nothing_but_bad_queries_is_an_error(gallery, tmp_path):
     assert result.exit_code == 1 and "none of the 1 queries" in result.stderr
     with pytest.raises(LookalikeError):
         QueryTable(tmp_path / "bad.jpg" / "out.csv", [], {})
+
+
+def test_lists_are_read_in_any_encoding_that_says_so(rooms, tmp_path):
+    names = sorted(str(path) for path in rooms.rglob("*.png"))[:2]
+    for number, encoding in enumerate(("utf-8-sig", "utf-16", "utf-8")):
+        source = tmp_path / f"{number}.txt"
+        source.write_text("\r\n".join(names) + " \n\n", encoding=encoding, newline="")
+        assert listed_queries(source) == names
+    with pytest.raises(UnreadableImageError, match="a device"):
+        listed_queries(Path("/dev/zero"))
+
+
+def test_neither_the_list_nor_a_query_is_replaced_by_the_table(rooms, gallery, tmp_path):
+    query = tmp_path / "q.png"
+    shutil.copy(next(rooms.rglob("*.png")), query)
+    source = tmp_path / "list.txt"
+    source.write_text("q.png\n")
+    for table in (source, query):
+        before = table.read_bytes()
+        result = search("--each", source, "-g", gallery, "--csv", table)
+        assert result.exit_code == 1 and "is read here and would be replaced" in result.stderr
+        assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"query": [1], "end": 5}',
+        b'{"query": "a", "end": -5}',
+        b'{"query": "a", "end": "z"}',
+        b'{"end": true}',
+    ],
+)
+def test_a_damaged_line_of_progress_is_where_the_search_goes_on(tmp_path, lines):
+    table = tmp_path / "t.csv"
+    QueryTable(table, [], {"k": 1})
+    progress = tmp_path / "t.csv.progress"
+    progress.write_bytes(progress.read_bytes() + lines + b"\n")
+    assert QueryTable(table, [], {"k": 1}).finished == {}
+
+
+def test_a_file_that_is_no_progress_is_left_alone(tmp_path):
+    table = tmp_path / "t.csv"
+    for other in (b"\xff\xfe\x00bad\n", b"mine\n"):
+        table.write_text("mine too")
+        (tmp_path / "t.csv.progress").write_bytes(other)
+        with pytest.raises(LookalikeError, match=r"t.csv.progress is not what belongs to t.csv"):
+            QueryTable(table, [], {"k": 1})
+        assert table.read_text() == "mine too"
+    with pytest.raises(LookalikeError, match="no regular file"):
+        QueryTable(Path("/dev/null"), [], {"k": 1})

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import lookalike.cli as command_line
 from lookalike.cli.options import keep_inputs
-from lookalike.cli.printing import friendly_errors, print_json, print_table, visible
+from lookalike.cli.printing import friendly_errors, one_line, print_json, print_table, visible
 from lookalike.errors import LookalikeError
 
 COMMAND = "from lookalike.cli import main; main()"
@@ -166,3 +166,17 @@ def test_json_has_null_where_a_number_is_not_finite(capsys):
     print_json({"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (float("-inf"), "x")}})
     printed = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
     assert printed == {"a": None, "b": [1.5, None], "c": {"d": [None, "x"]}}
+
+
+def test_a_panic_of_rust_for_want_of_files_is_a_sentence(capsys):
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(typer.Exit) as ended, friendly_errors():
+        raise panic('Os { code: 24, kind: Uncategorized, message: "Too many open files" }')
+    assert ended.value.exit_code == 1
+    assert "raise the limit on open files" in capsys.readouterr().err
+    with pytest.raises(panic), friendly_errors():
+        raise panic("index out of bounds")
+
+
+def test_a_name_with_a_line_end_can_not_look_like_a_row():
+    assert one_line("a\n1  1.0000  forged.jpg\x1b") == "a\\n1  1.0000  forged.jpg\\x1b"

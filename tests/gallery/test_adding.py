@@ -299,8 +299,8 @@ def test_a_script_without_a_main_guard_can_index(photos, tmp_path):
 INDEX = """
 import sys, torch
 torch.set_num_threads(1)
-from lookalike.gallery import Gallery, adding
-adding._BATCH = adding._COMMIT_ROWS = 2
+from lookalike.gallery import Gallery, add_run
+add_run.BATCH = add_run._COMMIT_ROWS = 2
 uri, photos = sys.argv[1:]
 print("go", flush=True)
 gallery = Gallery.create(uri, "mini")

@@ -1,5 +1,7 @@
 """Probabilities: the curve, where its pairs come from, and the answer that nothing matches."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from lookalike import scenes
 from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.gallery.calibration import Calibration, fit_calibration
+from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 
 
 def planted(noise, n=4000):
@@ -94,3 +97,23 @@ def test_labeled_pairs_calibrate_it(twins):
 def test_a_part_of_a_picture_has_no_probability(gallery, room_files):
     gallery.calibrate()
     assert gallery.search(room_files[1][0], box=(0, 0, 90, 90))[0].probability is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slope": "x"}, {"slope": math.nan}, {"slope": 0}, {"slope": -1.0}, {"intercept": math.inf},
+        {"prior": 0}, {"prior": 1.0}, {"n_positive": True}, {"source": 5}, {"more": 1}, {"slope": 10**400},
+    ],
+)  # fmt: skip
+def test_a_damaged_curve_is_refused_and_gives_no_probability(changes):
+    curve = Calibration(10.0, -5.0, 0.5, "by hand", 5, 5)
+    assert Calibration.from_dict(curve.to_dict()) == curve
+    odds = DEFAULT_ODDS.to_dict()
+    assert MatchOdds.from_dict(odds) == DEFAULT_ODDS
+    for kind, values in ((Calibration, curve.to_dict()), (MatchOdds, odds)):
+        renamed = {"per_inlier" if kind is MatchOdds and k == "slope" else k: v for k, v in changes.items()}
+        with pytest.raises(GalleryError, match="the calibration of the gallery is damaged"):
+            kind.from_dict({**values, **renamed})
+    with pytest.raises(GalleryError, match="the calibration of the gallery is damaged"):
+        Calibration.from_dict({"slope": 1.0})

@@ -214,3 +214,16 @@ def test_of_two_encodings_the_less_compressed_is_kept_although_it_is_younger(min
     assert group.links[0].change == ("re-encoded",)
     assert Path(group.paths[0]).name == "light.jpg"
     assert group.advice[0].reason == "less compressed"
+
+
+def test_a_file_that_both_galleries_hold_is_no_copy_of_itself(planted, mini, tmp_path):
+    folder, gallery = planted
+    with pytest.raises(ValueError, match="every file of the other gallery is in this one, too"):
+        gallery.groups(other=gallery, kinds=("copy",))
+    shutil.copy(folder / "4.png", tmp_path / "again.png")
+    both = Gallery.in_memory(mini)
+    both.add([tmp_path / "again.png", folder / "4.png", folder / "5.png"], workers=0)
+    found = [
+        {Path(path).name for path in group.paths} for group in gallery.groups(other=both, kinds=("copy",))
+    ]
+    assert {"4.png", "again.png"} in found and not any("5.png" in names for names in found)

@@ -8,6 +8,7 @@ from lookalike.gallery import Gallery
 from lookalike.reports.case import case_report, pair_explanation
 from lookalike.scenes import gallery_of_rooms
 from made_rooms import save_rooms
+from made_walls import detailed, wall_of
 
 
 @pytest.fixture
@@ -78,3 +79,25 @@ def test_another_history_has_another_hash(gallery, decided):
     case.undo()
     hashes.append(re.search(r"events, SHA-256 (\w{64})", case_report(case, gallery, most=1))[1])
     assert hashes[0] != hashes[1]
+
+
+def test_pairs_found_by_geometry_have_the_points_that_agree(mini, tmp_path):
+    pytest.importorskip("cv2")
+    (tmp_path / "paintings").mkdir()
+    for seed in range(3):
+        detailed(seed).save(tmp_path / "paintings" / f"{seed}.png")
+    gallery = Gallery.create(tmp_path / "paintings.gallery", mini)
+    gallery.add(tmp_path / "paintings", workers=0)
+    wall, boxes = wall_of([detailed(1), detailed(5)], [1, 0])
+    wall.save(tmp_path / "wall.png")
+    case = gallery.case("wall")
+    hits = gallery.search(tmp_path / "wall.png", box=boxes[0], k=3, rerank="geometry")
+    pairs = case.add(hits, tmp_path / "wall.png", parameters={"k": 3, "rerank": "geometry"})
+    case.decide(pairs[0], "same")
+    case.decide(pairs[2], "different")  # nothing agrees, so there is nothing to draw
+    assert hits[0].path.name == "1.png" and hits[0].verification.n_inliers > 60
+    html = case_report(case, gallery)
+    assert html.count("lines between the points that agree") == 1
+    assert html.count("data:image/webp") == 1 + 3 + 1 + 3
+    first, second = html.split('<article class="pair">')[1:]
+    assert "1.png" in first and "lines between the points" in first and "lines between" not in second

@@ -36,8 +36,10 @@ def unit(number, width):
     return vector / np.linalg.norm(vector)
 
 
-@pytest.fixture(params=["memory", "lance"])
+@pytest.fixture(params=["memory", "lance", "s3"])
 def store(request, tmp_path):
+    if request.param == "s3":
+        return LanceStore(f"{request.getfixturevalue('bucket')}/{tmp_path.name}", D)
     return MemoryStore(D) if request.param == "memory" else LanceStore(tmp_path / "store", D)
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -223,3 +224,66 @@ def test_a_killed_server_loses_no_decision_that_it_acknowledged(own_gallery, tmp
     kept = [event.body["set"]["note"] for event in case.history() if event.kind == "decide"]
     assert len(acknowledged) == 20 and kept[:20] == acknowledged
     assert case.undo().note == kept[-1 - 9]
+
+
+def decided_case(visitor, own_gallery):
+    case = own_gallery.case("wall")
+    for pair in case.add(own_gallery.search(own_gallery.records()[0].id, k=2)):
+        case.decide(pair, "same")
+    return visitor.get(f"{ROOT}/wall/export").json()
+
+
+def test_an_imported_path_is_not_read(visitor, own_gallery, room_bytes, tmp_path):
+    values = decided_case(visitor, own_gallery)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(room_bytes)
+    for pair in values["pairs"]:
+        pair["query"] = {"sha256": "a" * 64, "name": "secret.png", "path": str(secret)}
+    case = begin(visitor, "theirs")
+    assert visitor.post(f"{case}/import", json=values).json()["n_changed"] == 2
+    assert {pair.query.path for pair in own_gallery.case("theirs").decisions()} == {None}
+    page = visitor.get(f"{case}/report").text
+    assert "is not kept in the case" in page and "data:image" not in page
+
+
+def test_odd_numbers_of_an_import_are_refused(visitor, own_gallery):
+    values = decided_case(visitor, own_gallery)
+    case = begin(visitor, "theirs")
+    for odd in ("NaN", "1e999", "9" * 400, '"0.5"'):
+        values["pairs"][0]["similarity"] = "HERE"
+        text = json.dumps(values).replace('"HERE"', odd)
+        answer = visitor.post(f"{case}/import", content=text, headers={"content-type": "application/json"})
+        assert answer.status_code == 409 and "pair 1 of the case" in answer.json()["detail"]
+    assert visitor.get(case).json()["pairs"] == []
+
+
+def test_the_report_of_a_case_names_changed_files_without_folders(visitor, own_gallery, room_folder):
+    decided_case(visitor, own_gallery)
+    path = Path(own_gallery.records()[0].path)
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(kept + b"more")
+        page = visitor.get(f"{ROOT}/wall/report").text
+    finally:
+        path.write_bytes(kept)
+    assert "has changed since it was indexed" in page or "is another file by now" in page
+    assert str(room_folder) not in page
+
+
+def test_a_damaged_case_is_listed_with_the_reason_and_harms_no_other(visitor, own_gallery):
+    decided_case(visitor, own_gallery)
+    (own_gallery.case("wall").file.parent / "bad.sqlite").write_bytes(b"no database" * 500)
+    listed = {each["name"]: each for each in visitor.get(ROOT).json()}
+    assert listed["wall"]["n_pairs"] == 2 and not listed["wall"]["damage"]
+    assert "is not the file of a case" in listed["bad"]["damage"]
+    assert str(own_gallery.uri) not in listed["bad"]["damage"]
+    assert visitor.get(f"{ROOT}/bad").status_code == 409
+    kept = visitor.get(f"{ROOT}/wall").json()["pairs"][0]["query"]["id"]
+    assert visitor.get(f"/api/galleries/rooms/pictures/{kept}").status_code == 200
+
+
+def test_examples_of_an_explanation_are_bounded(visitor, own_gallery):
+    id = own_gallery.records()[0].id
+    asked = {"query": id, "match": id, "liked": [id] * 201}
+    answer = visitor.get("/api/galleries/rooms/explanation", params=asked)
+    assert answer.status_code == 422 and "at most 200" in answer.json()["detail"]

@@ -14,18 +14,22 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.arrays import rerank
+from lookalike.cli.audit import audit
 from lookalike.cli.cases import case
 from lookalike.cli.comparing import compare
 from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
 from lookalike.cli.explaining import demo, explain
 from lookalike.cli.explanations import evaluate_explanations
+from lookalike.cli.exporting import export_model
 from lookalike.cli.galleries import gallery
 from lookalike.cli.groups import groups, same
 from lookalike.cli.indexing import index
 from lookalike.cli.map import map_collection
+from lookalike.cli.mcp import mcp
 from lookalike.cli.models import models
 from lookalike.cli.plots import before_after
+from lookalike.cli.publishing import push_model
 from lookalike.cli.revisited import evaluate_revisited
 from lookalike.cli.searching import search
 from lookalike.cli.serving import serve
@@ -49,16 +53,20 @@ app.command()(index)
 app.command()(search)
 app.command()(groups)
 app.command()(same)
+app.command()(audit)
 app.command("map")(map_collection)
 app.command()(rerank)
 app.command()(train)
 app.command("train-reranker")(train_reranker)
 app.command()(serve)
+app.command()(mcp)
 app.command()(compare)
 app.command()(doctor)
 evaluations.command("revisited")(evaluate_revisited)
 evaluations.command("before-after")(before_after)
 evaluations.command("explanations")(evaluate_explanations)
+models.command("export")(export_model)
+models.command("push")(push_model)
 app.add_typer(evaluations, name="evaluate")
 app.add_typer(gallery, name="gallery")
 app.add_typer(models, name="models")

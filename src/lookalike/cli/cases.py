@@ -9,7 +9,7 @@ import typer
 
 import lookalike.errors as errors
 from lookalike.cli.options import AsJson
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, write_text
+from lookalike.cli.printing import echo, friendly_errors, one_line, print_json, print_table, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import CaseFile, CasePair, Gallery, SearchResult
@@ -39,14 +39,21 @@ def list_cases(uri: CaseGallery, as_json: AsJson = False) -> None:
         from lookalike.gallery import Gallery
 
         opened = Gallery.open(uri)
-        rows = [_summary(opened.case(name)) for name in opened.cases()]
+        rows, damaged = [], {}
+        for name in opened.cases():
+            try:
+                rows.append(_summary(opened.case(name)))
+            except errors.GalleryError as error:  # which harms none of the others
+                damaged[name] = str(error)
         if as_json:
-            print_json({"cases": rows})
+            print_json({"cases": rows, "damaged": damaged})
         else:
             print_table(
                 ("case", "pairs", "undecided", "begun"),
                 [(r["name"], f"{r['pairs']:,}", f"{r['undecided']:,}", r["created"]) for r in rows],
             )
+        for reason in damaged.values():
+            echo(f"left out: {reason}", err=True)
 
 
 @case.command()
@@ -150,7 +157,7 @@ def export(
             made = write_labeled(opened, labeled)
             echo(f"wrote {made.pairs}: {made.n_pairs:,} pairs; {made.labels}: {made.n_labels:,} pictures")
             for each in made.unreadable:
-                echo(f"left out, since a file is gone: {each}", err=True)
+                echo(f"left out: {each}", err=True)
 
 
 @case.command("import")
@@ -245,9 +252,9 @@ def _print_pairs(pairs: list[CasePair]) -> None:
                 pair.id,
                 pair.verdict or "undecided",
                 f"{pair.similarity:z.4f}",
-                pair.query.name + (" (region)" if pair.region else ""),
-                pair.hit.name,
-                pair.who,
+                one_line(pair.query.name) + (" (region)" if pair.region else ""),
+                one_line(pair.hit.name),
+                one_line(pair.who),
                 " ".join([pair.note, *(f"#{tag}" for tag in pair.tags)]).strip(),
             )
             for pair in pairs

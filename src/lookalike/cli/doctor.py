@@ -23,7 +23,10 @@ _LIBRARIES = ("torch", "torchvision", "timm", "lancedb", "numpy", "pillow")
 _EXTRAS = {  # extra: the modules that it brings
     "train": ("lightning", "pytorch_metric_learning", "sklearn", "scipy", "matplotlib"),
     "web": ("fastapi", "multipart", "uvicorn"),
-    "onnx": ("onnxruntime",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+    "mcp": ("mcp",),
+    "sentence-transformers": ("sentence_transformers",),
     "scale": ("faiss",),
     "geometry": ("cv2",),
     "text": ("open_clip", "transformers"),
@@ -108,7 +111,8 @@ def _memory() -> str:
 
 
 def _models() -> dict[str, Any]:
-    from lookalike.models.loading import RECOMMENDED, bundled_names, hub_cache
+    from lookalike.models.hub import hub_cache
+    from lookalike.models.loading import RECOMMENDED, bundled_names
 
     folder, cached = hub_cache()
     at_hand = [name for name in RECOMMENDED if name in bundled_names() or f"timm/{name}" in cached]

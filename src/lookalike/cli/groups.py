@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.cli.options import AsJson, GalleryUri, MaxPixels
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.options import AsJson, GalleryUri, MaxPixels, keep_inputs
+from lookalike.cli.printing import (
+    echo,
+    friendly_errors,
+    keep_picture,
+    one_line,
+    print_json,
+    print_table,
+    shown_progress,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from lookalike.gallery.groups import Groups
@@ -53,6 +62,9 @@ def groups(
         from lookalike.gallery import Gallery
         from lookalike.gallery.links import GROUP_KINDS
 
+        keep_inputs([], csv, report)
+        for path in (csv, report):
+            keep_picture(path)  # before the minutes that it takes
         opened = Gallery.open(uri)
         with shown_progress() as bar:
             found = opened.groups(
@@ -85,7 +97,9 @@ def _print_groups(found: Groups) -> None:
         for place, path in enumerate(group.paths):
             given = advice.get(path)
             words = "" if given is None else ("keep: " if given.keep else "drop: ") + given.reason
-            rows.append((str(number) if not place else "", group.kind if not place else "", path, words))
+            rows.append(
+                (*((str(number), group.kind) if not place else ("", "")), one_line(path), one_line(words))
+            )
     if rows:
         print_table(("", "kind", "path", "advice"), rows)
     counts = {kind: sum(group.kind == kind for group in found) for kind in ("copy", "near-duplicate", "same")}
@@ -129,17 +143,20 @@ def same(
     Example: lookalike same a.jpg b.jpg && echo duplicate
     """
     with friendly_errors():
-        from lookalike import render
         from lookalike.gallery import Gallery
         from lookalike.gallery.sameness import compare_files
         from lookalike.models.embedder import Embedder
+        from lookalike.reports.explanation_files import Outputs, check_picture_name, write_outputs
 
+        keep_inputs([first, second], output)
+        if output is not None:
+            check_picture_name(output)
         gallery = None if uri is None else Gallery.open(uri)
         embedder = Embedder.load(model) if gallery is None else gallery.embedder
         curve = None if gallery is None else gallery.calibration
         answer = compare_files(first, second, embedder, curve, least_probability=probability)
         if output is not None:
-            render.side_by_side(answer.why()).save(output)
+            write_outputs(answer.why(), embedder, Outputs(output))
         if as_json:
             print_json({"first": first, "second": second, **answer.to_dict()})
         else:

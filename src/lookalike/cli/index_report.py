@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lookalike.cli.printing import echo
+from lookalike.cli.printing import echo, one_line
 
 if TYPE_CHECKING:
     from lookalike.gallery import AddReport
@@ -18,10 +18,10 @@ def print_report(report: AddReport, n_images: int, uri: str) -> None:
     echo(f"added {report.added:,}, known {report.known:,}; the gallery has {n_images:,} images")
     if report.moved:
         echo(f"{_files(len(report.moved))} moved or renamed, metadata kept:")
-        print_files([f"{former} -> {path}" for former, path in report.moved])
+        print_files([one_line(f"{former} -> {path}") for former, path in report.moved])
     if report.copies:
         echo(f"{_files(len(report.copies))} with the same content as another:")
-        print_files([f"{path} = {other}" for path, other in report.copies])
+        print_files([one_line(f"{path} = {other}") for path, other in report.copies])
     former = {path for path, _ in report.moved}
     gone = [path for path in report.vanished if path not in former]
     if report.forgotten:
@@ -35,7 +35,7 @@ def print_report(report: AddReport, n_images: int, uri: str) -> None:
     elif gone and not report.not_pruned:
         echo(f"{_files(len(gone))} no longer there; forget them with --prune")
     for path, reason in report.unreadable:
-        echo(f"unreadable: {path}: {reason}", err=True)
+        echo(one_line(f"unreadable: {path}: {reason}"), err=True)
     for path, reason in report.skipped:
         echo(f"folder skipped: {path}: {reason}", err=True)
     for reason, n in report.kept:

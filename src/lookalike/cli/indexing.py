@@ -62,7 +62,13 @@ def index(
         ),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Number of processes that decode images.")
+        int | None, typer.Option(min=0, help="Number of processes that decode images, or of Ray workers.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where to work: this process, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: of a running cluster, or auto; else this machine.")
     ] = None,
     levels: LevelsText = None,
     max_pixels: MaxPixels = None,
@@ -92,6 +98,8 @@ def index(
                 prune=prune,
                 yes=yes,
                 workers=workers,
+                engine=engine,
+                address=address,
                 progress=bar,
             )
         if as_json:

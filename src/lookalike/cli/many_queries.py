@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookalike.cli.options import keep_inputs
 from lookalike.cli.printing import echo, print_json, shown_progress, write_text
 from lookalike.cli.query_table import QueryTable
-from lookalike.errors import LookalikeError, UnreadableImageError
+from lookalike.errors import DatasetError, LookalikeError, UnreadableImageError
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery
@@ -28,6 +29,7 @@ def search_queries(
     An interrupted run goes on when it is repeated. Raises LookalikeError if no query could be searched.
     """
     queries = listed_queries(source)
+    keep_inputs([source, *queries], table, report)
     about = gallery.describe()
     state = {"gallery": about.uri, "model": about.fingerprint, "state of the gallery": about.table_version}
     calibration = {"calibration": about.calibration}
@@ -75,13 +77,15 @@ def listed_queries(source: Path) -> list[str]:
 
         found = [str(path) for path in images.list_images(source)]
     else:
+        from lookalike.datasets.texts import read_lines
+
         try:
-            lines = source.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_lines(source)
+        except DatasetError as error:
             raise UnreadableImageError(
-                f"{source} is neither a folder nor a text file with an image on each line; check the path"
+                f"{source} is neither a folder nor a text file with an image on each line: {error}"
             ) from error
-        found = [_beside(line.strip(), source) for line in lines if line.strip()]
+        found = [_beside(line, source) for line in lines if line]
     if not found:
         raise UnreadableImageError(f"{source} holds no images; choose another folder or list")
     return list(dict.fromkeys(found))

@@ -171,10 +171,13 @@ def parse_scales(text: str | None) -> tuple[float, ...] | None:
 
 
 def keep_inputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:
-    """Raise LookalikeError for an output that would replace one of the files that are read."""
-    for output in outputs:
+    """Raise LookalikeError for an output that would replace a file that is read, or another output."""
+    files = [output for output in outputs if output is not None]
+    for number, output in enumerate(files):
         for file in map(Path, inputs):
-            if output is not None and output.is_file() and file.is_file() and output.samefile(file):
+            if output.is_file() and file.is_file() and output.samefile(file):
                 raise LookalikeError(
                     f"{output} is read here and would be replaced; name another file to write"
                 )
+        if output.absolute() in [other.absolute() for other in files[:number]]:
+            raise LookalikeError(f"{output} is to be written twice; name another file for one of the two")

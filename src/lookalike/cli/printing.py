@@ -58,6 +58,12 @@ def friendly_errors() -> Iterator[None]:
     except MemoryError as error:
         echo("lookalike: not enough memory; free some, or give smaller inputs", err=True)
         raise typer.Exit(1) from error
+    except BaseException as error:
+        is_panic = type(error).__name__ == "PanicException"  # of LanceDB's Rust code: no Exception
+        if not is_panic or not (cause := errors.system_error(error)):
+            raise
+        echo(f"lookalike: {errors.system_sentence(cause)}", err=True)
+        raise typer.Exit(1) from error
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
@@ -75,6 +81,15 @@ def visible(text: str) -> str:
         repr(c)[1:-1] if (unicodedata.category(c) in _STEERING and c != "\n") or c in _TURNS else c
         for c in text
     )
+
+
+def one_line(text: object) -> str:
+    """The text with line ends, too, escaped: a name of a file can't look like a row of its own.
+
+    >>> print(one_line("a" + chr(10) + "b.jpg"))
+    a\\nb.jpg
+    """
+    return visible(str(text)).replace("\n", "\\n")
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -125,8 +140,22 @@ def shown_progress() -> Iterator[ProgressCallback]:
         yield show
 
 
+def keep_picture(path: Path | None) -> None:
+    """Raise LookalikeError for a picture that a text would replace."""
+    from lookalike.images import IMAGE_SUFFIXES
+
+    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        raise errors.LookalikeError(
+            f"{path} is a picture and would be replaced by a text; name another file to write"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, and its folder if needed. Raises LookalikeError if it can't be written."""
+    """Write a text file, and its folder if needed.
+
+    Raises LookalikeError if it can't be written, and for a picture that it would replace.
+    """
+    keep_picture(path)
     with errors.replacing(path, make_folder=True) as file:
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from lookalike.cli.printing import keep_picture
 from lookalike.errors import LookalikeError, writing
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class QueryTable:
             self._progress.unlink(missing_ok=True)
 
     def _begin(self) -> None:
+        keep_picture(self.path)
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._progress.unlink(missing_ok=True)
@@ -64,11 +66,18 @@ class QueryTable:
 
     def _resume(self) -> None:
         """Take over what an interrupted run has finished, and cut off what it has not."""
-        if not self._progress.exists() or not self.path.exists():
+        if self.path.exists() and not self.path.is_file():
+            raise LookalikeError(f"{self.path} is no regular file, which can be continued; name another one")
+        if not self._progress.is_file() or not self.path.exists():
             return
         with writing(self.path):
-            first, *lines = self._progress.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-            if (begun := _parsed(first)) is not None and begun != self._settings:
+            text = self._progress.read_text(encoding="utf-8", errors="replace")
+            first, *lines = text.splitlines(keepends=True) or [""]
+            if (begun := _parsed(first)) is None and first.endswith("\n"):
+                raise LookalikeError(
+                    f"{self._progress} is not what belongs to {self.path.name}; delete it to begin anew"
+                )
+            if begun is not None and begun != self._settings:
                 names = [name for name in self._settings if self._settings[name] != begun.get(name)]
                 raise LookalikeError(
                     f"{self.path} was begun with another {' and '.join(names) or 'setting'} and is not "
@@ -77,9 +86,10 @@ class QueryTable:
             size = self.path.stat().st_size
             for line in lines:
                 done = _parsed(line)
-                if done is None or done["end"] > size:
+                query, end = (None, None) if done is None else (done.get("query"), done.get("end"))
+                if not isinstance(query, str) or type(end) is not int or not 0 < end <= size:
                     break
-                self.finished[done["query"]] = done["end"]
+                self.finished[query] = end
             if self.finished:
                 with self.path.open("r+b") as file:
                     file.truncate(max(self.finished.values()))

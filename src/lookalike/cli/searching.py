@@ -11,7 +11,7 @@ import typer
 from lookalike.cli.cases import add_to_case, examples_in
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, GalleryUri, MaxPixels, keep_inputs
-from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, write_text
+from lookalike.cli.printing import echo, friendly_errors, one_line, print_json, print_table, write_text
 from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ def search(
             help="Correct scores for images that turn up for everything.",
         ),
     ] = None,
+    set_aside: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Search without what the last audit found; can be repeated."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with hits, maps and file hashes.")
     ] = None,
@@ -143,10 +147,16 @@ def search(
         )
     with friendly_errors():
         from lookalike.gallery import Gallery
-        from lookalike.reports.search import hits_csv, search_report
 
         keep_inputs(queries, report, csv)
         opened = Gallery.open(uri)
+        if set_aside:
+            if case is not None:
+                raise typer.BadParameter(
+                    "a case holds similarities of the gallery as it is; leave --case out",
+                    param_hint="--set-aside",
+                )
+            opened = opened.without(set_aside)
         in_words = text is not None or bool(unlike)
         if regions is not None:
             given = {"--box": box, "--polygon": polygon, "--rerank": rerank, "--csv": csv, "--case": case}
@@ -177,23 +187,30 @@ def search(
             recorded = ("k", "rerank", "where", "min_similarity", "text", "unlike", "correct")
             settings = {name: options[name] for name in recorded if options[name]}
             add_to_case(hits, opened.case(case), queries[0], settings | {"examples": examples})
+        if csv is not None:  # before the report, which takes long and may fail
+            from lookalike.reports.search import hits_csv
+
+            write_text(csv, hits_csv(hits))
         if report is not None:
+            from lookalike.reports.search import search_report
+
             reranked = hits.rerank and f"{hits.rerank}, the first {shortlist}"
             parameters = {"query": ", ".join(queries), "words": text, "not": ", ".join(unlike or ())}
             parameters |= {"k": str(k), "box": box, "polygon": polygon}
+            parameters |= {"set aside": ", ".join(set_aside or ())}
             parameters |= {"corrected by": correct, "filter": where, "re-ranked by": reranked}
             parameters["maps"] = "beyond what all pictures of the gallery share" if contrast else None
             facts = {name: value for name, value in parameters.items() if value}
             write_text(report, search_report(hits, opened, parameters=facts, explain=_explainer(contrast)))
-        if csv is not None:
-            write_text(csv, hits_csv(hits))
         if as_json:
-            asked = {"query": queries, "text": text, "unlike": unlike or []}
+            asked = {"query": queries, "text": text, "unlike": unlike or [], "set_aside": set_aside or []}
             print_json({**asked, "gallery": uri, "good_match": _is_good(hits), **hits.to_dict()})
         else:
             by_distance = hits.rerank == "avsl"
             written = [path for path in (report, csv) if path is not None]
             _print_hits(hits, written, with_scores=by_distance or bool(correct))
+            if set_aside:
+                echo(f"set aside in the query and in all images: {', '.join(set_aside)} of the last audit")
             if correct:
                 echo(correction_in_words(correct))
             if by_distance:
@@ -235,7 +252,7 @@ def _print_hits(hits: Sequence[Hit], written: list[Path], *, with_scores: bool =
             "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.verification is None else inliers_in_words(hit.verification),
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
-            str(hit.path) + "".join(f"\n= {copy.path}" for copy in hit.record.copies),
+            one_line(hit.path) + "".join(f"\n= {one_line(copy.path)}" for copy in hit.record.copies),
         )
         for hit in hits
     ]

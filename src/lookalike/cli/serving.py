@@ -11,7 +11,7 @@ import typer
 import lookalike.errors as errors
 from lookalike.cli.printing import echo, friendly_errors
 
-_NEEDED = ("fastapi", "uvicorn", "python_multipart")
+_NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lookalike.cli.printing import echo, print_json, print_table, write_text
+from lookalike.cli.printing import echo, one_line, print_json, print_table, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, RegionHit
@@ -91,5 +91,5 @@ def _row(number: int, found: RegionHit) -> tuple[str, ...]:
         f"{hit.similarity:z.4f}",
         inliers_in_words(hit.verification),
         "" if hit.probability is None else f"{hit.probability:z.2f}",
-        str(hit.path) + "".join(f"\nor {other.path}" for other in found.others),
+        one_line(hit.path) + "".join(f"\nor {one_line(other.path)}" for other in found.others),
     )

@@ -2,5 +2,6 @@
 
 from lookalike.datasets.labeled import LabeledImages
 from lookalike.datasets.reading import LAYOUTS, read_dataset, splits_of
+from lookalike.datasets.rows import PictureRows
 
-__all__ = ["LAYOUTS", "LabeledImages", "read_dataset", "splits_of"]
+__all__ = ["LAYOUTS", "LabeledImages", "PictureRows", "read_dataset", "splits_of"]

@@ -26,9 +26,12 @@ def read_text(path: Path) -> str:
     Raises DatasetError for a missing file and for another encoding, naming the line.
     """
     try:
+        if path.is_char_device() or path.is_block_device():  # may never end
+            raise DatasetError(f"{path} is a device; name a text file")
         data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path} can't be read: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DatasetError(f"{path} can't be read: {reason}; check the path") from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lookalike.datasets import LabeledImages, read_dataset, splits_of
+from lookalike.datasets import LabeledImages, PictureRows, read_dataset, splits_of
 from lookalike.datasets.leaks import copies_remark, leak_remark
 from lookalike.datasets.splits import split_name
 from lookalike.datasets.texts import label_text
@@ -18,7 +18,14 @@ from lookalike.errors import DatasetError
 from lookalike.evaluation.clustering import can_cluster, cluster_agreement
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import retrieve
-from lookalike.evaluation.sources import AnyEmbedder, DataSource, load_for_evaluation, open_data
+from lookalike.evaluation.sources import (
+    AnyEmbedder,
+    DataSource,
+    embed_images,
+    evenly,
+    load_for_evaluation,
+    open_data,
+)
 from lookalike.evaluation.summary import Evaluation, summarize
 from lookalike.models.embedder import Precision
 from lookalike.store.manifest import has_manifest
@@ -29,7 +36,7 @@ LabeledArrays = tuple[_Array, Sequence[Any] | _Array]  # embeddings (G, D) and a
 
 
 def evaluate(
-    data: str | Path | LabeledArrays | LabeledEmbeddings,
+    data: str | Path | PictureRows | LabeledArrays | LabeledEmbeddings,
     model: str | Path | AnyEmbedder | None = None,
     *,
     queries: LabeledArrays | LabeledEmbeddings | None = None,
@@ -47,10 +54,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure how well an embedding retrieves images of the same label.
 
-    ``data`` is a folder or table of labeled images, the path of a gallery, or a pair of arrays:
-    embeddings (G, D) of any float type and length, and G labels. Images are embedded with ``model``
-    (``"mini"`` if None); galleries and arrays come with their embeddings and take no model. Images of an
-    AVSL model are compared by its inferred distance, every query with every image; galleries hold the
+    ``data`` is a folder or table of labeled images, ``PictureRows``, the path of a gallery, or
+    a pair of arrays: embeddings (G, D) of any float type and length, and G labels. Images are embedded
+    with ``model`` (``"mini"`` if None); galleries and arrays come with theirs and take no model. Images
+    of an AVSL model are compared by its inferred distance, every query with every image; galleries hold the
     embedding of its highest level only, and are judged by the cosine.
 
     Each image is a query among all others; with ``queries`` (arrays) or ``query_split`` (of the same
@@ -81,14 +88,20 @@ def evaluate(
         sources = [DataSource(Path(data), name, layout, field) for name in splits]
         gallery, *others = _opened(sources, model, precision, limit=limit, workers=workers, progress=progress)
         asked = others[0] if others else asked
-    elif model is None and split is None and query_split is None:
+    elif isinstance(data, PictureRows) and split is None and query_split is None:
+        embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
+        images = evenly(data.labeled_images(), limit)
+        gallery = embed_images(embedder, images, source="rows", workers=workers, progress=progress)
+    elif model is None and split is None and query_split is None and not isinstance(data, PictureRows):
         gallery = _embeddings(data)
     else:
-        raise ValueError("arrays have no model and no splits; leave model, split and query_split out")
+        raise ValueError(
+            "arrays have no model and no splits, rows no splits; leave model, split and query_split out"
+        )
     sides = (gallery, None) if asked is None else (asked, gallery)
     retrieved = retrieve(*sides, ks=ks, progress=progress)
     clusters = cluster_agreement(gallery, seed=seed) if clustering and can_cluster() else None
-    remarks = () if isinstance(data, tuple | LabeledEmbeddings) else _copies(sources, gallery, asked)
+    remarks = _copies(sources, gallery, asked) if sources else ()
     return summarize(retrieved, clusters=clusters, seed=seed, remarks=remarks)
 
 

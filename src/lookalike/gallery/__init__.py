@@ -16,6 +16,7 @@ from lookalike.gallery.labels import (
     merged_metadata,
     table_metadata,
 )
+from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
 from lookalike.gallery.searching_regions import RegionHit, RegionsResult
@@ -23,6 +24,7 @@ from lookalike.gallery.searching_regions import RegionHit, RegionsResult
 __all__ = [
     "Absent",
     "AddReport",
+    "Audit",
     "Calibration",
     "CaseFile",
     "CasePair",
@@ -35,6 +37,7 @@ __all__ = [
     "Hub",
     "Hubness",
     "LabeledPair",
+    "Recurrence",
     "RegionHit",
     "RegionsResult",
     "SearchResult",

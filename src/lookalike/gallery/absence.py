@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from lookalike.gallery.files import absolute
@@ -44,7 +45,7 @@ def absent_files(store: VectorStore, folder: str | Path | None = None) -> Absent
     top = None if folder is None else absolute(folder)
     n_files = n_records = n_below = 0
     missing: dict[str, list[str]] = {}  # path of a record's file -> paths of all of its files
-    for record in store.records():
+    for record in chain.from_iterable(store.record_batches()):
         paths = [file.path for file in record.files]
         n_files, n_records = n_files + len(paths), n_records + 1
         for path in paths:

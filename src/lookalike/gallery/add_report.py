@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lookalike.types.html import table_html
+
 
 @dataclass(frozen=True, repr=False)
 class AddReport:
@@ -22,6 +24,10 @@ class AddReport:
     conflicts: tuple[str, ...] = ()  # copies of one picture with different values, each in words
     remarks: tuple[str, ...] = ()  # on the table of metadata, each a sentence
     copies: tuple[tuple[str, str], ...] = ()  # new files, and the file that each is an exact copy of
+
+    def _repr_html_(self) -> str:
+        """Return the counts and the files that could not be read, for notebooks."""
+        return table_html(repr(self), ("unreadable", "why"), self.unreadable[:20])
 
     def __repr__(self) -> str:
         more = {

@@ -18,6 +18,7 @@ from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery.query import existing_file
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.ops.calibration import fit_logistic
+from lookalike.rerankers.match_odds import check_fit
 from lookalike.store import Snapshot
 
 LabeledPair = tuple[ImageSource, ImageSource, bool]
@@ -52,7 +53,8 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Return the curve that ``to_dict`` wrote."""
+        """Return the curve that ``to_dict`` wrote. Raises GalleryError for what is none."""
+        check_fit(values, cls, positive="slope")
         return cls(**values)
 
 

@@ -19,6 +19,7 @@ from lookalike.store import Manifest, Record, VectorStore, record_id
 from lookalike.store.hnsw import accelerated_version, load_accelerator, remove_accelerator
 from lookalike.store.records import damaged_rows
 from lookalike.types import FloatArray
+from lookalike.types.html import table_html
 
 _SAMPLE = 16  # images that are embedded again
 _SAME = 0.99  # cosine with the stored embedding, of another machine or precision
@@ -48,6 +49,18 @@ class CheckReport:
     def is_sound(self) -> bool:
         """Whether no damage is left."""
         return all(finding.is_repaired or not finding.is_damage for finding in self.findings)
+
+    def _repr_html_(self) -> str:
+        """Return a row for each finding, for notebooks."""
+        state = "sound" if self.is_sound else "damaged"
+        return table_html(
+            f"{self.n_images} images in {self.n_files} files: {state}",
+            ("part", "problem", "rows or files", "repaired"),
+            (
+                (each.part, each.problem, each.n, "yes" if each.is_repaired else "no")
+                for each in self.findings
+            ),
+        )
 
 
 @final

@@ -8,6 +8,7 @@ from typing import Any
 
 from lookalike.store import Manifest, VectorStore
 from lookalike.store.hnsw import accelerated_version
+from lookalike.types.html import table_html
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +33,17 @@ class GalleryDescription:
 
     def __hash__(self) -> int:
         return hash((self.uri, self.fingerprint, self.table_version, self.n_images))
+
+    def _repr_html_(self) -> str:
+        """Return what people ask of a gallery as a table, for notebooks."""
+        rows = (
+            ("images", f"{self.n_images:,} in {self.n_files:,} files"),
+            ("model", f"{self.model}, {self.width} dimensions, {self.precision}"),
+            ("metadata", ", ".join(f"{name} ({n})" for name, n in self.metadata_fields.items()) or "none"),
+            ("calibrated", "yes" if self.calibration else "no"),
+            ("created", self.created),
+        )
+        return table_html(self.uri, ("", ""), rows)
 
     def __repr__(self) -> str:
         return f"GalleryDescription({self.uri!r}, {self.n_images} images, model {self.model!r})"

@@ -10,11 +10,15 @@ from typing import Any, final
 
 import numpy as np
 
-from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError
+from lookalike.datasets import PictureRows
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.adding import AddSettings, Metadata, add_files, path_list, utf8_paths
+from lookalike.gallery.add_run import AddSettings, Metadata
+from lookalike.gallery.adding import add_files, path_list, utf8_paths
+from lookalike.gallery.adding_on_ray import RaySettings, add_files_on_ray
+from lookalike.gallery.audit import audit_of
 from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
@@ -38,6 +42,7 @@ from lookalike.gallery.mapping.mapper import Mapper
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
+from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.regions import Box, Polygon, Region
 from lookalike.gallery.reranking import (
     NO_RERANK,
@@ -51,6 +56,7 @@ from lookalike.gallery.reranking import (
 from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restore_forgotten
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
+from lookalike.gallery.set_aside import chosen_directions, seen_without
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -70,6 +76,7 @@ from lookalike.store import (
 from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
+_ENGINES = ("local", "ray")
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
 
@@ -203,23 +210,31 @@ class Gallery:
         prune: bool = False,
         yes: bool = False,
         workers: int | None = None,
+        engine: str = "local",
+        address: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
 
         Files with identical content become one record with copies, each with its own metadata; a moved or
         renamed file keeps its metadata, and so does a changed one, which is added with its new content.
+        ``PictureRows`` of another library bring their own metadata.
         ``metadata`` applies to all files, or is a function of the path (see ``folder_labels``,
         ``table_metadata``); None as a value removes a field. ``ignore`` lists glob patterns of files to
         skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
         folder could not be looked at; those of an emptied folder, all files of ``source``, and more than
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
-        it depends on the number of files and CPUs. Unreadable files, conflicts and what was forgotten or
+        it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
+        and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
+        one for each core by default; see docs/scale.md. Unreadable files, conflicts and what was forgotten or
         kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read.
         """
+        check_name("engine", engine, _ENGINES)
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
+        if isinstance(source, PictureRows) and metadata is None:
+            metadata = source.metadata
         folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
         skipped: list[tuple[str, str]] = []
         start = Looks.now()
@@ -229,7 +244,11 @@ class Gallery:
             metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
             self._looks.since(folder) if folder else None,
         )  # fmt: skip
-        report = add_files(paths, self._store, self.embedder, settings)
+        if engine == "ray":
+            where = RaySettings(self.uri, address)
+            report = add_files_on_ray(paths, self._store, self.embedder, settings, where)
+        else:
+            report = add_files(paths, self._store, self.embedder, settings)
         if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
@@ -338,6 +357,7 @@ class Gallery:
         for a region outside the image, a vector of another width, and numbers out of range.
         """
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
+        _check_ranges(min_similarity, min_probability)
         asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
         if asked.in_words and min_probability is not None:
             raise ValueError(
@@ -519,6 +539,28 @@ class Gallery:
             progress=progress,
         )
 
+    def audit(self, *, sample: int = 500, seed: int = 0, progress: ProgressCallback | None = None) -> Audit:
+        """Return what recurs over the pictures beyond chance: watermarks, logos, frames, captions.
+
+        ``sample`` random pictures are looked at. Each finding says in which pictures it is, where, and how
+        much of their similarity it carries. The result is saved beside a gallery in a folder, so that
+        ``without`` takes its ids. Marks at changing places need the extra ``geometry``. Raises
+        GalleryError for fewer than 20 pictures, and ValueError for a smaller sample.
+        """
+        found = audit_of(self._store, self.embedder, sample=sample, seed=seed, progress=progress)
+        if self._folder is not None and is_writable(self._folder):
+            found.save(self._folder)
+        return found
+
+    def without(self, found: Recurrence | str | Sequence[Recurrence | str]) -> Gallery:
+        """Return this gallery in memory, without what an audit found (or its ids in the last one).
+
+        Directions are removed from images and queries alike, so hits are explained as ever; probabilities
+        are not kept. Raises GalleryError for an unknown id and without an audit.
+        """
+        directions = chosen_directions(found, self._folder, self._manifest)
+        return Gallery(*seen_without(self._searcher.snapshot(), self.embedder, self._manifest, directions))
+
     def map(
         self,
         layout: str | None = None,
@@ -698,6 +740,15 @@ class Gallery:
     def describe(self) -> GalleryDescription:
         """Return the gallery's size, model and settings."""
         return gallery_description(self._store, self._manifest, self.uri, self._folder)
+
+
+def _check_ranges(min_similarity: float | None, min_probability: float | None) -> None:
+    for name, value, least in (
+        ("min_similarity", min_similarity, -1),
+        ("min_probability", min_probability, 0),
+    ):
+        if value is not None and not least <= value <= 1:  # nor NaN, which no hit would reach
+            raise ValueError(f"{name} must be a number from {least} to 1; got {value!r}")
 
 
 def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,6 +48,8 @@ def groups_of(
         raise LookalikeError(
             "near-duplicates need OpenCV: pip install 'lookalike[geometry]', or ask for other kinds"
         )
+    if len(snapshots) > 1:
+        snapshots = [snapshots[0], _without_files_of(snapshots[0], snapshots[1])]
     records = [record for snapshot in snapshots for record in snapshot.records]
     vectors = np.concatenate([snapshot.embeddings for snapshot in snapshots])
     pairs = _pairs(snapshots, accelerator, neighbors, progress) if set(chosen) & {near, same} else None
@@ -73,6 +76,25 @@ def groups_of(
             "give a least similarity"
         )
     return Groups(groups, threshold=threshold, unreadable=aligner.unreadable, remark=remark)
+
+
+def _without_files_of(first: Snapshot, second: Snapshot) -> Snapshot:
+    """The second without the files that the first has, too: a file is no copy of itself.
+
+    Raises ValueError if nothing is left.
+    """
+    known = {file.path for record in first.records for file in record.files}
+    rows, records = [], []
+    for row, record in enumerate(second.records):
+        if left := [file for file in record.files if file.path not in known]:
+            rows.append(row)
+            records.append(record.with_files(left))
+    if second.records and not rows:
+        raise ValueError(
+            "every file of the other gallery is in this one, too; leave it out to group this one, or name "
+            "another"
+        )
+    return replace(second, records=records, embeddings=second.embeddings[rows])
 
 
 def _pairs(

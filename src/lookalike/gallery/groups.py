@@ -19,6 +19,7 @@ from lookalike.gallery.parts import LinkedParts
 from lookalike.rerankers.alignment import Alignment
 from lookalike.store import Record
 from lookalike.types import FloatArray, ProgressCallback
+from lookalike.types.html import table_html
 from lookalike.types.progress import tracked
 
 _COPY, _NEAR, _SAME = GROUP_KINDS
@@ -93,6 +94,14 @@ class Groups(Sequence[PictureGroup]):
 
     def __iter__(self) -> Iterator[PictureGroup]:
         return iter(self._groups)
+
+    def _repr_html_(self) -> str:
+        """Return a row for each of the first 50 groups, for notebooks."""
+        rows = (
+            (i, group.kind, ", ".join(Path(path).name for path in group.paths), _changes(group))
+            for i, group in enumerate(self[:50], start=1)
+        )
+        return table_html(repr(self), ("group", "kind", "files", "what was changed"), rows)
 
     def __repr__(self) -> str:
         counts = [f"{sum(g.kind == kind for g in self)} {kind}" for kind in GROUP_KINDS]
@@ -226,6 +235,10 @@ def _by_row(pairs: RowPairs) -> Iterator[tuple[int, int, float]]:
     order = np.lexsort((pairs.second, pairs.first))
     rows = (each[order].tolist() for each in (pairs.first, pairs.second, pairs.cosines))
     return zip(*rows, strict=True)
+
+
+def _changes(group: PictureGroup) -> str:
+    return "; ".join(dict.fromkeys(change for link in group.links for change in link.change))
 
 
 def _files(rows: Sequence[int], records: Sequence[Record]) -> list[str]:

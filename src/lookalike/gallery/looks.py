@@ -21,7 +21,9 @@ _TICK_NS = 10_000_000  # times of files lag behind the clock by up to this
 
 def holds_any(store: VectorStore, paths: Collection[str]) -> bool:
     """Whether one of the files is in the store."""
-    return bool(paths) and any(file.path in paths for record in store.records() for file in record.files)
+    return bool(paths) and any(
+        file.path in paths for batch in store.record_batches() for record in batch for file in record.files
+    )
 
 
 @final

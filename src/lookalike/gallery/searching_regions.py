@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, final, overload
 
 from lookalike.gallery.filters import Where
@@ -97,6 +98,17 @@ class RegionsResult(Sequence[RegionHit]):
 
     def __iter__(self) -> Iterator[RegionHit]:
         return iter(self._regions)
+
+    def _repr_html_(self) -> str:
+        """Return the hit of each region with its box, for notebooks."""
+        cells = "".join(
+            f"<div style='font:12px sans-serif'>{','.join(f'{side:.0f}' for side in region.box)}"
+            f"{region.hit._repr_html_()}</div>"
+            for region in self[:24]
+        )
+        return (
+            f"<div>{escape(repr(self))}<div style='display:flex;flex-wrap:wrap;gap:8px'>{cells}</div></div>"
+        )
 
     def __repr__(self) -> str:
         return f"RegionsResult({len(self.matches)} matches in {self.n_searched} regions)"

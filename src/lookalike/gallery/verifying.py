@@ -10,9 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from lookalike.gallery.query import Query, existing_file
+from lookalike.gallery.regions import Region
 from lookalike.models.embedder import Embedder
 from lookalike.rerankers import LocalFeatures, MatchOdds, local_features
 from lookalike.rerankers.local_features import MATCH_FEATURES, MATCH_SIDE, QUERY_FEATURES, QUERY_SIDE, Frame
+from lookalike.rerankers.transformations import verify_features
 from lookalike.store import Record
 from lookalike.types import GeometricMatch, Picture, Verification
 
@@ -56,13 +58,17 @@ def query_features(query: Query) -> LocalFeatures:
 
 def frame_of(query: Query, picture: Picture) -> Frame:
     """Return the part of the picture that a query looks at: left, top, right, bottom in pixels."""
+    return _frame(query.region, picture)
+
+
+def _frame(region: Region | None, picture: Picture) -> Frame:
     height, width = picture.original_size
-    if query.region is None:
+    if region is None:
         return 0.0, 0.0, float(width), float(height)
-    if query.region.box is not None:
-        left, top, right, bottom = query.region.box
+    if region.box is not None:
+        left, top, right, bottom = region.box
     else:
-        x, y = zip(*(query.region.polygon or ()), strict=True)
+        x, y = zip(*(region.polygon or ()), strict=True)
         left, top, right, bottom = min(x), min(y), max(x), max(y)
     dx, dy = _MARGIN * (right - left), _MARGIN * (bottom - top)
     return (
@@ -98,3 +104,22 @@ def geometric_match(
     """Return two pictures with their evidence and its probability."""
     probability = odds.probability(similarity, found.by_features)
     return GeometricMatch(query, match, found, similarity, probability, model)
+
+
+def verified_pair(
+    query: Picture,
+    region: Region | None,
+    record: Record,
+    similarity: float,
+    odds: MatchOdds,
+    embedder: Embedder,
+) -> GeometricMatch:
+    """Compare a picture, or a region of it, with a record's picture by local features, as a search does.
+
+    ``similarity`` is their cosine; no network runs. Raises UnreadableImageError if the record's file is
+    gone, and LookalikeError if OpenCV is not installed.
+    """
+    features = local_features(query, frame=_frame(region, query), side=QUERY_SIDE, n=QUERY_FEATURES)
+    picture = embedder.picture(existing_file(record), at_least=(MATCH_SIDE, MATCH_SIDE))
+    others = local_features(picture, side=MATCH_SIDE, n=MATCH_FEATURES)
+    return geometric_match(query, picture, verify_features(features, others), similarity, odds, embedder.name)

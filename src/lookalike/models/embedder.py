@@ -21,15 +21,17 @@ from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.batch_statistics import with_batch_statistics
 from lookalike.models.devices import Precision, choose_device, choose_precision
-from lookalike.models.encoding import Encoding
+from lookalike.models.encoding import Encoding, stacked_rows
 from lookalike.models.finite import check_finite
-from lookalike.models.heads import L2Norm
+from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.image_text import TextTower
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
+from lookalike.models.sharing import Sharing
 from lookalike.models.text_source import TextSource
 from lookalike.models.whitening import all_but_the_top, whitening
+from lookalike.ops.aside import projection_without
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.types import Geometry, Picture, ProgressCallback, Reading, Shares, tracked
 
@@ -41,11 +43,12 @@ InputPixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]  # (H, W, 3) RGB as
 
 
 @final
-class Embedder(Encoding):
+class Embedder(Encoding, Sharing):
     """A network with the preprocessing that it expects, on one device.
 
     ``embed`` returns (B, D) unit embeddings as float32 on the CPU; ``shares`` explains one of them.
-    ``encode`` is ``embed`` under the names of sentence-transformers.
+    ``encode`` is ``embed`` under the names of sentence-transformers; ``save_pretrained``, ``from_pretrained``
+    and ``push_to_hub`` are those of the Hugging Face hub.
 
     >>> embedder = Embedder.load("mini", device="cpu")
     >>> black, white = np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)
@@ -203,12 +206,15 @@ class Embedder(Encoding):
         """Cosine of each of n images with each of m: (n, m) float32 on the CPU, in [-1, 1].
 
         ``a`` and ``b`` are one or many images as in ``embed``, or embeddings: a floating array or
-        tensor (n, D) or (D,) is taken as embeddings, of any length (no image is floating and 2-d).
+        tensor (n, D) or (D,), or a list of such rows, is taken as embeddings, of any length (no image is
+        floating and 2-d).
         Raises ValueError for embeddings of another width, and as ``embed``.
         """
         return cosine_similarity(self._embeddings_of(a), self._embeddings_of(b)).clamp(-1, 1)
 
     def _embeddings_of(self, given: ImageSource | Iterable[ImageSource]) -> Tensor:
+        if isinstance(given, list) and given and all(_is_row(row) for row in given):
+            given = stacked_rows(given)
         is_array = isinstance(given, Tensor | np.ndarray)
         vectors = torch.as_tensor(given) if is_array else None
         if vectors is not None and vectors.ndim == 1:
@@ -317,6 +323,12 @@ class Embedder(Encoding):
         and maps then depend on what distinguishes them. Raises ValueError for too few images.
         """
         return self._followed_by(all_but_the_top(self.embed(sources), directions), "particular")
+
+    def without_directions(self, directions: Tensor) -> Embedder:
+        """A new embedder whose unit embeddings have nothing along these directions (k, D)."""
+        projection = projection_without(directions.float()).float()
+        layer = affine_layer(projection, torch.zeros(len(projection)))
+        return self._followed_by(layer, "set-aside")
 
     def whitened(self, sources: Sequence[ImageSource], *, width: int | None = None) -> Embedder:
         """A new embedder whose head ends with a PCA whitening learned on these images; needs no labels.
@@ -471,6 +483,11 @@ class Embedder(Encoding):
             self.carried_whitenings,
             self.text,
         )
+
+
+def _is_row(given: object) -> bool:
+    """Whether this is one embedding."""
+    return isinstance(given, Tensor | np.ndarray) and given.ndim == 1
 
 
 def _noting_names(images: Iterable[ImageSource], names: list[str]) -> Iterator[ImageSource]:

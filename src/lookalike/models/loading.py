@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from torch import nn
 
 from lookalike.errors import UnknownModelError, UnknownNameError, first_line
@@ -27,18 +24,18 @@ from lookalike.models.backbones import (
 )
 from lookalike.models.checkpoints.files import read_checkpoint
 from lookalike.models.image_text import OPEN_CLIP, holds_image_text, load_image_text
-from lookalike.models.image_text.finding import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from lookalike.models.network import EmbeddingNetwork, assemble
-from lookalike.models.saving import CONFIG_FILE, WEIGHTS_FILE, LoadedModel, load_folder
+from lookalike.models.saving import CONFIG_FILE, LoadedModel, load_folder
+from lookalike.models.transformers_folders import (
+    holds_transformers,
+    load_transformers,
+    within_sentence_transformer,
+)
 from lookalike.models.wrappers import weights_below
 
 _BUNDLED = Path(__file__).parent / "bundled"
 HUB = "hf-hub:"
 ONNX_SUFFIX = ".onnx"
-# What the tokenizers of transformers are made of; a repository holds some of them.
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model",
-                    "tokenizer.model", "added_tokens.json",
-                    "special_tokens_map.json")  # fmt: skip
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sop": ((0.5807, 0.5396, 0.5044), (0.2901, 0.2974, 0.3095)),  # Black et al.'s Stanford Online Products
@@ -169,7 +166,7 @@ def _find(
     whitening: str | None,
     heads: int | None,
 ) -> LoadedModel:
-    path = Path(model)
+    path = within_sentence_transformer(Path(model))
     if split_output(model)[0].suffix.lower() == ONNX_SUFFIX:
         raise UnknownModelError(
             f"{model} only returns embeddings, and this needs the layers of a model; ONNX files are taken by "
@@ -180,7 +177,9 @@ def _find(
     elif model.startswith(OPEN_CLIP):
         loaded = load_image_text(model)
     elif path.is_dir() and holds_image_text(path):
-        loaded = replace(load_image_text(model, path), name=path.resolve().name)
+        loaded = replace(load_image_text(model, path), name=Path(model).resolve().name)
+    elif path.is_dir() and holds_transformers(path):
+        loaded = load_transformers(path, Path(model).resolve().name)
     elif path.is_dir():
         loaded = replace(load_folder(path), name=path.resolve().name)
     elif checkpoints.is_checkpoint(path):
@@ -195,10 +194,8 @@ def _find(
         mean_image = whitening = heads = None
     elif path.suffix in checkpoints.CHECKPOINT_SUFFIXES or model.startswith((".", "/", "~")):
         raise UnknownModelError(f"there is no file or folder {model}; check the path")
-    elif model.startswith(HUB) and (folder := _saved_on_hub(model.removeprefix(HUB))):
-        loaded = replace(load_folder(folder), name=model)
-    elif model.startswith(HUB) and (folder := _image_text_on_hub(model.removeprefix(HUB))):
-        loaded = load_image_text(model, folder, hub=model.removeprefix(HUB))
+    elif model.startswith(HUB) and (of_hub := _from_hub(model)):
+        loaded = of_hub
     else:
         loaded = from_timm(model, pooling=pooling, input_size=input_size)
         pooling = input_size = None
@@ -209,6 +206,20 @@ def _find(
     if mean_image is not None:
         loaded = checkpoints.with_mean_image(loaded, mean_image)
     return _changed(loaded, pooling, input_size)
+
+
+def _from_hub(model: str) -> LoadedModel | None:
+    """A model of the hub in a format of ours or of transformers, or with a text tower; None for timm's."""
+    from lookalike.models import hub  # its client takes a fifth as long to import as torch
+
+    repository = model.removeprefix(HUB)
+    if folder := hub.saved_on_hub(repository):
+        return replace(load_folder(folder), name=model)
+    if folder := hub.image_text_on_hub(repository):
+        return load_image_text(model, folder, hub=repository)
+    if folder := hub.transformers_on_hub(repository):
+        return load_transformers(folder, model)
+    return None
 
 
 def _changed(loaded: LoadedModel, pooling: str | None, input_size: tuple[int, int] | None) -> LoadedModel:
@@ -235,56 +246,3 @@ def _check_width(network: EmbeddingNetwork, pooling: str, size: tuple[int, int])
             f"pooling {pooling!r} does not fit the head of this model ({first_line(error)}); "
             "leave its pooling as it is"
         ) from error
-
-
-def hub_cache() -> tuple[str, set[str]]:
-    """Return the folder in which fetched models are kept, and the names of the repositories in it."""
-    from huggingface_hub import constants, scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        return str(constants.HF_HUB_CACHE), {repo.repo_id for repo in scan_cache_dir().repos}
-    except (CacheNotFound, OSError):  # nothing was fetched yet
-        return str(constants.HF_HUB_CACHE), set()
-
-
-def _saved_on_hub(repository: str) -> Path | None:
-    """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
-    try:
-        config = Path(hf_hub_download(repository, CONFIG_FILE))
-        if '"format"' not in config.read_text(encoding="utf-8"):
-            return None  # one of timm's own repositories
-        hf_hub_download(repository, WEIGHTS_FILE)
-    except EntryNotFoundError:
-        return None
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise UnknownModelError(
-            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
-        ) from error
-    return config.parent
-
-
-def _image_text_on_hub(repository: str) -> Path | None:
-    """Local copy of an image-text model of transformers or open_clip; None for repositories of timm."""
-    wanted: tuple[str, ...] = (WEIGHTS_FILE,)
-    optional: tuple[str, ...] = ("preprocessor_config.json",)
-    try:
-        config = Path(hf_hub_download(repository, CONFIG_FILE))
-        if '"architecture"' in config.read_text(encoding="utf-8"):
-            return None  # one of timm's own
-        if not holds_image_text(config.parent):
-            return None
-    except EntryNotFoundError:
-        wanted, optional = (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS[0]), ()
-    try:
-        files = [Path(hf_hub_download(repository, name)) for name in wanted]
-    except EntryNotFoundError:
-        return None
-    except (OSError, HfHubHTTPError) as error:
-        raise UnknownModelError(
-            f"{HUB}{repository} could not be fetched: {first_line(error)}; check name and network"
-        ) from error
-    for name in (*optional, *_TOKENIZER_FILES):
-        with suppress(EntryNotFoundError):
-            hf_hub_download(repository, name)
-    return files[0].parent

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -66,8 +67,9 @@ class OnnxEmbedder:
     """Runs a model with one image input; one of its outputs is the embedding (B, D).
 
     Pictures are squashed to the model's input size, or to ``input_size`` (H, W) where it takes any, and
-    normalized by ``normalization`` (imagenet, sop or MEAN/STD); an input of uint8 gets the pixels as
-    they are. The input is (B, 3, H, W) or (B, H, W, 3), in float16, float32 or float64. ``output``
+    normalized by ``normalization`` (imagenet, sop or MEAN/STD); a file that ``export_graph`` wrote says
+    by itself what it takes. An input of uint8 gets the pixels as they are. The input is (B, 3, H, W) or
+    (B, H, W, 3), in float16, float32 or float64. ``output``
     names the embedding, also as ``model.onnx:NAME``; else it is the only output of two axes, or the one
     called pooler_output, image_embeds and the like: tokens (B, N, D), feature maps and class scores are
     not taken for one. Only the methods ``occlusion``, ``leave-one-out`` and ``rise`` can explain it.
@@ -101,12 +103,14 @@ class OnnxEmbedder:
         except Exception as error:  # onnxruntime's own classes share no documented parent
             raise CheckpointError(f"{file} is no ONNX model: {first_line(error)}") from error
         self._input = self._image_input()
-        mean, std = parse_normalization(normalization or "imagenet")
         try:
-            self.preprocessing = Preprocessing(
-                "squash", self._size(input_size), 1.0, "bilinear", mean, std, levels
+            own = None if normalization or input_size else self._own_preprocessing()
+            self.preprocessing = (
+                self._squashing(normalization or "imagenet", input_size, levels)
+                if own is None
+                else replace(own, levels=levels or own.levels)
             )
-        except ValueError as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise CheckpointError(f"{file} can't be fed: {error}") from error
         self.output = self._embedding_output(output or named)
 
@@ -124,6 +128,17 @@ class OnnxEmbedder:
         embeddings = torch.from_numpy(np.concatenate(outputs)).float()
         check_finite(embeddings, self.name, names)
         return F.normalize(embeddings, dim=1)
+
+    def _own_preprocessing(self) -> Preprocessing | None:
+        """The preprocessing that an export of ours carries; None for other files."""
+        carried = self._session.get_modelmeta().custom_metadata_map.get("lookalike")
+        return None if carried is None else Preprocessing.from_dict(json.loads(carried)["preprocessing"])
+
+    def _squashing(
+        self, normalization: str, input_size: tuple[int, int] | None, levels: GrayLevels | None
+    ) -> Preprocessing:
+        mean, std = parse_normalization(normalization)
+        return Preprocessing("squash", self._size(input_size), 1.0, "bilinear", mean, std, levels)
 
     # --- the model's input --------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lookalike.errors import CheckpointError, LookalikeError, first_line, replacing
 from lookalike.images import Preprocessing
 from lookalike.models.avsl_network import NodeGraph, build_graph
-from lookalike.models.backbones import check_architecture, create_backbone, load_weights, resize_backbone
+from lookalike.models.backbones import saved_backbone
 from lookalike.models.heads import build_head, describe_head
 from lookalike.models.mistaken import other_kind
 from lookalike.models.network import EmbeddingNetwork, assemble
@@ -180,10 +180,7 @@ def _build(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoadedMo
     if height * width * max(scales) ** 2 > _MOST_PIXELS:
         raise ValueError(f"input {height}x{width} at scale {max(scales)} is beyond {_MOST_PIXELS:,} pixels")
     weights = _below("backbone.", tensors)
-    check_architecture(architecture, options, weights)
-    backbone = create_backbone(architecture, **options)
-    resize_backbone(backbone, preprocessing.input_size)
-    load_weights(backbone, weights)
+    backbone = saved_backbone(architecture, options, weights, preprocessing.input_size)
     head = build_head(config["head"], _below("head.", tensors))
     network = assemble(backbone, config["pooling"], head, preprocessing, _below("pooling.", tensors))
     network.merged_head = build_head(config.get("merged_head", ()), _below("merged_head.", tensors))

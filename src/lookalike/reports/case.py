@@ -16,14 +16,19 @@ from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make
 from lookalike.gallery import CaseFile, CasePair, Gallery
 from lookalike.gallery.cases.labeled import query_bytes
 from lookalike.gallery.query import Query, image_query, record_query
+from lookalike.gallery.verifying import verified_pair
 from lookalike.reports.page import data_uri, page, thumbnail
+from lookalike.rerankers import GeometryReranking
+from lookalike.rerankers.local_features import has_opencv
 from lookalike.types import Explanation
 
 _SIDE = 420  # pixels of the longer side of pictures
+_EVIDENCE_WIDTH = 900  # pixels of both pictures with the points that agree
 _ORDER = ("same", "unsure", "different")  # decided pairs first, what was found before what was not
 _WORDS = {"same": "same", "different": "different", "unsure": "unsure", None: "undecided"}
 
 ExplainPair = Callable[[CasePair], Explanation]
+DrawEvidence = Callable[[CasePair], str | None]
 
 
 def case_report(
@@ -53,7 +58,7 @@ def case_report(
         "case.html",
         title=f"Case: {case.name}",
         summary=f"{len(decided):,} of {len(pairs):,} pairs decided: {counts}.",
-        groups=_groups(decided[:most], explain),
+        groups=_groups(decided[:most], explain, lambda pair: _evidence(pair, case, gallery)),
         listed=[_line(pair) for pair in (*decided[most:], *undecided)],
         n_unpictured=max(0, len(decided) - most),
         facts={
@@ -91,6 +96,20 @@ def pair_explanation(pair: CasePair, case: CaseFile, gallery: Gallery) -> Explan
     return explainer.of_passes(a, explainer.open(a), b, explainer.open(b), match_unit=match.unit)
 
 
+def _evidence(pair: CasePair, case: CaseFile, gallery: Gallery) -> str | None:
+    """The picture of the points that agree and the outlines, of a pair that was found by geometry."""
+    is_verified = GeometryReranking.name in str(pair.parameters.get("rerank", "")).split("+")
+    if not is_verified or not has_opencv():
+        return None
+    query = gallery.embedder.picture(query_bytes(case, pair), name=pair.query.name)
+    record = gallery.records([pair.hit.id])[0]
+    odds = gallery.match_odds
+    found = verified_pair(query, pair.region, record, pair.similarity, odds, gallery.embedder)
+    if not found.verification.n_inliers:
+        return None
+    return data_uri(render.inlier_lines(found, width=_EVIDENCE_WIDTH))
+
+
 def _record_query(pair: CasePair, gallery: Gallery) -> Query:
     embedding = gallery.embedding(pair.hit.id)
     return record_query(gallery.records([pair.hit.id])[0], embedding, gallery.embedder)
@@ -101,19 +120,28 @@ def _key(pair: CasePair) -> tuple[Any, ...]:
     return pair.query.name, pair.query.sha256, region, _ORDER.index(str(pair.verdict)), pair.rank or 0
 
 
-def _groups(pairs: Sequence[CasePair], explain: ExplainPair) -> list[dict[str, object]]:
+def _groups(
+    pairs: Sequence[CasePair], explain: ExplainPair, evidence: DrawEvidence
+) -> list[dict[str, object]]:
     """The pairs of each query or region, under its photograph."""
     groups = groupby(pairs, key=lambda pair: (pair.query.sha256, pair.box, pair.polygon))
-    return [_group(list(members), explain) for _, members in groups]
+    return [_group(list(members), explain, evidence) for _, members in groups]
 
 
-def _group(pairs: Sequence[CasePair], explain: ExplainPair) -> dict[str, object]:
+def _group(pairs: Sequence[CasePair], explain: ExplainPair, evidence: DrawEvidence) -> dict[str, object]:
     first, rows, photo = pairs[0], [], None
     for pair in pairs:
-        row: dict[str, object] = {**_line(pair), "query_map": None, "match_map": None, "photo": None}
+        row: dict[str, object] = {
+            **_line(pair),
+            "query_map": None,
+            "match_map": None,
+            "photo": None,
+            "evidence": None,
+        }
         try:
             explanation = explain(pair)
-        except LookalikeError as error:
+            row["evidence"] = evidence(pair)
+        except (LookalikeError, ValueError) as error:  # ValueError: a region outside the picture
             row["missing"] = str(error)
         else:
             photo = photo or data_uri(_marked(explanation.query.picture.image, explanation, pair))
@@ -137,6 +165,9 @@ def _difference(pair: CasePair, explanation: Explanation) -> str:
     """A sentence where the maps are of another similarity than was seen; empty where they agree."""
     if pair.method != SharesExplainer.name or abs(explanation.similarity - pair.similarity) < 2e-3:
         return ""
+    if pair.parameters.get("text") or pair.parameters.get("unlike"):
+        alone = f"{explanation.similarity:z.3f}"
+        return f"It was searched in words as well; the maps are of the two pictures alone, {alone}."
     return (
         f"Today this model gives {explanation.similarity:z.3f}: the maps are of that, not of what was seen."
     )

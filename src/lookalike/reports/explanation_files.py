@@ -142,11 +142,16 @@ def part_lines(explanation: Explanation) -> list[str]:
     return lines + [f"  {value:+z.4f}  ({name})" for name, value in explanation.query.residual_parts]
 
 
-def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:
+def check_picture_name(path: Path, suffixes: Collection[str] | None = None) -> None:
+    """Raise LookalikeError unless the name ends as that of a picture, or with one of the suffixes."""
     if suffixes is None:
         suffixes = [ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE]
     if path.suffix.lower() not in suffixes:
         raise LookalikeError(f"{path} has no known extension; use .png, .jpg or .webp (maps: .npz)")
+
+
+def _save(path: Path, save: Callable[[Path], object], suffixes: Collection[str] | None = None) -> list[Path]:
+    check_picture_name(path, suffixes)
     with replacing(path, make_folder=True) as file:
         save(file)
     return [path]

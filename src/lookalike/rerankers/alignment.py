@@ -6,26 +6,24 @@ both show something, another photograph only where the thing is. Needs OpenCV (t
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import LookalikeError
+from lookalike.rerankers.local_features import mirrored_descriptors, opencv, root_sift
+from lookalike.rerankers.transformations import affine_between, feature_pairs
 from lookalike.types import FloatArray, Picture
 
 _SIDE = 320  # pixels of the longer side, at most, in which pictures are compared
 _N_POINTS = 400
 _CONTRAST = 0.015  # of SIFT; its default of .04 finds too few points on plain photographs
-_RATIO = 0.85  # of the distances to the nearest and to the second nearest descriptor (Lowe 2004)
 _MIN_INLIERS = 6
 _FEW_POINTS = 40  # with fewer, pixels are aligned as well
 _AGREED, _SURE = 0.5, 0.8  # of an alignment that needs no refinement, and no other to be tried
 _TOLERANCE = 3.0  # pixels of the reduced picture
 _MOST_SCALE, _MOST_STRETCH = 6.0, 2.0
-_BINS, _ORIENTATIONS = 4, 8  # of a SIFT descriptor
 _WINDOW = 25  # pixels of the windows in which contents are correlated
 _BLUR = 2.0  # pixels; takes away what compression, resizing and blur change
 _TEXTURE = 4.0  # gray levels, standard deviation in a window: less shows nothing to compare
@@ -101,7 +99,7 @@ class Alignment:
 
 def reduced_picture(picture: Picture) -> ReducedPicture:
     """Reduce a picture and find its SIFT points (Lowe, IJCV 2004). Raises LookalikeError without OpenCV."""
-    cv2 = _opencv()
+    cv2 = opencv()
     image = picture.image.copy()
     image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
     rgb = np.asarray(image)
@@ -110,7 +108,7 @@ def reduced_picture(picture: Picture) -> ReducedPicture:
     keypoints, descriptors = detector.detectAndCompute(gray, None)
     points = np.array([point.pt for point in keypoints], dtype=np.float32).reshape(-1, 2)
     if descriptors is None:
-        descriptors = np.zeros((0, _BINS * _BINS * _ORIENTATIONS))
+        descriptors = np.zeros((0, 128))
     return ReducedPicture(
         gray,
         points,
@@ -154,7 +152,7 @@ def align_pictures(first: ReducedPicture, second: ReducedPicture) -> Alignment |
 
 
 def _tiny(gray: NDArray[np.uint8]) -> FloatArray:
-    cv2 = _opencv()
+    cv2 = opencv()
     small = cv2.resize(gray, (_TINY, _TINY), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
     centered = small - small.mean()
     return np.asarray(centered / max(1e-3, float(np.linalg.norm(centered))), dtype=np.float32)
@@ -171,55 +169,17 @@ def _by_points(first: ReducedPicture, second: ReducedPicture, mirrored: bool) ->
     """The transformation that most pairs of points agree on, and their number."""
     if min(len(first.points), len(second.points)) < _MIN_INLIERS:
         return None
-    other = second.descriptors[:, _MIRRORED] if mirrored else second.descriptors
-    rows, columns = _pairs(_root(first.descriptors), _root(other))
+    other = mirrored_descriptors(second.descriptors) if mirrored else second.descriptors
+    rows, columns = feature_pairs(root_sift(first.descriptors), root_sift(other)).T
     if len(rows) < _MIN_INLIERS:
         return None
     a, b = first.points[rows].astype(np.float64), second.points[columns].astype(np.float64)
-    cv2 = _opencv()
-    params = cv2.UsacParams()
-    params.score, params.sampler = cv2.SCORE_METHOD_MAGSAC, cv2.SAMPLING_UNIFORM
-    params.loMethod, params.loIterations, params.loSampleSize = cv2.LOCAL_OPTIM_SIGMA, 10, 20
-    params.final_polisher, params.final_polisher_iterations = cv2.MAGSAC, 3
-    params.confidence, params.maxIterations, params.threshold = 0.999, 1000, _TOLERANCE
-    params.isParallel, params.randomGeneratorState = False, 0
-    matrix, _ = cv2.estimateAffine2D(a, b, params)
-    if matrix is None or not np.isfinite(matrix).all() or (np.linalg.det(matrix[:, :2]) < 0) != mirrored:
+    matrix = affine_between(a, b, _TOLERANCE, n_tries=1000)
+    if matrix is None or (np.linalg.det(matrix[:2, :2]) < 0) != mirrored:
         return None
-    distances = np.linalg.norm(a @ matrix[:, :2].T + matrix[:, 2] - b, axis=1)
+    distances = np.linalg.norm(a @ matrix[:2, :2].T + matrix[:2, 2] - b, axis=1)
     n_inliers = int((distances < _TOLERANCE).sum())
-    return None if n_inliers < _MIN_INLIERS else (_square(matrix), n_inliers)
-
-
-def _pairs(first: FloatArray, second: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of descriptors that are each other's nearest, and closer than the second nearest by the ratio."""
-    products = first @ second.T  # (n, m)
-    rows = np.arange(len(first))
-    nearest, back = products.argmax(1), products.argmax(0)
-    best = products[rows, nearest].copy()
-    products[rows, nearest] = -1
-    is_close = np.maximum(0, 1 - best) < _RATIO**2 * np.maximum(0, 1 - products.max(1))
-    kept = np.flatnonzero(is_close & (back[nearest] == rows))
-    return kept, nearest[kept]
-
-
-def _root(descriptors: NDArray[np.uint8]) -> FloatArray:
-    """RootSIFT (Arandjelović and Zisserman, CVPR 2012): unit length (n, 128)."""
-    values = descriptors.astype(np.float32)
-    return np.asarray(np.sqrt(values / np.maximum(values.sum(1, keepdims=True), 1e-9)), dtype=np.float32)
-
-
-def _mirrored_order() -> NDArray[np.intp]:
-    """Where the entries of a descriptor lie in that of the same point in the mirror image.
-
-    It has 4 x 4 histograms of 8 orientations, turned to the point's own: mirroring exchanges the rows and the
-    sense of the orientations.
-    """
-    grid = np.arange(_BINS * _BINS * _ORIENTATIONS).reshape(_BINS, _BINS, _ORIENTATIONS)
-    return np.asarray(grid[::-1, :, -np.arange(_ORIENTATIONS) % _ORIENTATIONS].reshape(-1))
-
-
-_MIRRORED = _mirrored_order()
+    return None if n_inliers < _MIN_INLIERS else (matrix, n_inliers)
 
 
 def _starts(first: ReducedPicture, second: ReducedPicture) -> list[tuple[_Matrix, int]]:
@@ -239,7 +199,7 @@ def _box_to_box(a: tuple[int, ...], b: tuple[int, ...], mirrored: bool) -> _Matr
 
 def _by_pixels(first: ReducedPicture, second: ReducedPicture, start: _Matrix) -> _Matrix | None:
     """The start refined by the enhanced correlation coefficient; None if it does not converge."""
-    cv2 = _opencv()
+    cv2 = opencv()
     small, scales = zip(*(_shrunk(each.gray) for each in (first, second)), strict=True)
     to_small = np.diag([scales[1], scales[1], 1]) @ start @ np.diag([1 / scales[0], 1 / scales[0], 1])
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, 1e-4)
@@ -255,7 +215,7 @@ def _by_pixels(first: ReducedPicture, second: ReducedPicture, start: _Matrix) ->
 
 
 def _shrunk(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    cv2 = _opencv()
+    cv2 = opencv()
     scale = min(1.0, _SMALL / max(gray.shape))
     return cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
 
@@ -272,7 +232,7 @@ def _judged(
     first: ReducedPicture, second: ReducedPicture, matrix: _Matrix, n_inliers: int
 ) -> Alignment | None:
     """Lay the second over the first and compare; None if they hardly overlap or show nothing there."""
-    cv2 = _opencv()
+    cv2 = opencv()
     height, width = first.gray.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(second.gray, matrix[:2], (width, height), flags=flags)
@@ -322,7 +282,7 @@ def _correlation(a: FloatArray, b: FloatArray, inside: NDArray[np.bool_]) -> tup
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    blurred: FloatArray = _opencv().boxFilter(values, -1, (_WINDOW, _WINDOW))
+    blurred: FloatArray = opencv().boxFilter(values, -1, (_WINDOW, _WINDOW))
     return blurred
 
 
@@ -332,7 +292,7 @@ def _is_plain(gray: NDArray[np.uint8], where: NDArray[np.bool_]) -> bool:
 
 
 def _outside_is_plain(picture: ReducedPicture, other: ReducedPicture, matrix: _Matrix) -> bool:
-    cv2 = _opencv()
+    cv2 = opencv()
     ones = np.full(other.gray.shape, 255, dtype=np.uint8)
     covered = cv2.warpAffine(ones, matrix[:2], picture.gray.shape[::-1]) > 0
     return _is_plain(picture.gray, ~covered)
@@ -352,10 +312,3 @@ def _ends(is_shown: NDArray[np.bool_]) -> tuple[int, int]:
 
 def _square(matrix: NDArray[Any]) -> _Matrix:
     return np.vstack([matrix, [0, 0, 1]]).astype(np.float64)
-
-
-def _opencv() -> Any:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError as error:
-        raise LookalikeError("near-duplicates need OpenCV: pip install 'lookalike[geometry]'") from error

@@ -1,6 +1,6 @@
 """Local features of a picture: SIFT points with descriptors, in pixels of the original picture.
 
-With ``region_proposals`` and ``transformations`` the only importer of OpenCV.
+``opencv`` is how ``alignment``, ``region_proposals`` and ``transformations`` load OpenCV as well.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def opencv() -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise LookalikeError(
-            "verification by geometry needs OpenCV: pip install 'lookalike[geometry]'"
+            "comparing pictures by local features needs OpenCV: pip install 'lookalike[geometry]'"
         ) from error
 
 
@@ -93,18 +93,23 @@ def local_features(
         return LocalFeatures(empty[0], nothing, nothing, empty[1], frame, picture.original_size)
     found = np.array([(*k.pt, k.size, k.angle) for k in keypoints], dtype=np.float64)
     points = (found[:, :2] + 0.5) * (scale_x, scale_y) + (left, top)  # OpenCV counts from pixel centers
-    descriptors = descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9)
     return LocalFeatures(
         points.astype(np.float32),
         (found[:, 2] * np.sqrt(scale_x * scale_y)).astype(np.float32),
         np.deg2rad(found[:, 3]).astype(np.float32),
-        np.sqrt(descriptors).astype(np.float32),
+        root_sift(descriptors),
         frame,
         picture.original_size,
     )
 
 
-def mirrored_descriptors(descriptors: FloatArray) -> FloatArray:
+def root_sift(descriptors: NDArray[Any]) -> FloatArray:
+    """Return SIFT descriptors (n, 128) as RootSIFT: unit length (Arandjelović and Zisserman, CVPR 2012)."""
+    values = descriptors.astype(np.float32)
+    return np.asarray(np.sqrt(values / np.maximum(values.sum(1, keepdims=True), 1e-9)), dtype=np.float32)
+
+
+def mirrored_descriptors(descriptors: NDArray[Any]) -> NDArray[Any]:
     """Return the descriptors (n, 128) that the same points have in the mirror image of the picture.
 
     A descriptor is a grid of 4 x 4 histograms of 8 orientations, turned by the point's angle: mirroring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from lookalike.errors import GalleryError
 from lookalike.ops.calibration import fit_logistic_plane
 
 _MIN_MATCHES = 5
+_LARGEST = 1e300  # of a number
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,34 @@ class MatchOdds:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MatchOdds:
-        """Return the odds that ``to_dict`` wrote."""
+        """Return the odds that ``to_dict`` wrote. Raises GalleryError for what is none."""
+        check_fit(values, cls, positive="per_inlier")
         return cls(**values)
+
+
+def check_fit(values: Mapping[str, Any], kind: type[Any], *, positive: str) -> None:
+    """Raise GalleryError unless these are the fields of a fitted curve: a source in words, finite numbers.
+
+    ``positive`` names the number above 0; ``prior`` is between 0 and 1. NaN would else be a probability of 1.
+    """
+    names = {each.name for each in fields(kind)}
+    numbers = {name: values.get(name) for name in names - {"source"}}
+    odd = sorted(set(values) ^ names) or [
+        name
+        for name, value in sorted(numbers.items())
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST
+    ]
+    if not odd:
+        odd = [name for name, fits in (
+            ("prior", 0 < float(values["prior"]) < 1),
+            (positive, float(values[positive]) > 0),
+            ("source", isinstance(values["source"], str)),
+        ) if not fits]  # fmt: skip
+    if odd:
+        raise GalleryError(
+            f"the calibration of the gallery is damaged: {odd[0]} is {values.get(odd[0])!r:.80}; "
+            "calibrate again"
+        )
 
 
 DEFAULT_ODDS = MatchOdds(

@@ -22,6 +22,7 @@ _LEAST_TOLERANCE = 2.0  # pixels
 _MOST_SCALE = 12.0  # by which a picture may be larger than in the other
 _MOST_STRETCH = 5.0  # ratio of the scales along two axes
 _MOST_TURN, _MOST_RESIZE = np.deg2rad(35), 1.9  # by which a feature may differ from the transformation
+_TRIES = 3000  # samples that MAGSAC++ draws at most
 _LEAST_SPREAD = 3.0  # tolerances, across the narrower axis of the inliers
 
 
@@ -79,7 +80,7 @@ def verify_points(
     a, b = query_points.astype(np.float64), match_points.astype(np.float64)
     estimate = None
     if len(a) >= MIN_INLIERS:
-        found = _affine(a, b, tolerance, seed)
+        found = affine_between(a, b, tolerance, seed)
         if found is not None:
             rows = np.flatnonzero(_distances(found, a, b) < tolerance)
             mirrored = bool(np.linalg.det(found[:2, :2]) < 0)
@@ -177,7 +178,7 @@ def _one_sense(
     a, b = (side.points[pairs[:, i]].astype(np.float64) for i, side in enumerate((query, match)))
     best: Estimate | None = None
     for kind in ("homography", "affine"):
-        fit = _homography if kind == "homography" else _affine
+        fit = _homography if kind == "homography" else affine_between
         matrix = fit(a, b, tolerance, seed)
         if matrix is None:
             continue
@@ -225,18 +226,26 @@ def _homography(a: Points, b: Points, tolerance: float, seed: int) -> Matrix | N
     return None if matrix is None else np.asarray(matrix, dtype=np.float64)
 
 
-def _affine(a: Points, b: Points, tolerance: float, seed: int) -> Matrix | None:
-    matrix, _ = opencv().estimateAffine2D(a, b, _magsac(tolerance, seed))
-    return None if matrix is None else np.vstack([matrix, [0, 0, 1]]).astype(np.float64)
+def affine_between(
+    a: Points, b: Points, tolerance: float, seed: int = 0, *, n_tries: int = _TRIES
+) -> Matrix | None:
+    """Return the affine transformation (3, 3) from a to b that most pairs agree on; None if there is none.
+
+    ``tolerance`` is in pixels of b. MAGSAC++ (Barath et al., CVPR 2020) draws at most ``n_tries`` samples.
+    """
+    matrix, _ = opencv().estimateAffine2D(a, b, _magsac(tolerance, seed, n_tries))
+    if matrix is None or not np.isfinite(matrix).all():
+        return None
+    return np.vstack([matrix, [0, 0, 1]]).astype(np.float64)
 
 
-def _magsac(tolerance: float, seed: int) -> object:
+def _magsac(tolerance: float, seed: int, n_tries: int = _TRIES) -> object:
     cv2 = opencv()
     params = cv2.UsacParams()
     params.score, params.sampler = cv2.SCORE_METHOD_MAGSAC, cv2.SAMPLING_UNIFORM
     params.loMethod, params.loIterations, params.loSampleSize = cv2.LOCAL_OPTIM_SIGMA, 10, 20
     params.final_polisher, params.final_polisher_iterations = cv2.MAGSAC, 3
-    params.confidence, params.maxIterations, params.threshold = 0.999, 3000, tolerance
+    params.confidence, params.maxIterations, params.threshold = 0.999, n_tries, tolerance
     params.isParallel, params.randomGeneratorState = False, seed
     return params
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -18,10 +17,9 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 from lancedb.index import BTree, IvfRq
 
-from lookalike.errors import GalleryError, first_line, reason_of, remedy, system_error, writing
+from lookalike.errors import GalleryError, first_line
 from lookalike.store.forgotten import ForgottenRows
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
@@ -31,6 +29,7 @@ from lookalike.store.lance_rows import (
     table_schema,
     whole_rows,
 )
+from lookalike.store.one_writer import Reaching, one_writer
 from lookalike.store.records import Committed, Entry, Record, Snapshot, check_units, damaged_rows
 from lookalike.store.upkeep import Upkeep
 from lookalike.store.uris import plain_uri
@@ -42,7 +41,6 @@ _PIECE = 8192  # rows per batch when the whole table is read
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
 _TRIES = 3  # of a read, while another process compacts
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
-_LOCK_SECONDS = 120
 _STALE = 0.1  # fraction of unindexed rows above which an index is rebuilt
 
 
@@ -65,7 +63,7 @@ class LanceStore:
                 f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
             ) from error
         self._uri = uri
-        self._one_writer = _one_writer(uri)
+        self._one_writer = one_writer(uri)
         folder = None if "://" in uri else Path(uri)
         self._upkeep = Upkeep(folder, TABLE)
         self._forgotten = None if folder is None else ForgottenRows(folder)
@@ -78,8 +76,9 @@ class LanceStore:
     @property
     def version(self) -> int:
         """The latest version of the table, written by any process."""
-        self._table.checkout_latest()
-        return int(self._table.version)
+        with Reaching(self._uri):
+            self._table.checkout_latest()
+            return int(self._table.version)
 
     def __len__(self) -> int:
         return int(self._read(self._table.count_rows))
@@ -207,6 +206,13 @@ class LanceStore:
         by_id = {row["id"]: record_of(row) for row in self._rows(ids, RECORD_COLUMNS)}
         return [by_id[id] for id in ids if id in by_id]
 
+    def record_batches(self) -> Iterator[Sequence[Record]]:
+        """Yield all records of one version in batches."""
+        self._table.checkout_latest()
+        for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
+            if batch.num_rows:
+                yield list(RecordRows(pa.Table.from_batches([batch])))
+
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
         columns = [*RECORD_COLUMNS, "embedding"]
@@ -333,6 +339,10 @@ class LanceStore:
 
     def _read(self, work: Callable[[], Any]) -> Any:
         """Do the work on the latest version; again if its files were compacted away meanwhile."""
+        with Reaching(self._uri):
+            return self._read_latest(work)
+
+    def _read_latest(self, work: Callable[[], Any]) -> Any:
         for _ in range(_TRIES - 1):
             self._table.checkout_latest()
             try:
@@ -360,35 +370,3 @@ class LanceStore:
 def _one_of(ids: Sequence[str]) -> str:
     """An SQL condition with quoted ids, safe against injection."""
     return "id IN (" + ", ".join("'" + id.replace("'", "''") + "'" for id in ids) + ")"
-
-
-def _one_writer(uri: str) -> AbstractContextManager[object]:
-    """A lock between the processes of one machine; none for an object store."""
-    return nullcontext() if "://" in uri else _Writing(uri)
-
-
-class _Writing(AbstractContextManager[None]):
-    """One writer at a time in a folder; what keeps it from writing is a GalleryError."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._lock = FileLock(Path(uri) / ".writing.lock", timeout=_LOCK_SECONDS)
-
-    def __enter__(self) -> None:
-        try:
-            with writing(self._uri, GalleryError):
-                self._lock.acquire()
-        except GalleryError as error:
-            if not isinstance(error.__cause__, Timeout):
-                raise
-            raise GalleryError(
-                f"{self._uri} is being written by another process, for {_LOCK_SECONDS} seconds now; "
-                "wait for it to end"
-            ) from error
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._lock.release()
-        if isinstance(error, OSError | RuntimeError) and (cause := system_error(error)):
-            raise GalleryError(
-                f"{self._uri} can't be written: {reason_of(cause)}; {remedy(cause)}"
-            ) from error

@@ -62,19 +62,18 @@ def table_schema(width: int) -> pa.Schema:
 
 def record_rows(records: Sequence[Record]) -> pa.Table:
     """Return records as rows without embeddings and shares."""
-    rows = [
-        {
-            "id": record.id,
-            "path": record.path,
-            "hash": record.hash,
-            "size": record.size,
-            "mtime_ns": record.mtime_ns,
-            "metadata": _metadata_text(record),
-            "copies": [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies],
-        }
-        for record in records
-    ]
-    return pa.Table.from_pylist(rows, schema=pa.schema(_FIELDS))
+    columns: dict[str, list[Any]] = {
+        "id": [record.id for record in records],
+        "path": [record.path for record in records],
+        "hash": [record.hash for record in records],
+        "size": [record.size for record in records],
+        "mtime_ns": [record.mtime_ns for record in records],
+        "metadata": [_metadata_text(record) for record in records],
+        "copies": [
+            [{"path": copy.path, "mtime_ns": copy.mtime_ns} for copy in record.copies] for record in records
+        ],
+    }
+    return pa.table([pa.array(columns[name], kind) for name, kind in _FIELDS], schema=pa.schema(_FIELDS))
 
 
 def _metadata_text(record: Record) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyarrow import fs
 
 from lookalike.errors import GalleryError, writing
-from lookalike.store.uris import plain_uri
+from lookalike.store.uris import filesystem_of, plain_uri
 
 if TYPE_CHECKING:
     from lookalike.models.devices import Precision
@@ -79,7 +79,7 @@ def _checked(manifest: Manifest) -> Manifest:
 def has_manifest(uri: str | Path) -> bool:
     """Whether there is a gallery at the URI. Raises GalleryError if the URI can't be reached."""
     try:
-        filesystem, path = _filesystem(uri)
+        filesystem, path = filesystem_of(uri)
         return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)
     except (OSError, ValueError) as error:
         raise GalleryError(
@@ -89,7 +89,7 @@ def has_manifest(uri: str | Path) -> bool:
 
 def check_no_table(uri: str | Path) -> None:
     """Raise GalleryError where a gallery's table lies without its manifest: another would hide the model."""
-    filesystem, path = _filesystem(uri)
+    filesystem, path = filesystem_of(uri)
     with writing(uri, GalleryError):
         kind = filesystem.get_file_info(f"{path}/{_TABLE_FOLDER}").type
     if kind != fs.FileType.NotFound:
@@ -101,7 +101,7 @@ def check_no_table(uri: str | Path) -> None:
 
 def write_manifest(uri: str | Path, manifest: Manifest) -> None:
     """Write the manifest atomically. Raises GalleryError if it can't be written."""
-    filesystem, path = _filesystem(uri)
+    filesystem, path = filesystem_of(uri)
     temporary = f"{path}/.{MANIFEST}.{os.getpid()}"
     text = json.dumps(asdict(manifest), indent=2)
     with writing(uri, GalleryError):
@@ -119,7 +119,7 @@ def is_writable(uri: str | Path) -> bool:
 
 def _read(uri: str | Path) -> bytes:
     try:
-        filesystem, path = _filesystem(uri)
+        filesystem, path = filesystem_of(uri)
         with filesystem.open_input_stream(f"{path}/{MANIFEST}") as file:
             return bytes(file.read())
     except FileNotFoundError as error:
@@ -129,12 +129,3 @@ def _read(uri: str | Path) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         raise GalleryError(f"{uri} is no gallery that can be read: {error}; check the path") from error
-
-
-def _filesystem(uri: str | Path) -> tuple[fs.FileSystem, str]:
-    """The file system and path of a local path or a URI such as s3://bucket/photos."""
-    text = plain_uri(uri)
-    if "://" in text:
-        filesystem, path = fs.FileSystem.from_uri(text)
-        return filesystem, path
-    return fs.LocalFileSystem(), str(Path(text).absolute())

@@ -80,6 +80,10 @@ class MemoryStore:
         wanted = self._entries if ids is None else ids
         return [self._entries[id].record for id in wanted if id in self._entries]
 
+    def record_batches(self) -> Iterator[Sequence[Record]]:
+        """Yield all records, in one batch."""
+        yield self.records()
+
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings."""
         return Snapshot(self._version, self.records(), self.embeddings(list(self._entries)))

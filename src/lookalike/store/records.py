@@ -186,6 +186,10 @@ class VectorStore(Protocol):
         """Return all records, or those with the given ids, in that order; unknown ids are left out."""
         ...
 
+    def record_batches(self) -> Iterator[Sequence[Record]]:
+        """Yield all records of one version in batches, so that a large store needs no memory for all."""
+        ...
+
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
         ...

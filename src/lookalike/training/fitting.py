@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lookalike.datasets import LabeledImages, read_dataset, splits_of
+from lookalike.datasets import LabeledImages, PictureRows, read_dataset, splits_of
 from lookalike.models.embedder import Embedder
 from lookalike.models.loading import load_model
 from lookalike.training.avsl import AvslSettings
@@ -20,6 +20,7 @@ from lookalike.training.train_network import train_network
 from lookalike.training.trainable import TrainableEmbedding
 from lookalike.training.validation import validate
 from lookalike.types import ProgressCallback
+from lookalike.types.html import table_html
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +41,14 @@ class TrainingResult:
         metrics = ", ".join(f"{name} {value:z.4f}" for name, value in self.metrics.items())
         return f"TrainingResult({str(self.path)!r}{', ' if metrics else ''}{metrics})"
 
+    def _repr_html_(self) -> str:
+        """Return the metrics before and after as a table, for notebooks."""
+        rows = (
+            (name, f"{self.before[name]:.2%}" if name in self.before else "", f"{value:.2%}")
+            for name, value in self.metrics.items()
+        )
+        return table_html(f"trained model: {self.path}", ("metric", "before", "after"), rows)
+
     def load(self) -> Embedder:
         """Load the trained model."""
         return Embedder.load(self.path)
@@ -57,7 +66,7 @@ class TrainingResult:
 
 
 def fit(
-    data: str | Path | LabeledImages,
+    data: str | Path | LabeledImages | PictureRows,
     model: str = "mini",
     *,
     out: str | Path,
@@ -67,7 +76,7 @@ def fit(
     avsl: AvslSettings | None = None,
     settings: TrainSettings | None = None,
     split: str | None = None,
-    evaluate_on: str | Path | LabeledImages | None = None,
+    evaluate_on: str | Path | LabeledImages | PictureRows | None = None,
     layout: str = "auto",
     hold_out: float = 0.0,
     resume: bool = False,
@@ -119,15 +128,17 @@ def _metrics_of_start(spec: ModelSpec, settings: TrainSettings, data: LabeledIma
 
 
 def training_data(
-    data: str | Path | LabeledImages,
+    data: str | Path | LabeledImages | PictureRows,
     split: str | None = None,
-    evaluate_on: str | Path | LabeledImages | None = None,
+    evaluate_on: str | Path | LabeledImages | PictureRows | None = None,
     layout: str = "auto",
 ) -> tuple[LabeledImages, LabeledImages | None]:
     """Return the images to learn from and those to evaluate on, if there are any; see ``fit``.
 
     Raises DatasetError for a dataset or split that can't be read.
     """
+    data = data.labeled_images() if isinstance(data, PictureRows) else data
+    evaluate_on = evaluate_on.labeled_images() if isinstance(evaluate_on, PictureRows) else evaluate_on
     splits: tuple[str, ...] = () if isinstance(data, LabeledImages) else splits_of(data, layout)
     if split is None and "train" in splits:
         split = "train"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.types.geometry import FloatArray, Geometry, Picture
-from lookalike.types.html import map_html
+from lookalike.types.html import map_html, photo_html, table_html
 from lookalike.types.maps import ImageMap
 from lookalike.types.scales import ColorScale
 
@@ -162,6 +162,28 @@ class Difference:
             "query_geometry": self.query_geometry.to_dict(),
         }
 
+    def _repr_html_(self) -> str:
+        """Return the query under its map, and both matches, for notebooks."""
+        gap = self.preferred_similarity - self.other_similarity
+        limit = float(np.abs(self.query.values).max())
+        words = (
+            f"closer by {gap:+z.3f}: orange favors the first, blue the second; residual {self.residual:+z.3f}"
+        )
+        sides = (
+            map_html(self.query, ColorScale.symmetric(limit), f"query: {self.query.name}"),
+            *(
+                photo_html(picture.image, f"{escape(picture.name)}, similarity {similarity:z.3f}")
+                for picture, similarity in (
+                    (self.preferred, self.preferred_similarity),
+                    (self.other, self.other_similarity),
+                )
+            ),
+        )
+        return (
+            f"<div style='font:12px sans-serif'><b>{escape(words)}</b>"
+            f"<div style='display:flex;gap:8px'>{''.join(sides)}</div></div>"
+        )
+
     def __repr__(self) -> str:
         gap = self.preferred_similarity - self.other_similarity
         order = f"{self.preferred.name!r} above {self.other.name!r}"
@@ -208,6 +230,18 @@ class CellSimilarity:
                 for each in self.matches
             ],
         }
+
+    def _repr_html_(self) -> str:
+        """Return the ten best matching cells as a table, for notebooks."""
+        names = f"{self.query.name} and {self.match.name}"
+        return table_html(
+            f"{names}: {len(self.matches)} matching cells, similarity {self.similarity:z.3f}",
+            ("query cell", "match cell", "contribution", "cosine"),
+            (
+                (each.query_cell, each.match_cell, f"{each.contribution:+z.4f}", f"{each.cosine:z.3f}")
+                for each in self.matches[:10]
+            ),
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CellSimilarity):

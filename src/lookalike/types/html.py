@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
@@ -38,6 +39,18 @@ def photo_html(image: Image.Image | None, caption: str) -> str:
     """Return an image above a caption (HTML); the caption alone if there is no image."""
     photo = "" if image is None else _img(image)
     return f"<div style='font:12px sans-serif'>{photo}<div>{caption}</div></div>"
+
+
+def table_html(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table (HTML) with a caption above it; all values are shown as text."""
+    head = "".join(f"<th>{escape(each)}</th>" for each in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        "<table style='font:12px sans-serif'><caption style='text-align:left'>"
+        f"{escape(caption)}</caption><tr>{head}</tr>{body}</table>"
+    )
 
 
 def _colored(relative: FloatArray) -> Image.Image:

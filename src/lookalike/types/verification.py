@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.types.geometry import FloatArray, Picture
+from lookalike.types.html import photo_html
 
 Corners = tuple[tuple[float, float], ...]  # (x, y) in pixels of an original picture, in order
 
@@ -91,6 +93,16 @@ class GeometricMatch:
     similarity: float  # cosine of both embeddings, or of the query's region with the match
     probability: float  # [0, 1], by the cosine and the inliers together
     model: str
+
+    def _repr_html_(self) -> str:
+        """Return both pictures and the evidence in words, for notebooks."""
+        words = (
+            f"{self.verification.n_inliers} inliers, similarity {self.similarity:z.3f}, "
+            f"probability {self.probability:z.2f}"
+        )
+        photos = "".join(photo_html(side.image, escape(side.name)) for side in (self.query, self.match))
+        row = f"<div style='display:flex;gap:8px'>{photos}</div>"
+        return f"<div style='font:12px sans-serif'><b>{words}</b>{row}</div>"
 
     def __repr__(self) -> str:
         return (

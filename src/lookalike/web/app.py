@@ -23,6 +23,7 @@ from lookalike.web.cases import cases_router
 from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
+from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
@@ -73,12 +74,15 @@ def create_app(
         redoc_url=None,
     )
     app.state.lookalike = state
+    app.state.metrics = ServerMetrics({name: len(gallery) for name, gallery in named.items()})
     app.include_router(router)
     app.include_router(cases_router)
     app.include_router(groups_router())
+    app.include_router(metrics_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
     app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
+    app.add_middleware(MeasuringMiddleware, metrics=app.state.metrics)  # outside, so it sees refusals
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return app

@@ -29,6 +29,7 @@ class CaseSummaryOut(BaseModel):
     created: str = Field(description="UTC, ISO 8601.")
     n_pairs: int
     n_undecided: int
+    damage: str = Field(default="", description="Why its pairs can't be read; empty if they can be.")
 
 
 class CasePictureOut(BaseModel):

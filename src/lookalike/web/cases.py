@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
+from lookalike.errors import GalleryError, LookalikeError
 from lookalike.gallery import CaseFile, CasePair, read_case
 from lookalike.gallery.cases.exchange import case_values
 from lookalike.reports.case import case_report, pair_explanation
@@ -20,7 +22,7 @@ from lookalike.web.case_schemas import (
     PairOut,
     UndoRequest,
 )
-from lookalike.web.routes import ServiceDep
+from lookalike.web.routes import ServiceDep, StateDep
 from lookalike.web.schemas import ErrorOut
 from lookalike.web.service import GalleryService
 
@@ -48,11 +50,18 @@ _HTML: dict[int | str, dict[str, Any]] = {
 
 
 @cases_router.get("")
-def list_cases(service: ServiceDep) -> list[CaseSummaryOut]:
+def list_cases(service: ServiceDep, state: StateDep) -> list[CaseSummaryOut]:
     """List the cases of a gallery; none where it can't have any."""
     if not service.gallery.is_on_disk:
         return []
-    return [_summary(service.case(name)) for name in service.gallery.cases()]
+    found = []
+    for name in service.gallery.cases():
+        try:
+            found.append(_summary(service.case(name)))
+        except GalleryError as error:  # which harms none of the others
+            damage = state.without_folders(str(error))
+            found.append(CaseSummaryOut(name=name, created="", n_pairs=0, n_undecided=0, damage=damage))
+    return found
 
 
 @cases_router.post("", status_code=201)
@@ -98,12 +107,15 @@ def undo(case: CaseDep, person: PersonDep, request: UndoRequest) -> PairOut:
 
 
 @cases_router.get("/{case}/report", response_class=Response, responses=_HTML)
-def export_report(service: ServiceDep, case: CaseDep) -> Response:
+def export_report(service: ServiceDep, state: StateDep, case: CaseDep) -> Response:
     """Return the case as one HTML file, decided pairs first."""
 
     def explain(pair: CasePair) -> Explanation:
-        with service.model_in_turn():
-            return pair_explanation(pair, case, service.gallery)
+        try:
+            with service.model_in_turn():
+                return pair_explanation(pair, case, service.gallery)
+        except LookalikeError as error:
+            raise LookalikeError(state.without_folders(str(error))) from error
 
     html = case_report(case, service.gallery, gallery_name=service.name, explain=explain)
     headers = {"content-disposition": 'attachment; filename="lookalike-case.html"'}
@@ -121,8 +133,14 @@ def export_case(case: CaseDep) -> dict[str, Any]:
 
 @cases_router.post("/{case}/import")
 def import_case(case: CaseDep, person: PersonDep, values: dict[str, Any]) -> ImportedOut:
-    """Add the decisions of an exported case; what is the same already is left out."""
-    pairs = read_case(values)
+    """Add the decisions of an exported case; what is the same already is left out.
+
+    Where a client says that files lie is left out, as in an export.
+    """
+    pairs = [
+        replace(pair, query=replace(pair.query, path=None), hit=replace(pair.hit, path=None))
+        for pair in read_case(values)
+    ]
     return ImportedOut(n_pairs=len(pairs), n_changed=case.import_decisions(pairs, who=person or ""))
 
 

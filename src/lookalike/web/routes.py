@@ -124,7 +124,9 @@ MethodName = Literal["shares", "avsl", "transport"]  # those that explain an ord
 Contrast = Annotated[
     bool, Query(description="Map what both share beyond what all pictures of the gallery share.")
 ]
-Liked = Annotated[list[RecordId], Query(description="Examples of the search, as in its request.")]
+Liked = Annotated[
+    list[RecordId], Query(max_length=200, description="Examples of the search, as in its request.")
+]
 Side = Annotated[int, Query(ge=16, le=2048, description="Largest length of the longer side in pixels.")]
 LargeSide = Annotated[int, Query(ge=16, le=8192, description="Largest length of the longer side in pixels.")]
 Pixel = Annotated[float, Query(allow_inf_nan=False, description="In pixels of the first picture.")]
@@ -309,6 +311,8 @@ async def match_overlay(
 
 
 def words_of(
+    box: BoxDep,
+    polygon: PolygonDep,
     text: WordsText | None = None,
     query: PictureId | None = None,
     weight: Annotated[float, Query(gt=0, lt=1)] = 0.5,
@@ -317,7 +321,7 @@ def words_of(
     """Return what was searched for by words, from the address of an explanation."""
     if text is None and query is None:
         raise HTTPException(422, "give a query, a text, or both")
-    return SearchRequest(query=query, text=text, weight=weight, unlike=unlike)
+    return SearchRequest(query=query, box=box, polygon=polygon, text=text, weight=weight, unlike=unlike)
 
 
 WordsDep = Annotated[SearchRequest, Depends(words_of)]

@@ -25,7 +25,12 @@ _HEADERS = {
 }
 _OPEN_PATHS = ("/", "/favicon.ico")
 _OPEN_FOLDER = "/static/"
-_FREE_PATHS = (*_OPEN_PATHS, "/api/health", "/api/palette")  # cost nothing, so are never told to wait
+_FREE_PATHS = (
+    *_OPEN_PATHS,
+    "/api/health",
+    "/api/palette",
+    "/api/metrics",
+)  # cost nothing, so are never told to wait
 FORM_OVERHEAD = 64 * 2**10  # bytes of a form besides its file
 
 

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, final
 
@@ -141,8 +141,9 @@ class GalleryService:
         """Name and bytes of a query that a case keeps, or of a picture of the gallery, by its SHA-256."""
         if self.gallery.is_on_disk:
             for name in self.gallery.cases():
-                if (found := self.case(name).picture(id)) is not None:
-                    return found
+                with suppress(GalleryError):  # a damaged case harms none of the others
+                    if (found := self.case(name).picture(id)) is not None:
+                        return found
         record = next(iter(self.gallery.records([id[:_RECORD_ID_LENGTH]])), None)
         if record is None or not record.hash.startswith(id):
             return None

@@ -16,7 +16,7 @@ from lookalike.web.patience import PatientProtocol
 
 _MAX_CONNECTIONS = 512
 _SHUTDOWN_SECONDS = 10  # for running requests to finish
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
@@ -43,7 +43,7 @@ def serve(
         galleries,
         token=token,
         add_from=add_from,
-        allowed_hosts={host, *_LOCAL_HOSTS} if _is_local(host) else None,  # prevents DNS rebinding
+        allowed_hosts={host, *LOCAL_HOSTS} if _is_local(host) else None,  # prevents DNS rebinding
     )
     config = uvicorn.Config(
         app,

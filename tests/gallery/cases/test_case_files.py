@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lookalike.gallery.cases.exchange import case_values, decided_cosines
 from lookalike.gallery.cases.labeled import write_labeled
 from lookalike.gallery.cases.pairs import CasePicture, Found
 from lookalike.gallery.labels import labeled_pairs
+from lookalike.reports.case import case_report
 
 BOX = (20, 15, 120, 100)
 
@@ -337,3 +339,122 @@ def test_two_processes_and_two_threads_write_one_case_without_losing_anything(ca
     for name in ("anna", "bert", "cleo", "dora"):
         notes = [e.body["set"]["note"] for e in case.history() if e.who == name]
         assert notes == [f"{name} {i}" for i in range(15)]
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"similarity": float("nan")}, "not JSON compliant"),
+        ({"similarity": 10**400}, "from -1 to 1"),
+        ({"similarity": True}, "similarity is a number"),
+        ({"similarity": "0.5"}, "similarity is a number"),
+        ({"probability": 5}, "from 0 to 1"),
+        ({"rank": float("inf")}, "not JSON compliant"),
+        ({"rank": 0}, "rank is a number from 1"),
+        ({"box": [30, 30, 1, 1]}, "left < right"),
+        ({"box": [0, 0, 1]}, "four numbers"),
+        ({"box": [0, 0, 1e308, 1e308]}, "a box's side"),
+        ({"polygon": [[0, 0], [1, 1]]}, "3 to 1,000 corners"),
+        ({"polygon": [[i, i * i] for i in range(1001)]}, "3 to 1,000 corners"),
+        ({"tags": "abc"}, "tags are a list"),
+        ({"tags": ["x" * 61]}, "up to 60 characters"),
+        ({"note": "n" * 4001}, "up to 4,000 characters"),
+        ({"note": [1]}, "note is a text"),
+        ({"note": "\ud800"}, "surrogates"),
+        ({"who": "a\0b"}, "who is a text"),
+        ({"parameters": {"examples": 5}}, "examples is an object"),
+        ({"parameters": {"examples": {"liked": [1]}}}, "lists of ids"),
+        ({"metadata": "x"}, "metadata is an object"),
+        ({"metadata": {"price": float("inf")}}, "not JSON compliant"),
+        ({"query": "x"}, "indices"),
+    ],
+)
+def test_an_exported_pair_of_odd_values_is_refused_whole(case, changes, words):
+    case.add_found(found())
+    values = case_values(case)
+    values["pairs"][2] |= changes
+    with pytest.raises(GalleryError, match=f"pair 3 of the case is not as documented.*{words}"):
+        read_case(values)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{}", "[1]", '{"query":' * 3000, '{"pair":"nope","set":{"verdict":"same"}}'],
+)
+def test_a_damaged_event_is_named(case, body):
+    case.add_found(found())
+    with sqlite3.connect(case.file) as connection:
+        kind = "decide" if "nope" in body else "search"
+        connection.execute("INSERT INTO events (time, who, kind, body) VALUES ('', '', ?, ?)", (kind, body))
+    for use in (case.decisions, lambda: CaseFile(case.file, model="", fingerprint="").decisions()):
+        with pytest.raises(GalleryError, match=r"event 2 of the case is damaged|not the file of a case"):
+            use()
+
+
+def test_other_files_beside_the_cases_are_none(gallery):
+    gallery.case("wall")
+    folder = gallery.case("wall").file.parent
+    (folder / "Copy of wall (1).sqlite").write_bytes(b"")
+    (folder / "folder.sqlite").mkdir()
+    (folder / "gone.sqlite").symlink_to("/not/there")
+    assert gallery.cases() == ["wall"]
+
+
+def test_half_a_character_and_a_name_too_long_for_a_file_are_refused(gallery, case):
+    (pair,) = case.add_found(found(1))
+    for changes in ({"note": "\ud800"}, {"tags": ["\udfff"]}, {"note": "", "who": "\ud800"}):
+        with pytest.raises(ValueError, match="half a character"):
+            case.decide(pair, **changes)
+    with pytest.raises(ValueError, match="a case's name"):
+        gallery.case("\U00020000" * 70)  # 70 letters, 280 bytes
+
+
+def test_a_file_that_is_another_one_by_now_is_left_out_of_labeled_pairs_and_of_the_report(
+    gallery, room_files, tmp_path
+):
+    record, other = gallery.records()[:2]
+    hits = gallery.search(record.id, k=3)
+    case = gallery.case("wall")
+    for pair in case.add(hits):
+        case.decide(pair, "same")
+    case.decide(case.add_found(found(1, query=record.hash, box=(900, 900, 950, 950)))[0], "same")
+    changed = Path(record.path)
+    kept = changed.read_bytes()
+    try:
+        changed.write_bytes(Path(other.path).read_bytes())
+        made = write_labeled(case, tmp_path / "labeled")
+        assert len(made.unreadable) == 4 and made.n_pairs == 0
+        assert "is another file by now" in made.unreadable[0]
+        page = case_report(case, gallery)
+        assert "is another file by now" in page
+    finally:
+        changed.write_bytes(kept)
+
+
+def test_a_region_outside_of_its_picture_harms_no_other_pair(gallery, room_files, tmp_path):
+    record = gallery.records()[0]
+    case = gallery.case("wall")
+    outside = Found(
+        CasePicture(record.hash, "a.png", record.path), (9000, 9000, 9100, 9100), None, "shares", "mini",
+        "f" * 64, {}, [{"sha256": record.hash, "name": "b.png", "path": record.path, "similarity": 0.5}],
+    )  # fmt: skip
+    for pair in (*case.add(gallery.search(record.id, k=1)), *case.add_found(outside)):
+        case.decide(pair, "same")
+    made = write_labeled(case, tmp_path / "labeled")
+    assert made.n_pairs == 1 and "lies outside of a.png" in made.unreadable[0]
+    assert "inside the" in case_report(case, gallery)
+
+
+def test_a_case_on_a_read_only_disk_can_be_read_and_says_that_it_can_not_be_written(case, monkeypatch):
+    pairs = case.add_found(found())
+    with sqlite3.connect(case.file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    case.__dict__["_log"]._open[1].close()
+    for name in ("-wal", "-shm"):
+        case.file.with_name(case.file.name + name).unlink(missing_ok=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    seen = CaseFile(case.file, model="mini", fingerprint="f" * 64)
+    assert [pair.id for pair in seen.decisions()] == [pair.id for pair in pairs]
+    with pytest.raises(GalleryError, match=r"can't be used: attempt to write a readonly database"):
+        seen.decide(pairs[0], "same")

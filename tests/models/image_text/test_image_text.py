@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from lookalike.errors import CheckpointError, UnknownModelError, UnsupportedMethodError
-from lookalike.models import loading
+from lookalike.models import hub
 from lookalike.models.embedder import Embedder
 from lookalike.models.image_text import with_absolute_weights
 from made_image_text import OPEN_CLIP_TOWERS, save_open_clip, save_transformers
@@ -143,7 +143,7 @@ def test_a_repository_of_the_hub_is_read_as_the_folder_that_it_is(save, tmp_path
             raise EntryNotFoundError(name)
         return str(folder / name)
 
-    monkeypatch.setattr(loading, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
     embedder = Embedder.load("hf-hub:someone/model", device="cpu")
     assert embedder.name == "hf-hub:someone/model"
     torch.testing.assert_close(embedder.embed(pictures[:1]), load(folder).embed(pictures[:1]))

@@ -8,6 +8,7 @@ from typing import Any
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.summary import metric_title
 from lookalike.types import Explanation
+from lookalike.types.html import table_html
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,15 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the explanations in JSON types."""
         return record_to_dict(self, without=("cases",)) | {"cases": [case.to_dict() for case in self.cases]}
+
+    def _repr_html_(self) -> str:
+        """Return each metric of both models with their difference, for notebooks."""
+        rows = (
+            (each.title, f"{each.first:.2%}", f"{each.second:.2%}", f"{each.difference:+.2%}")
+            for each in self.metrics
+        )
+        caption = f"{self.source}: {self.n_queries:,} queries, {self.n_gallery:,} images"
+        return table_html(caption, ("metric", self.first, self.second, "difference"), rows)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{each.title} {each.first:.1%} and {each.second:.1%}" for each in self.metrics)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.types import Explanation
+from lookalike.types.html import table_html
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,22 @@ class ExplanationScores:
         """One row; None where there is no such row."""
         wanted = (model, method, measure)
         return next((row for row in self.rows if (row.model, row.method, row.measure) == wanted), None)
+
+    def _repr_html_(self) -> str:
+        """Return a row for each method and a column for each measure, by model, for notebooks."""
+        measures = list(dict.fromkeys(row.measure for row in self.rows))
+        found = {(row.model, row.method, row.measure): f"{row.value:z.3f}" for row in self.rows}
+        return "".join(
+            table_html(
+                f"model {model}",
+                ("method", *measures),
+                (
+                    (method, *(found.get((model, method, measure), "") for measure in measures))
+                    for method in self.methods(model)
+                ),
+            )
+            for model in self.models
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the examples in JSON types; ``rows`` is a flat list."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,11 +27,13 @@ from lookalike.gallery.regions import Box, Polygon
 from lookalike.gallery.results import SearchResult
 from lookalike.images import file_bytes
 from lookalike.store import record_id
+from lookalike.types.html import table_html
 
 CASE_FOLDER = "cases"  # inside the folder of a gallery
 _SUFFIX = ".sqlite"
 _NAME = re.compile(r"\w[\w .-]{0,79}")
-_LONGEST_NOTE, _LONGEST_NAME, _LONGEST_TAG, _MOST_TAGS = 4000, 80, 60, 30  # characters; tags
+_LONGEST_FILE_NAME = 240  # bytes; systems allow 255, and files beside it have longer names
+LONGEST_NOTE, LONGEST_NAME, LONGEST_TAG, MOST_TAGS = 4000, 80, 60, 30  # characters; tags
 
 
 @final
@@ -59,7 +60,15 @@ class CaseFile:
     @property
     def created(self) -> str:
         """When the case was created: UTC, ISO 8601."""
-        return self._log.about()["created"]
+        return self._log.about().get("created", "")
+
+    def _repr_html_(self) -> str:
+        """Return a row for each of the first 50 pairs, for notebooks."""
+        rows = (
+            (pair.query.name, pair.hit.name, _shown(pair.similarity), pair.verdict or "undecided", pair.note)
+            for pair in self.decisions()[:50]
+        )
+        return table_html(repr(self), ("query", "hit", "similarity", "verdict", "note"), rows)
 
     def __repr__(self) -> str:
         pairs = self.decisions()
@@ -161,7 +170,7 @@ class CaseFile:
         """
         id = pair if isinstance(pair, str) else pair.id
         changes = _checked_changes(verdict, note, tags)
-        body = {"pair": id, "set": changes, "seen": seen[:_LONGEST_NOTE]}
+        body = {"pair": id, "set": changes, "seen": seen[:LONGEST_NOTE]}
 
         def make(events: Sequence[CaseEvent]) -> list[NewEvent]:
             if id not in self._fold.pairs(events):
@@ -258,7 +267,7 @@ class CaseFile:
 
 def case_path(folder: Path, name: str) -> Path:
     """Return the file of the case with this name beside a gallery. Raises ValueError for an unfit name."""
-    if not _NAME.fullmatch(name) or name != name.strip():
+    if not _is_fit(name):
         raise ValueError(
             "a case's name has up to 80 letters, digits, spaces, '-', '_' and '.', and starts with a letter "
             f"or digit; got {name!r}"
@@ -266,10 +275,16 @@ def case_path(folder: Path, name: str) -> Path:
     return folder / CASE_FOLDER / f"{name}{_SUFFIX}"
 
 
+def _is_fit(name: str) -> bool:
+    n_bytes = len(name.encode(errors="replace"))
+    return bool(_NAME.fullmatch(name)) and name == name.strip() and n_bytes <= _LONGEST_FILE_NAME
+
+
 def case_names(folder: Path) -> list[str]:
-    """Return the names of the cases beside a gallery, sorted."""
-    found = (folder / CASE_FOLDER).glob(f"*{_SUFFIX}")
-    return sorted(file.name.removesuffix(_SUFFIX) for file in found)
+    """Return the names of the cases beside a gallery, sorted; other files are none, whatever they hold."""
+    found = [file for file in (folder / CASE_FOLDER).glob(f"*{_SUFFIX}") if file.is_file()]
+    names = [file.name.removesuffix(_SUFFIX) for file in found]
+    return sorted(name for name in names if _is_fit(name))
 
 
 def _checked_changes(verdict: str | None, note: str | None, tags: Sequence[str] | None) -> dict[str, Any]:
@@ -278,26 +293,40 @@ def _checked_changes(verdict: str | None, note: str | None, tags: Sequence[str] 
         check_name("verdict", verdict, (*CASE_VERDICTS, UNDECIDED))
         changes["verdict"] = verdict
     if note is not None:
-        if len(note) > _LONGEST_NOTE:
-            raise ValueError(f"a note has up to {_LONGEST_NOTE:,} characters, got {len(note):,}; shorten it")
+        if len(note) > LONGEST_NOTE:
+            raise ValueError(f"a note has up to {LONGEST_NOTE:,} characters, got {len(note):,}; shorten it")
         changes["note"] = note
     if tags is not None:
         kept = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
-        if isinstance(tags, str) or len(kept) > _MOST_TAGS or any(len(tag) > _LONGEST_TAG for tag in kept):
+        if isinstance(tags, str) or len(kept) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in kept):
             raise ValueError(
-                f"tags are a list of up to {_MOST_TAGS} words, each of up to {_LONGEST_TAG} characters; "
+                f"tags are a list of up to {MOST_TAGS} words, each of up to {LONGEST_TAG} characters; "
                 f"got {tags!r:.200}"
             )
         changes["tags"] = kept
     if not changes:
         raise ValueError("nothing to decide: give a verdict, a note or tags")
-    json.dumps(changes).encode()
+    for text in (changes.get("note", ""), *changes.get("tags", ())):
+        _check_text(text)
     return changes
 
 
+def _check_text(text: str) -> None:
+    """Raise ValueError for halves of surrogate pairs, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{text!r:.100} holds half a character, which can't be stored") from error
+
+
+def _shown(similarity: float | None) -> str:
+    return "" if similarity is None else f"{similarity:z.3f}"
+
+
 def _name_of(who: str) -> str:
-    if len(who) > _LONGEST_NAME:
-        raise ValueError(f"a person's name has up to {_LONGEST_NAME} characters, got {len(who)}; shorten it")
+    if len(who) > LONGEST_NAME:
+        raise ValueError(f"a person's name has up to {LONGEST_NAME} characters, got {len(who)}; shorten it")
+    _check_text(who)
     return who.strip()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from lookalike import images
 from lookalike.errors import UnreadableImageError, replacing, writing
 from lookalike.gallery.cases.case_file import CaseFile
-from lookalike.gallery.cases.pairs import CasePair
+from lookalike.gallery.cases.pairs import CasePair, CasePicture
 
 _FOLDER = "pictures"  # of queries and of what regions of them show
 
@@ -26,7 +27,7 @@ class LabeledCase:
     labels: Path  # CSV with columns path, label
     n_pairs: int
     n_labels: int  # pictures with a class that two or more share
-    unreadable: tuple[str, ...]  # pairs left out because a file is gone: their names
+    unreadable: tuple[str, ...]  # pairs left out because a file is gone or another one: names and reason
 
 
 def write_labeled(case: CaseFile, folder: str | Path) -> LabeledCase:
@@ -47,10 +48,11 @@ def write_labeled(case: CaseFile, folder: str | Path) -> LabeledCase:
     for pair in decided:
         try:
             match = _existing(pair)
-            query = lies_at.get(pair.query.sha256) if pair.region is None else None
+            lies = replace(pair.query, path=lies_at.get(pair.query.sha256))
+            query = lies.path if pair.region is None and _is_there(lies) else None
             rows.append((query or _written(case, pair, folder), match, pair.verdict == "same"))
-        except UnreadableImageError:
-            gone.append(f"{pair.query.name} and {pair.hit.name}")
+        except UnreadableImageError as error:
+            gone.append(f"{pair.query.name} and {pair.hit.name}: {error}")
     labels = _classes(rows)
     pairs_file, labels_file = folder / "pairs.csv", folder / "labels.csv"
     _write(pairs_file, [("a", "b", "match"), *((a, b, str(int(same))) for a, b, same in rows)])
@@ -59,17 +61,38 @@ def write_labeled(case: CaseFile, folder: str | Path) -> LabeledCase:
 
 
 def query_bytes(case: CaseFile, pair: CasePair) -> bytes:
-    """Return the file of a pair's query, as kept or from where it lay. Raises UnreadableImageError."""
+    """Return the file of a pair's query, as kept or from where it lay.
+
+    Raises UnreadableImageError, also for a file that is another one by now.
+    """
     if (kept := case.picture(pair.query.sha256)) is not None:
         return kept[1]
     if pair.query.path is None:
         raise UnreadableImageError(f"{pair.query.name} is not kept in the case {case.name!r}")
-    return images.file_bytes(pair.query.path)
+    return _same_bytes(pair.query)
+
+
+def _is_there(picture: CasePicture) -> bool:
+    """Whether the file of a picture lies where it lay, with the same content."""
+    try:
+        return bool(_same_bytes(picture))
+    except UnreadableImageError:
+        return False
+
+
+def _same_bytes(picture: CasePicture) -> bytes:
+    """The file of a picture from where it lay. Raises UnreadableImageError unless it is still the same."""
+    if picture.path is None or not Path(picture.path).exists():
+        raise UnreadableImageError(f"{picture.name} is no longer where it was")
+    data = images.file_bytes(picture.path)
+    if hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise UnreadableImageError(f"{picture.name} is another file by now than what was decided about")
+    return data
 
 
 def _existing(pair: CasePair) -> str:
-    if pair.hit.path is None or not Path(pair.hit.path).exists():
-        raise UnreadableImageError(f"{pair.hit.name} is no longer where it was")
+    _same_bytes(pair.hit)
+    assert pair.hit.path is not None
     return pair.hit.path
 
 
@@ -85,7 +108,11 @@ def _written(case: CaseFile, pair: CasePair, folder: Path) -> str:
     if box is not None:
         image = images.load(data, name=pair.query.name).image
         left, top, right, bottom = (round(side) for side in box)
-        crop = image.crop((max(0, left), max(0, top), min(image.width, right), min(image.height, bottom)))
+        inside = max(0, left), max(0, top), min(image.width, right), min(image.height, bottom)
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            raise UnreadableImageError(f"the region lies outside of {pair.query.name}")
+        crop = image.crop(inside)
+        left, top, right, bottom = inside
         data, name = _png(crop), f"{pair.query.id}-{left}-{top}-{right}-{bottom}.png"
     file = folder / _FOLDER / name
     if not file.exists():

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, writing
 
 _FORMAT = "1"
 _WAITING_SECONDS = 30  # for other writers
@@ -66,7 +66,10 @@ class CaseLog:
 
     def create(self) -> bool:
         """Create the file unless it exists; return whether it was created."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        if self._is_fixed():
+            return False
+        with writing(self.file, GalleryError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
         with self._connected("rwc") as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             with _transaction(connection):
@@ -135,15 +138,31 @@ class CaseLog:
         """The connection, for one thread at a time; GalleryError for what SQLite refuses."""
         try:
             with self._turn:
-                yield self._connection_to(mode)
+                connection = self._connection_to(mode)
+                try:
+                    yield connection
+                finally:
+                    if self._open is None:
+                        connection.close()
         except sqlite3.OperationalError as error:
+            if str(error).startswith("no such"):  # table or column
+                raise GalleryError(
+                    f"{self.file} is not the file of a case, or of another version ({error}); import an "
+                    "export of it"
+                ) from error
             raise GalleryError(
                 f"the case {self.file} can't be used: {error}; check the disk and its permissions"
             ) from error
-        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+        except (sqlite3.DatabaseError, json.JSONDecodeError, RecursionError) as error:
             raise GalleryError(
                 f"{self.file} is not the file of a case, or is damaged ({error}); import an export of it"
             ) from error
+
+    def _is_fixed(self) -> bool:
+        """Whether it lies where we can't write, such as on a read-only disk, and nobody has it open."""
+        log = self.file.with_name(self.file.name + "-wal")
+        folder = self.file.parent
+        return self.file.is_file() and not log.exists() and not os.access(folder, os.W_OK)
 
     def _connection_to(self, mode: str) -> sqlite3.Connection:
         """The connection, opened once. Raises GalleryError if its file was removed or replaced since."""
@@ -154,16 +173,18 @@ class CaseLog:
                     "and open the case again"
                 )
             return self._open[1]
+        how = "ro&immutable=1" if self._is_fixed() else mode  # else SQLite would make files beside it
         connection = sqlite3.connect(
-            f"{self.file.absolute().as_uri()}?mode={mode}",
+            f"{self.file.absolute().as_uri()}?mode={how}",
             timeout=_WAITING_SECONDS,
             isolation_level=None,
             check_same_thread=False,
             uri=True,
         )
-        weakref.finalize(self, connection.close)
-        connection.execute("PRAGMA synchronous = FULL")
-        self._pid, self._open = os.getpid(), (_identity(self.file), connection)
+        if how == mode:  # what nobody can write is opened anew each time: others may write it elsewhere
+            weakref.finalize(self, connection.close)
+            connection.execute("PRAGMA synchronous = FULL")
+            self._pid, self._open = os.getpid(), (_identity(self.file), connection)
         return connection
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
@@ -19,6 +20,7 @@ CASE_VERDICTS: tuple[CaseVerdict, ...] = ("same", "different", "unsure")
 UNDECIDED = "undecided"  # takes a verdict back, and names pairs without one
 _PAIR_DIGITS = 16
 _REGION_DECIMALS = 2  # of pixels
+_EXAMPLES = ("liked", "disliked")
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class CasePair:
     @property
     def examples(self) -> dict[str, list[str]]:
         """Record ids of the images that its search was told are like the query, and of those that are not."""
-        given = self.parameters.get("examples") or {}
-        return {"liked": list(given.get("liked", ())), "disliked": list(given.get("disliked", ()))}
+        given = self.parameters.get("examples")
+        lists = {name: given.get(name) if isinstance(given, Mapping) else None for name in _EXAMPLES}
+        return {name: list(ids) if isinstance(ids, list) else [] for name, ids in lists.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the pair as JSON types; see docs/cases.md."""
@@ -169,13 +172,14 @@ class CaseFold:
             new = events[n:]
             if not goes_on or any(event.kind == "undo" for event in new):
                 new, self._pairs = events, {}
-            undone = {event.body["undoes"] for event in new if event.kind == "undo"}
+            undone = {undone_by(event) for event in new}
             for event in new:
-                if event.kind == "search":
-                    self._find(event)
-                elif event.kind == "decide" and event.number not in undone:
-                    id = event.body["pair"]
-                    self._pairs[id] = _decided(self._pairs[id], event)
+                with _damage_named(event):
+                    if event.kind == "search":
+                        self._find(event)
+                    elif event.kind == "decide" and event.number not in undone:
+                        id = event.body["pair"]
+                        self._pairs[id] = _decided(self._pairs[id], event)
             self._seen = events
             return dict(self._pairs)
 
@@ -188,9 +192,27 @@ class CaseFold:
                 self._pairs[pair.id] = _with_decision_of(pair, before)
 
 
+def undone_by(event: CaseEvent) -> int | None:
+    """Return the number of the event that an event takes back; None if it is none that does."""
+    with _damage_named(event):
+        return int(event.body["undoes"]) if event.kind == "undo" else None
+
+
+@contextmanager
+def _damage_named(event: CaseEvent) -> Iterator[None]:
+    """Turn what an event of an odd form raises into a GalleryError that names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise GalleryError(
+            f"event {event.number} of the case is damaged or of another version "
+            f"({type(error).__name__}: {error}); import an export of the case into a new one"
+        ) from error
+
+
 def last_decision(events: Sequence[CaseEvent], who: str | None) -> CaseEvent:
     """Return the last decision, by anyone or by ``who``, that was not undone. Raises GalleryError."""
-    undone = {event.body["undoes"] for event in events if event.kind == "undo"}
+    undone = {undone_by(event) for event in events}
     for event in reversed(events):
         if event.kind == "decide" and event.number not in undone and who in (None, event.who):
             return event

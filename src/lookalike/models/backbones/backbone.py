@@ -1,31 +1,21 @@
-"""timm models that return a grid of features, for any architecture."""
+"""Networks that return a grid of features, for any architecture, and their weights."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import timm
 import torch
-from timm import layers as timm_layers
-from timm.data import resolve_data_config
-from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
-from lookalike.errors import (
-    CheckpointError,
-    LookalikeError,
-    UnknownModelError,
-    UnsupportedMethodError,
-    first_line,
-)
-from lookalike.images import Preprocessing
+from lookalike.errors import CheckpointError, UnsupportedMethodError
 from lookalike.models.attention_poolings import ClsPooling
 from lookalike.models.backbones.attention import recorded_attention, recorded_input
-from lookalike.models.backbones.timm_heads import last_block_rest, timm_head
+from lookalike.models.backbones.bundled_networks import MobileNet, MobileTransformer
 from lookalike.models.poolings import FeaturePooling
 from lookalike.types import Features, Trace
+
+_ATTENTIONS = ("attn", "attention", "self_attn")  # of a block, in timm and in transformers
 
 
 class Backbone(nn.Module):
@@ -71,7 +61,10 @@ class Backbone(nn.Module):
     def trace(self, images: Tensor) -> Trace:
         """Features together with every layer's attention and the last block's input."""
         blocks = getattr(self.model, "blocks", None)
-        last = blocks[-1] if blocks is not None and len(blocks) and hasattr(blocks[-1], "attn") else None
+        attends = (
+            blocks is not None and len(blocks) and any(hasattr(blocks[-1], name) for name in _ATTENTIONS)
+        )
+        last = blocks[-1] if blocks is not None and attends else None
         with recorded_attention() as calls, recorded_input(last) as inputs:
             features = self(images)
             pool = getattr(self.model, "attn_pool", None)
@@ -81,6 +74,10 @@ class Backbone(nn.Module):
 
     def own_pooling(self) -> tuple[FeaturePooling, nn.Sequential]:
         """The model's own pooling and the layers after it; raises UnsupportedMethodError for unknown ones."""
+        if isinstance(self.model, MobileNet | MobileTransformer):
+            return self.model.own_pooling()
+        from lookalike.models.backbones.timm_heads import timm_head
+
         return timm_head(self.model)
 
     def cls_pooling(self) -> ClsPooling:
@@ -89,6 +86,8 @@ class Backbone(nn.Module):
             raise UnsupportedMethodError(
                 f"pooling 'cls' needs a CLS token; {self.architecture} has none, use 'mean'"
             )
+        from lookalike.models.backbones.timm_heads import last_block_rest
+
         return ClsPooling(*last_block_rest(self.model))
 
     def default_pooling(self) -> str:
@@ -153,20 +152,6 @@ _HEADS = ("head", "head_dist", "fc", "classifier", "last_linear", "pre_logits")
 _REMADE = ("relative_position_index", "attn_mask", "num_batches_tracked")
 
 
-def create_backbone(architecture: str, *, pretrained: bool = False, **options: Any) -> Backbone:
-    """Create a backbone by timm name or ``hf-hub:owner/name``, with pretrained or random weights.
-
-    Options go to ``timm.create_model``; one is our own: ``std_conv_eps``, the epsilon of weight-
-    standardized convolutions. Raises UnknownModelError: no such name, or weights that can't be had.
-    """
-    timm_options = {key: value for key, value in options.items() if key != "std_conv_eps"}
-    model = _create(architecture, pretrained, timm_options)
-    for module in model.modules():
-        if "std_conv_eps" in options and isinstance(module, timm_layers.StdConv2d):
-            module.eps = options["std_conv_eps"]
-    return Backbone(model.eval(), *_without_hub(architecture, options))
-
-
 def load_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
     """Load all of the backbone's tensors, leaving out a classifier among the weights.
 
@@ -207,96 +192,6 @@ def _is_left_out(name: str, backbone: Backbone) -> bool:
     classifiers = {named} if isinstance(named, str) else set(named)
     heads = tuple(f"{head}." for head in {*classifiers, *_HEADS})
     return name.startswith(heads) or name.endswith(_REMADE)
-
-
-def resize_backbone(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Set the backbone's input size (H, W); timm resamples the position embeddings.
-
-    Raises LookalikeError where patches or windows do not fit the size. Convolutional networks
-    take any size and are left as they are.
-    """
-    resize = getattr(backbone.model, "set_input_size", None)
-    _check_size(backbone, size)
-    if resize is None:
-        return
-    try:
-        resize(img_size=size)
-    except (AssertionError, ValueError, RuntimeError, TypeError) as error:
-        raise LookalikeError(
-            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: {first_line(error)}; "
-            "choose a size that its patches and windows divide"
-        ) from error
-
-
-def _check_size(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Raise LookalikeError for a size that the model can't take, or only by dropping pixels."""
-    patch_embed = getattr(backbone.model, "patch_embed", None)
-    if not isinstance(patch_embed, timm_layers.PatchEmbed) or patch_embed.img_size is None:
-        return
-    own, (height, width) = tuple(patch_embed.img_size), patch_embed.patch_size
-    if tuple(size) == own:
-        return
-    if patch_embed.strict_img_size and not hasattr(backbone.model, "set_input_size"):
-        raise LookalikeError(
-            f"{backbone.architecture} takes input of {own[0]}x{own[1]} only, got {size[0]}x{size[1]}"
-        )
-    if (size[0] % height or size[1] % width) and not patch_embed.dynamic_img_pad:
-        raise LookalikeError(
-            f"{backbone.architecture} can't take input of {size[0]}x{size[1]}: its patches are "
-            f"{height}x{width} pixels; choose multiples of them"
-        )
-
-
-def preprocessing_of(backbone: Backbone) -> Preprocessing:
-    """timm's preprocessing for evaluation with this model."""
-    config = resolve_data_config({}, model=backbone.model)
-    mode = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
-    return Preprocessing(
-        mode=mode,  # type: ignore[arg-type]
-        input_size=tuple(config["input_size"][1:]),
-        crop_pct=float(config["crop_pct"]),
-        interpolation=config["interpolation"] if config["interpolation"] != "random" else "bicubic",
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-    )
-
-
-def model_names(pattern: str = "", *, pretrained: bool = False) -> list[str]:
-    """timm's model names that contain the pattern (or match it, with ``*``)."""
-    wildcard = pattern if "*" in pattern else f"*{pattern}*"
-    names: list[str] = timm.list_models(wildcard, pretrained=pretrained)
-    return names
-
-
-def _create(architecture: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
-    if ":" not in architecture and not timm.is_model(architecture.split(".")[0]):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f" (did you mean {', '.join(near)}?)" if near else ""
-        raise UnknownModelError(
-            f"no model is called {architecture!r}{hint}; a model is 'mini', a timm name, hf-hub:owner/name, "
-            "a folder saved by Embedder.save, or a checkpoint file; see 'lookalike models'"
-        )
-    if "num_classes" in options:
-        raise UnknownModelError(
-            f"num_classes can't be set for {architecture!r}: an embedder has no classifier; leave it out"
-        )
-    try:
-        model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
-        raise UnknownModelError(
-            f"model {architecture!r} could not be made{' with its pretrained weights' * pretrained}: "
-            f"{first_line(error)}; check the name, the options and the network"
-        ) from error
-    return model
-
-
-def _without_hub(architecture: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The timm name and options with which a hub model's architecture is built without the hub."""
-    if not architecture.startswith(("hf-hub:", "hf_hub:")):
-        return architecture, options
-    _, name, of_hub = load_model_config_from_hf(architecture.partition(":")[2])
-    of_hub = {key: value for key, value in (of_hub or {}).items() if key != "num_classes"}
-    return str(name), {**of_hub, **options}
 
 
 def is_channels_last(model: nn.Module, output: Tensor) -> bool:

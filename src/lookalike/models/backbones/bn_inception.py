@@ -7,8 +7,7 @@ Shift*, ICML 2015. The second backbone of metric learning (Proxy-Anchor, AVSL) b
 from __future__ import annotations
 
 import pickle
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -20,6 +19,7 @@ from torch.hub import load_state_dict_from_url
 from torch.nn import functional as F
 
 from lookalike.errors import first_line
+from lookalike.models.backbones.cadene import published_weights
 
 __all__ = ["BnInception", "bninception"]
 
@@ -197,17 +197,6 @@ class _Halving(nn.Module):
         odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
         padded = F.pad(x, odd, value=-torch.inf) if any(odd) else x
         return F.max_pool2d(padded, 3, 2, ceil_mode=True)
-
-
-def published_weights(weights: Mapping[str, Tensor], *_model: object) -> dict[str, Tensor]:
-    """Weights as files of pretrained-models.pytorch hold them, with all that this version of torch wants.
-
-    The older files have BatchNorm of shape (1, C), and none counts batches.
-    """
-    plain = {name: t.flatten() if "_bn." in name else t for name, t in weights.items()}
-    norms = {match[1] for name in plain if (match := re.fullmatch(r"(.*_bn)\.running_mean", name))}
-    counts = {f"{name}.num_batches_tracked": torch.tensor(0) for name in norms}
-    return {**counts, **{n: t.reshape(()) if n.endswith("tracked") else t for n, t in plain.items()}}
 
 
 @register_model  # type: ignore[untyped-decorator]

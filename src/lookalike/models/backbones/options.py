@@ -17,7 +17,8 @@ _OF_DEPTH = re.compile(r"depth|layers|blocks|repeat|stages")
 
 def check_architecture(architecture: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError for options of ``timm.create_model`` that ask for far more than the weights."""
-    for name, value in options.items():
+    inner = options.get("config")  # of a model of transformers
+    for name, value in (*options.items(), *(inner.items() if isinstance(inner, Mapping) else ())):
         numbers = list(_numbers(value))
         if any(abs(number) > _MOST_NUMBER for number in numbers):
             raise ValueError(

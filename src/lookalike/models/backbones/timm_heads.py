@@ -22,6 +22,9 @@ def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
 
     Raises UnsupportedMethodError for layers that are not known.
     """
+    if hasattr(model, "own_end"):  # a model of transformers: it knows
+        end: tuple[FeaturePooling, nn.Sequential] = model.own_end()
+        return end
     if hasattr(model, "blocks") and hasattr(model, "fc_norm"):
         return _token_head(model)
     if hasattr(model, "conv_head") and hasattr(model, "act2"):  # MobileNetV3: convolution after pooling
@@ -45,6 +48,9 @@ def timm_head(model: Any) -> tuple[FeaturePooling, nn.Sequential]:
 
 def last_block_rest(model: Any) -> tuple[nn.Sequential, nn.Sequential]:
     """The layers after a transformer's last attention: up to the skip connection, and from there on."""
+    if hasattr(model, "last_block_rest"):
+        rest: tuple[nn.Sequential, nn.Sequential] = model.last_block_rest()
+        return rest
     block = model.blocks[-1]
     if not all(hasattr(block, part) for part in ("attn", "norm2", "mlp")):
         raise _unknown(f"the block {type(block).__name__} of {type(model).__name__}")

@@ -149,4 +149,6 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     if other := other_kind(path):
         return CheckpointError(f"{path} holds no weights: it is {other}")
     reason = first_line(error)[:200]
+    if reason.startswith("Weights only load failed"):  # torch goes on to advise loading what runs code
+        reason = "it holds Python objects that are not loaded, because loading them can run code"
     return CheckpointError(f"{path} can't be read as a checkpoint, it may be damaged: {reason}")

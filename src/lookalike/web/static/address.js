@@ -1,6 +1,6 @@
 // The page's address holds what is shown, so that reload, back and a sent link show the same.
 
-const NAMES = ["gallery", "query", "where", "rerank", "k", "min", "case", "view", "undecided"];
+const NAMES = ["gallery", "query", "where", "rerank", "k", "min", "case", "view", "undecided", "text", "weight"];
 
 // A region as "l,t,r,b", or a polygon as "x,y,x,y,x,y,...", in pixels of the query.
 export const regionText = (region) => (region.box ?? region.polygon.flat()).join(",");
@@ -17,6 +17,7 @@ export function readAddress() {
   const given = new URLSearchParams(location.search), values = {};
   for (const name of NAMES) values[name] = given.get(name) ?? "";
   values.regions = given.getAll("region").map(regionOf).filter(Boolean);
+  values.unlike = given.getAll("unlike");
   values.active = given.has("active") ? Number(given.get("active")) : -1;
   if (!values.regions[values.active]) values.active = -1;
   return values;
@@ -27,6 +28,7 @@ export function writeAddress(values, isStep) {
   const kept = new URLSearchParams();
   for (const name of NAMES) if (values[name]) kept.set(name, values[name]);
   for (const region of values.regions ?? []) kept.append("region", regionText(region));
+  for (const what of values.unlike ?? []) kept.append("unlike", what);
   if (values.active >= 0) kept.set("active", values.active);
   const text = kept.toString(), url = location.pathname + (text && `?${text}`);
   if (url === location.pathname + location.search) return;

@@ -12,16 +12,18 @@ import { QueryPanel } from "./query.js";
 import { addArrowKeys, browseCard, skeletons, stepCard } from "./results.js";
 import { SearchView } from "./search.js";
 import { pressVerdict, refreshVerdicts, verdictRow } from "./verdicts.js";
+import { WordsPanel } from "./words.js";
 
 const PAGE_SIZE = 60;
-const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0 };
+const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0, turn: {} };
 
-const panel = new QueryPanel({ onFile: uploadAndSearch, onSearch: () => search(true), onClear: () => clear(true) });
+const panel = new QueryPanel({ onFile: uploadAndSearch, onSearch: () => search(true), onClear: dropQuery });
+const words = new WordsPanel({ onSearch: () => (isAsked() ? search(true) : clear(true)), onPicture: uploadUnlike });
 const desk = new CaseDesk({ onChange: onDecided, onError: (error) => attempt(() => Promise.reject(error)) });
 const compare = new CompareView({ desk });
 compare.onClose = (hit) => document.querySelector(`.card[data-id="${hit?.id}"]`)?.focus();
 const searches = new SearchView({
-  panel, desk, onCompare: (found, hit) => compare.open(found, hit), onChoose: choose,
+  panel, words, desk, onCompare: (found, hit) => compare.open(found, hit), onChoose: choose,
   verdicts: (subject, seen) => verdictRow(desk, () => subject, seen),
 });
 
@@ -45,22 +47,25 @@ async function restore() {
   byId("min-similarity").oninput();
   showUndecided(Boolean(at.undecided));
   await enter(name, at.case);
+  words.set(at);
   if (at.view === "case" && desk.name) return showCase();
-  if (!at.query) return clear();
-  state.query = { id: at.query, name: "" };
-  panel.show(state.gallery, state.query, at.regions, at.active);
+  state.query = at.query ? { id: at.query, name: "" } : null;
+  if (!isAsked()) return clear();
+  if (at.query) panel.show(state.gallery, state.query, at.regions, at.active);
+  else panel.hide();
   await search();
-  if (searches.found) byId("query-name").textContent = byId("query-name").title = searches.found.query.name;
+  if (searches.found?.query) byId("query-name").textContent = byId("query-name").title = searches.found.query.name;
 }
 
 async function enter(name, caseName = "") {
   state.gallery = byId("gallery").value = name;
-  const { n_images, model, infers_distance, metadata_fields } = state.galleries.find((gallery) => gallery.name === name);
+  const described = state.galleries.find((gallery) => gallery.name === name), { n_images, model, infers_distance, metadata_fields } = described;
+  words.enter(described);
   byId("about").textContent = `${state.galleries.length < 2 ? `${name} · ` : ""}${n_images.toLocaleString()} pictures · ${model}`;
   byId("rerank").options[0].text = infers_distance ? "as the model: avsl, regions by cosine" : "none";
   byId("rerank").options[1].hidden = !infers_distance;
   const fields = Object.keys(metadata_fields);
-  byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "this gallery has no metadata";
+  byId("where").placeholder = fields.length ? `${fields[0]} == "…"` : "no metadata here";
   byId("where").disabled = !fields.length;
   byId("fields").textContent = fields.length ? `Fields: ${fields.join(", ")}` : "";
   await desk.enter(name, caseName, state.health.person);
@@ -72,8 +77,8 @@ function changeGallery() {
     const { gallery, query } = state, { list, active } = panel.regions;
     if (query && /^[0-9a-f]{20}$/.test(query.id)) state.query = await (await post(galleryPath(gallery, `/pictures/${query.id}/query`), {})).json();
     await enter(byId("gallery").value);
-    if (!query) return clear(true);
-    panel.show(state.gallery, state.query, list, active);
+    if (!isAsked()) return clear(true);
+    if (query) panel.show(state.gallery, state.query, list, active);
     return search(true);
   });
 }
@@ -84,6 +89,7 @@ function remember(isStep = false) {
     gallery: state.galleries.length > 1 ? state.gallery : "", query: state.query?.id, where: byId("where").value.trim(),
     rerank: byId("rerank").value, k: byId("k").value === "24" ? "" : byId("k").value, min: minSimilarity < 0 ? "" : minSimilarity,
     case: desk.name, view: state.view, undecided: byId("undecided").checked ? 1 : "", regions: list, active,
+    ...(!state.view && words.asked),
   }, isStep);
 }
 
@@ -91,13 +97,16 @@ function remember(isStep = false) {
 
 async function clear(isStep = false) {
   searches.stop();
-  Object.assign(state, { query: null, view: "", shown: 0 });
+  const turn = {};
+  Object.assign(state, { query: null, view: "", shown: 0, turn });
   panel.hide();
+  words.setBeside(false);
   remember(isStep);
   setBar("Gallery", "Click a picture to search with it.");
   byId("grid").replaceChildren(...skeletons(12));
   await attempt(async () => {
     const cards = await nextCards();
+    if (state.turn !== turn) return; // another view was chosen meanwhile
     byId("grid").replaceChildren(...cards);
     const isFiltered = Boolean(byId("where").value.trim());
     if (isFiltered) byId("count").textContent = "Pictures that pass the filter; click one to search with it.";
@@ -115,7 +124,13 @@ async function nextCards() {
   return pictures.map((picture) => browseCard(state.gallery, picture, choose));
 }
 
-function choose({ id, name }) {
+// A picture of the gallery is searched with alone; an uploaded one beside the words that are there.
+function choose(picture) {
+  words.set({});
+  return searchWith(picture);
+}
+
+function searchWith({ id, name }) {
   state.query = { id, name };
   panel.show(state.gallery, state.query);
   scrollTo({ top: 0 });
@@ -123,6 +138,14 @@ function choose({ id, name }) {
 }
 
 function uploadAndSearch(file) {
+  return uploadFor(file, searchWith);
+}
+
+function uploadUnlike(file) {
+  return uploadFor(file, ({ id, name }) => words.addUnlike(id, name));
+}
+
+function uploadFor(file, use) {
   return attempt(async () => {
     await ready;
     const limit = state.health.max_upload_bytes;
@@ -130,21 +153,31 @@ function uploadAndSearch(file) {
     showMessage("Uploading…");
     const picture = await upload(file);
     showMessage("");
-    await choose(picture);
+    await use(picture);
   });
 }
 
+const isAsked = () => Boolean(state.query || words.text);
+
+// Without the picture the words go on alone, if there are any.
+function dropQuery() {
+  state.query = null;
+  panel.hide();
+  return words.text ? search(true) : clear(true);
+}
+
 async function search(isStep = false) {
-  if (!state.query) return;
-  state.view = "";
+  if (!isAsked()) return;
+  Object.assign(state, { view: "", turn: {} });
+  words.setBeside(Boolean(state.query));
   remember(isStep);
   const { has_probabilities } = state.galleries.find(({ name }) => name === state.gallery);
-  await searches.run(state.gallery, state.query.id, has_probabilities);
+  await searches.run(state.gallery, state.query?.id ?? null, has_probabilities);
 }
 
 function showCase(isStep = false) {
   searches.stop();
-  Object.assign(state, { query: null, view: "case", shown: 0 });
+  Object.assign(state, { query: null, view: "case", shown: 0, turn: {} });
   panel.hide();
   remember(isStep);
   scrollTo({ top: 0 });
@@ -165,6 +198,7 @@ function openPair(pair) {
   const regions = desk.list.filter((each) => each.query.sha256 === pair.query.sha256 && (each.box || each.polygon));
   const unique = [...new Map(regions.map(({ box, polygon }) => [JSON.stringify([box, polygon]), box ? { box } : { polygon }])).values()];
   state.query = pair.query;
+  words.set(pair.parameters);
   const active = unique.findIndex(({ box, polygon }) => JSON.stringify([box ?? null, polygon ?? null]) === JSON.stringify([pair.box, pair.polygon]));
   panel.show(state.gallery, state.query, unique, active);
   return search(true);
@@ -174,7 +208,7 @@ function openPair(pair) {
 function onDecided(pair) {
   if (pair && state.query && pair.query.sha256.startsWith(searches.content ?? "-")) state.query.id = pair.query.id; // kept by the case
   refreshVerdicts();
-  byId("learn").parentElement.hidden = !searches.found || !desk.list.some((each) => each.verdict && each.query.sha256.startsWith(searches.content));
+  byId("learn").parentElement.hidden = !searches.content || Boolean(searches.found?.asked) || !desk.list.some((each) => each.verdict && each.query.sha256.startsWith(searches.content));
   if (pair || state.query || state.view) remember();
   if (pair) byId("case-said").textContent = `${pair.hit.name}: ${pair.verdict ?? "undecided"}`;
 }
@@ -241,7 +275,7 @@ byId("min-similarity").oninput = () => {
   byId("min-similarity-value").textContent = text;
   byId("min-similarity").setAttribute("aria-valuetext", text);
 };
-byId("settings").onchange = (event) => (state.query ? search(true) : event.target === byId("where") && clear());
+byId("settings").onchange = (event) => (isAsked() ? search(true) : event.target === byId("where") && clear());
 byId("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", onKey);
 addEventListener("popstate", () => attempt(restore));

@@ -1,9 +1,11 @@
 // The query beside one candidate or several, with their maps; pointing at a cell shows its best match in the others.
 
+import { answerNote, chosenMap, partButtons } from "./answers.js";
 import { galleryPath, getJson } from "./api.js";
 import { byId, isForField } from "./dom.js";
 import { showGraph } from "./graph.js";
 import { fixed, perPercent } from "./heat.js";
+import { rangesInWords, sideLimits } from "./ranges.js";
 import { factsOf } from "./results.js";
 import { regionOption } from "./search.js";
 import { Side } from "./sides.js";
@@ -40,7 +42,8 @@ export class CompareView {
     this.#dropCandidates();
     this.viewing.reset();
     if (!this.dialog.open) this.dialog.showModal();
-    this.sides[0].show(search.gallery, { id: search.query.id, name: search.query.name });
+    if (search.query) this.sides[0].show(search.gallery, { id: search.query.id, name: search.query.name });
+    this.#countColumns();
     this.#showCandidate(0);
     await this.#load();
   }
@@ -90,7 +93,9 @@ export class CompareView {
   }
 
   #countColumns() {
-    this.dialog.style.setProperty("--columns", this.sides.length);
+    const isAlone = this.search && !this.search.query; // words have no picture
+    this.dialog.style.setProperty("--columns", this.sides.length - (isAlone ? 1 : 0));
+    this.dialog.classList.toggle("alone", Boolean(isAlone));
     this.dialog.classList.toggle("many", this.sides.length > 2);
   }
 
@@ -100,14 +105,16 @@ export class CompareView {
     side.caption.textContent = `${hit.rank}. ${hit.name} · ${fixed(hit.similarity, 3)}`;
     side.frame.setAttribute("aria-label", `Match ${hit.rank}, ${hit.name}: point at a cell, or use the arrow keys`);
     const place = side.frame.closest("figure").querySelector(".verdict-place");
+    if (!search.query) return place.replaceChildren(); // a case holds pairs of pictures
     place.replaceChildren(verdictRow(this.desk, () => ({ search, hit }), () => this.#seen(), { isOpen: this.hits.length === 1 }));
   }
 
   // The explanations of all candidates; answers to earlier questions are not shown.
   async #load() {
     const { search, hits, hit } = this, asked = (this.asked = {});
-    Object.assign(this, { founds: [], chosen: null, pointed: null, cells: new Map() });
+    Object.assign(this, { founds: [], chosen: null, part: -1, pointed: null, cells: new Map() });
     showGraph(byId("graph"), null);
+    byId("parts").hidden = true;
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
     byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
@@ -115,8 +122,10 @@ export class CompareView {
     try {
       const founds = await Promise.all(hits.map((each) => getJson(search.explanationPath(each, this.#options()))));
       if (this.asked !== asked) return;
-      Object.assign(this, { founds, limit: Math.max(...founds.map((each) => each.limit)) });
-      if (search.method !== "shares") {
+      const queryMaps = search.asked ? [] : founds.map((each) => each.query_map);
+      Object.assign(this, { founds, limits: sideLimits(queryMaps, founds.map((each) => each.match_map)) });
+      if (search.asked) this.#showParts();
+      else if (search.method !== "shares") {
         byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${founds[0].similarity.toFixed(3)}`;
       }
       this.sizes = [founds[0].query_geometry.original_size, ...founds.map((each) => each.match_geometry.original_size)];
@@ -130,6 +139,17 @@ export class CompareView {
     }
   }
 
+  // Buttons for the words, or the parts, that a search asked for.
+  #showParts() {
+    const range = Math.max(...this.founds.map((each) => each.part_limit));
+    for (const each of this.founds) each.part_limit = range;
+    byId("parts").hidden = false;
+    byId("parts").replaceChildren(partButtons(this.founds[0], (part) => {
+      this.part = part;
+      this.overview();
+    }));
+  }
+
   #options() {
     return byId("contrast").checked && !byId("contrast").parentElement.hidden ? { contrast: true } : {};
   }
@@ -141,26 +161,38 @@ export class CompareView {
 
   // Show the maps of the whole similarity, or of the level or node chosen, all with the same color range.
   overview() {
-    const { founds: [found], chosen, limit } = this;
+    const { founds: [found], chosen, limits } = this;
     if (!found) return;
     this.sides.forEach((side) => side.mark(null));
+    if (this.search.asked) return this.#drawAnswers();
     if (chosen) {
       this.sides.forEach((side, i) => side.draw(chosen.maps[i], chosen.geometries[i], chosen.limit));
       byId("compare-note").textContent = chosen.note;
       return;
     }
-    this.sides[0].draw(perPercent(found.query_map), found.query_geometry, limit);
-    this.founds.forEach((each, i) => this.sides[i + 1].draw(perPercent(each.match_map), each.match_geometry, limit));
+    this.sides[0].draw(perPercent(found.query_map), found.query_geometry, limits.query);
+    this.founds.forEach((each, i) => this.sides[i + 1].draw(perPercent(each.match_map), each.match_geometry, limits.match));
     byId("compare-note").textContent =
       (this.founds.length > 1 ? "On the query: the map of the first candidate. " : "") +
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +
-      ` Colors range over ±${fixed(limit, 3)} per 1% of the view. Point at a cell to see what it matches.`;
+      ` ${rangesInWords(limits, this.founds.length > 1 ? "matches" : "match")} Point at a cell to see what it matches.`;
+  }
+
+  // Where the pictures answer words: all of them, or the part that was chosen.
+  #drawAnswers() {
+    const { founds, part, limits } = this;
+    this.sides[0].clear();
+    founds.forEach((each, i) => {
+      const [map, limit] = chosenMap(each, part, limits.match);
+      this.sides[i + 1].draw(perPercent(map), each.match_geometry, limit);
+    });
+    byId("compare-note").textContent = answerNote(founds[0], part, limits.match);
   }
 
   // Show how the cell at (x, y) of one side matches the cells of the others; x, y in [0, 1].
   async pointAt(index, x, y) {
-    if (!this.founds.length) return;
+    if (!this.founds.length || this.search.asked) return; // words have no cells
     const key = `${index},${Math.floor(x * BINS)},${Math.floor(y * BINS)}`;
     if (this.pointed === key) return;
     this.pointed = key;

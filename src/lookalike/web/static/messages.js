@@ -6,7 +6,7 @@ import { byId } from "./dom.js";
 export function setBar(heading, count) {
   byId("heading").textContent = heading;
   byId("count").textContent = count;
-  for (const id of ["legend", "all-heat", "report", "message", "no-probability", "examples"]) byId(id).hidden = true;
+  for (const id of ["legend", "all-heat", "report", "message", "no-probability", "no-verdicts", "examples"]) byId(id).hidden = true;
 }
 
 export function showMessage(text, isError = false) {

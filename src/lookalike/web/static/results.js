@@ -1,8 +1,10 @@
 // The grid of cards: pictures of the gallery, or hits of a search.
 
+import { chosenMap, partButtons } from "./answers.js";
 import { getJson, showPicture } from "./api.js";
 import { button, element, titled } from "./dom.js";
 import { clearMap, drawMap, fitFrame, fixed, perPercent } from "./heat.js";
+import { sideLimits } from "./ranges.js";
 
 const THUMBNAIL = 480; // longer side in pixels
 const COPIES_SHOWN = 3; // names on a card
@@ -43,7 +45,7 @@ export function browseCard(gallery, picture, onChoose) {
   return card;
 }
 
-export function hitCard(search, hit, { onCompare, onChoose, onHover, verdicts }) {
+export function hitCard(search, hit, { onCompare, onChoose, onHover, onUnlike, verdicts }) {
   const card = element("article", "card hit");
   card.tabIndex = 0;
   card.dataset.id = hit.id;
@@ -60,11 +62,12 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover, verdicts })
     why,
     button("", "Compare", "Compare both pictures cell by cell (Enter)", () => onCompare(hit)),
     button("quiet", "Search with this", "Use this picture as the query", () => onChoose(hit)),
+    ...(onUnlike ? [button("quiet", "Not like this", "Search on for what does not look like this picture", () => onUnlike(hit))] : []),
   );
   const isSeen = () => (why.getAttribute("aria-pressed") === "true" ? search.method : "");
-  const row = verdicts(hit, isSeen);
-  card.append(stage, facts, ...metadataOf(hit), ...copiesOf(hit), row, actions);
-  row.refresh();
+  const row = verdicts?.(hit, isSeen);
+  card.append(stage, facts, ...evidenceOf(hit), ...metadataOf(hit), ...copiesOf(hit), ...(row ? [row] : []), actions);
+  row?.refresh();
   stage.onclick = () => onCompare(hit);
   for (const name of ["pointerenter", "focusin"]) card.addEventListener(name, () => onHover(hit));
   for (const name of ["pointerleave", "focusout"]) card.addEventListener(name, () => onHover(null));
@@ -101,6 +104,13 @@ function copiesOf({ copy_names: names }) {
   return [line];
 }
 
+// What re-ranking by geometry found.
+function evidenceOf({ geometry }) {
+  if (!geometry) return [];
+  const found = geometry.inliers ? `${geometry.inliers} points agree${geometry.mirrored ? ", mirrored" : ""}` : "no points agree";
+  return [element("p", "soft small", found)];
+}
+
 function moveOf(hit) {
   if (hit.rank_before === null || hit.rank_before === hit.rank) return [];
   const by = hit.rank_before - hit.rank;
@@ -115,14 +125,24 @@ async function toggle(card, search, hit, frame) {
   why.setAttribute("aria-pressed", String(isOn));
   if (!isOn) {
     search.drawn.delete(canvas);
+    card.querySelector(".parts")?.remove();
     return clearMap(canvas);
   }
   why.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
   try {
     const found = await getJson(search.explanationPath(hit));
-    search.drawn.set(canvas, () => drawMap(canvas, perPercent(found.match_map), found.match_geometry, search.limit));
-    if (found.limit > search.limit) widen(search, found.limit);
-    else search.drawn.get(canvas)();
+    let part = -1; // of the words; all of them
+    const draw = () => {
+      const [map, limit] = chosenMap(found, part, search.limits.match);
+      drawMap(canvas, perPercent(map), found.match_geometry, limit);
+    };
+    search.drawn.set(canvas, draw);
+    search.matchMaps.set(hit.id, found.match_map);
+    fitRanges(search);
+    if (found.parts) card.querySelector(".actions").before(partButtons(found, (at) => {
+      part = at;
+      draw();
+    }));
   } catch (error) {
     why.setAttribute("aria-pressed", "false");
     why.title = error.message;
@@ -131,10 +151,11 @@ async function toggle(card, search, hit, frame) {
   }
 }
 
-// All maps share one color range; a map with larger values widens it for all of them.
-function widen(search, limit) {
-  search.limit = limit;
-  search.onLimit(limit);
+// Choose the color ranges that all maps of the search share, and draw those that are on the screen.
+export function fitRanges(search) {
+  const queryMaps = search.hits.map((hit) => hit.query_map).filter((map) => map.length);
+  search.limits = sideLimits(queryMaps, [...search.matchMaps.values()]);
+  search.onLimits(search.limits);
   for (const draw of search.drawn.values()) draw();
 }
 

@@ -3,14 +3,15 @@
 import { galleryPath, post } from "./api.js";
 import { regionText } from "./address.js";
 import { byId, saveAs } from "./dom.js";
-import { hitCard, skeletons } from "./results.js";
+import { fitRanges, hitCard, skeletons } from "./results.js";
 import { attempt, setBar, showMessage } from "./messages.js";
+import { askedWords } from "./words.js";
 
 const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
 
 export class SearchView {
-  constructor({ panel, desk, onCompare, onChoose, verdicts }) {
-    Object.assign(this, { panel, desk, onCompare, onChoose, verdicts, running: new AbortController(), found: null });
+  constructor({ panel, words, desk, onCompare, onChoose, verdicts }) {
+    Object.assign(this, { panel, words, desk, onCompare, onChoose, verdicts, running: new AbortController(), found: null });
     byId("report").onclick = () => this.#exportReport();
   }
 
@@ -19,20 +20,20 @@ export class SearchView {
     this.found = null;
   }
 
-  // Search in a gallery with a query's id; `hasProbabilities` says whether whole pictures have them.
+  // Search in a gallery with a query's id, or null for words alone; `hasProbabilities` says whether whole pictures have them.
   async run(gallery, query, hasProbabilities) {
     const hadFocus = byId("grid").contains(document.activeElement); // its cards are about to go
     this.running.abort();
     this.running = new AbortController();
     const { signal } = this.running, request = this.#request(query);
-    const isRegion = Boolean(request.box || request.polygon);
-    setBar(isRegion ? "Matches for this region" : "Matches", "Searching…");
+    const heading = `Matches${askedWords(request)}`;
+    setBar(heading, "Searching…");
     byId("more").hidden = true;
     byId("grid").setAttribute("aria-busy", "true");
     if (!byId("grid").querySelector(".hit")) byId("grid").replaceChildren(...skeletons(8));
     await attempt(async () => {
       const found = await (await post(galleryPath(gallery, "/search"), request, { signal })).json();
-      const method = OWN_METHOD.has(found.rerank) ? found.rerank : "shares"; // the one that made the order
+      const method = found.asked ? "words" : OWN_METHOD.has(found.rerank) ? found.rerank : "shares"; // the one that made the order
       const path = (hit, options) => explanationPath(gallery, method, request, hit, options);
       this.#show({ ...found, gallery, request, method, explanationPath: path }, hasProbabilities);
       if (hadFocus) byId("heading").focus();
@@ -41,8 +42,8 @@ export class SearchView {
   }
 
   #request(query) {
-    const minSimilarity = Number(byId("min-similarity").value), { region } = this.panel.regions;
-    const learn = byId("learn").checked && this.found ? this.desk.examples(this.content ?? "", region) : {};
+    const minSimilarity = Number(byId("min-similarity").value), region = query ? this.panel.regions.region : null, { asked } = this.words;
+    const learn = byId("learn").checked && this.found?.query && !asked.text && !asked.unlike ? this.desk.examples(this.content ?? "", region) : {};
     return {
       query,
       k: Math.max(1, Math.min(200, Number(byId("k").value) || 24)),
@@ -51,7 +52,8 @@ export class SearchView {
       rerank: byId("rerank").value || null,
       where: byId("where").value.trim() || null,
       min_similarity: minSimilarity < 0 ? null : minSimilarity,
-      leave_self_out: true,
+      leave_self_out: Boolean(query),
+      ...asked,
       ...learn,
     };
   }
@@ -59,23 +61,25 @@ export class SearchView {
   #show(found, hasProbabilities) {
     this.found = found;
     this.content = found.query_content;
-    Object.assign(found, { drawn: new Map(), onLimit: (limit) => this.found === found && showLimit(limit) });
-    this.panel.regions.setSize(found.query);
+    Object.assign(found, { drawn: new Map(), matchMaps: new Map(), onLimits: (limits) => this.found === found && showLimits(limits) });
+    if (found.query) this.panel.regions.setSize(found.query);
     this.panel.clearMap();
     const { hits, seconds, request } = found;
     const handlers = {
       onCompare: (hit) => this.onCompare(found, hit),
       onChoose: this.onChoose,
-      onHover: (hit) => (hit ? this.panel.showMap(hit.query_map, found.query_geometry, found.limit) : this.panel.clearMap()),
-      verdicts: (hit, seen) => this.verdicts({ search: found, hit }, seen),
+      onHover: (hit) => (hit?.query_map.length ? this.panel.showMap(hit.query_map, found.query_geometry, found.limits.query) : this.panel.clearMap()),
+      onUnlike: this.words.isOffered ? (hit) => this.words.addUnlike(hit.id, hit.name) : null,
+      verdicts: found.query ? (hit, seen) => this.verdicts({ search: found, hit }, seen) : null,
     };
     byId("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
     const isRegion = Boolean(request.box || request.polygon), liked = request.liked?.length ?? 0, disliked = request.disliked?.length ?? 0;
-    setBar(isRegion ? "Matches for this region" : "Matches", `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
+    setBar(`Matches${askedWords(request)}`, `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
     for (const id of ["legend", "all-heat", "report"]) byId(id).hidden = !hits.length;
-    showLimit(found.limit);
+    fitRanges(found);
     byId("all-heat").setAttribute("aria-pressed", "false");
-    byId("no-probability").hidden = !(isRegion && hasProbabilities);
+    byId("no-probability").hidden = !((isRegion || found.asked) && hasProbabilities && hits.some((hit) => hit.probability === null));
+    byId("no-verdicts").hidden = Boolean(found.query) || !hits.length;
     byId("examples").hidden = !(liked + disliked);
     byId("examples").textContent = `Searched with your verdicts as examples: ${liked} the same, ${disliked} different. Similarities include them.`;
     if (found.unreadable.length) showMessage(`Ranked as if no cells matched, since they can't be read: ${found.unreadable.join(", ")}`);
@@ -101,9 +105,17 @@ export class SearchView {
 }
 
 function explanationPath(gallery, method, request, hit, options = {}) {
+  if (method === "words") return wordsPath(gallery, request, hit);
   const parameters = new URLSearchParams({ query: request.query, match: hit.id, method, ...regionOption(request), ...options });
   for (const name of ["liked", "disliked"]) for (const id of request[name] ?? []) parameters.append(name, id);
   return galleryPath(gallery, `/explanation?${parameters}`);
+}
+
+function wordsPath(gallery, request, hit) {
+  const { query, text, weight, unlike = [] } = request;
+  const parameters = new URLSearchParams({ match: hit.id, ...(query && { query }), ...(text && { text }), ...(weight && { weight }), ...regionOption(request) });
+  for (const what of unlike) parameters.append("unlike", what);
+  return galleryPath(gallery, `/explanation/words?${parameters}`);
 }
 
 // The region of a request as a parameter of other routes.
@@ -111,7 +123,10 @@ export function regionOption({ box, polygon }) {
   return box ? { box: regionText({ box }) } : polygon ? { polygon: regionText({ polygon }) } : {};
 }
 
-function showLimit(limit) {
-  byId("legend-low").textContent = `−${limit.toFixed(3)}`;
-  byId("legend-high").textContent = `+${limit.toFixed(3)} per 1%`;
+// One range, or one for the query and one for the hits, with the reason.
+function showLimits({ query, match }) {
+  const isOne = query === match;
+  byId("legend").hidden = !match;
+  byId("legend-low").textContent = isOne ? `−${match.toFixed(3)}` : "−";
+  byId("legend-high").textContent = isOne ? `+${match.toFixed(3)} per 1%` : `+ per 1%, to ${query.toFixed(3)} on the query, ${match.toFixed(3)} on the matches: in one range one side would be blank`;
 }

@@ -1,0 +1,156 @@
+"""One function over many shards in a pool of Ray actors that may die at any time.
+
+Each actor takes one whole core, holds one model, and has one shard at a time. An actor that could not be
+placed yet gets no work, so nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import pyarrow as pa
+import torch
+
+from lookalike.distributed.cluster import RayCluster
+from lookalike.distributed.shard_folder import ShardFolder
+from lookalike.errors import GalleryError
+
+Work = Callable[[Sequence[str], bool], pa.Table]  # items, and whether an item may have killed a worker before
+_STARTING = -1  # in place of a shard's index: a worker that is not ready yet
+_MOST_LOSSES = 4  # of one shard, with the worker that had it
+_PATIENCE = 60.0  # seconds without any worker until a warning
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """A part of a long list of items, by its place in it."""
+
+    index: int
+    name: str  # of the file with its rows
+    items: tuple[str, ...]
+    is_done: bool = False  # by an earlier run: its file is there
+
+
+def sharded_map(
+    cluster: RayCluster, shards: Iterable[Shard], make_work: Callable[[], Work], folder: ShardFolder
+) -> Iterator[Shard]:
+    """Yield the shards in their order, each when its rows are in the folder.
+
+    ``make_work`` is called once in each worker. A shard whose worker is lost is given to another one.
+    Raises GalleryError for a shard that loses every worker.
+    """
+    pool = _Pool(cluster, make_work, folder)
+    finished: dict[int, Shard] = {}
+    try:
+        expected = 0
+        for shard in pool.run(shards):
+            finished[shard.index] = shard
+            while expected in finished:
+                yield finished.pop(expected)
+                expected += 1
+    finally:
+        pool.close()
+
+
+class _Worker:
+    """What runs in each actor."""
+
+    def __init__(self, make_work: Callable[[], Work], folder: ShardFolder) -> None:
+        torch.set_num_threads(1)
+        self._work, self._folder = make_work(), folder
+
+    def ready(self) -> int:
+        return os.getpid()
+
+    def process(self, shard: Shard, is_suspect: bool) -> None:
+        self._folder.write(shard.name, self._work(shard.items, is_suspect))
+
+
+@final
+class _Pool:
+    def __init__(self, cluster: RayCluster, make_work: Callable[[], Work], folder: ShardFolder) -> None:
+        self._ray = cluster.ray
+        self._make_work = self._ray.put(make_work)
+        self._folder = folder
+        self._actor_class = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
+        self._busy: dict[Any, tuple[Any, Shard | None]] = {}  # what is awaited -> its actor and shard
+        self._idle: list[Any] = []
+        self._again: list[Shard] = []  # a heap of shards that lost their worker
+        self._losses: Counter[int] = Counter()
+        for _ in range(cluster.workers):
+            self._start_worker()
+
+    def run(self, shards: Iterable[Shard]) -> Iterator[Shard]:
+        """Yield shards as they are finished, in any order."""
+        remaining = iter(shards)
+        is_open = True
+        while is_open or self._again or any(shard is not None for _, shard in self._busy.values()):
+            while is_open and (self._idle or not self._busy) and not self._again:
+                shard = next(remaining, None)
+                if shard is None:
+                    is_open = False
+                elif shard.is_done:
+                    yield shard
+                else:
+                    heapq.heappush(self._again, shard)
+            while self._again and self._idle:
+                self._give(self._idle.pop(), heapq.heappop(self._again))
+            if self._busy:
+                yield from self._finished()
+
+    def _finished(self) -> Iterator[Shard]:
+        done, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=_PATIENCE)
+        if not done and not any(shard for _, shard in self._busy.values()):
+            _logger.warning("no Ray worker has started in %d seconds; waiting for free cores", _PATIENCE)
+        for awaited in done:
+            actor, shard = self._busy.pop(awaited)
+            try:
+                self._ray.get(awaited)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+            except self._ray.exceptions.RayError as error:
+                self._lost(shard, error)
+                continue
+            self._idle.append(actor)
+            if shard is None:
+                self._losses[_STARTING] = 0
+            else:
+                yield shard
+
+    def _lost(self, shard: Shard | None, error: Exception) -> None:
+        """Give the shard of a lost worker to another one, and start a worker in its place."""
+        index = _STARTING if shard is None else shard.index
+        self._losses[index] += 1
+        if self._losses[index] > _MOST_LOSSES:
+            what = "start" if shard is None else f"process {shard.items[0]} and {len(shard.items) - 1} more"
+            raise GalleryError(
+                f"{self._losses[index]} Ray workers were lost as they were to {what}: {_first_line(error)}; "
+                "look at the memory of the machines, and run it again: what is done is kept"
+            ) from error
+        if shard is not None:
+            heapq.heappush(self._again, shard)
+        self._start_worker()
+
+    def _give(self, actor: Any, shard: Shard) -> None:
+        self._busy[actor.process.remote(shard, self._losses[shard.index] > 0)] = (actor, shard)
+
+    def _start_worker(self) -> None:
+        actor = self._actor_class.remote(self._make_work, self._folder)
+        self._busy[actor.ready.remote()] = (actor, None)
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+            self._ray.kill(actor)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

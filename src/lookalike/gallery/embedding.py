@@ -1,0 +1,75 @@
+"""Decoded files to embeddings: one batch through the model, in this process or on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookalike.errors import ModelOutputError
+from lookalike.gallery.packing import pack_shares
+from lookalike.images import DecodedFile
+from lookalike.models.embedder import Embedder
+from lookalike.types import FloatArray
+
+
+@dataclass(frozen=True)
+class EmbeddedFile:
+    """A file and what the model made of it."""
+
+    file: DecodedFile  # without its pixels
+    embedding: FloatArray  # (D,) float32
+    shares: bytes | None  # packed; None if the gallery keeps none
+
+
+@dataclass(frozen=True)
+class NotEmbedded:
+    """A file that was decoded, and that the model has no finite output for."""
+
+    file: DecodedFile  # without its pixels
+    reason: str  # the model's error
+
+
+def embed_files(
+    batch: Sequence[DecodedFile], embedder: Embedder, *, keep_shares: bool
+) -> list[EmbeddedFile | NotEmbedded]:
+    """Embed decoded files in one forward pass; one by one if the model fails for the batch."""
+    if not batch:
+        return []
+    try:
+        return list(_embedded(batch, embedder, keep_shares))
+    except ModelOutputError:
+        return [_embedded_or_not(found, embedder, keep_shares) for found in batch]
+
+
+def _embedded_or_not(found: DecodedFile, embedder: Embedder, keep_shares: bool) -> EmbeddedFile | NotEmbedded:
+    try:
+        return _embedded([found], embedder, keep_shares)[0]
+    except ModelOutputError as error:
+        return NotEmbedded(replace(found, pixels=None), str(error))
+
+
+def _embedded(batch: Sequence[DecodedFile], embedder: Embedder, keep_shares: bool) -> list[EmbeddedFile]:
+    if keep_shares:
+        return [_with_shares(found, embedder) for found in batch]
+    pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
+    embeddings = embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
+    return [
+        EmbeddedFile(replace(found, pixels=None), embedding, None)
+        for found, embedding in zip(batch, embeddings, strict=True)
+    ]
+
+
+def _with_shares(found: DecodedFile, embedder: Embedder) -> EmbeddedFile:
+    assert found.geometry is not None
+    shares = embedder.pixel_shares(_pixels(found), found.geometry, name=found.path)
+    unit = torch.nn.functional.normalize(shares.total, dim=0).numpy()
+    return EmbeddedFile(replace(found, pixels=None), unit, pack_shares(shares))
+
+
+def _pixels(found: DecodedFile) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    assert found.pixels is not None
+    return found.pixels
