@@ -42,7 +42,7 @@ def map_collection(
     """Map a collection: similar pictures lie near each other.
 
     The layout is kept beside the gallery; pictures that are added later are placed into it, and what is
-    there does not move. The page shows it as well: lookalike serve.
+    there does not move.
 
     Example: lookalike map -g photos.gallery --out map.parquet
     """
