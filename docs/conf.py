@@ -48,6 +48,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#b8400e", "color-brand-content": "#114cbf"},
     "dark_css_variables": {"color-brand-primary": "#ff9d6b", "color-brand-content": "#86b0ff"},
 }
+smartquotes = False  # options keep their two dashes
 copybutton_exclude = ".linenos, .gp"
 
 PUBLIC = {name for name in lookalike.__all__ if name != "__version__"}

@@ -24,7 +24,7 @@ def audit(
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find what makes a collection match: watermarks, frames...
+    """Find what recurs in a collection, such as watermarks.
 
     Says in which pictures each is, where, and how much of their similarity it carries; search --set-aside
     searches without it. Marks at changing places need the geometry extra.

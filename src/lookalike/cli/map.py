@@ -39,10 +39,10 @@ def map_collection(
     ] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Map a collection: similar pictures near each other, in clusters.
+    """Map a collection: similar pictures lie near each other.
 
     The layout is kept beside the gallery; pictures that are added later are placed into it, and what is
-    there does not move. The page shows it as well: lookalike serve.
+    there does not move.
 
     Example: lookalike map -g photos.gallery --out map.parquet
     """

@@ -26,9 +26,10 @@ def mcp(
         ),
     ] = None,
 ) -> None:
-    """Serve a gallery to assistants over MCP, on stdin and stdout.
+    """Serve a gallery to assistants over MCP.
 
-    The tools of the Model Context Protocol are search, why, compare and groups. Register this command with the assistant.
+    The tools of the Model Context Protocol, on stdin and stdout, are search, why, compare and groups.
+    Register this command with the assistant.
 
     Example: lookalike mcp -g photos.gallery
     """

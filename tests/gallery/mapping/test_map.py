@@ -113,7 +113,7 @@ def test_a_damaged_layout_and_one_of_another_model_are_made_again(gallery, monke
     np.testing.assert_array_equal(Gallery.open(gallery.uri).map("pca").points, expected)
     assert load_layout(file) is not None
     made = []
-    monkeypatch.setattr(mapper, "layout_of", lambda *args: made.append(args) or pytest.fail("made again"))
+    monkeypatch.setattr(mapper, "plane_of", lambda *args: made.append(args) or pytest.fail("made again"))
     Gallery.open(gallery.uri).map("pca")  # kept
     assert not made
 

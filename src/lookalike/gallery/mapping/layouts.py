@@ -20,7 +20,7 @@ from lookalike.ops.neighbors import nearest
 from lookalike.types import FloatArray
 
 LayoutName = Literal["pca", "umap"]
-PLANE_LAYOUTS: tuple[LayoutName, ...] = ("pca", "umap")
+MAP_LAYOUTS: tuple[LayoutName, ...] = ("pca", "umap")
 _REDUCED = 50  # principal components that UMAP gets: its neighbors hardly change, and it is much faster
 _NEAREST = 15  # of UMAP, its own default
 _PLACED_BY = 5  # placed neighbors that say where a later picture stands
@@ -71,9 +71,7 @@ def has_umap() -> bool:
     return importlib.util.find_spec("umap") is not None
 
 
-def plane_layout(
-    vectors: FloatArray, name: LayoutName, seed: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def plane_of(vectors: FloatArray, name: LayoutName, seed: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return points (G, 2), the mean (D,) and the axes (2, D) of PCA, all float32.
 
     Raises GalleryError for ``umap`` without the extra ``map``.
@@ -132,7 +130,7 @@ def save_layout(file: Path, layout: StoredLayout) -> None:
 def load_layout(file: Path) -> StoredLayout | None:
     """Return the layout of a file; None where there is none, or a damaged one, which is made again."""
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             facts = json.loads(str(found["facts"]))
             names = ("ids", "points", "clusters", "mean", "axes")
             layout = StoredLayout(**facts, **{name: found[name] for name in names})

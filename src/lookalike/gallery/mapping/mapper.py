@@ -16,13 +16,13 @@ from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.mapping.clusters import clusters_of, dominant_value, texts_of, typical_rows
 from lookalike.gallery.mapping.collection_map import CollectionMap, MapCluster, rows_by
 from lookalike.gallery.mapping.layouts import (
-    PLANE_LAYOUTS,
+    MAP_LAYOUTS,
     LayoutName,
     StoredLayout,
     has_umap,
     load_layout,
     placed,
-    plane_layout,
+    plane_of,
     save_layout,
 )
 from lookalike.gallery.nearest import Searcher
@@ -83,13 +83,13 @@ class Mapper:
         if layout is None:
             kept: list[LayoutName] = [name for name in ("umap", "pca") if self._stored(name)]
             return kept[0] if kept else "umap" if has_umap() else "pca"
-        check_name("layout", layout, PLANE_LAYOUTS)
+        check_name("layout", layout, MAP_LAYOUTS)
         return "umap" if layout == "umap" else "pca"
 
     def _new(
         self, name: LayoutName, ids: np.ndarray, vectors: FloatArray, wanted: int | None, seed: int
     ) -> StoredLayout:
-        points, mean, axes = plane_layout(vectors, name, seed)
+        points, mean, axes = plane_of(vectors, name, seed)
         labels = clusters_of(vectors, points, by_density=name == "umap", wanted=wanted, seed=seed)
         return StoredLayout(
             name, seed, wanted, self._model, contents_of(ids), 0, ids, points, labels, mean, axes
