@@ -26,7 +26,7 @@ def test_a_notebook_runs_and_shows_pictures(file, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     book = nbformat.read(file, as_version=4)
-    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(work)}}).execute()
+    NotebookClient(book, timeout=600, resources={"metadata": {"path": str(work)}}).execute()
     assert pictures_in(book) > 0
     nbformat.write(book, tmp_path / file.name)
 
