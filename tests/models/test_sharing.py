@@ -22,7 +22,8 @@ def test_the_folder_loads_and_its_card_is_the_hubs(mini, pictures, tmp_path):
     again = Embedder.from_pretrained(tmp_path / "shared", device="cpu")
     assert torch.equal(again.embed(pictures[:2]), mini.embed(pictures[:2]))
     card = ModelCard.load(tmp_path / "shared" / "README.md")
-    assert (card.data.license, card.data.library_name) == ("apache-2.0", "lookalike")
+    known = card.data.to_dict()
+    assert (known["license"], known["library_name"]) == ("apache-2.0", "lookalike")
     assert card.data.pipeline_tag == "image-feature-extraction"
     assert "| `recall_at_1` | 0.8300 |" in card.text and "birds \\| crops" in card.text
     assert 'Embedder.load("hf-hub:me/birds")' in card.text

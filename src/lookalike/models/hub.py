@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, scan_cache_dir
@@ -30,35 +30,44 @@ def hub_cache() -> tuple[str, set[str]]:
         return str(constants.HF_HUB_CACHE), set()
 
 
-def saved_on_hub(repository: str) -> Path | None:
-    """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
+@contextmanager
+def _fetching(repository: str) -> Iterator[None]:
+    """Turn what the client raises into one sentence; that a file is not there is the caller's to judge."""
     try:
-        config = Path(hf_hub_download(repository, CONFIG_FILE))
-        if '"format"' not in config.read_text(encoding="utf-8"):
-            return None  # one of timm's own repositories
-        hf_hub_download(repository, WEIGHTS_FILE)
+        yield
     except EntryNotFoundError:
-        return None
+        raise
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise UnknownModelError(
             f"hf-hub:{repository} could not be fetched: {first_line(error)}; check name and network"
         ) from error
+
+
+def saved_on_hub(repository: str) -> Path | None:
+    """Local copy of an embedder that ``save`` wrote; None where the repository holds another format."""
+    try:
+        with _fetching(repository):
+            config = Path(hf_hub_download(repository, CONFIG_FILE))
+            if '"format"' not in config.read_text(encoding="utf-8"):
+                return None  # one of timm's own repositories
+            hf_hub_download(repository, WEIGHTS_FILE)
+    except EntryNotFoundError:
+        return None
     return config.parent
 
 
 def transformers_on_hub(repository: str) -> Path | None:
     """Local copy of a vision model of transformers; None for repositories of timm."""
     try:
-        config = Path(hf_hub_download(repository, CONFIG_FILE))
-        if not holds_transformers(config.parent) or '"architecture"' in config.read_text(encoding="utf-8"):
-            return None
-        hf_hub_download(repository, WEIGHTS_FILE)
+        with _fetching(repository):
+            config = Path(hf_hub_download(repository, CONFIG_FILE))
+            if not holds_transformers(config.parent) or '"architecture"' in config.read_text(
+                encoding="utf-8"
+            ):
+                return None
+            hf_hub_download(repository, WEIGHTS_FILE)
     except EntryNotFoundError:
         return None
-    except (OSError, HfHubHTTPError) as error:
-        raise UnknownModelError(
-            f"hf-hub:{repository} could not be fetched: {first_line(error)}; check name and network"
-        ) from error
     with suppress(EntryNotFoundError):
         hf_hub_download(repository, "preprocessor_config.json")
     return config.parent
@@ -69,21 +78,19 @@ def image_text_on_hub(repository: str) -> Path | None:
     wanted: tuple[str, ...] = (WEIGHTS_FILE,)
     optional: tuple[str, ...] = ("preprocessor_config.json",)
     try:
-        config = Path(hf_hub_download(repository, CONFIG_FILE))
-        if '"architecture"' in config.read_text(encoding="utf-8"):
-            return None  # one of timm's own
-        if not holds_image_text(config.parent):
-            return None
+        with _fetching(repository):
+            config = Path(hf_hub_download(repository, CONFIG_FILE))
+            if '"architecture"' in config.read_text(encoding="utf-8"):
+                return None  # one of timm's own
+            if not holds_image_text(config.parent):
+                return None
     except EntryNotFoundError:
         wanted, optional = (OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS[0]), ()
     try:
-        files = [Path(hf_hub_download(repository, name)) for name in wanted]
+        with _fetching(repository):
+            files = [Path(hf_hub_download(repository, name)) for name in wanted]
     except EntryNotFoundError:
         return None
-    except (OSError, HfHubHTTPError) as error:
-        raise UnknownModelError(
-            f"hf-hub:{repository} could not be fetched: {first_line(error)}; check name and network"
-        ) from error
     for name in (*optional, *_TOKENIZER_FILES):
         with suppress(EntryNotFoundError):
             hf_hub_download(repository, name)
