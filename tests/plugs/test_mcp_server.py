@@ -80,7 +80,26 @@ def test_groups_name_copies(gallery, tmp_path, folder, mini):
     copies = Gallery.in_memory(mini)
     copies.add(tmp_path)
     _, (answer,) = asked(mcp_server(copies), ("groups", {"kind": "copy"}))
-    assert json.loads(answer.content[0].text)["groups"] == 1
+    said = json.loads(answer.content[0].text)
+    (group,) = said["first"]
+    assert said["groups"] == 1 and group["kind"] == "copy" and group["links"][0]["first"] == 0
+    assert [picture["name"] for picture in group["pictures"]] == ["one.png", "two.png"]
+    assert {picture["id"] for picture in group["pictures"]} == {copies.records()[0].id}
+    assert str(tmp_path) not in answer.content[0].text
+
+
+def test_a_message_names_a_file_that_is_gone_without_its_folder(tmp_path, folder, mini):
+    for name in ("one.png", "two.png"):
+        (tmp_path / name).write_bytes((folder / f"wall{len(name) % 2}.png").read_bytes() + name.encode())
+    gone = Gallery.in_memory(mini)
+    gone.add(tmp_path)
+    a, b = (record.id for record in gone.records())
+    (tmp_path / "one.png").unlink()
+    (tmp_path / "two.png").unlink()
+    _, (answer,) = asked(mcp_server(gone), ("why", {"query": a, "match": b}))
+    assert (
+        answer.is_error and ".png" in answer.content[0].text and str(tmp_path) not in answer.content[0].text
+    )
 
 
 def test_nothing_is_written_unless_told(gallery, folder):

@@ -9,7 +9,7 @@ import base64
 import binascii
 import io
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -25,6 +25,7 @@ from lookalike import __version__, render
 from lookalike.errors import LookalikeError
 from lookalike.explainers import make_explainer
 from lookalike.gallery import Gallery, Hit
+from lookalike.gallery.groups import PictureGroup
 from lookalike.images import load
 from lookalike.store import Record
 from lookalike.types import Explanation
@@ -84,7 +85,7 @@ class _Tools:
                 try:
                     return tool(*args, **options)
                 except (LookalikeError, ValueError) as error:
-                    raise ToolError(str(error)) from error
+                    raise ToolError(self._without_folders(str(error))) from error
 
         return call
 
@@ -127,14 +128,16 @@ class _Tools:
     def groups(
         self,
         kind: Annotated[
-            str | None, Field(description="copy, near-duplicate or same-thing; default: all that can be had")
+            str | None, Field(description="copy, near-duplicate or same; default: all three")
         ] = None,
         limit: Annotated[int, Field(ge=1, le=200, description="Number of groups.")] = 20,
     ) -> list[Any]:
         """List groups of the gallery: copies, near-duplicates and pictures of the same thing."""
         options: dict[str, Any] = {} if kind is None else {"kinds": [kind]}
         found = self._gallery.groups(**options)
-        return [{"groups": len(found), "remark": found.remark, "first": [g.to_dict() for g in found[:limit]]}]
+        ids = {file.path: record.id for record in self._gallery.records() for file in record.files}
+        first = [_group_row(group, ids) for group in found[:limit]]
+        return [{"groups": len(found), "remark": found.remark, "first": first}]
 
     def _explained(self, query: str | bytes, match: str | bytes, method: str | None) -> list[Any]:
         explanation = make_explainer(self._gallery.embedder, method or "shares")(query, match)
@@ -147,6 +150,14 @@ class _Tools:
     def _picture(self, picture: str) -> str | bytes:
         """The file of a picture of the gallery, or the bytes of one that was sent."""
         return self._record(picture).path if self._is_known(picture) else _decoded(picture)
+
+    def _without_folders(self, message: str) -> str:
+        """A message without the folders of this machine that lie before names in it."""
+        paths = [file.path for record in self._gallery.records() for file in record.files]
+        folders = {str(Path(path).parent) for path in [*paths, *filter(None, [self._gallery.uri])]}
+        for folder in sorted(folders, key=len, reverse=True):
+            message = message.replace(f"{folder}/", "")
+        return message
 
     def _is_known(self, id: str) -> bool:
         return len(id) < 200 and bool(self._found(id))
@@ -179,6 +190,26 @@ def _row(hit: Hit) -> dict[str, Any]:
     row = hit.to_dict()
     kept = ("rank", "id", "similarity", "score", "probability", "metadata")
     return {"name": hit.path.name, **{name: row[name] for name in kept}}
+
+
+def _group_row(group: PictureGroup, ids: Mapping[str, str]) -> dict[str, Any]:
+    """What an assistant is told of a group: its files by id and name, what to keep, what was changed."""
+    advice = {each.path: each for each in group.advice}
+    number = {path: place for place, path in enumerate(group.paths)}
+    pictures = [
+        {
+            "id": ids[path],
+            "name": Path(path).name,
+            "keep": advice[path].keep if path in advice else None,
+            "reason": group.with_names(advice[path].reason) if path in advice else "",
+        }
+        for path in group.paths
+    ]
+    links = [
+        {"first": number[link.first], "second": number[link.second], "change": list(link.change)}
+        for link in group.links
+    ]
+    return {"kind": group.kind, "pictures": pictures, "links": links}
 
 
 def _summary(explanation: Explanation) -> dict[str, Any]:
