@@ -36,3 +36,9 @@ def test_projecting_twice_is_projecting_once(noise):
     projection = projection_without(noise(3, 8))
     torch.testing.assert_close(projection @ projection, projection)
     assert round(float(projection.trace())) == 5
+
+
+def test_without_controls_the_directions_are_the_main_axes_of_the_changes():
+    changes = torch.tensor([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    found = directions_added(changes, changes[:0], 2)
+    assert torch.allclose(found.abs(), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), atol=1e-6)

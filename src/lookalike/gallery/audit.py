@@ -223,7 +223,7 @@ class _Measure:
                 filled_picture(self._seen[i].pixels, m) for i, m in zip(rows[part], masks[part], strict=True)
             ]
             embedded.append(self._embedder.embed_pixels(pictures))
-        return torch.cat(embedded)
+        return torch.cat(embedded) if embedded else self._units[:0]
 
     def _box(self, row: int, mask: Mask) -> Box:
         """Left, top, right, bottom of a mask in pixels of the original, inside the picture."""
@@ -251,7 +251,8 @@ def _mean_cosine(units: Tensor) -> float:
 
 
 def _preference(own: Tensor, others: Tensor) -> float:
-    return _mean_cosine(own) - float(own.double().mean(0) @ others.double().mean(0))
+    """How much nearer pictures (n, D) are to each other than to others (m, D); m may be 0."""
+    return _mean_cosine(own) - (float(own.double().mean(0) @ others.double().mean(0)) if len(others) else 0.0)
 
 
 def _nearest_inside(units: Tensor, members: Sequence[int]) -> float:

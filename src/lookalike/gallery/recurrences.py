@@ -23,7 +23,8 @@ class Recurrence:
 
     A *preference* is how much more similar the pictures that carry it are to each other than to others: a
     difference of mean cosines over pairs. *Without* it, the same place is filled in both kinds of pictures
-    with what surrounds it; *aside*, its directions are removed from all embeddings.
+    with what surrounds it; *aside*, its directions are removed from all embeddings. Where all pictures that
+    were looked at carry it, there are no others, and a preference is their mean cosine itself.
     """
 
     id: str  # for ``Gallery.without`` and ``--set-aside``
@@ -55,6 +56,12 @@ class Recurrence:
     @property
     def sentence(self) -> str:
         """What it is, where, what it carries, and what setting it aside brings."""
+        if self.part == 1:
+            return (
+                f"{self.what} ({self.place}) in all {len(self.boxes)} pictures that were looked at. Their "
+                f"mean similarity is {self.preference:z.3f}, {self.preference_without:z.3f} with its place "
+                f"filled, {self.preference_aside:z.3f} when it is set aside"
+            )
         return (
             f"{self.what} ({self.place}) in {len(self.boxes)} pictures, {self.part:.0%} of those looked at. "
             f"They are {self.preference:+z.3f} more similar to each other than to others, "

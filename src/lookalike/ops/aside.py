@@ -13,11 +13,11 @@ def directions_added(
     """Orthonormal directions, ``most`` at most, in which changes are larger than their controls.
 
     ``changes`` are embeddings with something less those without it; ``controls`` are what the same treatment
-    does where it is absent. The directions are the main axes of the difference of both second moments, so
-    those in which pictures lose their own content are left alone.
+    does where it is absent; M may be 0. The directions are the main axes of the difference of both second
+    moments, so those in which pictures lose their own content are left alone.
     """
     own, other = changes.double(), controls.double()
-    excess = own.T @ own / len(own) - other.T @ other / len(other)
+    excess = own.T @ own / len(own) - other.T @ other / max(len(other), 1)
     values, axes = linalg.eigh(excess)
     kept = values[-most:] > 1e-9
     found: Tensor = axes[:, -most:][:, kept].flip(1).T.contiguous().to(changes.dtype)

@@ -49,7 +49,9 @@ def _shown(found: Recurrence) -> dict[str, object]:
         "place": found.place,
         "count": f"{len(found.paths)} pictures, {found.part:.0%} of those looked at",
         "numbers": {
-            "nearer to each other than to others": f"{found.preference:+z.3f}",
+            ("mean similarity" if found.part == 1 else "nearer to each other than to others"): (
+                f"{found.preference:+z.3f}"
+            ),
             "with its place filled in all": f"{found.preference_without:+z.3f}",
             "set aside": f"{found.preference_aside:+z.3f}",
             "nearest picture carries it too": f"{found.nearest:.0%}",
