@@ -81,18 +81,26 @@ def export_graph(
     if format not in ("onnx", "openvino"):
         raise unknown_name("a graph's format", format, ("onnx", "openvino"))
     _check(embedder, with_shares)
-    graph = _Graph(embedder.network, with_shares).to("cpu").eval()
-    target = Path(path)
     names = _OUTPUTS if with_shares else _OUTPUTS[:1]
-    described = _described(embedder)
+    try:
+        graph = _Graph(embedder.network, with_shares).to("cpu").eval()
+        return _export(graph, embedder, Path(path), format, names)
+    finally:
+        embedder.to(embedder.device)
+
+
+def _export(
+    graph: _Graph, embedder: Embedder, target: Path, format: GraphFormat, names: Sequence[str]
+) -> Export:
+    size, described = embedder.preprocessing.input_size, _described(embedder)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.onnx"
-        _write_onnx(graph, embedder.preprocessing.input_size, written, names, described)
+        _write_onnx(graph, size, written, names, described)
         if format == "onnx":
             run, files = _onnx_run(written), {target: written}
         else:
             run, files = _openvino(written, described, target)
-        shapes, parity = _compared(graph, run, embedder.preprocessing.input_size)
+        shapes, parity = _compared(graph, run, size)
         if not parity <= _PARITY:
             raise LookalikeError(
                 f"the {format} graph of {embedder.name} differs by {parity:.1e} from the model (at most "
@@ -101,7 +109,6 @@ def export_graph(
         for place, file in files.items():
             with replacing(place, make_folder=True) as beside:
                 beside.write_bytes(file.read_bytes())
-    embedder.to(embedder.device)
     return Export(target, dict(zip(names, shapes, strict=True)), parity)
 
 
