@@ -606,9 +606,9 @@ class Gallery:
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
-        if not self._store.records([id]):
+        if (found := self._searcher.embedding(id)) is None:
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
-        return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
+        return np.array(found, dtype=np.float32)
 
     def shares(self, id: str) -> Shares:
         """Return a record's shares, as stored or else from its file, which is one forward pass.
@@ -654,7 +654,7 @@ class Gallery:
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records of the gallery, or those with the given ids."""
-        return self._store.records(ids)
+        return self._store.records() if ids is None else self._searcher.records(ids)
 
     def optimize(self) -> int:
         """Compact the table and build the accelerator for large galleries; return its number of vectors.
