@@ -70,7 +70,7 @@ class LayerEntry:
     """
 
     def __init__(self, backbone: Backbone, layer: int, *, name: str) -> None:
-        self.blocks, self._model = layers_of(backbone), backbone.model
+        self.blocks = layers_of(backbone)
         n = len(self.blocks)
         if not -n <= layer < n:
             raise UnsupportedMethodError(f"{name} has layers 0 to {n - 1} (or -1 to -{n}); got {layer}")
@@ -78,12 +78,6 @@ class LayerEntry:
         patches = getattr(backbone.model, "patch_embed", None)
         has_tokens = backbone.n_prefix_tokens is not None and isinstance(patches, nn.Module)
         self.patches = patches if self.number == 0 and has_tokens else None  # before positions are added
-
-    @property
-    def is_chained(self) -> bool:
-        """Whether every layer takes just what the one before returns: ``starting_at`` can then skip them."""
-        chains = [getattr(self._model, name, None) for name in _STAGES]
-        return any(isinstance(chain, nn.Sequential) and list(chain) == self.blocks for chain in chains)
 
     @contextmanager
     def replacing(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:

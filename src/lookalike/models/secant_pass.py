@@ -19,7 +19,7 @@ from lookalike.ops.blurring import gaussian_blur
 from lookalike.ops.cell_index import CellIndex, cells_of, set_cells
 from lookalike.ops.regrid import regrid
 from lookalike.ops.secant import SecantForward
-from lookalike.types import Reading, Shares
+from lookalike.types import Geometry, Reading
 
 Reference = Literal["mean", "blur"]
 _BLUR = 5 / 224  # standard deviation of the blurred picture, relative to the input's shorter side
@@ -56,107 +56,76 @@ class SecantPass:
         self._entry = LayerEntry(embedder.network.backbone, layer, name=embedder.name)
         image, self._geometry = embedder.tensor(reading)
         embedder.network.backbone.model.train().eval()  # drops what timm caches in inference mode
-        self._n = len(references)
-        pictures = torch.cat([image, *(_without_detail(image, name) for name in references)])
-        plain, lasts = self._plain_run(pictures, reading.picture.name)
-        self._entering, self._units = self._run(_paired(pictures, self._n), plain)
-        check_finite(self._units[:1], embedder.name, [reading.picture.name])
-        self._cells = self._cells_of(plain)
-        self.unit, self.grid = self._units[0].detach().double().cpu(), self._cells.grid
-        self.last, *self._without = lasts
-        for own, last in zip(self._units[self._n :], self._without, strict=True):
+        pictures = [_without_detail(image, name) for name in references]
+        self._runs = [self._run(torch.cat([image, picture])) for picture in pictures]
+        entering, units = self._runs[0]
+        check_finite(units[:1], embedder.name, [reading.picture.name])
+        self._cells = self._cells_of(entering)
+        self.unit, self.grid = units[0].detach().double().cpu(), self._cells.grid
+        self._without = [_last_pass(embedder, picture, self._geometry) for picture in pictures]
+        for (_, of_pair), last in zip(self._runs, self._without, strict=True):
             if last is not None:
-                check_unit(own, last.unit, name=self._name)
+                check_unit(of_pair[1], last.unit, name=self._name)
 
     def shares(self, directions: Tensor) -> LocatedShares:
-        """Split the similarities with K unit directions (K, D), with one backward pass for each.
+        """Split the similarities with K unit directions (K, D), with one backward pass for each reference.
 
         ``content`` is what the detail adds, ``constants`` what the references have. Raises
-        UnsupportedMethodError where the sum misses a similarity: the network then holds a function
-        that is not understood.
+        UnsupportedMethodError where the sum misses a similarity: the network then holds a function that
+        is not understood.
         """
-        detail = self._detail(directions.to(self._entering))
+        detail = self._detail(directions.to(self._runs[0][0]))
+        n = len(self._runs)
         residual = dict(detail.residual)
         without_detail = torch.zeros_like(detail.content)
-        for own, last in zip(self._units[self._n :], self._without, strict=True):
+        for (_, units), last in zip(self._runs, self._without, strict=True):
             if last is None:
-                parts = {"without detail": directions.cpu() @ own.detach().cpu()}
+                parts = {"without detail": directions.cpu() @ units[1].detach().cpu()}
             else:
                 located = last.shares(directions)
-                without_detail += regrid(located.content.T, located.grid, self.grid).T / self._n
+                without_detail += regrid(located.content.T, located.grid, self.grid).T / n
                 parts = dict(located.residual)
             for name, values in parts.items():
-                residual[name] = residual.get(name, torch.zeros_like(values)) + values / self._n
+                residual[name] = residual.get(name, torch.zeros_like(values)) + values / n
         self._check(directions, (detail.content + without_detail).sum(1) + sum(residual.values()))
         return LocatedShares(detail.content, without_detail, residual, self.grid)
 
     def _detail(self, directions: Tensor) -> LocatedShares:
         """What the detail adds to the similarities, by cell and prefix token."""
         account = Account(len(directions), self.grid, directions.device)
-        of_images, of_references = self._units.chunk(2)  # (R, D)
-        differences = directions @ (of_images - of_references).mean(0)  # (K,)
-        gradients = [torch.autograd.grad(each, self._entering, retain_graph=True)[0] for each in differences]
-        amounts = torch.stack(gradients) * self._entering.detach()  # (K, 2 R, ...)
-        of_pairs = sum(amounts.chunk(2 * self._n, dim=1))
-        account.add_prefix(self._cells.add_features(account, of_pairs), self._cells.prefix)
+        for entering, units in self._runs:
+            image, without_detail = entering.detach().chunk(2)
+            differences = directions @ (units[0] - units[1])  # (K,)
+            gradients = [torch.autograd.grad(each, entering, retain_graph=True)[0] for each in differences]
+            of_image, of_reference = torch.stack(gradients).chunk(2, dim=1)
+            amounts = (of_image * image + of_reference * without_detail) / len(self._runs)
+            account.add_prefix(self._cells.add_features(account, amounts), self._cells.prefix)
         return account.result()
 
-    def _plain_run(self, pictures: Tensor, name: str) -> tuple[Tensor, list[LastPass | None]]:
-        """What enters the layer for image and references, (1 + R, ...), and each picture's last layer.
-
-        The last layers are None where the pooling is not understood.
-        """
+    def _run(self, pair: Tensor) -> tuple[Tensor, Tensor]:
+        """What enters the layer for image and reference, (2, ...), and their unit embeddings (2, D)."""
         kept: list[Tensor] = []
 
-        def note(features: Tensor) -> Tensor:
-            kept[:] = [features.detach()]
+        def enter(features: Tensor) -> Tensor:
+            kept[:] = [features.detach().requires_grad_()]
             set_cells(kept[0], cells_of(features))
-            set_cells(features, None)  # after the layer nobody asks where cells lie
-            return features
+            return kept[0]
 
-        network = self._embedder.network
-        lasts: list[LastPass | None] = [None] * len(pictures)
-        with self._entry.replacing(note), torch.no_grad(), SecantForward():
-            try:
-                found = network.shares(pictures, model=self._name, image=name)
-            except UnsupportedMethodError:
-                network(pictures)
-            else:
-                values = found.values.float().cpu()
-                lasts = [LastPass(Shares(each[:-1], each[-1], found.grid, self._geometry)) for each in values]
-        if not kept:
-            raise self._independent()
-        return kept[0], lasts
-
-    def _run(self, pairs: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
-        """What enters the layer for R images and their references, (2 R, ...), and unit embeddings (2 R, D).
-
-        The layers before are skipped where they are known to follow one another.
-        """
-        entering = _paired(plain, self._n).detach().requires_grad_()
-        starting = (
-            self._entry.starting_at(entering)
-            if self._entry.is_chained
-            else self._entry.replacing(lambda _: entering)
-        )
-        with starting, torch.enable_grad(), SecantForward():
-            units = F.normalize(self._embedder.network(pairs), dim=1)
-        if not units.requires_grad:
-            raise self._independent()
-        return entering, units
-
-    def _independent(self) -> UnsupportedMethodError:
-        return UnsupportedMethodError(
-            f"the embedding of {self._name} does not depend on layer {self._entry.number}; "
-            "choose another layer"
-        )
+        with self._entry.replacing(enter), torch.enable_grad(), SecantForward():
+            units = F.normalize(self._embedder.network(pair), dim=1)
+        if not kept or not units.requires_grad:
+            raise UnsupportedMethodError(
+                f"the embedding of {self._name} does not depend on layer {self._entry.number}; "
+                "choose another layer"
+            )
+        return kept[0], units
 
     def _cells_of(self, entering: Tensor) -> LayerCells:
-        """Where the first part of what entered, which is the image's, lies."""
-        index, n = cells_of(entering), 1 + self._n
-        own = None if index is None else CellIndex(index.numbers.chunk(n)[0], index.grid)
+        """Where the first half of what entered, which is the image's, lies."""
+        index = cells_of(entering)
+        half = None if index is None else CellIndex(index.numbers.chunk(2)[0], index.grid)
         backbone = self._embedder.network.backbone
-        return LayerCells(backbone, self._geometry, entering.chunk(n)[0], own, name=self._name)
+        return LayerCells(backbone, self._geometry, entering.chunk(2)[0], half, name=self._name)
 
     def _check(self, directions: Tensor, total: Tensor) -> None:
         expected = directions.double().cpu() @ self.unit
@@ -168,10 +137,12 @@ class SecantPass:
             )
 
 
-def _paired(rows: Tensor, n_references: int) -> Tensor:
-    """The image's part of (1 + R, ...) once for each reference, and then the references': (2 R, ...)."""
-    image, *references = rows.chunk(1 + n_references)
-    return torch.cat([*[image] * n_references, *references])
+def _last_pass(embedder: Embedder, image: Tensor, geometry: Geometry) -> LastPass | None:
+    """A picture (1, 3, H, W) at its last layer; None where the pooling is not understood."""
+    try:
+        return LastPass(embedder.tensor_shares(image.contiguous(), geometry))
+    except UnsupportedMethodError:
+        return None
 
 
 def _without_detail(image: Tensor, name: Reference) -> Tensor:

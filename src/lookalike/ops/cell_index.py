@@ -35,8 +35,6 @@ class CellIndex:
 
         Four cells of 2 x 2 merge into one of half the grid; all cells into a grid of 1 x 1.
         """
-        if not self.numbers.numel():
-            return None
         first = self.numbers.narrow(axis, 0, 1)
         if self.numbers.stride(axis) == 0 or bool((self.numbers == first).all()):
             return CellIndex(first, self.grid)
