@@ -81,7 +81,8 @@ def indexing(top: Path) -> None:
         second = Gallery.open(gallery).add(pictures, workers=0)
         third = Gallery.open(gallery).add(pictures, workers=0)
         set_clock(0)
-        show(f"clock {name}: one of 6 files changed, `index`", f"{second.added} changed, {third.added} at the next")
+        found = f"{second.added} changed, {third.added} at the next"
+        show(f"clock {name}: one of 6 files changed, `index`", found)
         show(f"clock {name}: `gallery check`", command("gallery", "check", "-g", gallery))
 
 
@@ -133,7 +134,8 @@ def growing(top: Path) -> None:
         when = "ahead" if ahead else "right again"
         show(
             f"60 commits of 20 rows, clock {when}",
-            f"{len(store)} rows, {size / (len(store) * row):.2f} times their embeddings, compacted {tidied[0]} times",
+            f"{len(store)} rows, {size / (len(store) * row):.2f} times their embeddings, "
+            f"compacted {tidied[0]} times",
         )
 
 
@@ -153,10 +155,11 @@ def deciding(top: Path) -> None:
     kinds = [(event.kind, event.who) for event in case.history()]
     stands = [pair.verdict for pair in case.decisions()]
     undone = case.undo()
+    order = ", ".join(who for kind, who in kinds if kind == "decide")
     show(
         "verdicts by a clock that is ahead, then later ones by a right one",
-        f"the later stand ({stands[0]}, {stands[1]}), in order of deciding "
-        f"({', '.join(who for kind, who in kinds if kind == 'decide')}), undo takes back the last ({undone.hit.name})",
+        f"the later stand ({stands[0]}, {stands[1]}), by order ({order}), undo takes back the last "
+        f"({undone.hit.name})",
     )
 
 
