@@ -24,7 +24,7 @@ OWNERS = {
     "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
     "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx", "models.exporting"},
+    "onnxruntime": {"models.onnx", "models.exporting", "models.runtimes"},
     "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
