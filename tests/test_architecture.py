@@ -44,6 +44,7 @@ OWNERS = {
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs", "gallery.mapping"},
     "mcp": {"plugs.mcp_server"},
+    "fiftyone": {"plugs.fiftyone_samples"},
     "sentence_transformers": {"plugs.sentence_transformer"},
 }
 

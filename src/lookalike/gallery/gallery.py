@@ -595,6 +595,7 @@ class Gallery:
         shortlist: int = 50,
         where: Where | None = None,
         leave_self_out: bool = False,
+        progress: ProgressCallback | None = None,
     ) -> RegionsResult:
         """Return what a photograph shows and where: its regions, each searched and verified by itself.
 
@@ -608,7 +609,7 @@ class Gallery:
         _check_limits(limit, shortlist, None, True)
         return search_by_regions(
             self, query, boxes=boxes, limit=limit, shortlist=shortlist, where=where,
-            leave_self_out=leave_self_out,
+            leave_self_out=leave_self_out, progress=progress,
         )  # fmt: skip
 
     def embedding(self, id: str) -> FloatArray:
