@@ -14,6 +14,7 @@ from lookalike.errors import unknown_name
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.columns import map_column
 from lookalike.gallery.mapping.layouts import has_umap
+from lookalike.reports.map import packed_points
 from lookalike.web.caching import LRUCache
 from lookalike.web.map_schemas import (
     LayoutText,
@@ -51,9 +52,8 @@ class ServedMap:
 
     @cached_property
     def points(self) -> bytes:
-        """x and y of each row (float32), the clusters (int32), the ids (10 bytes each), little-endian."""
-        points = self.found.points.astype("<f4").tobytes()
-        return points + self.found.clusters.astype("<i4").tobytes() + bytes.fromhex("".join(self.ids))
+        """The points as they are sent; see ``packed_points``."""
+        return packed_points(self.found)
 
     def out(self) -> MapOut:
         """The map without its points."""

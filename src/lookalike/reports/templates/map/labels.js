@@ -3,7 +3,7 @@
 import { make } from "./make.js";
 
 const GAP = 6; // CSS pixels
-const SIDE = 96; // pixels of the picture that is asked for
+const LABEL_SIDE = 96; // pixels of the picture that is asked for
 
 export class ClusterLabels {
   constructor(layer) {
@@ -41,7 +41,7 @@ export class ClusterLabels {
       const [left, top] = found.map(Math.round);
       taken.push([left - GAP, top - GAP, left + width + GAP, top + height + GAP]);
       each.label.style.transform = `translate(${left}px, ${top}px)`;
-      if (!each.isLoaded) this.source.show(each.image, each.row, SIDE);
+      if (!each.isLoaded) this.source.show(each.image, each.row, LABEL_SIDE);
       each.isLoaded = true;
     }
   }
