@@ -47,7 +47,7 @@ class _Stamp:
 
 @final
 class Accelerator:
-    """A loaded index: positions are those of its vectors, and then of those added since. Threads take turns."""
+    """A loaded index, in which threads take turns: positions of its vectors, then of those added since."""
 
     def __init__(
         self, stamp: _Stamp, index: Any, ids: pa.Array, vectors: FloatArray, changes: _Changes | None = None
