@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.store import Manifest, VectorStore
-from lookalike.store.hnsw import accelerated_version
+from lookalike.store.accelerator import accelerated_version
 from lookalike.types.html import table_html
 
 

@@ -58,6 +58,7 @@ from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restor
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
 from lookalike.gallery.set_aside import chosen_directions, seen_without
+from lookalike.gallery.tags import tag_records
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -104,7 +105,7 @@ class Gallery:
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._healed = 0  # files that two records claimed when the gallery was opened
-        self._searcher = Searcher(store, self._folder, memory_budget)
+        self._searcher = Searcher(store, self._folder, memory_budget, manifest.fingerprint)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
         self._mapper = Mapper(self._searcher, self._folder, manifest.fingerprint)
@@ -586,6 +587,18 @@ class Gallery:
         """
         return self._mapper(layout, clusters=clusters, seed=seed, again=again)
 
+    def tag(
+        self, ids: str | Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> list[Record]:
+        """Give images tags, and take tags from them; return the records that this changed.
+
+        Tags are the list ``tags`` of the metadata of each file of an image, so they are searched with
+        ``where='"red" in tags'``, move with a renamed file and survive updates. Raises GalleryError for an
+        unknown id, and where ``tags`` holds other than texts; ValueError for tags that are too many or too
+        long.
+        """
+        return tag_records(self._store, [ids] if isinstance(ids, str) else ids, add, remove)
+
     def search_regions(
         self,
         query: ImageSource,
@@ -667,13 +680,14 @@ class Gallery:
     def optimize(self) -> int:
         """Compact the table and build the accelerator for large galleries; return its number of vectors.
 
-        Searches then take approximate neighbors, re-scored exactly, until the gallery changes. Needs
-        the extra ``scale`` and a local folder; without them a gallery beyond the memory budget gets the
-        store's own index, as it does after ``add``. Raises GalleryError for an empty gallery.
+        Searches then take approximate neighbors, re-scored exactly. The next search takes in what is
+        added and removed later; where that is more than a fifth, call this again. Needs the extra
+        ``scale`` and a local folder; without them a gallery beyond the memory budget gets the store's own
+        index, as it does after ``add``. Raises GalleryError for an empty gallery.
         """
         if self.uri is not None and not len(self):
             raise GalleryError(f"{self.uri} is empty; index images first")
-        return build_search_index(self._store, self._folder, self._searcher)
+        return build_search_index(self._store, self._folder, self._searcher, self._manifest.fingerprint)
 
     def check(self, *, repair: bool = False, contents: bool = False) -> CheckReport:
         """Check rows, files, doubles, norms, fingerprints and the accelerator; say what is wrong.

@@ -35,6 +35,11 @@ class RecordRows(Sequence[Record]):
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
+    @property
+    def ids(self) -> pa.Array:
+        """The ids of all records."""
+        return self._columns["id"].combine_chunks()
+
     @overload
     def __getitem__(self, index: int) -> Record: ...
 
@@ -52,6 +57,15 @@ class RecordRows(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         for batch in self._rows.to_batches(_PIECE):
             yield from map(record_of, batch.to_pylist())
+
+
+def ids_of(records: Sequence[Record]) -> pa.Array:
+    """Return the ids of records as an Arrow array."""
+    return (
+        records.ids
+        if isinstance(records, RecordRows)
+        else pa.array([each.id for each in records], pa.string())
+    )
 
 
 def table_schema(width: int) -> pa.Schema:
