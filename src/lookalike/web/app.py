@@ -63,6 +63,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        state.turns.close()
         state.jobs.close()
         state.uploads.close()
 

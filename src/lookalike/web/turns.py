@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar, final
 
 from fastapi import HTTPException, Request
@@ -21,18 +23,26 @@ class Turns:
     def __init__(self, limits: WebLimits) -> None:
         self._seconds = limits.waiting_seconds
         self._free = asyncio.Semaphore(limits.max_searches)
+        # of their own: in asyncio's few, uploads would wait behind searches
+        self._threads = ThreadPoolExecutor(limits.max_searches, "turn")
 
     def of(self, request: Request) -> Turn:
         """Return the turn of a request."""
-        return Turn(request, self._free, self._seconds)
+        return Turn(request, self._free, self._seconds, self._threads)
+
+    def close(self) -> None:
+        """Start no more work."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 @final
 class Turn:
     """What runs the work of one request, once its turn comes."""
 
-    def __init__(self, request: Request, free: asyncio.Semaphore, seconds: float) -> None:
-        self._request, self._free, self._seconds = request, free, seconds
+    def __init__(
+        self, request: Request, free: asyncio.Semaphore, seconds: float, threads: ThreadPoolExecutor
+    ) -> None:
+        self._request, self._free, self._seconds, self._threads = request, free, seconds, threads
 
     async def __call__(self, work: Callable[[], _Result]) -> _Result:
         """Return the result of some work, done in a thread.
@@ -50,6 +60,7 @@ class Turn:
             try:
                 if gone.is_set():
                     raise VanishedError
-                return await asyncio.to_thread(work)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, copy_context().run, work)
             finally:
                 self._free.release()
