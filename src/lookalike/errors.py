@@ -188,6 +188,35 @@ def system_error(error: BaseException) -> OSError | None:
     return OSError(number, os.strerror(number))
 
 
+def lack_of_system(error: BaseException) -> OSError | None:
+    """What the system lacked, such as memory or room for another open file, where that caused an error.
+
+    None where the error is another one. Its causes are looked at too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        found = system_error(seen)
+        if found is not None and found.errno in _REMEDIES:
+            return found
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+@contextmanager
+def opening(what: object) -> Iterator[None]:
+    """Say of an error inside the block that the system lacks something, where that is its cause.
+
+    What can't be opened for that is not to be called damaged, or of another format.
+    """
+    try:
+        yield
+    except (LookalikeError, OSError) as error:
+        cause = lack_of_system(error)
+        if cause is None:
+            raise
+        raise LookalikeError(f"{what} can't be opened: {reason_of(cause)}; {remedy(cause)}") from error
+
+
 def remedy(cause: OSError) -> str:
     """What to do about an error of the system on writing."""
     return _REMEDIES.get(cause.errno or 0, "choose another place")

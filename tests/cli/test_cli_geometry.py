@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.gallery import Gallery
 from made_walls import detailed, wall_of
 
 pytest.importorskip("cv2")
@@ -54,6 +55,16 @@ def test_regions_auto_names_both_pictures_in_words_json_and_a_report(folder, tmp
     matches = [region for region in values["regions"] if region["is_match"]]
     assert {region["path"].rsplit("/", 1)[1] for region in matches} == {"1.png", "3.png"}
     assert {"box", "path", "similarity", "inliers", "probability"} <= matches[0].keys()
+
+
+def test_a_search_by_many_boxes_tells_how_far_it_is(folder):
+    seen = []
+    boxes = [(20 + 40 * i, 60, 300 + 40 * i, 340) for i in range(3)]
+    gallery = Gallery.open(folder / "g")
+    gallery.search_regions(folder / "wall.png", boxes=boxes, shortlist=2, progress=seen.append)
+    assert [(each.stage, each.done, each.total) for each in seen] == [
+        ("searching regions", done, 3) for done in range(4)
+    ]
 
 
 def test_a_search_by_a_box_prints_inliers_and_probabilities(folder):

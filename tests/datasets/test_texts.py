@@ -1,6 +1,8 @@
 """Text is text: marks, blanks, codes, numbers and dates mean the same in every table and list."""
 
 import json
+import os
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -174,3 +176,22 @@ def test_byte_strings_of_numpy_are_labels(tmp_path):
     np.save(tmp_path / "l.npy", np.array([b"cat", b"dog"]))
     assert read_labels(tmp_path / "l.npy") == ("cat", "dog")
     assert json.dumps(read_labels(tmp_path / "l.npy")) == '["cat", "dog"]'
+
+
+def test_a_list_comes_through_a_pipe_whoever_opens_it_first(tmp_path):
+    os.mkfifo(tmp_path / "list")
+    for _ in range(2):
+        writer = threading.Timer(0.1, (tmp_path / "list").write_text, ["path,code\na.png,007\n" * 9000])
+        writer.start()
+        assert len(read_lines(tmp_path / "list")) == 18_000
+        writer.join()
+    writer = threading.Timer(0.1, (tmp_path / "list").write_text, [TEXT])
+    writer.start()
+    assert [row["code"] for row in read_table(tmp_path / "list").rows] == ["007", "7"]
+
+
+def test_a_pipe_to_which_nobody_writes_is_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "list")
+    monkeypatch.setattr("lookalike.datasets.texts._WAITING_SECONDS", 0.1)
+    with pytest.raises(DatasetError, match="pipe to which no program writes"):
+        read_text(tmp_path / "list")

@@ -71,6 +71,22 @@ def test_a_change_that_keeps_size_and_time_is_noticed(mini, photos, tmp_path, pl
     assert (gallery.add(photos).added, len(gallery)) == (0, 5)
 
 
+def test_a_change_is_noticed_after_the_clock_was_set_back(mini, photos, tmp_path, monkeypatch):
+    gallery = Gallery.create(tmp_path / "g.gallery", mini)
+    real = time.time_ns
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time_ns", lambda: real() + 3600 * 10**9)
+        gallery.add(photos)
+    changed, status = photos / "b" / "five.bmp", (photos / "b" / "five.bmp").stat()
+    data = bytearray(changed.read_bytes())
+    data[-3000:] = bytes(3000)
+    changed.write_bytes(data)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert gallery.add(photos).added == 1
+    time.sleep(0.05)
+    assert gallery.add(photos).added == 0
+
+
 def test_touched_files_are_hashed_but_not_decoded(gallery, photos, monkeypatch):
     gallery.add(photos)
     os.utime(photos / "one.png", (1, 1))

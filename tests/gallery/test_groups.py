@@ -127,6 +127,26 @@ def test_all_pictures_are_one_thing_at_the_lowest_threshold(planted):
     assert found[0].advice == ()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kept", "why"),
+    [
+        (1_300_000_000, 1_400_000_000, "a.png", "the oldest of identical files"),
+        (0, 1_400_000_000, "b.png", "the oldest of identical files"),  # 1970: no time
+        (10**10, 1_400_000_000, "b.png", "the oldest of identical files"),  # by a clock that was ahead
+        (0, 315_532_800, "a.png", "the first of identical files"),  # 1980: as archives say it
+    ],
+)
+def test_a_time_that_can_not_be_does_not_make_a_copy_the_oldest(mini, tmp_path, first, second, kept, why):
+    scenes.paint(1, 100).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    os.utime(tmp_path / "a.png", (first, first))
+    os.utime(tmp_path / "b.png", (second, second))
+    gallery = Gallery.in_memory(mini)
+    gallery.add(tmp_path, workers=0)
+    (advice, _) = gallery.groups(kinds=("copy",))[0].advice
+    assert (Path(advice.path).name, advice.reason) == (kept, why)
+
+
 def test_two_galleries_are_linked_across_and_never_inside(planted, mini, tmp_path):
     folder, gallery = planted
     for name in ("copy.png", "mirrored.jpg"):

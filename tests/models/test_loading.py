@@ -1,12 +1,15 @@
 import json
+import os
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from lookalike.errors import CheckpointError, UnknownModelError
+from lookalike.errors import CheckpointError, LookalikeError, UnknownModelError
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
 from lookalike.models.loading import (
@@ -236,3 +239,27 @@ def test_a_saved_dinov3_keeps_the_pooling_that_it_was_saved_with(tmp_path):
 )
 def test_an_output_of_an_onnx_file_may_have_colons_in_its_name(model, file, output):
     assert split_output(model) == (Path(file), output)
+
+
+@pytest.mark.parametrize("kind", ["folder", "torch", "numpy", "safetensors"])
+def test_too_many_open_files_are_not_called_a_damaged_model(saved, tmp_path, kind):
+    weights = {name: tmp_path / f"w.{name}" for name in ("pth", "npz", "safetensors")}
+    torch.save({"a": torch.zeros(1)}, weights["pth"])
+    np.savez(weights["npz"], a=np.zeros(1))
+    save_file({"a": torch.zeros(1)}, weights["safetensors"])
+    model = {"folder": saved, "torch": weights["pth"], "numpy": weights["npz"]}.get(
+        kind, weights["safetensors"]
+    )
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in Path("/dev/fd").iterdir())
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    while held[-1] <= highest:  # no gap is left below the limit
+        held.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1, limits[1]))
+    try:
+        with pytest.raises(LookalikeError, match=r"can't be opened: Too many open files; raise the limit"):
+            Embedder.load(model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for each in held:
+            os.close(each)

@@ -135,9 +135,23 @@ class OnlyPlain(torch.nn.Module):
 @pytest.mark.parametrize("run", [FrozenPass, SecantPass])
 def test_a_run_that_is_not_the_networks_own_is_refused(run, photo):
     """Its sums would be exact, and of another network."""
+    sound = small_vit()
+    reading = sound.read(images.load(photo))
+    run(sound, reading, layer=0).shares(directions(sound.width))
     embedder = small_vit()
-    reading = embedder.read(images.load(photo))
-    run(embedder, reading, layer=0).shares(directions(embedder.width))
     embedder.network.backbone.model.blocks[1].mlp.act = OnlyPlain()
     with pytest.raises(UnsupportedMethodError, match="misses its embedding"):
         run(embedder, reading, layer=0)
+
+
+def test_the_last_layers_account_comes_from_the_same_run(case, photo):
+    embedder, *_ = case
+    reading, wanted = embedder.read(images.load(photo)), directions(embedder.width)
+    run = SecantPass(embedder, reading)
+    if embedder.network.pooling is None:
+        with pytest.raises(UnsupportedMethodError, match="pools its features"):
+            run.last_pass()
+        return
+    own, plain = run.last_pass(), open_pass(embedder, reading, SharesForm())
+    assert_close(own.unit, plain.unit, rtol=0, atol=1e-5)
+    assert_close(own.shares(wanted).content, plain.shares(wanted).content, rtol=1e-4, atol=1e-6)

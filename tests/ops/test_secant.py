@@ -3,23 +3,45 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lookalike.ops.secant import SecantForward, log_sum_exp, product, quotient, secant
+from lookalike.errors import UnsupportedMethodError
+from lookalike.ops.secant import (
+    ReferenceForward,
+    SecantForward,
+    SecantTape,
+    log_sum_exp,
+    product,
+    quotient,
+    secant,
+)
 
 
-def halves(*shape, seed=0, requires_grad=True):
-    """An image and a reference as one batch of two, in float64."""
+def pair(*shape, seed=0):
+    """An image and a reference (1, ...), in float64."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, *shape, generator=generator, dtype=torch.float64, requires_grad=requires_grad)
+    both = torch.randn(2, 1, *shape, generator=generator, dtype=torch.float64)
+    return both[0].clone(), both[1].clone()
 
 
-def account(output, inputs):
-    """Shares of the difference of an output's halves, and that difference, both for one direction."""
-    image, reference = output.chunk(2)
-    direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(9), dtype=output.dtype)
-    difference = ((image - reference) * direction).sum()
-    gradients = torch.autograd.grad(difference, inputs)
-    shares = [gradient * each.detach() for gradient, each in zip(gradients, inputs, strict=True)]
-    return sum(each.sum() for each in shares), difference.detach()
+def account(function, image, reference):
+    """Shares of the difference of a function's outputs for one direction, that difference, and the output."""
+    image, reference = image.clone().requires_grad_(), reference.clone().requires_grad_()
+    with ReferenceForward() as without:
+        of_reference = function(reference)
+    with SecantForward(without):
+        output = function(image)
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(9), dtype=output.dtype)
+    (gradient,) = torch.autograd.grad((output * direction).sum(), image)
+    shares = gradient * (image - reference).detach()
+    return shares, ((output - of_reference).detach() * direction).sum(), output.detach()
+
+
+def gradients(rule, images, references):
+    """Gradients of a rule's output to its inputs, between image and reference."""
+    tape = SecantTape()
+    rule(tape, *(each.clone().requires_grad_() for each in references))
+    tape.is_recording = False
+    leaves = [each.clone().requires_grad_() for each in images]
+    return torch.autograd.grad(rule(tape, *leaves).sum(), leaves)
 
 
 def attend(x, **options):
@@ -36,7 +58,7 @@ def attend_masked(x):
 
 
 BIAS = torch.arange(25.0).double().reshape(5, 5)
-VALUES = torch.arange(30.0).double().reshape(1, 2, 5, 3).expand(2, 2, 5, 3)
+VALUES = torch.arange(30.0).double().reshape(1, 2, 5, 3)
 SCALE, SHIFT = torch.arange(1.0, 5.0).double(), torch.ones(4).double()
 FUNCTIONS = {
     "gelu": (F.gelu, (5, 4)),
@@ -66,116 +88,139 @@ FUNCTIONS = {
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_difference_is_the_sum_of_its_shares(name, seed):
     function, shape = FUNCTIONS[name]
-    x = halves(*shape, seed=seed)
-    with SecantForward():
-        output = function(x)
-    shares, difference = account(output, [x])
-    torch.testing.assert_close(output.detach(), function(x.detach()))
-    torch.testing.assert_close(shares, difference, atol=1e-9, rtol=1e-9)
+    image, reference = pair(*shape, seed=seed)
+    shares, difference, output = account(function, image, reference)
+    torch.testing.assert_close(output, function(image))
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_sum_holds_where_image_and_reference_are_equal_in_part(name):
     function, shape = FUNCTIONS[name]
-    x = halves(*shape).detach()
-    x[1, ..., : shape[-1] // 2] = x[0, ..., : shape[-1] // 2]
-    x.requires_grad_()
-    with SecantForward():
-        output = function(x)
-    shares, difference = account(output, [x])
-    torch.testing.assert_close(shares, difference, atol=1e-9, rtol=1e-9)
+    image, reference = pair(*shape)
+    reference[..., : shape[-1] // 2] = image[..., : shape[-1] // 2]
+    shares, difference, _ = account(function, image, reference)
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-9, rtol=1e-9)
+
+
+def test_each_row_of_a_batch_is_a_pair_of_its_own():
+    function, shape = FUNCTIONS["attention"]
+    (a, b), (c, d) = pair(*shape), pair(*shape, seed=1)
+    both, difference, _ = account(lambda x: function(x).sum((1, 2, 3)), torch.cat([a, c]), torch.cat([b, d]))
+    first, _, _ = account(lambda x: function(x).sum((1, 2, 3)), a, b)
+    torch.testing.assert_close(both.sum(), difference, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(both[:1], first)
+
+
+def test_what_a_network_adds_in_place_does_not_change_what_is_noted():
+    def add_in_place(x):
+        y = F.gelu(x)
+        y += x
+        return F.gelu(y)
+
+    shares, difference, _ = account(add_in_place, *pair(5, 4))
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-9, rtol=1e-9)
 
 
 def test_the_plain_gradient_misses_the_difference():
-    x = halves(5, 4)
-    shares, difference = account(F.gelu(x), [x])
-    assert abs(float(shares - difference)) > 0.01
+    image, reference = pair(5, 4)
+    image.requires_grad_()
+    (gradient,) = torch.autograd.grad(F.gelu(image).sum(), image)
+    difference = (F.gelu(image) - F.gelu(reference)).detach().sum()
+    assert abs(float((gradient * (image.detach() - reference)).sum() - difference)) > 0.01
 
 
 def test_slopes_of_a_parabola_are_the_sums_of_its_ends():
-    x = torch.tensor([[3.0, 0.5], [1.0, -2.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(secant(torch.square, x)[0].sum(), x)
-    torch.testing.assert_close(gradient[0], torch.tensor([4.0, -1.5]))
+    (gradient,) = gradients(
+        lambda tape, x: secant(tape, torch.square, x), [torch.tensor([3.0, 0.5])], [torch.tensor([1.0, -2.0])]
+    )
+    torch.testing.assert_close(gradient, torch.tensor([4.0, -1.5]))
 
 
 def test_equal_inputs_have_the_slope_of_the_curve():
-    x = torch.tensor([[2.0], [2.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(secant(torch.exp, x)[0].sum(), x)
-    torch.testing.assert_close(gradient[0], torch.tensor([2.0]).exp())
+    two = torch.tensor([2.0])
+    (gradient,) = gradients(lambda tape, x: secant(tape, torch.exp, x), [two], [two])
+    torch.testing.assert_close(gradient, two.exp())
 
 
 def test_a_product_is_split_by_the_means_of_its_factors():
     """5 * 7 - 1 * 3 = 32 = (7 + 3) / 2 * (5 - 1) + (5 + 1) / 2 * (7 - 3)."""
-    x = torch.tensor([[5.0], [1.0]], requires_grad=True)
-    y = torch.tensor([[7.0], [3.0]], requires_grad=True)
-    output = product(x, y)
-    of_x, of_y = torch.autograd.grad(output[0].sum(), [x, y])
-    assert (float(of_x[0] * 4), float(of_y[0] * 4)) == (20.0, 12.0)
+    of_x, of_y = gradients(
+        product, [torch.tensor(5.0), torch.tensor(7.0)], [torch.tensor(1.0), torch.tensor(3.0)]
+    )
+    assert (float(of_x * 4), float(of_y * 4)) == (20.0, 12.0)
 
 
 def test_a_quotient_is_split_as_the_product_that_it_undoes():
     """6 / 3 - 1 / 1 = 1 = ((6 - 1) - (2 + 1) / 2 * (3 - 1)) / ((3 + 1) / 2)."""
-    x = torch.tensor([[6.0], [1.0]], requires_grad=True)
-    y = torch.tensor([[3.0], [1.0]], requires_grad=True)
-    of_x, of_y = torch.autograd.grad(quotient(x, y)[0].sum(), [x, y])
-    assert (float(of_x[0] * 5), float(of_y[0] * 2)) == (2.5, -1.5)
+    of_x, of_y = gradients(
+        quotient, [torch.tensor(6.0), torch.tensor(3.0)], [torch.tensor(1.0), torch.tensor(1.0)]
+    )
+    assert (float(of_x * 5), float(of_y * 2)) == (2.5, -1.5)
 
 
 def test_a_vanishing_divisor_costs_no_precision():
     """GeM of a channel that is nearly empty in the reference, in float32."""
-    x = torch.rand(2, 9, 4)
-    x[1] = 1e-6
-    x.requires_grad_()
-    with SecantForward():
+
+    def generalized_mean(x):
         peak = x.amax(1, keepdim=True)
-        output = peak.squeeze(1) * (x / peak).pow(3).mean(1).pow(1 / 3)
-    shares, difference = account(output, [x])
-    torch.testing.assert_close(shares, difference, atol=1e-5, rtol=1e-5)
+        return peak.squeeze(1) * (x / peak).pow(3).mean(1).pow(1 / 3)
+
+    shares, difference, _ = account(generalized_mean, torch.rand(1, 9, 4), torch.full((1, 9, 4), 1e-6))
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-5, rtol=1e-5)
 
 
 def test_weights_of_a_log_sum_lie_between_both_softmaxes():
-    x = halves(4, 6)
-    (gradient,) = torch.autograd.grad(log_sum_exp(x)[0].sum(), x)
-    at_image, at_reference = x.detach().softmax(-1)
-    weights = gradient[0]
-    torch.testing.assert_close(weights.sum(-1), torch.ones(4, dtype=torch.float64))
+    image, reference = pair(4, 6)
+    (weights,) = gradients(log_sum_exp, [image], [reference])
+    at_image, at_reference = image.softmax(-1), reference.softmax(-1)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4, dtype=torch.float64))
     low, high = torch.minimum(at_image, at_reference), torch.maximum(at_image, at_reference)
     assert bool(((weights >= low - 1e-12) & (weights <= high + 1e-12)).all())
 
 
 def test_far_scores_do_not_overflow():
-    x = torch.tensor([[[90.0, -90.0, 0.0]], [[-900.0, 900.0, 0.0]]], requires_grad=True)
-    with SecantForward():
-        output = x.softmax(-1)
-    shares, difference = account(output, [x])
-    assert torch.isfinite(shares)
-    torch.testing.assert_close(shares, difference, atol=1e-5, rtol=1e-5)
+    image, reference = torch.tensor([[90.0, -90.0, 0.0]]), torch.tensor([[-900.0, 900.0, 0.0]])
+    shares, difference, _ = account(lambda x: x.softmax(-1), image, reference)
+    assert torch.isfinite(shares).all()
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-5, rtol=1e-5)
 
 
 def test_two_layers_follow_the_rescale_rule_written_out():
     """y = v . relu(W x + b): the share of x_i is sum_j v_j m_j W_ji dx_i, m_j the slope of unit j."""
     layer = nn.Linear(3, 5).double().requires_grad_(False)
     top = torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    x = halves(3, seed=2)
-    with SecantForward():
-        output = F.relu(layer(x)) @ top
-    (gradient,) = torch.autograd.grad(output[0] - output[1], x)
-    moves = (x[0] - x[1]).detach()
-    found = gradient[0] * moves
+    image, reference = pair(3, seed=2)
+    found, _, _ = account(lambda x: F.relu(layer(x)) @ top * 2, image, reference)
+    direction = float(torch.randn(1, generator=torch.Generator().manual_seed(9), dtype=torch.float64))
+    moves = (image - reference)[0]
     for i in range(3):
         expected = 0.0
         for j in range(5):
-            before, after = (float(layer.weight[j] @ x[s].detach() + layer.bias[j]) for s in (1, 0))
+            before, after = (float(layer.weight[j] @ x[0] + layer.bias[j]) for x in (reference, image))
             slope = (max(after, 0.0) - max(before, 0.0)) / (after - before)
-            expected += float(top[j]) * slope * float(layer.weight[j, i]) * float(moves[i])
-        assert float(found[i]) == pytest.approx(expected, abs=1e-12)
+            expected += 2 * direction * float(top[j]) * slope * float(layer.weight[j, i]) * float(moves[i])
+        assert float(found[0, i]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_network_that_does_something_else_with_the_reference_is_refused():
+    image, reference = (each.requires_grad_() for each in pair(5, 4))
+    with ReferenceForward() as without:
+        F.gelu(reference)
+    other = "a product on the image where it runs an elementwise"
+    with pytest.raises(UnsupportedMethodError, match=other), SecantForward(without):
+        _ = image * image
+    with pytest.raises(UnsupportedMethodError, match="runs nothing on the picture"), SecantForward(without):
+        F.gelu(F.gelu(image))
 
 
 def test_outside_of_the_context_nothing_is_changed():
-    x = halves(5, 4)
-    with SecantForward():
+    image, reference = (each.requires_grad_() for each in pair(5, 4))
+    with ReferenceForward() as without:
+        F.gelu(reference)
+    with SecantForward(without):
         pass
-    (gradient,) = torch.autograd.grad(F.gelu(x).sum(), x)
-    y = x.detach().clone().requires_grad_()
-    (expected,) = torch.autograd.grad(F.gelu(y).sum(), y)
+    (gradient,) = torch.autograd.grad(F.gelu(image).sum(), image)
+    plain = image.detach().clone().requires_grad_()
+    (expected,) = torch.autograd.grad(F.gelu(plain).sum(), plain)
     torch.testing.assert_close(gradient, expected)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lookalike.store import Copy, Entry, LanceStore, Record, record_id
+from lookalike.store.upkeep import Upkeep
 
 WIDTH = 64
 SLACK = 2**18  # bytes that a table of few rows may take besides
@@ -76,7 +77,23 @@ def test_what_was_forgotten_outlives_its_version_of_the_table_for_a_week(tmp_pat
     week_ago = kept.stat().st_mtime - 8 * 86400
     os.utime(kept, (week_ago, week_ago))
     store.remove([made[30].record.id])
-    assert before not in dict(store.versions()) and len(list((tmp_path / "g" / "forgotten").iterdir())) == 1
+    assert before in dict(store.versions())  # the newest stay, however late a clock says that it is
+    store.remove([made[31].record.id])
+    store.remove([made[32].record.id])
+    store.remove([made[33].record.id])
+    assert before not in dict(store.versions()) and len(list((tmp_path / "g" / "forgotten").iterdir())) == 4
+
+
+def test_what_cannot_be_dropped_does_not_make_a_table_be_compacted_at_every_commit(tmp_path, monkeypatch):
+    store = LanceStore(tmp_path / "g", WIDTH)
+    store.add(entries(0, 400))
+    stays = tmp_path / "g" / "images.lance" / "data" / "of-a-version-of-a-clock-that-was-ahead.lance"
+    stays.write_bytes(bytes(8 * size_of(tmp_path / "g")))
+    n_tidied, tidy = [], Upkeep.tidy
+    monkeypatch.setattr(Upkeep, "tidy", lambda self, table: (n_tidied.append(1), tidy(self, table)))
+    for first in range(400, 800, 10):
+        store.add(entries(first, 10))
+    assert stays.exists() and 1 <= len(n_tidied) <= 3
 
 
 def test_a_record_that_loses_one_of_its_files_is_kept_and_other_changes_are_not(tmp_path):

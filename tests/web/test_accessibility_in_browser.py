@@ -6,6 +6,7 @@ import pytest
 
 from lookalike.gallery import Gallery, folder_labels
 from lookalike.reports.case import case_report
+from lookalike.reports.groups import groups_report
 from lookalike.reports.search import search_report
 from lookalike.web import create_app
 from made_browser import IN_BROWSER
@@ -140,7 +141,13 @@ def test_reports_and_the_token_prompt_have_no_serious_finding(browser, galleries
     case.decide(case.add(hits)[1], "same", note="the same crack", who="anna")
     with browser.new_context(**LOOKS[look]) as context:
         page = context.new_page()
-        for html in (search_report(hits, gallery, parameters={}), case_report(case, gallery)):
+        groups = gallery.groups(kinds=("near-duplicate", "same"), min_similarity=0.5)
+        assert len(groups) > 0
+        for html in (
+            search_report(hits, gallery, parameters={}),
+            case_report(case, gallery),
+            groups_report(groups, title="Groups"),
+        ):
             page.set_content(html)
             assert findings(page) == []
         with serving(create_app(gallery, token="s" * 24)) as port:

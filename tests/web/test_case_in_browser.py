@@ -255,6 +255,15 @@ def test_a_case_is_begun_by_name_and_its_refusal_is_shown(page, galleries):
     expect(page.locator("#message.error")).to_contain_text("a case's name has up to 80")
 
 
+def test_a_damaged_case_is_named_with_what_is_wrong_and_cannot_be_chosen(page, galleries):
+    (galleries["rooms"].case("sound").file.parent / "cut.sqlite").write_bytes(b"")
+    page.goto(page.url.split("?")[0] + "?gallery=rooms&case=cut")
+    expect(page.locator("#case-damage")).to_contain_text("cut: ")
+    expect(page.locator("#case-damage")).to_contain_text("is empty")
+    expect(page.locator("#case")).to_have_value("")
+    assert page.locator("#case option:disabled").all_inner_texts() == ["cut (can't be read)"]
+
+
 def test_every_control_has_a_name_and_can_be_reached_by_tab(page, room_folder):
     search_with(page, room_folder)
     page.locator(".hit").first.focus()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lookalike.cli.printing import echo, one_line, print_json, print_table, write_text
+from lookalike.cli.printing import echo, one_line, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
     from lookalike.gallery import Gallery, RegionHit
@@ -56,7 +56,10 @@ def print_regions(
     """Search by the regions of an image, print what each shows, and write a report if one is asked for."""
     chosen = None if boxes is None else [box for box in boxes if box is not None]
     limits = {} if shortlist is None else {"shortlist": shortlist}
-    found = gallery.search_regions(query, boxes=chosen, where=where, leave_self_out=leave_self_out, **limits)
+    with shown_progress() as bar:
+        found = gallery.search_regions(
+            query, boxes=chosen, where=where, leave_self_out=leave_self_out, progress=bar, **limits
+        )
     if report is not None:
         from lookalike.reports.regions import regions_report
 

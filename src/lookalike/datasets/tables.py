@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,11 @@ def read_table(file: Path, *, as_text: Sequence[str] = (), types: Mapping[str, s
 
 def _is_parquet(file: Path) -> bool:
     """Whether the file is to be read as Parquet. Raises DatasetError for other formats than CSV."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(4)
-    except OSError:  # reading it will say why
-        start = b""
+    start = b""
+    with suppress(OSError):  # reading it will say why
+        if not file.is_fifo():  # a pipe can be read but once
+            with file.open("rb") as opened:
+                start = opened.read(4)
     kind = next((kind for mark, kind in _OTHER_FORMATS.items() if start.startswith(mark)), None)
     if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         kind = "JSON"

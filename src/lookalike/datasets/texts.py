@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import os
+import select
+import time
 import unicodedata
 from pathlib import Path
 
@@ -17,6 +20,7 @@ _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+_WAITING_SECONDS = 10.0  # for a program that writes to a named pipe
 _UNSEEN = "\ufeff\u200b\u200e\u200f"  # marks without width
 
 
@@ -28,7 +32,7 @@ def read_text(path: Path) -> str:
     try:
         if path.is_char_device() or path.is_block_device():  # may never end
             raise DatasetError(f"{path} is a device; name a text file")
-        data = path.read_bytes()
+        data = _read_pipe(path) if path.is_fifo() else path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise DatasetError(f"{path} can't be read: {reason}; check the path") from error
@@ -41,6 +45,22 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         raise DatasetError(f"{path} holds NUL characters, as UTF-16 without a mark does; save it as UTF-8")
     return text
+
+
+def _read_pipe(path: Path) -> bytes:
+    """What comes through a pipe; DatasetError if no program opens it for writing within ten seconds."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        ends = time.monotonic() + _WAITING_SECONDS
+        # Nothing comes at once: b"" without a writer, None with one, for which this waits.
+        while (first := pipe.read(1)) == b"" and not select.select([pipe], [], [], 0.05)[0]:
+            if time.monotonic() > ends:
+                raise DatasetError(
+                    f"{path} is a pipe to which no program writes; start that one first, or name a file"
+                )
+        if first is None:
+            select.select([pipe], [], [])
+        os.set_blocking(pipe.fileno(), True)
+        return (first or b"") + pipe.read()
 
 
 def read_lines(path: Path) -> list[str]:

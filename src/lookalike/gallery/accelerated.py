@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ class Accelerated:
 
     def __init__(self, store: VectorStore, folder: Path, fingerprint: str) -> None:
         self._store, self._folder, self._fingerprint = store, folder, fingerprint
+        self._lock = threading.RLock()  # rows belong to one state of the index
         self._at: int | None = None  # the table's version that the next three are of
         self._index: Accelerator | None = None
         self._records: Sequence[Record] = ()
@@ -37,14 +39,16 @@ class Accelerated:
 
     def index(self, version: int) -> Accelerator | None:
         """Return the index of this version; None if there is none, or too much has changed since."""
-        if self._at != version:
-            self._at, self._records = version, ()
-            self._index = self._brought_to(version)
-        return self._index
+        with self._lock:
+            if self._at != version:
+                self._index, self._records = self._brought_to(version), ()
+                self._at = version
+            return self._index
 
     def forget(self) -> None:
         """Drop what is loaded, so that it is loaded again."""
-        self._at = self._index = None
+        with self._lock:
+            self._at = self._index = None
 
     def ranking(
         self, version: int, unit: Tensor, n: int, n_context: int, without: str | None
@@ -53,25 +57,27 @@ class Accelerated:
 
         Holds all records in memory. None if fewer than n are found though there are more.
         """
-        index = self.index(version)
-        if index is None:
-            return None
-        if not len(self._records):
-            self._records = self._store.records()
-            self._rows = index.rows_in(ids_of(self._records))
-        n = min(n, len(self._records))
-        positions, vectors = index.nearest(unit.numpy(), max(2 * n, n_context, _FEWEST_CANDIDATES))
-        rows = self._rows[positions]
+        with self._lock:
+            index = self.index(version)
+            if index is None:
+                return None
+            if not len(self._records):
+                self._records = self._store.records()
+                self._rows = index.rows_in(ids_of(self._records))
+            records, rows_of = self._records, self._rows
+            positions, vectors = index.nearest(unit.numpy(), max(2 * n, n_context, _FEWEST_CANDIDATES))
+        n = min(n, len(records))
+        rows = rows_of[positions]
         is_kept = rows >= 0  # -1: removed this moment
         if without is not None:
-            is_kept &= np.array([self._records[row].id != without for row in rows], dtype=bool)
+            is_kept &= np.array([records[row].id != without for row in rows], dtype=bool)
         rows, vectors = rows[is_kept], vectors[is_kept]
         if len(rows) < n:
             return None
         gallery = torch.from_numpy(vectors)
         best = (gallery @ unit).topk(n)
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return ranking, _Some(self._records, rows)
+        return ranking, _Some(records, rows)
 
     def _brought_to(self, version: int) -> Accelerator | None:
         index = self._index

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from lookalike.rerankers.alignment import Alignment
 from lookalike.store import Record
 
@@ -14,6 +17,8 @@ _SHARPNESS = 1.35
 _RE_ENCODED = ("re-encoded",)
 _LESS_COMPRESSED = 1.2  # bytes over bytes
 _SAME_TIME = 2 * 10**9  # nanoseconds; files copied together are no older than each other
+_FIRST_TIME = 631_152_000 * 10**9  # 1990: earlier ones stand in archives and cameras without a clock
+_DAY = 86_400 * 10**9
 _LAID_OVER = 0.82  # agreement below which parts differ
 
 
@@ -80,9 +85,18 @@ def merits(found: Alignment | None, first: Record, second: Record) -> tuple[floa
     ratio = _sign(first.size / max(1, second.size), _LESS_COMPRESSED)
     if ratio and found is not None and changes_in_words(found) == _RE_ENCODED:
         return ratio, ("less compressed",) if ratio > 0 else ()
-    if abs(first.mtime_ns - second.mtime_ns) < _SAME_TIME:
+    times = believed_time(first.mtime_ns), believed_time(second.mtime_ns)
+    if not all(map(math.isfinite, times)) or abs(first.mtime_ns - second.mtime_ns) < _SAME_TIME:
         return 0.0, ()
     return (0.5, ("older",)) if first.mtime_ns < second.mtime_ns else (-0.5, ())
+
+
+def believed_time(mtime_ns: int) -> float:
+    """Return a file's time in nanoseconds since 1970; infinity for one that says nothing of its age.
+
+    That is one before 1990 (1970 and 1980 stand for no time), and one that is yet to come.
+    """
+    return mtime_ns if _FIRST_TIME <= mtime_ns <= time.time_ns() + _DAY else math.inf
 
 
 def _visible_merits(found: Alignment) -> list[tuple[float, tuple[str, ...]]]:

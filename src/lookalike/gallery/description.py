@@ -29,6 +29,7 @@ class GalleryDescription:
     table_version: int
     accelerator: str  # "none", "fresh" or "stale"
     calibration: dict[str, Any] | None
+    runtimes: dict[str, Any]  # others than eager that embedded pictures, with their lowest cosine to eager
     metadata_fields: dict[str, int]  # field -> number of images that have it
 
     def __hash__(self) -> int:
@@ -76,5 +77,6 @@ def gallery_description(
         table_version=version,
         accelerator="none" if built is None else "fresh" if built == version else "stale",
         calibration=None if manifest.calibration is None else dict(manifest.calibration),
+        runtimes=dict(manifest.runtimes or {}),
         metadata_fields=fields,
     )

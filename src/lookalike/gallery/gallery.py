@@ -24,6 +24,7 @@ from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
 from lookalike.gallery.checking import Checker, CheckReport
 from lookalike.gallery.description import GalleryDescription, gallery_description
+from lookalike.gallery.embedding_runtime import chosen_runtime, with_runtime
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
@@ -212,6 +213,7 @@ class Gallery:
         workers: int | None = None,
         engine: str = "local",
         address: str | None = None,
+        runtime: str = "eager",
         progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
@@ -226,11 +228,14 @@ class Gallery:
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
         it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
         and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
-        one for each core by default; see docs/scale.md. Unreadable files, conflicts and what was forgotten or
+        one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx, compile or auto embeds
+        by a faster form of the model, once its embeddings were compared with eager ones (docs/speed.md); the
+        manifest then says so. Unreadable files, conflicts and what was forgotten or
         kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read.
         """
         check_name("engine", engine, _ENGINES)
+        faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         if isinstance(source, PictureRows) and metadata is None:
@@ -242,13 +247,15 @@ class Gallery:
         paths, impossible = utf8_paths(files)
         settings = AddSettings(
             metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
-            self._looks.since(folder) if folder else None,
+            since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
             where = RaySettings(self.uri, address)
             report = add_files_on_ray(paths, self._store, self.embedder, settings, where)
         else:
             report = add_files(paths, self._store, self.embedder, settings)
+        if faster is not None:
+            self._manifest = with_runtime(self._manifest, faster, self.uri)
         if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
@@ -588,6 +595,7 @@ class Gallery:
         shortlist: int = 50,
         where: Where | None = None,
         leave_self_out: bool = False,
+        progress: ProgressCallback | None = None,
     ) -> RegionsResult:
         """Return what a photograph shows and where: its regions, each searched and verified by itself.
 
@@ -601,14 +609,14 @@ class Gallery:
         _check_limits(limit, shortlist, None, True)
         return search_by_regions(
             self, query, boxes=boxes, limit=limit, shortlist=shortlist, where=where,
-            leave_self_out=leave_self_out,
+            leave_self_out=leave_self_out, progress=progress,
         )  # fmt: skip
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
-        if not self._store.records([id]):
+        if (found := self._searcher.embedding(id)) is None:
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
-        return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
+        return np.array(found, dtype=np.float32)
 
     def shares(self, id: str) -> Shares:
         """Return a record's shares, as stored or else from its file, which is one forward pass.
@@ -654,7 +662,7 @@ class Gallery:
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records of the gallery, or those with the given ids."""
-        return self._store.records(ids)
+        return self._store.records() if ids is None else self._searcher.records(ids)
 
     def optimize(self) -> int:
         """Compact the table and build the accelerator for large galleries; return its number of vectors.

@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.calibration import Calibration
-from lookalike.gallery.changes import changes_in_words, merits
+from lookalike.gallery.changes import believed_time, changes_in_words, merits
 from lookalike.gallery.links import GROUP_KINDS, Aligner, GroupKind, PictureLink, RowPairs
 from lookalike.gallery.parts import LinkedParts
 from lookalike.rerankers.alignment import Alignment
@@ -116,29 +116,35 @@ class Groups(Sequence[PictureGroup]):
             "remark": self.remark,
         }
 
-    def to_csv(self) -> str:
-        """Return CSV text with a row for each file of each group."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each file of each group, for tables."""
+        rows = []
         for number, group in enumerate(self, start=1):
             advice = {each.path: each for each in group.advice}
             for path in group.paths:
                 link = next((each for each in group.links if path in (each.second, each.first)), None)
                 given = advice.get(path)
-                other = "" if link is None else link.first if link.second == path else link.second
-                writer.writerow(
-                    (
-                        number,
-                        group.kind,
-                        path,
-                        "" if given is None else "keep" if given.keep else "drop",
-                        "" if given is None else given.reason,
-                        "" if link is None else f"{link.similarity:.4f}",
-                        "" if link is None else "; ".join(link.change),
-                        other,
-                    )
+                values = (
+                    number,
+                    group.kind,
+                    path,
+                    None if given is None else "keep" if given.keep else "drop",
+                    None if given is None else given.reason,
+                    None if link is None else link.similarity,
+                    None if link is None else "; ".join(link.change),
+                    None if link is None else link.first if link.second == path else link.second,
                 )
+                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+        return rows
+
+    def to_csv(self) -> str:
+        """Return CSV text with a row for each file of each group."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows():
+            similarity = row["similarity"]
+            writer.writerow({**row, "similarity": None if similarity is None else f"{similarity:.4f}"})
         return text.getvalue()
 
 
@@ -250,9 +256,10 @@ def _copy_links(record: Record) -> list[PictureLink]:
 
 
 def _copies(record: Record) -> PictureGroup:
-    """The files of one content; the oldest is the one to keep."""
-    files = sorted(record.files, key=lambda file: (file.mtime_ns, file.path))
-    advice = [Advice(files[0].path, True, "the oldest of identical files")]
+    """The files of one content; the oldest is the one to keep, where times say which that is."""
+    files = sorted(record.files, key=lambda file: (believed_time(file.mtime_ns), file.path))
+    is_oldest = believed_time(files[0].mtime_ns) < believed_time(files[1].mtime_ns)
+    advice = [Advice(files[0].path, True, f"the {'oldest' if is_oldest else 'first'} of identical files")]
     advice += [Advice(file.path, False, f"identical to {files[0].path}") for file in files[1:]]
     links = tuple(PictureLink(_COPY, files[0].path, file.path, 1.0) for file in files[1:])
     return PictureGroup(_COPY, tuple(file.path for file in files), links, tuple(advice))
@@ -287,7 +294,13 @@ def _near_group(
         said += f" is to be preferred ({', '.join(why)})" if why else " is as good"
         reasons[worse] = max(reasons.get(worse, (-1.0, "")), (abs(amount), said))
     order = sorted(
-        rows, key=lambda row: (-wins[row], records[row].mtime_ns, -records[row].size, records[row].path)
+        rows,
+        key=lambda row: (
+            -wins[row],
+            believed_time(records[row].mtime_ns),
+            -records[row].size,
+            records[row].path,
+        ),
     )
     best = order[0]
     advice = [

@@ -40,9 +40,13 @@ class Looks:
         return time.time_ns() - _TICK_NS
 
     def since(self, folder: Path) -> int | None:
-        """When the folder, or one above it, was last looked at; None if that is not known."""
+        """When the folder, or one above it, was last looked at; None if that is not known.
+
+        0, before everything, where that time is yet to come: the clock was set back since.
+        """
         times = self._read()
-        return max((times[str(f)] for f in (folder, *folder.parents) if str(f) in times), default=None)
+        last = max((times[str(f)] for f in (folder, *folder.parents) if str(f) in times), default=None)
+        return last if last is None or last <= time.time_ns() else 0
 
     def note(self, folder: Path, start: int) -> None:
         """Note that a complete look at the folder began at this time."""

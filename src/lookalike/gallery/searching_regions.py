@@ -16,7 +16,8 @@ from lookalike.models.embedder import ImageSource
 from lookalike.rerankers import propose_regions
 from lookalike.rerankers.local_features import opencv
 from lookalike.rerankers.region_proposals import box_area, common_area, overlap
-from lookalike.types import Corners, Picture
+from lookalike.types import Corners, Picture, ProgressCallback
+from lookalike.types.progress import tracked
 
 _MATCH = 0.5  # probability from which a region is said to show a hit
 _SAME_PLACE = 0.5  # of the smaller of two boxes, covered by the other
@@ -127,6 +128,7 @@ def search_by_regions(
     shortlist: int,
     where: Where | None,
     leave_self_out: bool,
+    progress: ProgressCallback | None = None,
 ) -> RegionsResult:
     """Propose regions, search by each and verify by geometry; see ``Gallery.search_regions``."""
     opencv()
@@ -150,7 +152,7 @@ def search_by_regions(
     certain: list[RegionHit] = []
     uncertain: list[RegionHit] = []
     n_searched = 0
-    for box in boxes:
+    for box in tracked(boxes, "searching regions", len(boxes), progress):
         if any(overlap(box, each.box) > _FOUND and _is_certain(each) for each in certain):
             continue  # what it shows was found already
         hits = hits_of_box(box)

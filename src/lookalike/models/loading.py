@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lookalike.errors import UnknownModelError, UnknownNameError, first_line
+from lookalike.errors import UnknownModelError, UnknownNameError, first_line, opening
 from lookalike.images import Preprocessing
 from lookalike.models import checkpoints
 from lookalike.models.backbones import (
@@ -91,7 +91,8 @@ def load_model(
     pools as timm does (``own``), the DINO family by its CLS token. Raises UnknownModelError,
     UnknownNameError and CheckpointError.
     """
-    found = _find(str(model), pooling, input_size, mean_image, whitening, heads)
+    with opening(f"the model {model}"):
+        found = _find(str(model), pooling, input_size, mean_image, whitening, heads)
     return with_preprocessing(found, normalization=normalization)
 
 

@@ -116,10 +116,18 @@ class EmbeddingNetwork(nn.Module):
         do not sum to the embedding because the architecture works in another way than assumed; and
         ModelOutputError, with the names of ``model`` and ``image``, for NaN and infinity.
         """
-        if isinstance(self._understood_pooling(), _BY_ATTENTION):
-            return self.shares_of(self.backbone.trace(images), model=model, image=image)
-        # Recording attention adds 2 ms to the 15 ms of a convolutional network.
-        return self.shares_of(Trace(self.backbone(images), (), None), model=model, image=image)
+        self._understood_pooling()
+        return self.shares_of(self._trace(images), model=model, image=image)
+
+    def traced(self, images: Tensor) -> tuple[Tensor, Trace | None]:
+        """Embeddings (B, D) as ``forward`` gives them, and the trace that ``shares_of`` takes.
+
+        The trace is None where the pooling is not understood.
+        """
+        if self.pooling is None:
+            return self(images), None
+        trace = self._trace(images)
+        return self._headed(self.own_layers(self.pooling(trace.features))), trace
 
     def shares_of(self, trace: Trace, *, model: str | None = None, image: str = "an image") -> BatchShares:
         """The shares of a forward pass traced by the backbone; raises as ``shares``."""
@@ -134,6 +142,12 @@ class EmbeddingNetwork(nn.Module):
                 f"(at most {COMPLETENESS:.0e} is allowed); use method 'occlusion' or pooling 'mean'"
             )
         return BatchShares(shares, trace.features.grid)
+
+    def _trace(self, images: Tensor) -> Trace:
+        if isinstance(self.pooling, _BY_ATTENTION):
+            return self.backbone.trace(images)
+        # Recording attention adds 2 ms to the 15 ms of a convolutional network.
+        return Trace(self.backbone(images), (), None)
 
     def _understood_pooling(self) -> FeaturePooling:
         if self.pooling is None:

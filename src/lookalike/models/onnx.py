@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike import images
-from lookalike.errors import CheckpointError, LookalikeError, first_line
+from lookalike.errors import CheckpointError, LookalikeError, first_line, opening
 from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.finite import check_finite
 from lookalike.models.loading import parse_normalization, split_output
@@ -94,6 +94,8 @@ class OnnxEmbedder:
         self.name = file.name
         if not file.is_file():
             raise CheckpointError(f"there is no file {file}; check the path")
+        with opening(f"the model {file}"), file.open("rb"):
+            pass  # what the system lacks for that, onnxruntime would call a fault of the file
         try:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4  # what it would print comes as an exception too

@@ -107,7 +107,7 @@ def open_pass(embedder: Embedder, reading: Reading, form: SharesForm) -> SharesP
     if form.reference == "none":
         return FrozenPass(embedder, reading, layer=form.layer)
     detail = SecantPass(embedder, reading, layer=form.layer, references=_REFERENCES[form.reference])
-    return JointPass(LastPass(embedder.shares(reading)), detail) if form.with_last else detail
+    return JointPass(detail.last_pass(), detail) if form.with_last else detail
 
 
 @final

@@ -1,4 +1,4 @@
-"""A network run on an image and a reference, with everything between them made linear and exact.
+"""A network run on a reference and then on an image, with everything between them made linear and exact.
 
 Each function of the network is replaced, for this one pair of inputs, by the linear map that takes the
 difference of its two inputs to the difference of its two outputs:
@@ -18,14 +18,16 @@ Greenside, Kundaje, ICML 2017) for elementwise functions, carried through produc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from lookalike.errors import UnsupportedMethodError
 from lookalike.ops.attention import attention_call
 from lookalike.ops.cell_index import carry_cells
 
@@ -33,14 +35,38 @@ _NEAR = 1e-6  # inputs nearer than this, relative to their size, take the deriva
 _MASKED = -1e4  # score of what is masked: far enough for a weight of 0, and finite
 
 
-class SecantForward(TorchFunctionMode):
-    """A context in which functions of tensors that need gradients run linearized between two inputs.
+@final
+class SecantTape:
+    """What functions got and gave in the run of the reference, in the order in which they ran."""
 
-    The first half of every batch belongs to the image, the second to the reference. Values are those
-    of the plain run; the gradient of (output of the image - output of the reference) to what entered,
-    times the difference of what entered, sums to it exactly. Until something needs a gradient, the
-    cells of features are followed (``ops.cell_index``).
-    """
+    def __init__(self) -> None:
+        self._met: deque[tuple[str, tuple[Tensor, ...]]] = deque()
+        self.is_recording = True
+
+    def meet(self, function: str, *values: Tensor) -> tuple[Tensor, ...] | None:
+        """The values that the same call had in the reference's run; None in that run itself.
+
+        Each is handed out once. Raises UnsupportedMethodError where the two runs differ in what they do.
+        """
+        if self.is_recording:
+            self._met.append((function, tuple(x.clone() for x in values)))  # networks add in place
+            return None
+        expected, found = self._met.popleft() if self._met else ("", ())
+        if expected != function or [x.shape for x in found] != [x.shape for x in values]:
+            raise UnsupportedMethodError(
+                f"the network runs {function} on the image where it runs {expected or 'nothing'} on the "
+                "picture without detail, so it can't be split between them; use the last layer's shares or "
+                "method 'occlusion'"
+            )
+        return found
+
+
+class _SecantMode(TorchFunctionMode):
+    """Functions of tensors that need gradients run by the rules, and note or use what is on the tape."""
+
+    def __init__(self, tape: SecantTape, *, follows_cells: bool) -> None:
+        super().__init__()
+        self.tape, self._follows_cells = tape, follows_cells
 
     def __torch_function__(
         self,
@@ -49,33 +75,64 @@ class SecantForward(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run one function of torch, linearized where it depends on what needs a gradient."""
+        """Run one function of torch, by its rule where it depends on what needs a gradient."""
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "").strip("_")
         rule = _RULES.get(name)
         depends = any(_depends(each) for each in (*args, *kwargs.values()))
         if rule is not None and depends and torch.is_grad_enabled():
-            return rule(func, *args, **kwargs)
+            return rule(self.tape, func, *args, **kwargs)
         output = func(*args, **kwargs)
-        if not depends:
+        if not depends and self._follows_cells:
             carry_cells(name, func, args, kwargs, output)
         return output
+
+
+@final
+class ReferenceForward(_SecantMode):
+    """A context in which the reference runs, and leaves what ``SecantForward`` needs of it."""
+
+    def __init__(self) -> None:
+        super().__init__(SecantTape(), follows_cells=False)
+
+
+@final
+class SecantForward(_SecantMode):
+    """A context in which the image runs, linearized between it and the reference that ran before.
+
+    Both are batches of one size, row by row a pair. Values are those of the plain run; the gradient of
+    the output to what entered, times the difference of what entered, sums to the difference of both
+    outputs exactly. Until something needs a gradient, the cells of features are followed
+    (``ops.cell_index``). A reference is used up by one run.
+
+    >>> reference = torch.tensor([[1.0]], requires_grad=True)
+    >>> with ReferenceForward() as without:
+    ...     _ = reference.square()
+    >>> image = torch.tensor([[3.0]], requires_grad=True)
+    >>> with SecantForward(without):
+    ...     output = image.square()
+    >>> torch.autograd.grad(output, image)[0]  # (9 - 1) / (3 - 1)
+    tensor([[4.]])
+    """
+
+    def __init__(self, reference: ReferenceForward) -> None:
+        reference.tape.is_recording = False
+        super().__init__(reference.tape, follows_cells=True)
 
 
 # --- the three exact rules --------------------------------------------------------------------------
 
 
-def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """An elementwise function, whose gradient is its slope between the two halves of the input.
-
-    >>> x = torch.tensor([[3.0], [1.0]], requires_grad=True)
-    >>> torch.autograd.grad(secant(torch.square, x)[0, 0], x)[0][0]
-    tensor([4.])
-    """
+def secant(tape: SecantTape, function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """An elementwise function, whose gradient is its slope between reference and image."""
     with torch.no_grad():
-        z = input.detach()
-        values = function(z.clone())
-        (a, b), (at_a, at_b) = z.chunk(2), values.chunk(2)
+        a = input.detach()
+        at_a = function(a.clone())
+    reference = tape.meet("an elementwise function", a, at_a)
+    if reference is None:
+        return _weighted(input, None, at_a)
+    b, at_b = reference
+    with torch.no_grad():
         is_near = (a - b).abs() <= _NEAR * (a.abs() + b.abs())
         slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
     if bool(is_near.any()):
@@ -83,153 +140,160 @@ def secant(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
         with torch.enable_grad():
             (tangent,) = torch.autograd.grad(function(middle.clone()).sum(), middle)
         slope = torch.where(is_near, tangent, slope)
-    return _weighted(input, slope, values)
+    return _weighted(input, slope, at_a)
 
 
-def product(first: Tensor, second: Tensor) -> Tensor:
-    """An elementwise product, in whose gradient each factor is weighed by the mean of the other's halves."""
-    result: Tensor = _Product.apply(first, second, False)
+def product(tape: SecantTape, first: Tensor, second: Tensor, *, of_matrices: bool = False) -> Tensor:
+    """A product, elementwise or of matrices, in whose gradient each factor is weighed by the other's mean."""
+    reference = tape.meet("a product", first.detach(), second.detach())
+    if reference is None:
+        return first @ second if of_matrices else first * second
+    means = [(a.detach() + b) / 2 for a, b in zip((first, second), reference, strict=True)]
+    result: Tensor = _Product.apply(first, second, *means, of_matrices)
     return result
 
 
-def matrix_product(first: Tensor, second: Tensor) -> Tensor:
-    """``first @ second``, by the rule of ``product``."""
-    result: Tensor = _Product.apply(first, second, True)
-    return result
-
-
-def quotient(first: Tensor, second: Tensor) -> Tensor:
+def quotient(tape: SecantTape, first: Tensor, second: Tensor) -> Tensor:
     """An elementwise quotient q of x by y: from x = q * y, its difference is (dx - mean q * dy) / mean y."""
-    result: Tensor = _Quotient.apply(first, second)
+    values = (first / second).detach()
+    reference = tape.meet("a quotient", values, second.detach())
+    if reference is None:
+        return first / second
+    means = [(a + b) / 2 for a, b in zip((values, second.detach()), reference, strict=True)]
+    result: Tensor = _Quotient.apply(first, second, *means)
     return result
 
 
-def log_sum_exp(scores: Tensor) -> Tensor:
+def log_sum_exp(tape: SecantTape, scores: Tensor) -> Tensor:
     """Log of the sum of exponentials over the last axis, kept, by the exact mix of both softmaxes."""
-    with torch.no_grad():
-        values = scores.logsumexp(-1, keepdim=True)
-        weights = _exact_mix((scores - values).exp(), scores, values)
-    return _weighted(scores, weights, values)
+    a = scores.detach()
+    at_a = a.logsumexp(-1, keepdim=True)
+    reference = tape.meet("a softmax", a, at_a)
+    if reference is None:
+        return _weighted(scores, None, at_a)
+    b, at_b = reference
+    weights = _exact_mix(((a - at_a).exp(), a, at_a), ((b - at_b).exp(), b, at_b))
+    return _weighted(scores, weights, at_a)
 
 
-def softmax(scores: Tensor) -> Tensor:
+def softmax(tape: SecantTape, scores: Tensor) -> Tensor:
     """Softmax over the last axis: the exponential of scores less their log sum of exponentials."""
-    return secant(torch.exp, scores - log_sum_exp(scores))
+    return secant(tape, torch.exp, scores - log_sum_exp(tape, scores))
 
 
-def _exact_mix(gradients: Tensor, input: Tensor, values: Tensor) -> Tensor:
-    """Weights between the gradients at both halves, by which a convex function's difference is exact."""
-    (at_a, at_b), (a, b), (value_a, value_b) = (each.chunk(2) for each in (gradients, input, values))
+_End = tuple[Tensor, Tensor, Tensor]  # gradient (..., n), input (..., n) and value (..., 1) of a function
+
+
+def _exact_mix(image: _End, reference: _End) -> Tensor:
+    """Weights between the gradients at both ends, by which a convex function's difference is exact."""
+    (at_a, a, value_a), (at_b, b, value_b) = image, reference
     high, low = ((each * (a - b)).sum(-1, keepdim=True) for each in (at_a, at_b))
     gap = high - low  # 0 or more, by convexity
     part = torch.where(gap > 1e-12, (value_a - value_b - low) / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
     return torch.lerp(at_b, at_a, part)
 
 
-def _weighted(input: Tensor, weights: Tensor, values: Tensor) -> Tensor:
-    """The values, as a function whose gradient to both halves of the input is the weights' multiple."""
-    result: Tensor = _Weighted.apply(input, weights, values)
+def _weighted(input: Tensor, weights: Tensor | None, values: Tensor) -> Tensor:
+    """The values, as a function whose gradient to the input is the weights' multiple; None for no use."""
+    result: Tensor = _Weighted.apply(input, weights, [values])
     return result
-
-
-def _halves(values: Tensor) -> Tensor:
-    """(2 B, ...) as (2, B, ...)."""
-    return values.reshape(2, -1, *values.shape[1:])
 
 
 class _Weighted(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _input: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, _input: Tensor, weights: Tensor | None, values: list[Tensor]) -> Tensor:
         ctx.save_for_backward(weights)
-        return values
+        return values[0]  # in a list: what is no input itself may be changed in place afterwards
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (weights,) = ctx.saved_tensors
-        return (_halves(gradient) * weights).flatten(0, 1), None, None
+        return gradient * weights, None, None
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, of_matrices: bool) -> Tensor:
-        ctx.of_matrices, ctx.shapes = of_matrices, (first.shape, second.shape)
-        ctx.save_for_backward(*(sum(each.chunk(2)) / 2 for each in (first, second)))
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, mean_first: Tensor, mean_second: Tensor, of_matrices: bool
+    ) -> Tensor:
+        ctx.of_matrices = of_matrices
+        ctx.save_for_backward(mean_first, mean_second)
         return first @ second if of_matrices else first * second
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         first, second = ctx.saved_tensors
-        halves = _halves(gradient)
         if ctx.of_matrices:
-            to_first, to_second = halves @ second.transpose(-2, -1), first.transpose(-2, -1) @ halves
+            to_first, to_second = gradient @ second.transpose(-2, -1), first.transpose(-2, -1) @ gradient
         else:
-            to_first, to_second = halves * second, halves * first
-        return (
-            to_first.flatten(0, 1).sum_to_size(ctx.shapes[0]),
-            to_second.flatten(0, 1).sum_to_size(ctx.shapes[1]),
-            None,
-        )
+            to_first, to_second = gradient * second, gradient * first
+        return to_first.sum_to_size(first.shape), to_second.sum_to_size(second.shape), None, None, None
 
 
 class _Quotient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        values = first / second
-        ctx.shapes = (first.shape, second.shape)
-        ctx.save_for_backward(*(sum(each.chunk(2)) / 2 for each in (values, second)))
-        return values
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, mean_quotient: Tensor, mean_second: Tensor
+    ) -> Tensor:
+        ctx.shape = first.shape
+        ctx.save_for_backward(mean_quotient, mean_second)
+        return first / second
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         values, second = ctx.saved_tensors
-        to_first = (_halves(gradient) / second).flatten(0, 1)
-        to_second = -(_halves(gradient) * values / second).flatten(0, 1)
-        return to_first.sum_to_size(ctx.shapes[0]), to_second.sum_to_size(ctx.shapes[1])
+        to_first = gradient / second
+        return to_first.sum_to_size(ctx.shape), (-to_first * values).sum_to_size(second.shape), None, None
 
 
 # --- the functions of networks ----------------------------------------------------------------------
 
 
-def _elementwise(func: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any) -> Tensor:
+def _elementwise(
+    tape: SecantTape, func: Callable[..., Tensor], input: Tensor, *args: Any, **options: Any
+) -> Tensor:
     options.pop("inplace", None)
     args = tuple(each for each in args if not isinstance(each, bool))
-    return secant(lambda z: func(z, *args, **options), input)
+    return secant(tape, lambda z: func(z, *args, **options), input)
 
 
-def _multiply(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
+def _multiply(tape: SecantTape, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
     if not (_depends(input) and _depends(other)):
         return func(input, other, *rest)
-    return product(input, other)
+    return product(tape, input, other)
 
 
-def _matrix_multiply(func: Callable[..., Tensor], input: Tensor, other: Tensor) -> Tensor:
+def _matrix_multiply(tape: SecantTape, func: Callable[..., Tensor], input: Tensor, other: Tensor) -> Tensor:
     if not (_depends(input) and _depends(other)):
         return func(input, other)
-    return matrix_product(input, other)
+    return product(tape, input, other, of_matrices=True)
 
 
-def _divide(func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
+def _divide(
+    tape: SecantTape, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any, **options: Any
+) -> Tensor:
     if not _depends(other):
         return func(input, other, *rest, **options)
     if not _depends(input):
-        divided: Tensor = input * secant(torch.reciprocal, other)
+        divided: Tensor = input * secant(tape, torch.reciprocal, other)
         return divided
-    return quotient(input, other)
+    return quotient(tape, input, other)
 
 
-def _softmax(_: Any, input: Tensor, dim: int = -1, *_rest: Any, **_options: Any) -> Tensor:
-    return softmax(input.movedim(dim, -1)).movedim(-1, dim)
+def _softmax(tape: SecantTape, _: Any, input: Tensor, dim: int = -1, *_rest: Any, **_options: Any) -> Tensor:
+    return softmax(tape, input.movedim(dim, -1)).movedim(-1, dim)
 
 
-def _attention(_: Any, *args: Any, **options: Any) -> Tensor:
+def _attention(tape: SecantTape, _: Any, *args: Any, **options: Any) -> Tensor:
     call = attention_call(*args, **options)
-    scores = _matrix_multiply(torch.matmul, call.query * call.scale, call.key.transpose(-2, -1))
+    scores = _matrix_multiply(tape, torch.matmul, call.query * call.scale, call.key.transpose(-2, -1))
     if call.bias is not None:
         scores = scores + call.bias.clamp(min=_MASKED)
-    return _matrix_multiply(torch.matmul, softmax(scores), call.value)
+    return _matrix_multiply(tape, torch.matmul, softmax(tape, scores), call.value)
 
 
 def _layer_norm(
+    tape: SecantTape,
     _: Any,
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -239,12 +303,13 @@ def _layer_norm(
     *_rest: Any,
 ) -> Tensor:
     axes = tuple(range(-len(normalized_shape), 0))
-    normed = _standardized(input - input.mean(axes, keepdim=True), axes, eps)
+    normed = _standardized(tape, input - input.mean(axes, keepdim=True), axes, eps)
     scaled = normed if weight is None else normed * weight
     return scaled if bias is None else scaled + bias
 
 
 def _group_norm(
+    tape: SecantTape,
     _: Any,
     input: Tensor,
     num_groups: int,
@@ -254,13 +319,14 @@ def _group_norm(
     *_rest: Any,
 ) -> Tensor:
     grouped = input.reshape(len(input), num_groups, -1)
-    normed = _standardized(grouped - grouped.mean(-1, keepdim=True), (-1,), eps).reshape(input.shape)
+    normed = _standardized(tape, grouped - grouped.mean(-1, keepdim=True), (-1,), eps).reshape(input.shape)
     shape = (1, -1, *[1] * (input.ndim - 2))
     scaled = normed if weight is None else normed * weight.reshape(shape)
     return scaled if bias is None else scaled + bias.reshape(shape)
 
 
 def _rms_norm(
+    tape: SecantTape,
     _: Any,
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -268,49 +334,57 @@ def _rms_norm(
     eps: float | None = None,
 ) -> Tensor:
     axes = tuple(range(-len(normalized_shape), 0))
-    normed = _standardized(input, axes, eps or torch.finfo(input.dtype).eps)
+    normed = _standardized(tape, input, axes, eps or torch.finfo(input.dtype).eps)
     return normed if weight is None else normed * weight
 
 
 def _normalize(
-    _: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, **_options: Any
+    tape: SecantTape, _: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, **_options: Any
 ) -> Tensor:
     assert p == 2.0
-    length = secant(torch.sqrt, secant(torch.square, input).sum(dim, keepdim=True) + eps**2)
-    return _multiply(torch.mul, input, secant(torch.reciprocal, length))
+    length = secant(tape, torch.sqrt, secant(tape, torch.square, input).sum(dim, keepdim=True) + eps**2)
+    return _multiply(tape, torch.mul, input, secant(tape, torch.reciprocal, length))
 
 
-def _standardized(centered: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    variance = secant(torch.square, centered).mean(axes, keepdim=True) + eps
-    return _multiply(torch.mul, centered, secant(torch.rsqrt, variance))
+def _standardized(tape: SecantTape, centered: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    variance = secant(tape, torch.square, centered).mean(axes, keepdim=True) + eps
+    return _multiply(tape, torch.mul, centered, secant(tape, torch.rsqrt, variance))
 
 
-def _max_pool2d(func: Callable[..., Any], input: Tensor, *args: Any, **options: Any) -> Tensor:
+def _max_pool2d(
+    tape: SecantTape, func: Callable[..., Any], input: Tensor, *args: Any, **options: Any
+) -> Tensor:
     with torch.no_grad():
         values, places = F.max_pool2d_with_indices(input, *args, **{**options, "return_indices": True})
-        at_a, at_b = (each.flatten(2) for each in places.chunk(2))
     flat = input.flatten(2)
-    picked = torch.stack([flat.gather(2, torch.cat([at, at])) for at in (at_b, at_a)], -1)
-    return _larger(picked, values.flatten(2)).reshape(values.shape)
+    return _larger(tape, flat, values.flatten(2), places.flatten(2)).reshape(values.shape)
 
 
-def _amax(func: Callable[..., Any], input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+def _amax(
+    tape: SecantTape, func: Callable[..., Any], input: Tensor, dim: Any = (), keepdim: bool = False
+) -> Tensor:
     axes = [dim] if isinstance(dim, int) else list(dim) or list(range(input.ndim))
     rows = input.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
-    at_a, at_b = rows.detach().argmax(-1, keepdim=True).chunk(2)
-    picked = torch.cat([rows.gather(-1, torch.cat([at, at])) for at in (at_b, at_a)], -1)
     with torch.no_grad():
         values = func(input, dim, keepdim)
-    return _larger(picked, values.flatten().reshape(picked.shape[:-1])).reshape(values.shape)
+        at = rows.argmax(-1, keepdim=True)
+    return _larger(tape, rows, values.reshape(at.shape), at).reshape(values.shape)
 
 
-def _larger(picked: Tensor, values: Tensor) -> Tensor:
-    """The maximum, given what stands at the places of both maxima, reference first: (..., 2)."""
+def _larger(tape: SecantTape, rows: Tensor, values: Tensor, at: Tensor) -> Tensor:
+    """The maxima (..., m) of rows (..., n), which lie at these places, between both places of a maximum."""
+    reference = tape.meet("a maximum", rows.detach(), values, at)
+    if reference is None:
+        return _weighted(rows, None, values)
+    rows_b, values_b, at_b = reference
+    picked, picked_b = (
+        torch.stack([each.gather(-1, at_b), each.gather(-1, at)], -1) for each in (rows, rows_b)
+    )
+    of_image, of_reference = picked.new_tensor([0.0, 1.0]), picked.new_tensor([1.0, 0.0])
     with torch.no_grad():
-        n = len(picked) // 2
-        gradients = torch.zeros_like(picked)
-        gradients[:n, ..., 1] = gradients[n:, ..., 0] = 1.0
-        weights = _exact_mix(gradients, picked, values[..., None])
+        weights = _exact_mix(
+            (of_image, picked.detach(), values[..., None]), (of_reference, picked_b, values_b[..., None])
+        )
     return _weighted(picked, weights, values[..., None]).squeeze(-1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
@@ -53,6 +54,7 @@ class Accelerator:
     ) -> None:
         self._stamp, self._index, self._base = stamp, index, vectors
         self._first_ids = ids
+        self._lock = threading.Lock()  # FAISS searches and adds, but not at once
         self._changes = _Changes.none(vectors.shape[1]) if changes is None else changes
         self._take_in(self._changes.vectors)
 
@@ -75,8 +77,10 @@ class Accelerator:
 
         In the order of the index; cosines with the vectors are exact.
         """
-        positions = faiss_indices.nearest_positions(self._index, query, min(n, len(self._ids)), self._among)
-        return positions, self._vectors(positions)
+        with self._lock:
+            n = min(n, len(self._ids))
+            positions = faiss_indices.nearest_positions(self._index, query, n, self._among)
+            return positions, self._vectors(positions)
 
     def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
         """Return the ids of the n nearest vectors as ``nearest``, best first."""
@@ -107,11 +111,11 @@ class Accelerator:
             return False
         pieces = [embeddings(added[i : i + _PIECE]) for i in range(0, len(added), _PIECE)]
         new = np.concatenate([np.empty((0, self._base.shape[1]), np.float32), *pieces])
-        self._changes = _Changes(
-            gone, [*self._changes.ids, *added], np.concatenate([self._changes.vectors, new])
-        )
-        self._stamp = replace(self._stamp, version=version)
-        self._take_in(new)
+        with self._lock:
+            vectors = np.concatenate([self._changes.vectors, new])
+            self._changes = _Changes(gone, [*self._changes.ids, *added], vectors)
+            self._stamp = replace(self._stamp, version=version)
+            self._take_in(new)
         return True
 
     def save(self, gallery: Path) -> None:
@@ -138,8 +142,9 @@ class Accelerator:
             old = (self._base[start : start + _PIECE] for start in starts)
             _write_vectors(folder, old, [self._changes.vectors])
             _write_index(folder, self._index, self._ids.to_pylist())
-        self._base, self._first_ids = _mapped(folder, self._base.shape[1]), self._ids
-        self._changes = replace(_Changes.none(self._base.shape[1]), gone=self._changes.gone)
+        with self._lock:
+            self._base, self._first_ids = _mapped(folder, self._base.shape[1]), self._ids
+            self._changes = replace(_Changes.none(self._base.shape[1]), gone=self._changes.gone)
         self._stamp = replace(self._stamp, folder=new, count=len(self._ids), changes=None)
 
     def _take_in(self, added: FloatArray) -> None:

@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _KEPT = datetime.timedelta(days=7)
-_MOST = 32  # files
+_LEAST, _MOST = 4, 32  # files; the least are kept longer, for clocks that were set wrong
 
 
 @final
 class ForgottenRows:
-    """Rows that commits took away, by the version of the table that had them last; for a week, 32 at most."""
+    """Rows that commits took away, by the version of the table that had them last; for a week.
+
+    The newest 4 stay longer, and there are 32 at most.
+    """
 
     def __init__(self, gallery: Path) -> None:
         self._folder = gallery / "forgotten"
@@ -62,5 +65,6 @@ class ForgottenRows:
     def _drop_old(self) -> None:
         newest = sorted(self.versions().items(), reverse=True)
         for place, (version, when) in enumerate(newest):
-            if place >= _MOST or time.time() - when.timestamp() > _KEPT.total_seconds():
+            is_old = time.time() - when.timestamp() > _KEPT.total_seconds()
+            if place >= _MOST or (is_old and place >= _LEAST):
                 (self._folder / f"{version}.parquet").unlink(missing_ok=True)

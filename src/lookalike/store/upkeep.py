@@ -44,13 +44,15 @@ class Upkeep:
     def tidy(self, table: Any) -> None:
         """Compact the table and drop its earlier versions."""
         table.optimize(cleanup_older_than=_KEPT)
-        if self._notes is None:
+        if self._notes is None or self._table_folder is None:
             return
         time.sleep(2 * _NOW.total_seconds())
         table.optimize(cleanup_older_than=_NOW)
         stats = table.stats()
         if stats["num_rows"]:
-            notes = {"row_bytes": stats["total_bytes"] / stats["num_rows"]}
+            # Versions from a clock that was set back since can't be dropped until it is that late again.
+            stuck = max(0, _size(self._table_folder) - stats["total_bytes"])
+            notes = {"row_bytes": stats["total_bytes"] / stats["num_rows"], "stuck_bytes": stuck}
             self._notes.write_text(json.dumps(notes), encoding="utf-8")
 
     def _is_due(self, table: Any) -> bool:
@@ -60,18 +62,18 @@ class Upkeep:
             return True
         if self._table_folder is None:
             return False
-        row_bytes = self._row_bytes()
+        row_bytes, stuck_bytes = self._note("row_bytes"), self._note("stuck_bytes") or 0.0
         if row_bytes is None and fragments["num_fragments"] >= _FIRST:
             return True
         n_stored = max(fragments["num_fragments"] * fragments["lengths"]["mean"], 1)  # deleted rows included
         live = stats["num_rows"] * min(stats["total_bytes"] / n_stored, row_bytes or math.inf)
-        return bool(_size(self._table_folder) > _WASTE * live + _SLACK)
+        return bool(_size(self._table_folder) - stuck_bytes > _WASTE * live + _SLACK)
 
-    def _row_bytes(self) -> float | None:
-        """Bytes of a row when the table was compacted last; None before."""
+    def _note(self, name: str) -> float | None:
+        """What was noted when the table was compacted last, in bytes; None before."""
         try:
             assert self._notes is not None
-            return float(json.loads(self._notes.read_text(encoding="utf-8"))["row_bytes"])
+            return float(json.loads(self._notes.read_text(encoding="utf-8"))[name])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
+from lookalike.web.model_turns import ModelLock
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
@@ -96,13 +96,15 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
         raise ValueError(
             f"a gallery's name may contain letters, digits, '-', '_' and '.'; got {invalid}; rename it"
         )
-    uploads, lock = Uploads(limits), threading.Lock()
-    services = {name: GalleryService(name, gallery, uploads, lock) for name, gallery in galleries.items()}
+    uploads, model = Uploads(limits), ModelLock()
+    services = {
+        name: GalleryService(name, gallery, uploads, model, limits) for name, gallery in galleries.items()
+    }
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
     return AppState(
-        services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails, Turns(limits)
+        services, uploads, Jobs(add_from, limits, uploads, model), limits, thumbnails, Turns(limits)
     )
 
 

@@ -177,6 +177,24 @@ def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(case, tmp_pat
     assert case.file.exists() == is_replaced
 
 
+def test_a_case_that_was_cut_to_nothing_is_not_taken_for_a_new_one(gallery):
+    file = gallery.case("wall").file
+    file.write_bytes(b"")
+    with pytest.raises(GalleryError, match="is empty, and the file of a case never is"):
+        gallery.case("wall")
+    assert gallery.cases() == ["wall"] and file.stat().st_size == 0
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_case_gets_its_name_when_it_is_whole(gallery, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr("pathlib.Path.hardlink_to", lambda self, target: os.link("/missing", self))
+    first, again = gallery.case("anew"), gallery.case("anew")
+    assert first.created == again.created != ""
+    names = [file.name for file in first.file.parent.iterdir()]
+    assert [name for name in names if name.endswith(".new")] == []
+
+
 def test_a_gallery_in_memory_keeps_no_cases(mini):
     with pytest.raises(GalleryError, match="beside a gallery in a folder"):
         Gallery.in_memory(mini).case("wall")

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -65,24 +65,33 @@ class CaseLog:
         self._pid = 0  # of the process that opened it
 
     def create(self) -> bool:
-        """Create the file unless it exists; return whether it was created."""
-        if self._is_fixed():
+        """Create the file unless it exists; return whether it was created.
+
+        It is made beside and gets its name when it is whole, so that an empty file is one that was cut.
+        """
+        if self.file.exists():
             return False
         with writing(self.file, GalleryError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self._connected("rwc") as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            with _transaction(connection):
-                if _is_made(connection):
-                    return False
-                for statement in _TABLES:
-                    connection.execute(statement)
-                values = {"format": _FORMAT, "created": _now()}
-                connection.executemany("INSERT INTO about VALUES (?, ?)", list(values.items()))
-                return True
+            beside = self.file.with_name(f".{os.getpid()}-{threading.get_ident()}{self.file.suffix}.new")
+            try:
+                _make(beside)
+                _name_anew(beside, self.file)
+            except FileExistsError:
+                return False
+            except sqlite3.Error as error:
+                raise OSError(str(error)) from error
+            finally:
+                beside.unlink(missing_ok=True)
+        return True
 
     def check(self) -> None:
         """Raise GalleryError unless this is the file of a case, of a format that is known."""
+        if self.file.is_file() and self.file.stat().st_size == 0:
+            raise GalleryError(
+                f"{self.file} is empty, and the file of a case never is: what it held is lost here; put a "
+                "copy of it in its place, or remove it and import an export of the case"
+            )
         found = self.about().get("format")
         if found != _FORMAT:
             raise GalleryError(
@@ -134,11 +143,11 @@ class CaseLog:
         return known
 
     @contextmanager
-    def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         """The connection, for one thread at a time; GalleryError for what SQLite refuses."""
         try:
             with self._turn:
-                connection = self._connection_to(mode)
+                connection = self._connection_to()
                 try:
                     yield connection
                 finally:
@@ -164,7 +173,7 @@ class CaseLog:
         folder = self.file.parent
         return self.file.is_file() and not log.exists() and not os.access(folder, os.W_OK)
 
-    def _connection_to(self, mode: str) -> sqlite3.Connection:
+    def _connection_to(self) -> sqlite3.Connection:
         """The connection, opened once. Raises GalleryError if its file was removed or replaced since."""
         if self._open is not None and self._pid == os.getpid():  # a forked process opens its own
             if self._open[0] != _identity(self.file):
@@ -173,7 +182,8 @@ class CaseLog:
                     "and open the case again"
                 )
             return self._open[1]
-        how = "ro&immutable=1" if self._is_fixed() else mode  # else SQLite would make files beside it
+        is_fixed = self._is_fixed()
+        how = "ro&immutable=1" if is_fixed else "rw"  # else SQLite would make files beside it
         connection = sqlite3.connect(
             f"{self.file.absolute().as_uri()}?mode={how}",
             timeout=_WAITING_SECONDS,
@@ -181,7 +191,7 @@ class CaseLog:
             check_same_thread=False,
             uri=True,
         )
-        if how == mode:  # what nobody can write is opened anew each time: others may write it elsewhere
+        if not is_fixed:  # what nobody can write is opened anew each time: others may write it elsewhere
             weakref.finalize(self, connection.close)
             connection.execute("PRAGMA synchronous = FULL")
             self._pid, self._open = os.getpid(), (_identity(self.file), connection)
@@ -209,9 +219,28 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _is_made(connection: sqlite3.Connection) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE name = 'events'"
-    return connection.execute(query).fetchone() is not None
+def _make(file: Path) -> None:
+    """Write the file of a case without events."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        with _transaction(connection):
+            for statement in _TABLES:
+                connection.execute(statement)
+            values = {"format": _FORMAT, "created": _now()}
+            connection.executemany("INSERT INTO about VALUES (?, ?)", list(values.items()))
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _name_anew(file: Path, name: Path) -> None:
+    """Give a file a name that no other has. Raises FileExistsError."""
+    try:
+        name.hardlink_to(file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if name.exists():
+            raise FileExistsError(name) from None
+        file.rename(name)
 
 
 def _now() -> str:

@@ -25,14 +25,17 @@ export class CaseDesk {
     Object.assign(this, { gallery, person });
     byId("person").parentElement.hidden = Boolean(person);
     this.cases = await getJson(galleryPath(gallery, "/cases"));
-    await this.open(this.cases.some((each) => each.name === name) ? name : "");
+    await this.open(this.cases.some((each) => each.name === name && !each.damage) ? name : "");
   }
 
   async open(name) {
     this.name = name;
-    const options = [new Option("none yet", ""), ...this.cases.map((each) => new Option(each.name)), new Option("New case…", "+")];
+    const options = [new Option("none yet", ""), ...this.cases.map(optionOf), new Option("New case…", "+")];
     byId("case").replaceChildren(...options);
     byId("case").value = name;
+    const damaged = this.cases.filter((each) => each.damage);
+    byId("case-damage").textContent = damaged.map((each) => `${each.name}: ${each.damage}`).join("\n");
+    byId("case-damage").hidden = !damaged.length;
     await this.#read();
   }
 
@@ -110,6 +113,12 @@ export class CaseDesk {
     byId("case-count").textContent = this.name ? `${decided} of ${this.pairs.size} decided` : "begins with the first verdict";
     for (const id of ["undo", "show-case", "export-case"]) byId(id).hidden = !this.name;
   }
+}
+
+function optionOf({ name, damage }) {
+  const option = new Option(damage ? `${name} (can't be read)` : name, name);
+  option.disabled = Boolean(damage);
+  return option;
 }
 
 function freshName(cases) {
