@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import final, overload
@@ -15,7 +15,7 @@ from torch import Tensor
 from lookalike.errors import GalleryError
 from lookalike.store import Record, VectorStore
 from lookalike.store.accelerator import Accelerator, accelerator_folder, load_accelerator
-from lookalike.store.lance_rows import ids_of
+from lookalike.store.lance_rows import ids_of, taken_records
 from lookalike.types import FloatArray, Ranking
 
 _FEWEST_CANDIDATES = 64
@@ -77,7 +77,9 @@ class Accelerated:
         gallery = torch.from_numpy(vectors)
         best = (gallery @ unit).topk(n)
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return ranking, _Some(records, rows)
+        first = best.indices.tolist()
+        made = dict(zip(first, taken_records(records, rows[first].tolist()), strict=True))
+        return ranking, _Some(records, rows, made)
 
     def _brought_to(self, version: int) -> Accelerator | None:
         index = self._index
@@ -97,10 +99,15 @@ class Accelerated:
 
 @final
 class _Some(Sequence[Record]):
-    """Some of the records, each made when it is asked for."""
+    """Some of the records: those that are made already, and others made when they are asked for."""
 
-    def __init__(self, records: Sequence[Record], rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        self._records, self._rows = records, rows
+    def __init__(
+        self,
+        records: Sequence[Record],
+        rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+        made: Mapping[int, Record],
+    ) -> None:
+        self._records, self._rows, self._made = records, rows, made
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -113,5 +120,6 @@ class _Some(Sequence[Record]):
 
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         if isinstance(index, slice):
-            return _Some(self._records, self._rows[index])
-        return self._records[int(self._rows[index])]
+            return [self[i] for i in range(*index.indices(len(self)))]
+        made = self._made.get(index)
+        return self._records[int(self._rows[index])] if made is None else made
