@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -189,3 +191,27 @@ def test_the_lists_searched_are_as_many_as_the_recall_needs(kind, table, tmp_pat
         pytest.skip("a graph has none")
     index = faiss_indices.built_index(table.embeddings(list(table.rows)))
     assert index.nlist == 22 and 4 <= index.nprobe < 22
+
+
+def test_threads_search_while_changes_are_taken_in(tmp_path):
+    table = Table()
+    table.add(units(400, 1))
+    build_accelerator(tmp_path, table.version, MODEL, table.batches(), D)
+    index = load_accelerator(tmp_path, MODEL, D)
+    first, wrong, is_over = dict(table.rows), [], threading.Event()
+
+    def search():
+        while not is_over.is_set():
+            for id, vector in first.items():
+                if index.nearest_ids(vector, 3)[0] != id:
+                    wrong.append(id)
+
+    with ThreadPoolExecutor(3) as pool:
+        searches = [pool.submit(search) for _ in range(3)]
+        for seed in range(2, 12):
+            table.add(units(6, seed))
+            assert index.bring_to(table.version, table.ids(), table.embeddings)
+        is_over.set()
+        for each in searches:
+            each.result()
+    assert wrong == []

@@ -26,12 +26,12 @@ class Accelerated:
     """The accelerator of a gallery's folder at the latest version of its table.
 
     What the table gained and lost since the index was written is taken in, and written for others where
-    the folder can be written.
+    the folder can be written. Threads take turns.
     """
 
     def __init__(self, store: VectorStore, folder: Path, fingerprint: str) -> None:
         self._store, self._folder, self._fingerprint = store, folder, fingerprint
-        self._lock = threading.RLock()  # rows belong to one state of the index
+        self._turn = threading.RLock()  # rows belong to one state of the index
         self._at: int | None = None  # the table's version that the next three are of
         self._index: Accelerator | None = None
         self._records: Sequence[Record] = ()
@@ -39,7 +39,7 @@ class Accelerated:
 
     def index(self, version: int) -> Accelerator | None:
         """Return the index of this version; None if there is none, or too much has changed since."""
-        with self._lock:
+        with self._turn:
             if self._at != version:
                 self._index, self._records = self._brought_to(version), ()
                 self._at = version
@@ -47,7 +47,7 @@ class Accelerated:
 
     def forget(self) -> None:
         """Drop what is loaded, so that it is loaded again."""
-        with self._lock:
+        with self._turn:
             self._at = self._index = None
 
     def ranking(
@@ -57,7 +57,7 @@ class Accelerated:
 
         Holds all records in memory. None if fewer than n are found though there are more.
         """
-        with self._lock:
+        with self._turn:
             index = self.index(version)
             if index is None:
                 return None

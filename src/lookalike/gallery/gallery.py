@@ -58,6 +58,7 @@ from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restor
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
 from lookalike.gallery.set_aside import chosen_directions, seen_without
+from lookalike.gallery.tags import tag_records
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -585,6 +586,18 @@ class Gallery:
         budget, and where a library is not installed.
         """
         return self._mapper(layout, clusters=clusters, seed=seed, again=again)
+
+    def tag(
+        self, ids: str | Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> list[Record]:
+        """Give images tags, and take tags from them; return the records that this changed.
+
+        Tags are the list ``tags`` of the metadata of each file of an image, so they are searched with
+        ``where='"red" in tags'``, move with a renamed file and survive updates. Raises GalleryError for an
+        unknown id, and where ``tags`` holds other than texts; ValueError for tags that are too many or too
+        long.
+        """
+        return tag_records(self._store, [ids] if isinstance(ids, str) else ids, add, remove)
 
     def search_regions(
         self,

@@ -47,14 +47,14 @@ class _Stamp:
 
 @final
 class Accelerator:
-    """A loaded index: positions are those of its vectors, and then of those added since."""
+    """A loaded index, in which threads take turns: positions of its vectors, then of those added since."""
 
     def __init__(
         self, stamp: _Stamp, index: Any, ids: pa.Array, vectors: FloatArray, changes: _Changes | None = None
     ) -> None:
+        self._turn = threading.RLock()  # FAISS searches and adds, but not at once
         self._stamp, self._index, self._base = stamp, index, vectors
         self._first_ids = ids
-        self._lock = threading.Lock()  # FAISS searches and adds, but not at once
         self._changes = _Changes.none(vectors.shape[1]) if changes is None else changes
         self._take_in(self._changes.vectors)
 
@@ -77,16 +77,17 @@ class Accelerator:
 
         In the order of the index; cosines with the vectors are exact.
         """
-        with self._lock:
+        with self._turn:
             n = min(n, len(self._ids))
             positions = faiss_indices.nearest_positions(self._index, query, n, self._among)
             return positions, self._vectors(positions)
 
     def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
         """Return the ids of the n nearest vectors as ``nearest``, best first."""
-        positions, vectors = self.nearest(query, n)
-        best = positions[np.argsort(-(vectors @ query), kind="stable")]
-        ids: list[str] = self._ids.take(pa.array(best)).to_pylist()
+        with self._turn:
+            positions, vectors = self.nearest(query, n)
+            best = positions[np.argsort(-(vectors @ query), kind="stable")]
+            ids: list[str] = self._ids.take(pa.array(best)).to_pylist()
         return ids
 
     def rows_in(self, ids: pa.Array | Sequence[str]) -> np.ndarray[Any, Any]:
@@ -111,7 +112,7 @@ class Accelerator:
             return False
         pieces = [embeddings(added[i : i + _PIECE]) for i in range(0, len(added), _PIECE)]
         new = np.concatenate([np.empty((0, self._base.shape[1]), np.float32), *pieces])
-        with self._lock:
+        with self._turn:
             vectors = np.concatenate([self._changes.vectors, new])
             self._changes = _Changes(gone, [*self._changes.ids, *added], vectors)
             self._stamp = replace(self._stamp, version=version)
@@ -142,7 +143,7 @@ class Accelerator:
             old = (self._base[start : start + _PIECE] for start in starts)
             _write_vectors(folder, old, [self._changes.vectors])
             _write_index(folder, self._index, self._ids.to_pylist())
-        with self._lock:
+        with self._turn:
             self._base, self._first_ids = _mapped(folder, self._base.shape[1]), self._ids
             self._changes = replace(_Changes.none(self._base.shape[1]), gone=self._changes.gone)
         self._stamp = replace(self._stamp, folder=new, count=len(self._ids), changes=None)

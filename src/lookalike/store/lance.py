@@ -108,6 +108,16 @@ class LanceStore:
         """Replace records with the same ids; embeddings are kept."""
         self.commit((), records, ())
 
+    def revise(self, ids: Sequence[str], change: Callable[[Record], Record]) -> list[Record]:
+        """Replace records by what ``change`` makes of them, in one version; return those that it changed."""
+        with self._one_writer:
+            before = self.records(ids)
+            after = [change(record) for record in before]
+            changed = [new for old, new in zip(before, after, strict=True) if new != old]
+            if changed:
+                self.update(changed)  # the lock is held by this thread already
+        return changed
+
     def remove(self, ids: Sequence[str]) -> int:
         """Remove records by id and return how many were removed."""
         return self.commit((), (), ids).removed

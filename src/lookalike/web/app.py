@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lookalike import __version__
 from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.reports.map import MAP_FILES
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
 from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
+from lookalike.web.maps import maps_router
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
 from lookalike.web.model_turns import ModelLock
 from lookalike.web.routes import AppState, router
@@ -78,7 +80,9 @@ def create_app(
     app.include_router(router)
     app.include_router(cases_router)
     app.include_router(groups_router())
+    app.include_router(maps_router(limits.waiting_seconds))
     app.include_router(metrics_router)
+    app.mount("/static/map", StaticFiles(directory=MAP_FILES), name="map")
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
     app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
