@@ -12,7 +12,7 @@ import lookalike
 from lookalike import scenes
 from lookalike.evaluation import evaluate
 from lookalike.evaluation.comparison.results import Comparison
-from lookalike.evaluation.explanations.results import Leaderboard
+from lookalike.evaluation.explanations.results import ExplanationScores
 from lookalike.gallery import Gallery
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.checking import CheckReport, Finding
@@ -119,7 +119,7 @@ def small_results(n):
     yield RegionsResult(picture, [], n), None
     yield of_class(Comparison, source=NASTY, first=NASTY, second=NASTY, n_queries=n, n_gallery=n,
                    metrics=(metric,) * n), n  # fmt: skip
-    yield of_class(Leaderboard, rows=(score,) * n), min(n, 1)
+    yield of_class(ExplanationScores, rows=(score,) * n), min(n, 1)
     yield (
         of_class(
             TrainingResult, path=Path("a<b>"), before={}, metrics={f"{NASTY}{i}": 0.5 for i in range(n)}
@@ -145,11 +145,12 @@ def test_an_evaluation_of_classes_with_markup_is_one_table():
     assert tags_of(found._repr_html_()).count("table") == 1
 
 
-def test_no_hits_and_many_hits_say_so(mini):
+def test_a_search_without_hits_says_so(mini, tmp_path):
+    scenes.paint(0, 64).save(tmp_path / "a.png")
     gallery = Gallery.in_memory(mini)
-    query = scenes.paint(0, 64)
-    gallery.add([])
-    assert "no hits" in gallery.search(query)._repr_html_()
+    gallery.add(tmp_path)
+    hits = gallery.search(scenes.paint(1, 64), min_similarity=0.99)
+    assert "no hits" in hits._repr_html_()
 
 
 def test_every_class_that_shows_itself_is_tried_here():
