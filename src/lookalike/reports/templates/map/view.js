@@ -107,7 +107,7 @@ export class MapView {
     this.controls.showLegend(colors, this.color);
     this.controls.showClusters(this.found.clusters, this.source, isPlain, theme);
     this.controls.showPick(this.pick);
-    this.labels.show(this.found.clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "transparent"));
+    this.labels.show(this.found.clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "var(--line)"));
   }
 
   // Select what a pick means; the same pick again clears it.
