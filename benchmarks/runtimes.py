@@ -27,7 +27,6 @@ HEAD = ("model", "runtime", "cosine", "elapsed, ratio", "processor time, ratio",
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
-
     parser.add_argument("--runtimes", nargs="+", default=["openvino", "onnx", "compile"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)

@@ -93,6 +93,7 @@ def test_what_can_not_be_had_is_one_sentence(mini, monkeypatch):
 
 def test_a_gallery_states_what_embedded_it(mini, monkeypatch, tmp_path):
     monkeypatch.setitem(runtimes._FORMS, "onnx", form_of(lambda units: units))
+    (tmp_path / "rooms").mkdir()
     save_rooms(
         scenes.gallery_of_rooms(2, n_paintings=2, rooms_per_painting=1, size=(90, 120)), tmp_path / "rooms"
     )

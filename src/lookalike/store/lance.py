@@ -235,10 +235,11 @@ class LanceStore:
 
     def record_batches(self) -> Iterator[Sequence[Record]]:
         """Yield all records of one version in batches."""
-        self._table.checkout_latest()
-        for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
-            if batch.num_rows:
-                yield list(RecordRows(pa.Table.from_batches([batch])))
+        with Reaching(self._uri):
+            self._table.checkout_latest()
+            for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
+                if batch.num_rows:
+                    yield list(RecordRows(pa.Table.from_batches([batch])))
 
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
@@ -273,10 +274,11 @@ class LanceStore:
 
     def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield what ``batches`` yields, with embeddings as they are stored, damaged ones included."""
-        self._table.checkout_latest()
-        for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
-            if batch.num_rows:
-                yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
+        with Reaching(self._uri):
+            self._table.checkout_latest()
+            for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
+                if batch.num_rows:
+                    yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
