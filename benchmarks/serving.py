@@ -3,13 +3,16 @@
 A real server process on the loopback interface and clients that each send the next request as soon as
 they have an answer: 30 % thumbnails, 20 % searches by id, 15 % by upload, 10 % by a box, 15 %
 explanations, 10 % cells. Every answer's status is counted; latencies are of whole answers, seen by the
-client. Clients and server share the processors.
+client. Clients and server share the processors. With ``--before SRC``, the ``src`` of another checkout, both
+forms are served in turn, ``--rounds`` times, with the same requests; the last line is the ratio. What a round
+measures is also told in processor time of the server, which other programs disturb less.
 
-    uv run python benchmarks/serving.py -g photos.gallery --seconds 60 --clients 16
+    uv run python benchmarks/serving.py -g photos.gallery --seconds 60 --clients 64 --before ../old/src
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -20,6 +23,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -47,15 +51,20 @@ class Client:
 
     def run(self, until: float) -> None:
         kinds, weights = list(KINDS), list(KINDS.values())
+        (kind,) = self._rng.choices(kinds, weights)
         while time.monotonic() < until:
-            (kind,) = self._rng.choices(kinds, weights)
             start = time.monotonic()
             try:
-                status = self._ask(kind).status_code
+                answer = self._ask(kind)
             except httpx.HTTPError:
-                status = 0  # no answer at all
+                self.statuses[0] += 1  # no answer at all
+                continue
+            self.statuses[answer.status_code] += 1
+            if answer.status_code == 503:  # told to come again, and it does: the mix of answers stays
+                time.sleep(min(float(answer.headers["retry-after"]), max(0.0, until - time.monotonic())))
+                continue
             self.seconds[kind].append(time.monotonic() - start)
-            self.statuses[status] += 1
+            (kind,) = self._rng.choices(kinds, weights)
         self._http.close()
 
     def _ask(self, kind: str) -> httpx.Response:
@@ -79,20 +88,13 @@ class Client:
         return asks[kind]()
 
 
-def start_server(gallery: str) -> tuple[subprocess.Popen[str], str]:
-    command = [
-        sys.executable,
-        "-c",
-        "from lookalike.cli import main; main()",
-        "serve",
-        "-g",
-        gallery,
-        "--port",
-        "0",
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def start_server(gallery: str, source: Path | None) -> tuple[subprocess.Popen[str], str]:
+    """A server of this checkout, or of the ``src`` of another; and its address."""
+    command = [sys.executable, "-m", "lookalike", "serve", "-g", gallery, "--port", "0"]
+    environment = dict(os.environ) if source is None else {**os.environ, "PYTHONPATH": str(source)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout is not None
-    return server, server.stdout.readline().split()[4]
+    return server, server.stdout.readline().split()[2]
 
 
 def memory_mb(pid: int) -> int:
@@ -102,12 +104,64 @@ def memory_mb(pid: int) -> int:
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
 
 
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has used; 0 without /proc."""
+    file = Path(f"/proc/{pid}/stat")
+    if not file.exists():
+        return 0.0
+    fields = file.read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def summary(seconds: list[float]) -> dict[str, float]:
     return {
         "n": len(seconds),
         "p50_ms": round(float(np.percentile(seconds, 50)) * 1000),
         "p95_ms": round(float(np.percentile(seconds, 95)) * 1000),
+        "p99_ms": round(float(np.percentile(seconds, 99)) * 1000),
         "max_ms": round(max(seconds) * 1000),
+    }
+
+
+def measure(options: argparse.Namespace, source: Path | None, seed: int) -> dict[str, Any]:
+    """Serve, let the clients ask, and return what they saw."""
+    server, address = start_server(options.gallery, source)
+    try:
+        with httpx.Client(base_url=address, timeout=120) as http:
+            (gallery,) = http.get("/api/health").json()["galleries"]
+            path = f"/api/galleries/{gallery}"
+            listed = http.get(f"{path}/pictures", params={"limit": 500}).json()["pictures"]
+            ids = [picture["id"] for picture in listed]
+            upload = http.get(f"{path}/pictures/{ids[0]}", params={"side": 800}).content
+            http.post(f"{path}/search/upload", files={"file": upload})  # starts its decoder
+            http.get(f"{path}/explanation", params={"query": ids[0], "match": ids[1]})
+        before, used = memory_mb(server.pid), processor_seconds(server.pid)
+        clients = [Client(address, ids, upload, 1000 * seed + i) for i in range(options.clients)]
+        start = time.monotonic()
+        threads = [threading.Thread(target=c.run, args=(start + options.seconds,)) for c in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - start
+        after, used = memory_mb(server.pid), processor_seconds(server.pid) - used
+    finally:
+        server.terminate()
+        exit_code = server.wait(60)
+    statuses = sum((c.statuses for c in clients), Counter())
+    by_kind = {kind: [s for c in clients for s in c.seconds[kind]] for kind in KINDS}
+    everything = [s for seconds in by_kind.values() for s in seconds]
+    answered = statuses[200]
+    return {
+        "pictures": len(ids),
+        "seconds": round(took, 1),
+        "statuses": {str(status): n for status, n in sorted(statuses.items())},
+        "answers_per_second": round(answered / took, 2),
+        "server_ms_per_answer": round(1000 * used / max(answered, 1), 1),  # processor time
+        "all": summary(everything),
+        **{kind: summary(seconds) for kind, seconds in by_kind.items() if seconds},
+        "server_memory_mb": {"before": before, "after": after},
+        "server_exit_code": exit_code,
     }
 
 
@@ -116,44 +170,21 @@ def main() -> None:
     parser.add_argument("-g", "--gallery", required=True)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--before", type=Path, metavar="SRC", help="src of the checkout to compare with")
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    server, address = start_server(options.gallery)
-    try:
-        with httpx.Client(base_url=address, timeout=120) as http:
-            (gallery,) = http.get("/api/health").json()["galleries"]
-            listed = http.get(f"/api/galleries/{gallery}/pictures", params={"limit": 500}).json()["pictures"]
-            ids = [picture["id"] for picture in listed]
-            upload = http.get(f"/api/galleries/{gallery}/pictures/{ids[0]}", params={"side": 800}).content
-        before = memory_mb(server.pid)
-        clients = [Client(address, ids, upload, seed) for seed in range(options.clients)]
-        start = time.monotonic()
-        threads = [threading.Thread(target=c.run, args=(start + options.seconds,)) for c in clients]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        took = time.monotonic() - start
-        after = memory_mb(server.pid)
-    finally:
-        server.terminate()
-        exit_code = server.wait(30)
-    statuses = sum((c.statuses for c in clients), Counter())
-    by_kind = {kind: [s for c in clients for s in c.seconds[kind]] for kind in KINDS}
-    everything = [s for seconds in by_kind.values() for s in seconds]
-    results = {
-        "run": describe_run(),
-        "load_average": [round(load, 1) for load in os.getloadavg()],  # others that ran meanwhile count
-        "pictures": len(ids),
-        "clients": options.clients,
-        "seconds": round(took, 1),
-        "statuses": {str(status): n for status, n in sorted(statuses.items())},
-        "requests_per_second": round(len(everything) / took, 1),
-        "all": summary(everything),
-        **{kind: summary(seconds) for kind, seconds in by_kind.items() if seconds},
-        "server_memory_mb": {"before": before, "after": after},
-        "server_exit_code": exit_code,
-    }
-    print(json.dumps(results, indent=2, default=str))
+    print(describe_run(), f"· {options.clients} clients", f"· load {os.getloadavg()[0]:.1f}")
+    forms = {"after": None} if options.before is None else {"before": options.before, "after": None}
+    found: dict[str, list[dict[str, Any]]] = {form: [] for form in forms}
+    for round_ in range(options.rounds):
+        for form, source in forms.items():
+            found[form].append(measure(options, source, round_))
+            print(json.dumps({form: found[form][-1]}, indent=2), flush=True)
+    if options.before is not None:
+        for name, better in (("answers_per_second", "after"), ("server_ms_per_answer", "before")):
+            medians = {form: float(np.median([each[name] for each in runs])) for form, runs in found.items()}
+            other = {"after": "before", "before": "after"}[better]
+            print(f"{name}: {medians}, better by {medians[better] / medians[other]:.2f}")
 
 
 if __name__ == "__main__":

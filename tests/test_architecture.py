@@ -23,8 +23,8 @@ OWNERS = {
     "lancedb": {"store.lance", "plugs.lancedb_registry"},
     "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
-    "faiss": {"store.hnsw"},
-    "onnxruntime": {"models.onnx", "models.exporting"},
+    "faiss": {"store.faiss_indices"},
+    "onnxruntime": {"models.onnx", "models.exporting", "models.runtimes"},
     "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},
     "jinja2": {"reports.page"},
@@ -44,6 +44,7 @@ OWNERS = {
     "scipy": {"datasets", "evaluation"},
     "sklearn": {"evaluation", "plugs", "gallery.mapping"},
     "mcp": {"plugs.mcp_server"},
+    "fiftyone": {"plugs.fiftyone_samples"},
     "sentence_transformers": {"plugs.sentence_transformer"},
 }
 

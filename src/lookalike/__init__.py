@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Shares,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public names and where they live; looked up on first use, so that importing stays quick.
 _HOMES = {

@@ -86,6 +86,27 @@ def test_update_changes_the_record_and_leaves_the_embedding(store):
     assert store.shares(new.id) == b"packed"
 
 
+def test_revising_changes_what_it_finds_or_after_an_error_nothing(store):
+    store.add([entry(i) for i in range(3)])
+    before = store.records()
+
+    def marked(record):
+        return record if record.id == before[0].id else replace(record, metadata={"marked": True})
+
+    changed = store.revise([before[0].id, before[2].id, "unknown"], marked)
+    assert [record.id for record in changed] == [before[2].id]
+    assert [record.metadata.get("marked") for record in store.records()] == [None, None, True]
+
+    def failing(record):
+        if record.id == before[1].id:
+            raise KeyError(record.id)
+        return replace(record, metadata={})
+
+    with pytest.raises(KeyError):
+        store.revise([before[2].id, before[1].id], failing)
+    assert store.records([before[2].id])[0].metadata == {"marked": True}
+
+
 def test_remove_says_how_many_there_were(store):
     store.add([entry(1), entry(2), entry(3)])
     assert store.remove([entry(1).record.id, "' OR 1=1 --", entry(3).record.id]) == 2

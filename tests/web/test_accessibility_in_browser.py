@@ -115,6 +115,20 @@ def test_compare_and_the_case_have_no_serious_finding(page, room_folder):
     assert findings(page) == []
 
 
+def test_the_map_and_a_selection_have_no_serious_finding(page, galleries):
+    galleries["rooms"].map("pca", clusters=3)  # the one that is kept is shown
+    page.click("#show-map")
+    page.wait_for_selector(".map-cluster")
+    assert findings(page) == []
+    page.get_by_label("Color by").select_option(label="label")
+    page.locator(".map-entry").first.click()
+    page.wait_for_selector(".map-selection .browse")
+    page.locator(".map-stage").focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.wait_for_selector(".map-tip b")
+    assert findings(page) == []
+
+
 def test_words_have_no_serious_finding(page):
     page.select_option("#gallery", "worded")
     page.wait_for_selector("#words-fields:not([hidden])")

@@ -19,10 +19,12 @@ from lookalike.cli.options import (
     OutputName,
     PoolingName,
     PrecisionName,
+    keep_inputs,
     parse_ks,
     parse_size,
 )
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
+from lookalike.cli.tables import ENDINGS, write_rows
 
 if TYPE_CHECKING:
     from lookalike.evaluation import Evaluation
@@ -90,6 +92,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a report with images of the worst classes."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help=f"Write each query's metrics as a table: {ENDINGS}."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of confidence intervals and clusters.")] = 0,
     worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
@@ -113,6 +119,8 @@ def evaluate(
         raise typer.BadParameter("give either DATA (images or a gallery) or --embeddings")
     k_values = parse_ks(ks)
     with friendly_errors():
+        inputs = (data, embeddings, labels, query_embeddings, query_labels)
+        keep_inputs([file for file in inputs if file is not None], report, out)
         from lookalike.evaluation import embeddings_of_files, evaluate, load_for_evaluation
         from lookalike.reports.evaluation import evaluation_report
 
@@ -140,6 +148,12 @@ def evaluate(
             print_json(evaluation.to_dict())
         else:
             _print_evaluation(evaluation, worst)
+        if out is not None:
+            from lookalike.evaluation.query_rows import query_rows
+
+            write_rows(out, query_rows(evaluation))
+            if not as_json:
+                echo(f"wrote {out}")
         if report is not None:  # last: the metrics are printed even if the report can't be written
             write_text(report, evaluation_report(evaluation))
             if not as_json:

@@ -18,6 +18,7 @@ from lookalike.cli.printing import (
     shown_progress,
     write_text,
 )
+from lookalike.cli.tables import ENDINGS, write_rows
 
 if TYPE_CHECKING:
     from lookalike.gallery.groups import Groups
@@ -44,7 +45,10 @@ def groups(
     neighbors: Annotated[
         int, typer.Option(min=1, help="Number of nearest pictures each picture is compared with.")
     ] = 10,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the groups as a table.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", "--out", metavar="FILE", help=f"Write the groups as a table: {ENDINGS}."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with the pictures of each group.")
     ] = None,
@@ -76,7 +80,7 @@ def groups(
                 progress=bar,
             )
         if csv is not None:
-            write_text(csv, found.to_csv())
+            write_rows(csv, found.rows(), found.to_csv)
         if report is not None:
             from lookalike.reports.groups import groups_report
 

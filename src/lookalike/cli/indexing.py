@@ -70,6 +70,13 @@ def index(
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: of a running cluster, or auto; else this machine.")
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="eager|openvino|onnx|compile|auto",
+            help="What embeds: the model, or a faster form of it that is compared first (docs/speed.md).",
+        ),
+    ] = "eager",
     levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
@@ -100,6 +107,7 @@ def index(
                 workers=workers,
                 engine=engine,
                 address=address,
+                runtime=runtime,
                 progress=bar,
             )
         if as_json:

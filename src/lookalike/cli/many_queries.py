@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.cli.options import keep_inputs
 from lookalike.cli.printing import echo, print_json, shown_progress, write_text
-from lookalike.cli.query_table import QueryTable
+from lookalike.cli.query_table import QueryTable, typed_rows
+from lookalike.cli.tables import is_arrow, write_rows
 from lookalike.errors import DatasetError, LookalikeError, UnreadableImageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def search_queries(
     about = gallery.describe()
     state = {"gallery": about.uri, "model": about.fingerprint, "state of the gallery": about.table_version}
     calibration = {"calibration": about.calibration}
-    rows = QueryTable(table, sorted(about.metadata_fields), {**state, **calibration, **options})
+    text = table.with_name(table.name + ".csv") if is_arrow(table) else table  # grows query by query
+    rows = QueryTable(text, sorted(about.metadata_fields), {**state, **calibration, **options})
     known = len(rows.finished)
     waiting = [query for query in queries if query not in rows.finished]
     failed: dict[str, str] = {}
@@ -52,8 +54,11 @@ def search_queries(
     if report is not None:
         from lookalike.reports.queries import queries_report
 
-        write_text(report, queries_report(table, gallery, failed=failed))
+        write_text(report, queries_report(text, gallery, failed=failed))
         written.append(report)
+    if text is not table:
+        write_rows(table, typed_rows(text, gallery.records()))
+        text.unlink()
     if as_json:
         print_json({"queries": len(queries), "searched": len(rows.finished) - known, "continued": known,
                     "unreadable": failed, "written": written})  # fmt: skip

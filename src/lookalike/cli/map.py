@@ -11,7 +11,11 @@ from lookalike.cli.options import AsJson, GalleryUri
 from lookalike.cli.printing import echo, friendly_errors, print_json, print_table, shown_progress, write_text
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lookalike.gallery import Gallery
     from lookalike.gallery.mapping import CollectionMap
+    from lookalike.store import Record
 
 _KINDS = (".parquet", ".csv")
 
@@ -34,6 +38,13 @@ def map_collection(
         Path | None,
         typer.Option(metavar="FILE", help="Write a table: .parquet (Embedding Atlas opens it) or .csv."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page to look around in; it opens offline."),
+    ] = None,
+    thumbnails: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Pictures in that page, about 3 KB each.")
+    ] = 2000,
     neighbors: Annotated[
         int, typer.Option(min=0, max=100, help="Nearest pictures of each in the Parquet table.")
     ] = 10,
@@ -51,15 +62,19 @@ def map_collection(
     with friendly_errors():
         from lookalike.gallery import Gallery
 
-        found = Gallery.open(uri).map(layout, clusters=clusters, seed=seed, again=again)
+        gallery = Gallery.open(uri)
+        found = gallery.map(layout, clusters=clusters, seed=seed, again=again)
         if out is not None:
             _write(found, out, neighbors)
+        if html is not None:
+            _write_page(gallery, found, html, thumbnails)
         if as_json:
             print_json({"gallery": uri, **found.to_dict()})
             return
         _print_map(found)
-        if out is not None:
-            echo(f"wrote {out}")
+        for file in (out, html):
+            if file is not None:
+                echo(f"wrote {file}")
 
 
 def _write(found: CollectionMap, out: Path, neighbors: int) -> None:
@@ -68,6 +83,22 @@ def _write(found: CollectionMap, out: Path, neighbors: int) -> None:
         return
     with shown_progress() as bar:
         found.write_parquet(out, neighbors=neighbors, progress=bar)
+
+
+def _write_page(gallery: Gallery, found: CollectionMap, file: Path, thumbnails: int) -> None:
+    from lookalike.gallery.query import existing_file
+    from lookalike.reports.map import map_page
+
+    def picture_of(record: Record) -> Image:
+        return gallery.embedder.picture(existing_file(record), at_least=(160, 160)).image
+
+    name = Path(gallery.uri or "gallery").stem
+    with shown_progress() as bar:
+        text = map_page(
+            found, picture_of, title=f"Map of {name}", thumbnails=thumbnails, progress=bar,
+            about=f"{found.layout.upper()}, seed {found.seed}, model {gallery.describe().model}.",
+        )  # fmt: skip
+    write_text(file, text)
 
 
 def _print_map(found: CollectionMap) -> None:

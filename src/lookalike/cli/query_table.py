@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -14,6 +14,7 @@ from lookalike.errors import LookalikeError, writing
 
 if TYPE_CHECKING:
     from lookalike.gallery import Hit
+    from lookalike.store.records import Record
 
 _COLUMNS = ("query", "rank", "path", "similarity", "probability")
 
@@ -110,6 +111,24 @@ class QueryTable:
         writer = csv.DictWriter(text, [*_COLUMNS, *self._fields.values()], restval="", lineterminator="\n")
         writer.writerows(rows)
         return _encoded(text.getvalue())
+
+
+def typed_rows(path: Path, records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the rows of a finished table: numbers as numbers, and metadata as the records have it."""
+    metadata = {record.path: record.metadata for record in records}
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found = metadata.get(row["path"], {})
+            values: dict[str, Any] = {name: row[name] or None for name in row}
+            values |= {
+                name: found.get(name.removeprefix("metadata.")) for name in row if name not in _COLUMNS
+            }
+            values["rank"] = None if not row["rank"] else int(row["rank"])
+            for name in ("similarity", "probability"):
+                values[name] = None if not row[name] else float(row[name])
+            rows.append(values)
+    return rows
 
 
 def _encoded(text: str) -> bytes:

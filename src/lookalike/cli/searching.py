@@ -12,6 +12,7 @@ from lookalike.cli.cases import add_to_case, examples_in
 from lookalike.cli.many_queries import search_queries
 from lookalike.cli.options import AsJson, GalleryUri, MaxPixels, keep_inputs
 from lookalike.cli.printing import echo, friendly_errors, one_line, print_json, print_table, write_text
+from lookalike.cli.tables import ENDINGS, write_rows
 from lookalike.cli.verified import check_alone, correction_in_words, inliers_in_words, print_regions
 
 if TYPE_CHECKING:
@@ -110,7 +111,10 @@ def search(
             "--contrast", help="In the report, draw what a hit shares beyond what all pictures share."
         ),
     ] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the hits as a table.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", "--out", metavar="FILE", help=f"Write the hits as a table: {ENDINGS}."),
+    ] = None,
     case: Annotated[
         str | None,
         typer.Option(
@@ -190,7 +194,7 @@ def search(
         if csv is not None:  # before the report, which takes long and may fail
             from lookalike.reports.search import hits_csv
 
-            write_text(csv, hits_csv(hits))
+            write_rows(csv, hits, lambda: hits_csv(hits))
         if report is not None:
             from lookalike.reports.search import search_report
 

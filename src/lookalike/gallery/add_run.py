@@ -28,6 +28,7 @@ from lookalike.gallery.files import (
 from lookalike.gallery.known import KnownContent
 from lookalike.images import DecodedFile
 from lookalike.models.embedder import Embedder
+from lookalike.models.runtimes import CheckedRuntime
 from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
@@ -50,6 +51,7 @@ class AddSettings:
     folder: str | None = None  # the folder being added, absolute; None for single files
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
+    runtime: CheckedRuntime | None = None  # what embeds; None: the embedder
     since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
@@ -198,7 +200,10 @@ class AddRun:
 
     def _embed(self) -> None:
         batch, self._to_embed = self._to_embed, []
-        self._keep(embed_files(batch, self._embedder, keep_shares=self._settings.keep_shares))
+        settings = self._settings
+        self._keep(
+            embed_files(batch, self._embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
+        )
 
     def _keep(self, results: Sequence[EmbeddedFile | NotEmbedded]) -> None:
         """Queue what was embedded for the next commit, and report the rest.

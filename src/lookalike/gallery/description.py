@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lookalike.store import Manifest, VectorStore
-from lookalike.store.hnsw import accelerated_version
+from lookalike.store.accelerator import accelerated_version
 from lookalike.types.html import table_html
 
 
@@ -30,6 +30,7 @@ class GalleryDescription:
     accelerator: str  # "none", "fresh" or "stale"
     calibration: dict[str, Any] | None
     metadata_fields: dict[str, int]  # field -> number of images that have it
+    runtimes: dict[str, Any] = field(default_factory=dict)  # that embedded pictures, besides eager
 
     def __hash__(self) -> int:
         return hash((self.uri, self.fingerprint, self.table_version, self.n_images))
@@ -76,5 +77,6 @@ def gallery_description(
         table_version=version,
         accelerator="none" if built is None else "fresh" if built == version else "stale",
         calibration=None if manifest.calibration is None else dict(manifest.calibration),
+        runtimes=dict(manifest.runtimes or {}),
         metadata_fields=fields,
     )

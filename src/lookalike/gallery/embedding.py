@@ -13,6 +13,7 @@ from lookalike.errors import ModelOutputError
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile
 from lookalike.models.embedder import Embedder
+from lookalike.models.runtimes import CheckedRuntime
 from lookalike.types import FloatArray
 
 
@@ -34,29 +35,40 @@ class NotEmbedded:
 
 
 def embed_files(
-    batch: Sequence[DecodedFile], embedder: Embedder, *, keep_shares: bool
+    batch: Sequence[DecodedFile],
+    embedder: Embedder,
+    *,
+    keep_shares: bool,
+    runtime: CheckedRuntime | None = None,
 ) -> list[EmbeddedFile | NotEmbedded]:
-    """Embed decoded files in one forward pass; one by one if the model fails for the batch."""
+    """Embed decoded files in one forward pass; one by one if the model fails for the batch.
+
+    With a ``runtime``, that embeds them; without shares.
+    """
     if not batch:
         return []
     try:
-        return list(_embedded(batch, embedder, keep_shares))
+        return list(_embedded(batch, embedder, keep_shares, runtime))
     except ModelOutputError:
-        return [_embedded_or_not(found, embedder, keep_shares) for found in batch]
+        return [_embedded_or_not(found, embedder, keep_shares, runtime) for found in batch]
 
 
-def _embedded_or_not(found: DecodedFile, embedder: Embedder, keep_shares: bool) -> EmbeddedFile | NotEmbedded:
+def _embedded_or_not(
+    found: DecodedFile, embedder: Embedder, keep_shares: bool, runtime: CheckedRuntime | None
+) -> EmbeddedFile | NotEmbedded:
     try:
-        return _embedded([found], embedder, keep_shares)[0]
+        return _embedded([found], embedder, keep_shares, runtime)[0]
     except ModelOutputError as error:
         return NotEmbedded(replace(found, pixels=None), str(error))
 
 
-def _embedded(batch: Sequence[DecodedFile], embedder: Embedder, keep_shares: bool) -> list[EmbeddedFile]:
+def _embedded(
+    batch: Sequence[DecodedFile], embedder: Embedder, keep_shares: bool, runtime: CheckedRuntime | None
+) -> list[EmbeddedFile]:
     if keep_shares:
         return [_with_shares(found, embedder) for found in batch]
     pixels, names = [_pixels(found) for found in batch], [found.path for found in batch]
-    embeddings = embedder.embed_pixels(pixels, names=names).numpy()  # (B, D)
+    embeddings = (runtime or embedder).embed_pixels(pixels, names=names).numpy()  # (B, D)
     return [
         EmbeddedFile(replace(found, pixels=None), embedding, None)
         for found, embedding in zip(batch, embeddings, strict=True)

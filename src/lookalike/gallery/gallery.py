@@ -24,6 +24,7 @@ from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
 from lookalike.gallery.checking import Checker, CheckReport
 from lookalike.gallery.description import GalleryDescription, gallery_description
+from lookalike.gallery.embedding_runtime import chosen_runtime, with_runtime
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
@@ -57,6 +58,7 @@ from lookalike.gallery.restoring import EarlierVersion, earlier_versions, restor
 from lookalike.gallery.results import Search, SearchResult, present, within_limits
 from lookalike.gallery.searching_regions import RegionsResult, search_by_regions
 from lookalike.gallery.set_aside import chosen_directions, seen_without
+from lookalike.gallery.tags import tag_records
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
 from lookalike.images import GrayLevels, list_images
@@ -103,7 +105,7 @@ class Gallery:
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._healed = 0  # files that two records claimed when the gallery was opened
-        self._searcher = Searcher(store, self._folder, memory_budget)
+        self._searcher = Searcher(store, self._folder, memory_budget, manifest.fingerprint)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
         self._mapper = Mapper(self._searcher, self._folder, manifest.fingerprint)
@@ -212,6 +214,7 @@ class Gallery:
         workers: int | None = None,
         engine: str = "local",
         address: str | None = None,
+        runtime: str = "eager",
         progress: ProgressCallback | None = None,
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
@@ -226,11 +229,14 @@ class Gallery:
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
         it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
         and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
-        one for each core by default; see docs/scale.md. Unreadable files, conflicts and what was forgotten or
+        one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx, compile or auto embeds
+        by a faster form of the model, once its embeddings were compared with eager ones (docs/speed.md); the
+        manifest then says so. Unreadable files, conflicts and what was forgotten or
         kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read.
         """
         check_name("engine", engine, _ENGINES)
+        faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
         if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
             raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         if isinstance(source, PictureRows) and metadata is None:
@@ -242,13 +248,15 @@ class Gallery:
         paths, impossible = utf8_paths(files)
         settings = AddSettings(
             metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
-            self._looks.since(folder) if folder else None,
+            since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
             where = RaySettings(self.uri, address)
             report = add_files_on_ray(paths, self._store, self.embedder, settings, where)
         else:
             report = add_files(paths, self._store, self.embedder, settings)
+        if faster is not None:
+            self._manifest = with_runtime(self._manifest, faster, self.uri)
         if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
@@ -579,6 +587,18 @@ class Gallery:
         """
         return self._mapper(layout, clusters=clusters, seed=seed, again=again)
 
+    def tag(
+        self, ids: str | Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> list[Record]:
+        """Give images tags, and take tags from them; return the records that this changed.
+
+        Tags are the list ``tags`` of the metadata of each file of an image, so they are searched with
+        ``where='"red" in tags'``, move with a renamed file and survive updates. Raises GalleryError for an
+        unknown id, and where ``tags`` holds other than texts; ValueError for tags that are too many or too
+        long.
+        """
+        return tag_records(self._store, [ids] if isinstance(ids, str) else ids, add, remove)
+
     def search_regions(
         self,
         query: ImageSource,
@@ -607,9 +627,9 @@ class Gallery:
 
     def embedding(self, id: str) -> FloatArray:
         """Return a record's unit-length embedding, (D,) float32. Raises GalleryError for an unknown id."""
-        if not self._store.records([id]):
+        if (found := self._searcher.embedding(id)) is None:
             raise GalleryError(f"the gallery has no image {id!r}; list them with records()")
-        return np.asarray(self._store.embeddings([id])[0], dtype=np.float32)
+        return np.array(found, dtype=np.float32)
 
     def shares(self, id: str) -> Shares:
         """Return a record's shares, as stored or else from its file, which is one forward pass.
@@ -655,18 +675,19 @@ class Gallery:
 
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records of the gallery, or those with the given ids."""
-        return self._store.records(ids)
+        return self._store.records() if ids is None else self._searcher.records(ids)
 
     def optimize(self) -> int:
         """Compact the table and build the accelerator for large galleries; return its number of vectors.
 
-        Searches then take approximate neighbors, re-scored exactly, until the gallery changes. Needs
-        the extra ``scale`` and a local folder; without them a gallery beyond the memory budget gets the
-        store's own index, as it does after ``add``. Raises GalleryError for an empty gallery.
+        Searches then take approximate neighbors, re-scored exactly. The next search takes in what is
+        added and removed later; where that is more than a fifth, call this again. Needs the extra
+        ``scale`` and a local folder; without them a gallery beyond the memory budget gets the store's own
+        index, as it does after ``add``. Raises GalleryError for an empty gallery.
         """
         if self.uri is not None and not len(self):
             raise GalleryError(f"{self.uri} is empty; index images first")
-        return build_search_index(self._store, self._folder, self._searcher)
+        return build_search_index(self._store, self._folder, self._searcher, self._manifest.fingerprint)
 
     def check(self, *, repair: bool = False, contents: bool = False) -> CheckReport:
         """Check rows, files, doubles, norms, fingerprints and the accelerator; say what is wrong.

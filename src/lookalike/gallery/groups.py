@@ -116,29 +116,35 @@ class Groups(Sequence[PictureGroup]):
             "remark": self.remark,
         }
 
-    def to_csv(self) -> str:
-        """Return CSV text with a row for each file of each group."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each file of each group, for tables."""
+        rows = []
         for number, group in enumerate(self, start=1):
             advice = {each.path: each for each in group.advice}
             for path in group.paths:
                 link = next((each for each in group.links if path in (each.second, each.first)), None)
                 given = advice.get(path)
-                other = "" if link is None else link.first if link.second == path else link.second
-                writer.writerow(
-                    (
-                        number,
-                        group.kind,
-                        path,
-                        "" if given is None else "keep" if given.keep else "drop",
-                        "" if given is None else given.reason,
-                        "" if link is None else f"{link.similarity:.4f}",
-                        "" if link is None else "; ".join(link.change),
-                        other,
-                    )
+                values = (
+                    number,
+                    group.kind,
+                    path,
+                    None if given is None else "keep" if given.keep else "drop",
+                    None if given is None else given.reason,
+                    None if link is None else link.similarity,
+                    None if link is None else "; ".join(link.change),
+                    None if link is None else link.first if link.second == path else link.second,
                 )
+                rows.append(dict(zip(_COLUMNS, values, strict=True)))
+        return rows
+
+    def to_csv(self) -> str:
+        """Return CSV text with a row for each file of each group."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows():
+            similarity = row["similarity"]
+            writer.writerow({**row, "similarity": None if similarity is None else f"{similarity:.4f}"})
         return text.getvalue()
 
 

@@ -6,6 +6,7 @@ have an index of its own. If a filter leaves too few of them, the whole table is
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +17,16 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
+from lookalike.gallery.accelerated import Accelerated
 from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
-from lookalike.store.hnsw import Accelerator, load_accelerator
+from lookalike.store.accelerator import Accelerator
 from lookalike.types import FloatArray, Ranking
 
 _MIN_CANDIDATES = 64  # of an approximate search
 _WIDENING = 4  # factor on the candidates when a filter left too few
+_MOST_BY_ID = 100_000  # records that are looked up in memory by id
 _MAX_CANDIDATES = 4096  # beyond this, scanning the table is no slower, and it is exact
 
 
@@ -45,14 +48,15 @@ class Shortlist:
 class Searcher:
     """Nearest-neighbor search in a store; caches the latest version in memory if it fits."""
 
-    def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int) -> None:
-        self._store, self._folder, self._budget = store, folder, memory_budget
+    def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int, fingerprint: str) -> None:
+        self._store, self._budget = store, memory_budget
+        self._accelerated = None if folder is None else Accelerated(store, folder, fingerprint)
         self._count: tuple[int, int] | None = None  # version, records
+        self._loading = threading.Lock()  # of the snapshot, so that threads don't load it twice
         self._snapshot: Snapshot | None = None
-        self._rows: dict[str, int] = {}
+        self._rows: tuple[int, dict[str, int]] | None = None  # version, row of each id
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
-        self._accelerator: tuple[int, Accelerator | None] | None = None
         self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
@@ -65,9 +69,13 @@ class Searcher:
         is an id to leave out. Raises FilterError.
         """
         version = self._store.version
-        accelerator = self._accelerated(version)
-        if self._fits(version) and (where is not None or accelerator is None):
+        if self._fits(version):
+            if where is None and self._accelerated is not None:
+                found = self._accelerated.ranking(version, unit, n, n_context, without)
+                if found is not None:
+                    return Shortlist(*found)
             return self._exact(self.snapshot(version), unit, n, where, without)
+        accelerator = self._index(version)
         passing = None if where is None else self._passing_ids(version, where)
 
         def keep(id: str) -> bool:
@@ -114,10 +122,13 @@ class Searcher:
                 "without it"
             )
         snapshot = self.snapshot(version)
-        if self._corrected is None or self._corrected[:2] != (version, correction):
-            self._corrected = (version, correction, Corrected(correction, snapshot, self.mean()))
+        corrected = self._corrected
+        if corrected is None or corrected[:2] != (version, correction):
+            self._corrected = corrected = (
+                version, correction, Corrected(correction, snapshot, self.mean()),
+            )  # fmt: skip
         found = self._exact(snapshot, unit, n, where, without)
-        return replace(found, ranking=self._corrected[2].ranking(found.ranking, n))
+        return replace(found, ranking=corrected[2].ranking(found.ranking, n))
 
     def hubs(self) -> Hubness | None:
         """Return the images that are near everything; None for a gallery beyond the memory budget."""
@@ -133,16 +144,41 @@ class Searcher:
 
     def _total(self, version: int) -> int:
         """The number of records of a version, cached."""
-        if self._count is None or self._count[0] != version:
-            self._count = (version, len(self._store))
-        return self._count[1]
+        count = self._count  # another thread may replace what is cached
+        if count is None or count[0] != version:
+            self._count = count = (version, len(self._store))
+        return count[1]
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """Return all records and embeddings of this version, or of the latest."""
         version = self._store.version if version is None else version
-        if self._snapshot is None or self._snapshot.version != version:
-            self._snapshot, self._rows = self._store.snapshot(), {}
-        return self._snapshot
+        with self._loading:
+            if self._snapshot is None or self._snapshot.version != version:
+                self._snapshot = self._store.snapshot()
+            return self._snapshot
+
+    def records(self, ids: Sequence[str]) -> Sequence[Record]:
+        """Return the records with these ids, in that order; from memory if the latest version is there."""
+        snapshot = self._latest()
+        if snapshot is None:
+            return self._store.records(ids)
+        rows = self._rows_of(snapshot)
+        return [snapshot.records[rows[id]] for id in ids if id in rows]
+
+    def embedding(self, id: str) -> FloatArray | None:
+        """Return the unit embedding (D,) of a record, or None; from memory as ``records``."""
+        snapshot = self._latest()
+        if snapshot is None:
+            return self._store.embeddings([id])[0] if self._store.records([id]) else None
+        row = self._rows_of(snapshot).get(id)
+        return None if row is None else snapshot.embeddings[row]
+
+    def _latest(self) -> Snapshot | None:
+        """The snapshot, if it was loaded, nothing was written since, and an index of its ids is small."""
+        held = self._snapshot
+        if held is None or len(held.records) > _MOST_BY_ID:
+            return None
+        return held if held.version == self._store.version else None
 
     def mean(self) -> FloatArray:
         """Return the mean of all unit embeddings of the latest version, (D,) float32, cached.
@@ -150,9 +186,10 @@ class Searcher:
         Raises GalleryError if there are none.
         """
         version = self._store.version
-        if self._mean is None or self._mean[0] != version:
-            self._mean = (version, self._mean_of(version))
-        return self._mean[1]
+        mean = self._mean
+        if mean is None or mean[0] != version:
+            self._mean = mean = (version, self._mean_of(version))
+        return mean[1]
 
     def _mean_of(self, version: int) -> FloatArray:
         fits = self._fits(version)
@@ -166,11 +203,12 @@ class Searcher:
 
     def accelerator(self) -> Accelerator | None:
         """Return the approximate index if it is up to date; None without one."""
-        return self._accelerated(self._store.version)
+        return self._index(self._store.version)
 
     def forget_accelerator(self) -> None:
         """Drop the cached accelerator, so that a new one is loaded."""
-        self._accelerator = None
+        if self._accelerated is not None:
+            self._accelerated.forget()
 
     # --- exact --------------------------------------------------------------------------------
 
@@ -180,7 +218,7 @@ class Searcher:
         gallery = torch.from_numpy(snapshot.embeddings)  # (G, D)
         scores = gallery @ unit  # (G,)
         allowed = None if where is None else self._passing(snapshot, where)
-        if without is not None and (row := self._row_of(snapshot, without)) is not None:
+        if without is not None and (row := self._rows_of(snapshot).get(without)) is not None:
             allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.clone()
             allowed[row] = False
         if allowed is not None:
@@ -192,26 +230,25 @@ class Searcher:
 
     def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:
         key = repr(where)
-        if self._mask is None or self._mask[:2] != (snapshot.version, key):
+        held = self._mask
+        if held is None or held[:2] != (snapshot.version, key):
             passes = parse_filter(where)
             check_fields(where, _metadata_of_files(snapshot.records))
             mask = torch.tensor([_has_file(record, passes) for record in snapshot.records], dtype=torch.bool)
-            self._mask = (snapshot.version, key, mask)
-        return self._mask[2]
+            self._mask = held = (snapshot.version, key, mask)
+        return held[2]
 
-    def _row_of(self, snapshot: Snapshot, id: str) -> int | None:
-        if not self._rows:
-            self._rows = {record.id: row for row, record in enumerate(snapshot.records)}
-        return self._rows.get(id)
+    def _rows_of(self, snapshot: Snapshot) -> dict[str, int]:
+        held = self._rows
+        if held is None or held[0] != snapshot.version:
+            rows = {record.id: row for row, record in enumerate(snapshot.records)}
+            self._rows = held = (snapshot.version, rows)
+        return held[1]
 
     # --- approximate, re-scored exactly -------------------------------------------------------
 
-    def _accelerated(self, version: int) -> Accelerator | None:
-        if self._folder is None:
-            return None
-        if self._accelerator is None or self._accelerator[0] != version:
-            self._accelerator = (version, load_accelerator(self._folder, version))
-        return self._accelerator[1]
+    def _index(self, version: int) -> Accelerator | None:
+        return None if self._accelerated is None else self._accelerated.index(version)
 
     def _approximate(
         self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[str], bool]
@@ -245,13 +282,14 @@ class Searcher:
 
     def _passing_ids(self, version: int, where: Where) -> frozenset[str]:
         key = repr(where)
-        if self._ids is None or self._ids[:2] != (version, key):
+        held = self._ids
+        if held is None or held[:2] != (version, key):
             passes = parse_filter(where)
             records = self._store.records()
             check_fields(where, _metadata_of_files(records))
             ids = frozenset(record.id for record in records if _has_file(record, passes))
-            self._ids = (version, key, ids)
-        return self._ids[2]
+            self._ids = held = (version, key, ids)
+        return held[2]
 
     def _scored(self, ids: Sequence[str], unit: Tensor, n: int, passes: Predicate | None) -> Shortlist:
         """The n best of the given records by exact cosine."""

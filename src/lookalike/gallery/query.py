@@ -24,6 +24,7 @@ from lookalike.images import is_one_image
 from lookalike.models.embedder import Embedder, ImageSource
 from lookalike.models.last_pass import LastPass
 from lookalike.models.passes import SharesPass
+from lookalike.models.runner import DirectRunner, Runner
 from lookalike.ops.similarity import unit_rows
 from lookalike.store import Copy, Record, VectorStore, record_id
 from lookalike.types import FloatArray, Picture, Reading, Shares
@@ -54,6 +55,7 @@ class Query:
         source: ImageSource | None = None,
         text: str | None = None,
         asked: Asked | None = None,
+        runner: Runner | None = None,
     ) -> None:
         self.unit = unit  # (D,) float32, unit length
         self.region = region  # None: the whole image
@@ -63,6 +65,7 @@ class Query:
         self._reading, self._record = reading, record
         self._source = source  # of an image that was embedded with others and not kept
         self._shares = shares
+        self._runner = runner  # of the model, for shares; None: at once
         self._text, self._asked = text, asked  # of words, and of several images and texts
 
     def __repr__(self) -> str:
@@ -129,7 +132,7 @@ class Query:
         if self._shares is None:
             reading = self.reading
             assert self._embedder is not None
-            self._shares = self._embedder.shares(reading)
+            (self._shares,) = (self._runner or DirectRunner(self._embedder)).shares([reading])
         return self._shares
 
     @property
@@ -153,10 +156,7 @@ class Query:
 
     def reduce_picture(self, side: int) -> None:
         """Reduce the picture that maps are drawn on to ``side`` pixels; the model's input is unchanged."""
-        reading = self.reading
-        small = reading.picture.image.copy()
-        small.thumbnail((side, side), reducing_gap=2.0)
-        self._reading = replace(reading, picture=replace(reading.picture, image=small))
+        self._reading = reduced(self.reading, side)
 
     def check_explainable(self) -> None:
         """Raise ValueError for a query that is not one image, UnsupportedMethodError without shares."""
@@ -203,10 +203,31 @@ def image_query(
     if region is not None:
         reading, id = read_image(source, embedder, name=name)
         return region_query(reading, region, embedder, id=id)
+    reading, id = read_query(source, embedder, name=name)
+    return whole_query(reading, embedder, id=id)
+
+
+def whole_query(
+    reading: Reading, embedder: Embedder, *, id: str | None = None, runner: Runner | None = None
+) -> Query:
+    """Return the query for an image that was read; the model runs at once, or by ``runner``."""
+    unit, shares = _embedding_and_shares(reading, embedder, runner or DirectRunner(embedder))
+    return Query(unit, embedder=embedder, reading=reading, shares=shares, id=id, runner=runner)
+
+
+def read_query(
+    source: ImageSource, embedder: Embedder, *, name: str | None = None
+) -> tuple[Reading, str | None]:
+    """Decode a query image at a scale large enough to draw on; and the record id of its content, or None."""
     picture, id = _load(source, name, embedder, at_least=_DRAWN_SIZE)
-    reading = embedder.read(picture)
-    unit, whole_shares = _embedding_and_shares(reading, embedder)
-    return Query(unit, embedder=embedder, reading=reading, shares=whole_shares, id=id)
+    return embedder.read(picture), id
+
+
+def reduced(reading: Reading, side: int) -> Reading:
+    """Return a reading whose picture, to be drawn on, has at most ``side`` pixels; the input is the same."""
+    small = reading.picture.image.copy()
+    small.thumbnail((side, side), reducing_gap=2.0)
+    return replace(reading, picture=replace(reading.picture, image=small))
 
 
 def load_query(source: ImageSource, embedder: Embedder) -> tuple[Picture, str | None]:
@@ -229,12 +250,14 @@ def region_query(
     *,
     id: str | None = None,
     whole: Shares | None = None,
+    runner: Runner | None = None,
 ) -> Query:
     """Return the query for a region of an image; ``whole`` are the image's shares, if they are at hand.
 
-    Raises ValueError for a region that is empty or outside the image.
+    The model runs at once, or by ``runner``. Raises ValueError for a region that is empty or outside the
+    image.
     """
-    shares = region_shares(reading, region, embedder, whole=whole)
+    shares = region_shares(reading, region, embedder, whole=whole, runner=runner)
     unit = F.normalize(shares.total, dim=0)
     return Query(unit, embedder=embedder, reading=reading, shares=shares, region=region, id=id)
 
@@ -246,9 +269,11 @@ def images_query(sources: Sequence[ImageSource], embedder: Embedder) -> Query:
     return Query(F.normalize(embedder.embed(sources).mean(0), dim=0))
 
 
-def record_query(record: Record, embedding: FloatArray, embedder: Embedder) -> Query:
+def record_query(
+    record: Record, embedding: FloatArray, embedder: Embedder, runner: Runner | None = None
+) -> Query:
     """Return the query for a record: its stored embedding (D,); its file is read only to explain."""
-    return Query(torch.from_numpy(embedding), embedder=embedder, record=record, id=record.id)
+    return Query(torch.from_numpy(embedding), embedder=embedder, record=record, id=record.id, runner=runner)
 
 
 def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
@@ -342,12 +367,14 @@ def _content_id(data: bytes) -> str:
     return record_id(hashlib.sha256(data).hexdigest())
 
 
-def _embedding_and_shares(reading: Reading, embedder: Embedder) -> tuple[Tensor, Shares | None]:
+def _embedding_and_shares(
+    reading: Reading, embedder: Embedder, runner: Runner
+) -> tuple[Tensor, Shares | None]:
     """The unit embedding (D,), and the shares if the same forward pass computes both."""
     if embedder.precision == "fp32":
         try:
-            shares = embedder.shares(reading)
+            (shares,) = runner.shares([reading])
             return F.normalize(shares.total, dim=0), shares
         except UnsupportedMethodError:
             pass  # a model without shares
-    return embedder.embed_pixels([reading.pixels], names=[reading.picture.name])[0], None
+    return runner.unit(reading), None

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lookalike.models.embedder import Embedder
+from lookalike.models.runner import DirectRunner, Runner
 from lookalike.ops.regrid import cell_coverage, mask_coverage
 from lookalike.types import Geometry, Picture, Reading, Shares
 
@@ -63,11 +64,17 @@ class _Inside:
 
 
 def region_shares(
-    reading: Reading, region: Region, embedder: Embedder, *, whole: Shares | None = None
+    reading: Reading,
+    region: Region,
+    embedder: Embedder,
+    *,
+    whole: Shares | None = None,
+    runner: Runner | None = None,
 ) -> Shares:
-    """Return the shares of a region, on the grid of its crop, from two forward passes.
+    """Return the shares of a region, on the grid of its crop, from those of the image and of the crop.
 
-    ``whole`` are the shares of the whole image, if they are at hand: that saves one.
+    ``whole`` are the shares of the whole image, if they are at hand: that saves half of the work. The model
+    runs at once, or by ``runner``.
 
     Values (N, D) float32 and residual (D,) sum to the sum of both unit vectors, before normalization.
     Raises ValueError for a region that is empty or outside the image, and UnsupportedMethodError for
@@ -76,8 +83,11 @@ def region_shares(
     size = reading.picture.original_size
     inside = None if region.polygon is None else _inside_of(region.polygon, size)
     pixels = _pixel_box(region.box, size) if inside is None else inside.pixels
-    whole = embedder.shares(reading) if whole is None else whole
-    crop = embedder.shares(_cropped(reading.picture, pixels))
+    runner, cropped = runner or DirectRunner(embedder), embedder.read(_cropped(reading.picture, pixels))
+    if whole is None:
+        whole, crop = runner.shares([reading, cropped])
+    else:
+        (crop,) = runner.shares([cropped])
     crop = replace(crop, geometry=_moved(crop.geometry, pixels, size))
     if inside is not None:
         residual = torch.zeros_like(crop.residual)

@@ -38,6 +38,7 @@ class Manifest:
     keep_shares: bool = False
     calibration: Mapping[str, Any] | None = None  # see gallery.calibration
     geometry: Mapping[str, Any] | None = None  # see rerankers.match_odds
+    runtimes: Mapping[str, Any] | None = None  # others than eager that embedded, see models.runtimes
     format: int = field(default=FORMAT)
 
 
@@ -70,6 +71,7 @@ def _checked(manifest: Manifest) -> Manifest:
         ("calibration", dict | None),
         ("geometry", dict | None),
         ("keep_shares", bool),
+        ("runtimes", dict | None),
     ):
         if not isinstance(getattr(manifest, name), kinds):
             raise ValueError(f"{name} is {getattr(manifest, name)!r:.100}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -52,6 +52,15 @@ class MemoryStore:
             if record.id in self._entries:
                 self._entries[record.id] = replace(self._entries[record.id], record=record)
         self._version += 1
+
+    def revise(self, ids: Sequence[str], change: Callable[[Record], Record]) -> list[Record]:
+        """Replace records by what ``change`` makes of them; return those that it changed."""
+        before = self.records(ids)
+        after = [change(record) for record in before]
+        changed = [new for old, new in zip(before, after, strict=True) if new != old]
+        if changed:
+            self.update(changed)
+        return changed
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove records by id and return how many were removed."""

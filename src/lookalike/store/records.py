@@ -155,6 +155,14 @@ class VectorStore(Protocol):
         """Replace records with the same ids; embeddings are kept and unknown ids ignored."""
         ...
 
+    def revise(self, ids: Sequence[str], change: Callable[[Record], Record]) -> list[Record]:
+        """Replace records by what ``change`` makes of them, with no other writer in between.
+
+        Returns those that it changed, as they are now; unknown ids are ignored. An error that ``change``
+        raises leaves everything as it was.
+        """
+        ...
+
     def remove(self, ids: Sequence[str]) -> int:
         """Remove records by id and return how many were removed."""
         ...

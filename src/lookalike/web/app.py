@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +17,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lookalike import __version__
 from lookalike.errors import FilterError, GalleryError, LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.reports.map import MAP_FILES
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
 from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
+from lookalike.web.maps import maps_router
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
+from lookalike.web.model_turns import ModelLock
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
@@ -78,7 +80,9 @@ def create_app(
     app.include_router(router)
     app.include_router(cases_router)
     app.include_router(groups_router())
+    app.include_router(maps_router(limits.waiting_seconds))
     app.include_router(metrics_router)
+    app.mount("/static/map", StaticFiles(directory=MAP_FILES), name="map")
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.get("/", include_in_schema=False, response_class=FileResponse)(_page)
     app.add_middleware(SecurityMiddleware, tokens=tokens, limits=limits, hosts=allowed_hosts)
@@ -96,13 +100,15 @@ def _app_state(galleries: Mapping[str, Gallery], limits: WebLimits, add_from: Pa
         raise ValueError(
             f"a gallery's name may contain letters, digits, '-', '_' and '.'; got {invalid}; rename it"
         )
-    uploads, lock = Uploads(limits), threading.Lock()
-    services = {name: GalleryService(name, gallery, uploads, lock) for name, gallery in galleries.items()}
+    uploads, model = Uploads(limits), ModelLock()
+    services = {
+        name: GalleryService(name, gallery, uploads, model, limits) for name, gallery in galleries.items()
+    }
     thumbnails: LRUCache[tuple[str, str, int], bytes] = LRUCache(
         _MAX_THUMBNAILS, max_size=_MAX_THUMBNAIL_BYTES, size=len
     )
     return AppState(
-        services, uploads, Jobs(add_from, limits, uploads, lock), limits, thumbnails, Turns(limits)
+        services, uploads, Jobs(add_from, limits, uploads, model), limits, thumbnails, Turns(limits)
     )
 
 

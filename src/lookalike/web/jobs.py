@@ -18,6 +18,7 @@ from lookalike.gallery import AddReport, Gallery
 from lookalike.types import Progress
 from lookalike.web.caching import LRUCache
 from lookalike.web.limits import WebLimits
+from lookalike.web.model_turns import ModelLock
 from lookalike.web.schemas import JobOut, UnreadableOut
 from lookalike.web.uploads import Form, Uploads
 
@@ -39,11 +40,9 @@ class Jobs:
     Pictures may be added only from inside ``folder``; None disables adding.
     """
 
-    def __init__(
-        self, folder: Path | None, limits: WebLimits, uploads: Uploads, lock: threading.Lock
-    ) -> None:
+    def __init__(self, folder: Path | None, limits: WebLimits, uploads: Uploads, model: ModelLock) -> None:
         self.folder = None if folder is None else folder.resolve()
-        self._limits, self._uploads, self._lock = limits, uploads, lock
+        self._limits, self._uploads, self._model = limits, uploads, model
         self._jobs: LRUCache[str, JobOut] = LRUCache(_JOBS_HELD)
         self._thread = ThreadPoolExecutor(1, "adding")
         self._is_stopping = threading.Event()
@@ -128,9 +127,9 @@ class Jobs:
             job.rate, job.remaining = progress.rate, progress.remaining
 
         if gallery.uri is None:
-            with self._lock:
+            with self._model.held():
                 return gallery.add(source, progress=note)
-        with self._lock:  # a copy of the model, so that searches don't wait for the job
+        with self._model.held():  # a copy of the model, so that searches don't wait for the job
             embedder = copy.deepcopy(gallery.embedder)
         return Gallery.open(gallery.uri, embedder).add(source, progress=note)
 

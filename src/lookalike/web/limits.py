@@ -23,7 +23,10 @@ class WebLimits:
     max_stored_bytes: int = 4 * 2**30  # total size of uploads that were added to galleries
     max_requests: int = 64  # worked on or waiting at once; more are told to come again
     max_uploads: int = 4  # received and decoded at once
-    max_searches: int = 4  # searched, explained or reported at once; the model answers one at a time
+    max_searches: int = 16  # searched, explained or reported at once
+    max_pictures: int = 4  # of these, held in full resolution at once
+    max_batch: int = 16  # pictures that share a forward pass
+    gathering_seconds: float = 0.004  # that a forward pass waits for pictures that are being read
     body_seconds: float = 30.0  # for a request to arrive whole
     decoding_seconds: float = 10.0  # for an upload to be decoded
     waiting_seconds: float = 10.0  # for an upload's turn, and for that of a search

@@ -45,7 +45,7 @@ from lookalike.web.schemas import (
     validation_message,
 )
 from lookalike.web.service import GalleryService, picture_out
-from lookalike.web.turns import Turns
+from lookalike.web.turns import Turn, Turns
 from lookalike.web.uploads import Form, Uploads, read_form
 
 
@@ -116,7 +116,13 @@ def polygon_of(polygon: PolygonText | None = None) -> list[tuple[float, float]] 
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
+def turn_of(request: Request) -> Turn:
+    """Return what runs work that needs the model, when the request's turn comes."""
+    return app_state(request).turns.of(request)
+
+
 StateDep = Annotated[AppState, Depends(app_state)]
+TurnDep = Annotated[Turn, Depends(turn_of)]
 ServiceDep = Annotated[GalleryService, Depends(service_of)]
 BoxDep = Annotated[BoxPixels | None, Depends(box_of)]
 PolygonDep = Annotated[list[tuple[float, float]] | None, Depends(polygon_of)]
@@ -215,25 +221,27 @@ async def upload_query(request: Request, state: StateDep) -> UploadOut:
 
 
 @router.post("/galleries/{gallery}/search")
-async def search(service: ServiceDep, state: StateDep, request: SearchRequest) -> SearchOut:
+async def search(service: ServiceDep, in_turn: TurnDep, request: SearchRequest) -> SearchOut:
     """Search for the most similar pictures; each hit has a map over the query that explains it."""
-    return await state.turns.run(lambda: service.search(request))
+    return await in_turn(lambda: service.search(request))
 
 
 @router.post("/galleries/{gallery}/search/upload", openapi_extra=_FORM)
-async def search_by_upload(request: Request, service: ServiceDep, state: StateDep) -> SearchOut:
+async def search_by_upload(
+    request: Request, service: ServiceDep, state: StateDep, in_turn: TurnDep
+) -> SearchOut:
     """Search with the picture in the field `file`; the optional field `settings` holds JSON."""
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
     wanted = SearchRequest(query=id, **settings.model_dump())
-    return await state.turns.run(lambda: service.search(wanted))
+    return await in_turn(lambda: service.search(wanted))
 
 
 @router.get("/galleries/{gallery}/explanation")
 async def explain(
     service: ServiceDep,
-    state: StateDep,
+    in_turn: TurnDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -257,13 +265,13 @@ async def explain(
             return GraphExplanationOut.of_graph(result, limit)
         return ExplanationOut.of(result, limit)
 
-    return await state.turns.run(work)
+    return await in_turn(work)
 
 
 @router.get("/galleries/{gallery}/explanation/query.png", response_class=Response, responses=_PNG)
 async def query_overlay(
     service: ServiceDep,
-    state: StateDep,
+    in_turn: TurnDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -282,13 +290,13 @@ async def query_overlay(
         )
         return png_response(render.query_overlay(result, max_side=side))
 
-    return await state.turns.run(work)
+    return await in_turn(work)
 
 
 @router.get("/galleries/{gallery}/explanation/match.png", response_class=Response, responses=_PNG)
 async def match_overlay(
     service: ServiceDep,
-    state: StateDep,
+    in_turn: TurnDep,
     query: PictureId,
     match: PictureId,
     box: BoxDep,
@@ -307,7 +315,7 @@ async def match_overlay(
         )
         return png_response(render.match_overlay(result, max_side=side))
 
-    return await state.turns.run(work)
+    return await in_turn(work)
 
 
 def words_of(
@@ -329,7 +337,7 @@ WordsDep = Annotated[SearchRequest, Depends(words_of)]
 
 @router.get("/galleries/{gallery}/explanation/words")
 async def explain_words(
-    state: StateDep, service: ServiceDep, asked: WordsDep, match: PictureId
+    in_turn: TurnDep, service: ServiceDep, asked: WordsDep, match: PictureId
 ) -> TextExplanationOut:
     """Explain where a picture answers words: all of them, and each by itself."""
 
@@ -337,12 +345,12 @@ async def explain_words(
         result = service.words(asked, match)
         return TextExplanationOut.of_text(result, explanation_limit([result]))
 
-    return await state.turns.run(work)
+    return await in_turn(work)
 
 
 @router.get("/galleries/{gallery}/explanation/words.png", response_class=Response, responses=_PNG)
 async def words_overlay(
-    state: StateDep,
+    in_turn: TurnDep,
     service: ServiceDep,
     asked: WordsDep,
     match: PictureId,
@@ -359,13 +367,13 @@ async def words_overlay(
             result = replace(result, match=result.parts[part].map)
         return png_response(render.match_overlay(result, max_side=side))
 
-    return await state.turns.run(work)
+    return await in_turn(work)
 
 
 @router.get("/galleries/{gallery}/cells")
 async def compare_cells(
     service: ServiceDep,
-    state: StateDep,
+    in_turn: TurnDep,
     first: PictureId,
     second: PictureId,
     x: Pixel,
@@ -378,16 +386,14 @@ async def compare_cells(
 
     `box` or `polygon` limits one of them to the part that was searched by, as in its explanation.
     """
-    return await state.turns.run(
-        lambda: service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on)
-    )
+    return await in_turn(lambda: service.cells(first, second, x, y, box=box, polygon=polygon, box_on=box_on))
 
 
 @router.post("/galleries/{gallery}/report", response_class=Response, responses=_HTML)
-async def report(service: ServiceDep, state: StateDep, request: SearchRequest) -> Response:
+async def report(service: ServiceDep, in_turn: TurnDep, request: SearchRequest) -> Response:
     """Search and return the hits with their maps as one HTML file."""
     headers = {"content-disposition": 'attachment; filename="lookalike-report.html"'}
-    html = await state.turns.run(lambda: service.report(request))
+    html = await in_turn(lambda: service.report(request))
     return Response(html, media_type="text/html", headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""Searches, explanations and pictures of one served gallery; one lock guards the model."""
+"""Searches, explanations and pictures of one served gallery; only what runs the model takes turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal, final
 
@@ -20,15 +20,27 @@ from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make
 from lookalike.explainers.words import answered
 from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
 from lookalike.gallery.filters import check_fields, parse_filter
-from lookalike.gallery.query import Query, existing_file, image_query, record_query
+from lookalike.gallery.query import (
+    Query,
+    existing_file,
+    read_image,
+    read_query,
+    record_query,
+    reduced,
+    region_query,
+    whole_query,
+)
 from lookalike.gallery.regions import Region
 from lookalike.models.passes import SharesPass
 from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
 from lookalike.reports.search import search_report
+from lookalike.rerankers import AvslReranking, GeometryReranking, needs_shares
 from lookalike.store import Record
 from lookalike.types import Explanation, Geometry, Picture, TextExplanation
 from lookalike.web.caching import LRUCache
+from lookalike.web.limits import WebLimits
+from lookalike.web.model_turns import GatheringRunner, ModelLock
 from lookalike.web.schemas import (
     BoxPixels,
     CellMatchOut,
@@ -48,6 +60,10 @@ _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
 _MAX_RESULTS = 8  # of searches, about whose hits something may be decided
 _MAX_CASES = 64
+_BY_MODEL = (
+    AvslReranking.name,
+    GeometryReranking.name,
+)  # re-rankers that may run it, besides those of shares
 _DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 
 
@@ -55,8 +71,12 @@ _DRAWN_SIDE = 1600  # longer side, in pixels, of pictures under explanations
 class GalleryService:
     """Searches and explains one gallery; every method is thread-safe."""
 
-    def __init__(self, name: str, gallery: Gallery, uploads: Uploads, lock: threading.Lock) -> None:
-        self.name, self.gallery, self._uploads, self._lock = name, gallery, uploads, lock
+    def __init__(
+        self, name: str, gallery: Gallery, uploads: Uploads, model: ModelLock, limits: WebLimits
+    ) -> None:
+        self.name, self.gallery, self._uploads, self._model = name, gallery, uploads, model
+        self._runner = GatheringRunner(gallery.embedder, model, limits)
+        self._full_pictures = threading.BoundedSemaphore(limits.max_pictures)
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
         self._results: LRUCache[str, SearchResult] = LRUCache(_MAX_RESULTS)
         self._cases: LRUCache[str, CaseFile] = LRUCache(_MAX_CASES)
@@ -89,8 +109,16 @@ class GalleryService:
         """Return the search result. Raises HTTPException with status 422 for settings that don't fit."""
         options = settings.model_dump(exclude={"query", "box", "polygon", "text", "unlike", "weight"})
         query = self.asked(settings)
-        with _as_unprocessable(), self._lock:
-            return self.gallery.search(query, explain=not query.in_words, **options)
+        with _as_unprocessable():
+            if not query.in_words:
+                query.check_explainable()  # runs the model for this picture and others that wait
+            with self._model.held() if self._reranks_by_model(settings.rerank) else nullcontext():
+                return self.gallery.search(query, explain=not query.in_words, **options)
+
+    def _reranks_by_model(self, rerank: str | None) -> bool:
+        steps = (rerank or "").split("+")
+        by_name = needs_shares(rerank or "") or any(step.strip() in _BY_MODEL for step in steps)
+        return by_name or self.gallery.infers_distance
 
     def asked(self, settings: SearchRequest) -> Query:
         """Return what is searched for; of words it is cached. Raises HTTPException with status 404 or 422."""
@@ -102,7 +130,7 @@ class GalleryService:
         against = [self.query(each) if _PICTURE_ID.fullmatch(each) else each for each in settings.unlike]
 
         def make() -> Query:
-            with _as_unprocessable(), self._lock:
+            with _as_unprocessable(), self._model.held():
                 unlike = [self.gallery.query(text=e) if isinstance(e, str) else e for e in against]
                 return self.gallery.query(picture, text=settings.text, unlike=unlike, weight=settings.weight)
 
@@ -115,7 +143,7 @@ class GalleryService:
         if not query.in_words:
             raise HTTPException(422, "words need a text, or what is not wanted; give one")
         embedder = self.gallery.embedder
-        with self._lock:
+        with self._model.held():
             if self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH:
                 explainer = SharesExplainer(embedder, layer="last")
                 return answered(query.asked, *picture.at_last_layer, explainer, image_unit=picture.unit)
@@ -178,7 +206,7 @@ class GalleryService:
         a, b = self.query(query, _region(box, polygon)), self.query(match)
         a = self.gallery.with_examples(a, liked, disliked)
         embedder = self.gallery.embedder
-        with self._lock:
+        with self._model.held():
             if method == TransportExplainer.name:
                 return self._by_votes(a, b, match)
             if method != SharesExplainer.name:
@@ -206,12 +234,12 @@ class GalleryService:
     @contextmanager
     def model_in_turn(self) -> Iterator[None]:
         """Wait for the model and hold it: it answers one request at a time."""
-        with self._lock:
+        with self._model.held():
             yield
 
     def why(self, hit: Hit) -> Explanation:
         """Explain a hit of a search, for the whole query or the region searched by."""
-        with self._lock:
+        with self._model.held():
             return hit.why()
 
     def report(self, settings: SearchRequest) -> str:
@@ -247,8 +275,7 @@ class GalleryService:
         region = _region(box, polygon)
         regions = (region, None) if box_on == "first" else (None, region)
         queries = self.query(first, regions[0]), self.query(second, regions[1])
-        with self._lock:
-            a, b = (query.shares for query in queries)
+        a, b = (query.shares for query in queries)
         cell = a.geometry.cell_at(x, y, a.grid)
         if cell is None:
             seen = "the model's view of the picture" if regions[0] is None else "the box"
@@ -278,12 +305,21 @@ class GalleryService:
         if len(id) == _RECORD_ID_LENGTH and region is None:
             record = self.record(id)
             self._existing_file(record)  # raises 404 if the file is missing
-            query = record_query(record, self.gallery.embedding(id), embedder)
-        else:
-            source, name = self.source(id), self.title(id)
-            with _as_unprocessable(), self._lock:
-                query = image_query(source, embedder, region, name=name)
-        query.reduce_picture(_DRAWN_SIDE)
+            query = record_query(record, self.gallery.embedding(id), embedder, self._runner)
+            with self._runner.expecting(), self._full_pictures:
+                query.reduce_picture(_DRAWN_SIDE)
+            return query
+        source, name = self.source(id), self.title(id)
+        if region is None:
+            with self._runner.expecting(), self._full_pictures:
+                reading, content = read_query(source, embedder, name=name)
+                reading = reduced(reading, _DRAWN_SIDE)
+            return whole_query(reading, embedder, id=content, runner=self._runner)
+        with _as_unprocessable(), self._full_pictures:
+            with self._runner.expecting():
+                reading, content = read_image(source, embedder, name=name)
+            query = region_query(reading, region, embedder, id=content, runner=self._runner)
+            query.reduce_picture(_DRAWN_SIDE)
         return query
 
     # --- pictures -----------------------------------------------------------------------------

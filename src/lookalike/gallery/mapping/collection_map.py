@@ -140,17 +140,24 @@ class CollectionMap:
 
         Without folders, ``path`` is the name of the file. A text that a spreadsheet would compute is quoted.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*_RESERVED[:5], *map(_column, self.fields)])
+        return "".join(self.csv_lines(rows, with_folders=with_folders))
+
+    def csv_lines(self, rows: Sequence[int] | None = None, *, with_folders: bool = True) -> list[str]:
+        """Return the lines of ``to_csv``, the names of the columns first; a line may hold line breaks."""
+        lines = [_csv_line([*_RESERVED[:5], *map(_column, self.fields)])]
         for row in range(len(self)) if rows is None else rows:
             record, (x, y) = self.records[row], self.points[row].tolist()
             path = record.path if with_folders else Path(record.path).name
             values = [_cell(record.metadata.get(name)) for name in self.fields]
-            writer.writerow(
-                [record.id, _cell(path), f"{x:.6g}", f"{y:.6g}", int(self.clusters[row]), *values]
-            )
-        return text.getvalue()
+            place = f"{x:.6g}", f"{y:.6g}", str(self.clusters[row])
+            lines.append(_csv_line([record.id, _cell(path), *place, *values]))
+        return lines
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def _lists(matrix: NDArray[Any]) -> pa.Array:

@@ -1,6 +1,6 @@
 // The page's address holds what is shown, so that reload, back and a sent link show the same.
 
-const NAMES = ["gallery", "query", "where", "rerank", "k", "min", "case", "view", "undecided", "text", "weight"];
+const NAMES = ["gallery", "query", "where", "rerank", "k", "min", "case", "view", "undecided", "text", "weight", "layout", "color", "at", "pick"];
 
 // A region as "l,t,r,b", or a polygon as "x,y,x,y,x,y,...", in pixels of the query.
 export const regionText = (region) => (region.box ?? region.polygon.flat()).join(",");

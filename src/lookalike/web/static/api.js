@@ -59,6 +59,8 @@ export async function upload(file) {
 
 export const galleryPath = (gallery, rest = "") => `/galleries/${encodeURIComponent(gallery)}${rest}`;
 
+export const bytesOf = async (path) => (await request(path)).arrayBuffer();
+
 export const blobOf = async (path) => (await request(path)).blob();
 
 // An <img> can't send a token, so with one the picture is fetched and shown from a blob URL.

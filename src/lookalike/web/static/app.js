@@ -7,6 +7,8 @@ import { ordered, pairCard } from "./caseview.js";
 import { CompareView } from "./compare.js";
 import { byId, isForField } from "./dom.js";
 import { drawLegend, loadPalette } from "./heat.js";
+import { MapView } from "./map/view.js";
+import { ServerMap } from "./mapsource.js";
 import { attempt, setBar, showMessage } from "./messages.js";
 import { QueryPanel } from "./query.js";
 import { addArrowKeys, browseCard, skeletons, stepCard } from "./results.js";
@@ -25,6 +27,10 @@ compare.onClose = (hit) => document.querySelector(`.card[data-id="${hit?.id}"]`)
 const searches = new SearchView({
   panel, words, desk, onCompare: (found, hit) => compare.open(found, hit), onChoose: choose,
   verdicts: (subject, seen) => verdictRow(desk, () => subject, seen),
+});
+
+const map = new MapView(byId("collection-map"), {
+  attempt, onState: (isStep) => state.view === "map" && remember(isStep), card: (picture) => browseCard(state.gallery, picture, choose),
 });
 
 async function start() {
@@ -49,6 +55,7 @@ async function restore() {
   await enter(name, at.case);
   words.set(at);
   if (at.view === "case" && desk.name) return showCase();
+  if (at.view === "map") return showMap(false, at);
   state.query = at.query ? { id: at.query, name: "" } : null;
   if (!isAsked()) return clear();
   if (at.query) panel.show(state.gallery, state.query, at.regions, at.active);
@@ -77,6 +84,7 @@ function changeGallery() {
     const { gallery, query } = state, { list, active } = panel.regions;
     if (query && /^[0-9a-f]{20}$/.test(query.id)) state.query = await (await post(galleryPath(gallery, `/pictures/${query.id}/query`), {})).json();
     await enter(byId("gallery").value);
+    if (state.view === "map") return showMap(true);
     if (!isAsked()) return clear(true);
     if (query) panel.show(state.gallery, state.query, list, active);
     return search(true);
@@ -89,7 +97,7 @@ function remember(isStep = false) {
     gallery: state.galleries.length > 1 ? state.gallery : "", query: state.query?.id, where: byId("where").value.trim(),
     rerank: byId("rerank").value, k: byId("k").value === "24" ? "" : byId("k").value, min: minSimilarity < 0 ? "" : minSimilarity,
     case: desk.name, view: state.view, undecided: byId("undecided").checked ? 1 : "", regions: list, active,
-    ...(!state.view && words.asked),
+    ...(!state.view && words.asked), ...(state.view === "map" && map.state),
   }, isStep);
 }
 
@@ -103,6 +111,7 @@ async function clear(isStep = false) {
   words.setBeside(false);
   remember(isStep);
   setBar("Gallery", "Click a picture to search with it.");
+  byId("show-map").hidden = false;
   byId("grid").replaceChildren(...skeletons(12));
   await attempt(async () => {
     const cards = await nextCards();
@@ -186,6 +195,25 @@ function showCase(isStep = false) {
   if (!desk.list.length) showMessage("Nothing has been decided in this case. Search, and say what is the same.");
 }
 
+// The map of the gallery, in a state that an address held.
+async function showMap(isStep = false, at = {}) {
+  searches.stop();
+  const turn = {};
+  Object.assign(state, { query: null, view: "map", turn });
+  panel.hide();
+  setBar("Map", "Laying the pictures out…");
+  byId("grid").hidden = byId("more").hidden = true;
+  byId("show-gallery").hidden = false;
+  await attempt(async () => {
+    byId("collection-map").hidden = false;
+    await map.open({ ...at, source: new ServerMap(state.gallery), isStep });
+    if (state.turn === turn) byId("count").textContent = "Similar pictures lie near each other.";
+  }, () => {
+    byId("collection-map").hidden = true;
+    byId("count").textContent = "";
+  });
+}
+
 function nextPairs() {
   const pairs = ordered(desk.list.filter((pair) => !byId("undecided").checked || !pair.verdict));
   const next = pairs.slice(state.shown, state.shown + PAGE_SIZE);
@@ -262,6 +290,8 @@ byId("case").onchange = chooseCase;
 byId("name-case").addEventListener("close", () => byId("name-case").returnValue === "ok" && byId("case-name").value.trim() &&
   attempt(() => desk.begin(byId("case-name").value.trim()).then(() => remember())));
 byId("undo").onclick = () => desk.undo();
+byId("show-map").onclick = () => showMap(true);
+byId("show-gallery").onclick = () => clear(true);
 byId("show-case").onclick = () => showCase(true);
 byId("export-case").onclick = () => attempt(() => desk.exportReport());
 byId("learn").onchange = () => search();

@@ -4,9 +4,10 @@ import { RequestError } from "./api.js";
 import { byId } from "./dom.js";
 
 export function setBar(heading, count) {
+  byId("grid").hidden = false;
   byId("heading").textContent = heading;
   byId("count").textContent = count;
-  for (const id of ["legend", "all-heat", "report", "message", "no-probability", "no-verdicts", "examples"]) byId(id).hidden = true;
+  for (const id of ["legend", "all-heat", "report", "message", "no-probability", "no-verdicts", "examples", "show-map", "show-gallery", "collection-map"]) byId(id).hidden = true;
 }
 
 export function showMessage(text, isError = false) {
