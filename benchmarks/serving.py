@@ -51,8 +51,8 @@ class Client:
 
     def run(self, until: float) -> None:
         kinds, weights = list(KINDS), list(KINDS.values())
+        (kind,) = self._rng.choices(kinds, weights)
         while time.monotonic() < until:
-            (kind,) = self._rng.choices(kinds, weights)
             start = time.monotonic()
             try:
                 answer = self._ask(kind)
@@ -60,10 +60,11 @@ class Client:
                 self.statuses[0] += 1  # no answer at all
                 continue
             self.statuses[answer.status_code] += 1
-            if answer.status_code == 503:  # told to come again
+            if answer.status_code == 503:  # told to come again, and it does: the mix of answers stays
                 time.sleep(min(float(answer.headers["retry-after"]), max(0.0, until - time.monotonic())))
                 continue
             self.seconds[kind].append(time.monotonic() - start)
+            (kind,) = self._rng.choices(kinds, weights)
         self._http.close()
 
     def _ask(self, kind: str) -> httpx.Response:

@@ -23,7 +23,7 @@ OWNERS = {
     "lancedb": {"store.lance", "plugs.lancedb_registry"},
     "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
-    "faiss": {"store.hnsw"},
+    "faiss": {"store.faiss_indices"},
     "onnxruntime": {"models.onnx", "models.exporting", "models.runtimes"},
     "huggingface_hub": {"models.hub"},
     "safetensors": {"models", "datasets.arrays"},

@@ -357,20 +357,42 @@ def test_beyond_the_memory_budget_the_store_is_searched(indexed, room_files, min
         assert [h.similarity for h in found] == pytest.approx([h.similarity for h in expected], abs=1e-5)
 
 
-def test_the_accelerator_is_used_until_the_gallery_changes(mini, room_files, monkeypatch, tmp_path):
+def test_the_accelerator_follows_the_gallery_and_finds_what_exact_search_finds(
+    mini, room_files, monkeypatch, tmp_path
+):
     pytest.importorskip("faiss")
-    gallery = Gallery.create(tmp_path / "g", mini)
-    gallery.add(room_files[1])
-    expected = gallery.search(room_files[1][3], k=5)
-    assert gallery.optimize() == 12 and gallery.describe().accelerator == "fresh"
-    with monkeypatch.context() as patch:
-        patch.setattr(Searcher, "_exact", lambda *_: pytest.fail("searched exactly"))
-        found = gallery.search(room_files[1][3], k=5)
-    assert paths(found) == paths(expected)
-    assert [h.similarity for h in found] == pytest.approx([h.similarity for h in expected], abs=1e-6)
-    gallery.remove(room_files[1][0])
+    files = room_files[1]
+    plain, gallery = (Gallery.create(tmp_path / name, mini) for name in ("plain", "g"))
+    for each in (plain, gallery):
+        each.add(files[:10])
+    assert gallery.optimize() == 10 and gallery.describe().accelerator == "fresh"
+    folder = next(path for path in (tmp_path / "g" / "accelerator").iterdir() if path.is_dir())
+
+    def is_as_exact(opened):
+        for options in ({"k": 5}, {"k": 5, "leave_self_out": True}):
+            expected = plain.search(files[3], **options)
+            with monkeypatch.context() as patch:
+                patch.setattr(Searcher, "_exact", lambda *_: pytest.fail("searched exactly"))
+                found = opened.search(files[3], **options)
+            assert paths(found) == paths(expected)
+            assert [h.similarity for h in found] == pytest.approx([h.similarity for h in expected], abs=1e-6)
+
+    is_as_exact(gallery)
+    lost = plain.search(files[3], k=2)[1].path
+    for each in (plain, gallery):
+        each.remove(lost)
+        each.add(files[10:11])
     assert gallery.describe().accelerator == "stale"
-    assert room_files[1][0] not in paths(gallery.search(room_files[1][3], k=12))
+    is_as_exact(gallery)
+    assert gallery.describe().accelerator == "fresh" and not gallery.check().findings
+    is_as_exact(Gallery.open(tmp_path / "g", mini))
+    assert gallery.optimize() == 10 and folder.exists()  # nothing was built again
+    gallery.add(files[11:])  # more than a fifth changed
+    plain.add(files[11:])
+    assert paths(gallery.search(files[3], k=11)) == paths(plain.search(files[3], k=11))
+    assert gallery.describe().accelerator == "stale"
+    assert gallery.optimize() == 11 and not folder.exists()
+    is_as_exact(gallery)
 
 
 def test_a_damaged_accelerator_is_ignored(mini, room_files, tmp_path):
@@ -383,7 +405,7 @@ def test_a_damaged_accelerator_is_ignored(mini, room_files, tmp_path):
     assert len(Gallery.open(tmp_path / "g", mini).search(room_files[1][0])) == 3
 
 
-@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "stamp.json"])
+@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "vectors.f32", "stamp.json"])
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"version": null, "folder": 3, "count": 1}'])
 def test_an_empty_or_foreign_file_of_the_accelerator_is_ignored(mini, room_files, tmp_path, name, content):
     gallery = Gallery.create(tmp_path / "g", mini)

@@ -85,8 +85,8 @@ def test_a_scan_in_batches_finds_what_a_search_in_memory_finds(angles, n, size, 
         record = Record(f"{angle:020d}", f"/{angle}.png", "0" * 64, 1, 1, {"part": angle % every})
         store.add([Entry(record, unit)])
     query = torch.tensor([1.0, 0.0])
-    exact = Searcher(store, None, 2**20).shortlist(query, n, where={"part": 0}, without=None)
-    scanned = Searcher(InBatches(store, size), None, 0)
+    exact = Searcher(store, None, 2**20, "").shortlist(query, n, where={"part": 0}, without=None)
+    scanned = Searcher(InBatches(store, size), None, 0, "")
     found = scanned._scan(query, n, lambda id: int(id) % every == 0)
     expected = [exact.records[row].id for row in exact.ranking.indices[0].tolist()]
     assert found == expected == [f"{a:020d}" for a in sorted(angles) if a % every == 0][:n]

@@ -12,11 +12,11 @@ from typing import final
 import numpy as np
 
 from lookalike import images
-from lookalike.errors import LookalikeError, UnreadableImageError, first_line
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, first_line
 from lookalike.gallery.healing import heal_doubles
 from lookalike.models.embedder import Embedder
 from lookalike.store import Manifest, Record, VectorStore, record_id
-from lookalike.store.hnsw import accelerated_version, load_accelerator, remove_accelerator
+from lookalike.store.accelerator import accelerated_version, load_accelerator, remove_accelerator
 from lookalike.store.records import damaged_rows
 from lookalike.types import FloatArray
 from lookalike.types.html import table_html
@@ -83,7 +83,7 @@ class Checker:
             found += self._doubles()
             found += self._norms()
             records = list(self._store.records())
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, GalleryError) as error:
             words = f"the table can't be read ({first_line(error)}); index again into a new gallery"
             return CheckReport(0, 0, (*found, Finding("rows", words, 0)))
         found += self._rows(records)
@@ -120,7 +120,7 @@ class Checker:
                 lost.append(record.path)
                 self._store.remove([record.id])
             else:
-                self._store.set_embeddings([record.id], vector[None])
+                self._mend(record, vector)
         if n := len(bad) - len(lost):
             yield Finding(
                 "norms", "their damaged embedding was made again from the file", n, is_repaired=True
@@ -183,11 +183,16 @@ class Checker:
             if stored is not None and float(vector @ stored) < _SAME:
                 others.append(record.path)
                 if self._repair:
-                    self._store.set_embeddings([record.id], vector[None])
+                    self._mend(record, vector)
         if others:
             words = f"of {checked} images that were embedded again, these have another embedding"
             done = "; they were mended, but others may be like them: index again" if self._repair else ""
             yield _finding("fingerprints", words + done, others)
+
+    def _mend(self, record: Record, vector: FloatArray) -> None:
+        self._store.set_embeddings([record.id], vector[None])
+        if self._folder is not None:
+            remove_accelerator(self._folder)  # it has a copy of the former one
 
     def _stored(self, id: str) -> FloatArray | None:
         try:
@@ -201,10 +206,10 @@ class Checker:
         if self._folder is None or built is None:
             return
         if built != self._store.version:
-            words = "older than the gallery and therefore not used; rebuild it with gallery optimize"
+            words = "older than the gallery; the next search takes in what changed"
             yield Finding("accelerator", words, 1, is_damage=False)
             return
-        index = load_accelerator(self._folder, built)
+        index = load_accelerator(self._folder, self._manifest.fingerprint, self._store.width)
         if index is not None and index.holds({record.id for record in records}):
             return
         if self._repair:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lookalike.store import Manifest, VectorStore
-from lookalike.store.hnsw import accelerated_version
+from lookalike.store.accelerator import accelerated_version
 from lookalike.types.html import table_html
 
 
@@ -29,8 +29,8 @@ class GalleryDescription:
     table_version: int
     accelerator: str  # "none", "fresh" or "stale"
     calibration: dict[str, Any] | None
-    runtimes: dict[str, Any]  # others than eager that embedded pictures, with their lowest cosine to eager
     metadata_fields: dict[str, int]  # field -> number of images that have it
+    runtimes: dict[str, Any] = field(default_factory=dict)  # that embedded pictures, besides eager
 
     def __hash__(self) -> int:
         return hash((self.uri, self.fingerprint, self.table_version, self.n_images))

@@ -105,7 +105,7 @@ class Gallery:
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._healed = 0  # files that two records claimed when the gallery was opened
-        self._searcher = Searcher(store, self._folder, memory_budget)
+        self._searcher = Searcher(store, self._folder, memory_budget, manifest.fingerprint)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
         self._mapper = Mapper(self._searcher, self._folder, manifest.fingerprint)
@@ -680,13 +680,14 @@ class Gallery:
     def optimize(self) -> int:
         """Compact the table and build the accelerator for large galleries; return its number of vectors.
 
-        Searches then take approximate neighbors, re-scored exactly, until the gallery changes. Needs
-        the extra ``scale`` and a local folder; without them a gallery beyond the memory budget gets the
-        store's own index, as it does after ``add``. Raises GalleryError for an empty gallery.
+        Searches then take approximate neighbors, re-scored exactly. The next search takes in what is
+        added and removed later; where that is more than a fifth, call this again. Needs the extra
+        ``scale`` and a local folder; without them a gallery beyond the memory budget gets the store's own
+        index, as it does after ``add``. Raises GalleryError for an empty gallery.
         """
         if self.uri is not None and not len(self):
             raise GalleryError(f"{self.uri} is empty; index images first")
-        return build_search_index(self._store, self._folder, self._searcher)
+        return build_search_index(self._store, self._folder, self._searcher, self._manifest.fingerprint)
 
     def check(self, *, repair: bool = False, contents: bool = False) -> CheckReport:
         """Check rows, files, doubles, norms, fingerprints and the accelerator; say what is wrong.

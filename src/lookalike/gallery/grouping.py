@@ -21,7 +21,7 @@ from lookalike.gallery.links import (
 from lookalike.models.embedder import Embedder
 from lookalike.rerankers.local_features import has_opencv
 from lookalike.store import Snapshot
-from lookalike.store.hnsw import Accelerator
+from lookalike.store.accelerator import Accelerator
 from lookalike.types import Progress, ProgressCallback
 
 CANDIDATES_FROM = 0.5  # cosine; benchmarks/duplicates.py shows what each kind of change leaves

@@ -23,7 +23,7 @@ from lookalike.rerankers.alignment import (
     reduced_picture,
 )
 from lookalike.store import Record
-from lookalike.store.hnsw import Accelerator
+from lookalike.store.accelerator import Accelerator
 from lookalike.types import FloatArray, ProgressCallback
 from lookalike.types.progress import tracked
 

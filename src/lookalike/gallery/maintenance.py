@@ -9,7 +9,8 @@ from lookalike.errors import GalleryError
 from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.nearest import Searcher
 from lookalike.store import VectorStore
-from lookalike.store.hnsw import build_accelerator, can_accelerate
+from lookalike.store.accelerator import build_accelerator
+from lookalike.store.faiss_indices import can_accelerate
 
 
 def forget_files(store: VectorStore, paths: Iterable[str]) -> int:
@@ -33,11 +34,12 @@ def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:
     )
 
 
-def build_search_index(store: VectorStore, folder: Path | None, searcher: Searcher) -> int:
+def build_search_index(store: VectorStore, folder: Path | None, searcher: Searcher, fingerprint: str) -> int:
     """Compact the table and build the accelerator, or else the store's own index.
 
-    ``folder`` is the gallery's local folder, or None. Returns the number of vectors indexed. Raises
-    GalleryError for a gallery that fits into memory and has no local folder.
+    An accelerator that can take in the changes since it was built is not built again. ``folder`` is the
+    gallery's local folder, or None. Returns the number of vectors indexed. Raises GalleryError for a
+    gallery that fits into memory and has no local folder.
     """
     if searcher.is_too_large() and (folder is None or not can_accelerate()):
         store.optimize()
@@ -45,6 +47,9 @@ def build_search_index(store: VectorStore, folder: Path | None, searcher: Search
     if folder is None:
         raise GalleryError("the accelerator is stored beside the table; it needs a gallery in a local folder")
     store.optimize()
-    count = build_accelerator(folder, store.version, store.batches(), store.width)
+    searcher.forget_accelerator()
+    if searcher.accelerator() is not None:
+        return len(store)
+    count = build_accelerator(folder, store.version, fingerprint, store.batches(), store.width)
     searcher.forget_accelerator()
     return count

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
+from lookalike.gallery.accelerated import Accelerated
 from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
-from lookalike.store.hnsw import Accelerator, load_accelerator
+from lookalike.store.accelerator import Accelerator
 from lookalike.types import FloatArray, Ranking
 
 _MIN_CANDIDATES = 64  # of an approximate search
@@ -47,15 +48,15 @@ class Shortlist:
 class Searcher:
     """Nearest-neighbor search in a store; caches the latest version in memory if it fits."""
 
-    def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int) -> None:
-        self._store, self._folder, self._budget = store, folder, memory_budget
+    def __init__(self, store: VectorStore, folder: Path | None, memory_budget: int, fingerprint: str) -> None:
+        self._store, self._budget = store, memory_budget
+        self._accelerated = None if folder is None else Accelerated(store, folder, fingerprint)
         self._count: tuple[int, int] | None = None  # version, records
         self._loading = threading.Lock()  # of the snapshot, so that threads don't load it twice
         self._snapshot: Snapshot | None = None
         self._rows: tuple[int, dict[str, int]] | None = None  # version, row of each id
         self._mask: tuple[int, str, Tensor] | None = None  # version, filter, rows that pass
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
-        self._accelerator: tuple[int, Accelerator | None] | None = None
         self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
 
@@ -68,9 +69,13 @@ class Searcher:
         is an id to leave out. Raises FilterError.
         """
         version = self._store.version
-        accelerator = self._accelerated(version)
-        if self._fits(version) and (where is not None or accelerator is None):
+        if self._fits(version):
+            if where is None and self._accelerated is not None:
+                found = self._accelerated.ranking(version, unit, n, n_context, without)
+                if found is not None:
+                    return Shortlist(*found)
             return self._exact(self.snapshot(version), unit, n, where, without)
+        accelerator = self._index(version)
         passing = None if where is None else self._passing_ids(version, where)
 
         def keep(id: str) -> bool:
@@ -198,11 +203,12 @@ class Searcher:
 
     def accelerator(self) -> Accelerator | None:
         """Return the approximate index if it is up to date; None without one."""
-        return self._accelerated(self._store.version)
+        return self._index(self._store.version)
 
     def forget_accelerator(self) -> None:
         """Drop the cached accelerator, so that a new one is loaded."""
-        self._accelerator = None
+        if self._accelerated is not None:
+            self._accelerated.forget()
 
     # --- exact --------------------------------------------------------------------------------
 
@@ -241,13 +247,8 @@ class Searcher:
 
     # --- approximate, re-scored exactly -------------------------------------------------------
 
-    def _accelerated(self, version: int) -> Accelerator | None:
-        if self._folder is None:
-            return None
-        held = self._accelerator
-        if held is None or held[0] != version:
-            self._accelerator = held = (version, load_accelerator(self._folder, version))
-        return held[1]
+    def _index(self, version: int) -> Accelerator | None:
+        return None if self._accelerated is None else self._accelerated.index(version)
 
     def _approximate(
         self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[str], bool]

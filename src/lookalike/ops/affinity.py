@@ -35,9 +35,9 @@ def affinity_features(
     """
     if n_anchors < 1:
         raise ValueError(f"there is at least one anchor, the query; got n_anchors = {n_anchors}")
-    items = torch.cat([queries[:, None], candidates], dim=1)
-    anchors = items if following is None else torch.cat([items, following], dim=1)
-    affinity = items @ anchors[:, :n_anchors].transpose(1, 2)
+    parts = [queries[:, None], candidates] if following is None else [queries[:, None], candidates, following]
+    anchors = torch.cat([part[:, :n_anchors] for part in parts], dim=1)[:, :n_anchors].transpose(1, 2)
+    affinity = torch.cat([queries[:, None] @ anchors, candidates @ anchors], dim=1)
     return F.pad(affinity, (0, n_anchors - affinity.shape[2]))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lookalike.models.csa.checkpoint import bundled_scorer, load_scorer
+from lookalike.models.csa.inference import refined_features
 from lookalike.models.csa.shortlist import ShortlistScorer
 from lookalike.rerankers.base import column_of, move_of, one_query, reordered
 from lookalike.rerankers.first_stage import following_rows
@@ -134,12 +135,12 @@ class ContextualReranking:
     def _scores(self, queries: Tensor, candidates: Tensor, following: Tensor) -> Tensor:
         """Scores (Q, K) of candidates (Q, K, D), which ``following`` (Q, M, D) come after."""
         scorer = self._on(queries)
-        if self.precision == "fp32":
-            scores: Tensor = scorer(queries, candidates, following)
-            return scores.round(decimals=DECIMALS)
         inputs = scorer.inputs(queries, candidates, following)
-        with torch.autocast(queries.device.type, dtype=_PRECISIONS[self.precision]):
-            tokens = scorer.network(inputs)
+        if self.precision != "fp32":
+            with torch.autocast(queries.device.type, dtype=_PRECISIONS[self.precision]):
+                tokens = scorer.network(inputs)
+        else:
+            tokens = refined_features(scorer.network, inputs)
         return scorer.scores(inputs, tokens.float())[:, : candidates.shape[1]].round(decimals=DECIMALS)
 
     def _on(self, vectors: Tensor) -> ShortlistScorer:

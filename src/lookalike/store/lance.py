@@ -7,6 +7,7 @@ the last complete version. LanceDB's distances are converted to cosines here.
 from __future__ import annotations
 
 import datetime
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -41,6 +42,7 @@ _PIECE = 8192  # rows per batch when the whole table is read
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
 _TRIES = 3  # of a read, while another process compacts
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
+_COARSEST_TIME_NS = 3 * 10**9  # of a file system: a commit within it may leave the folder's time as it was
 _STALE = 0.1  # fraction of unindexed rows above which an index is rebuilt
 
 
@@ -65,6 +67,8 @@ class LanceStore:
         self._uri = uri
         self._one_writer = one_writer(uri)
         folder = None if "://" in uri else Path(uri)
+        self._commits = None if folder is None else folder / f"{TABLE}.lance" / "_versions"
+        self._known: tuple[int, int] | None = None  # time of the last commit, version
         self._upkeep = Upkeep(folder, TABLE)
         self._forgotten = None if folder is None else ForgottenRows(folder)
 
@@ -76,9 +80,22 @@ class LanceStore:
     @property
     def version(self) -> int:
         """The latest version of the table, written by any process."""
+        changed = self._last_commit()
+        if self._known is not None and self._known[0] == changed:
+            return self._known[1]
         with Reaching(self._uri):
             self._table.checkout_latest()
-            return int(self._table.version)
+            version = int(self._table.version)
+        is_settled = changed is not None and time.time_ns() - changed > _COARSEST_TIME_NS
+        self._known = (changed, version) if changed is not None and is_settled else None
+        return version
+
+    def _last_commit(self) -> int | None:
+        """When the folder of versions was changed, in nanoseconds; None where that can't be told."""
+        try:
+            return None if self._commits is None else self._commits.stat().st_mtime_ns
+        except OSError:
+            return None
 
     def __len__(self) -> int:
         return int(self._read(self._table.count_rows))
@@ -218,10 +235,11 @@ class LanceStore:
 
     def record_batches(self) -> Iterator[Sequence[Record]]:
         """Yield all records of one version in batches."""
-        self._table.checkout_latest()
-        for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
-            if batch.num_rows:
-                yield list(RecordRows(pa.Table.from_batches([batch])))
+        with Reaching(self._uri):
+            self._table.checkout_latest()
+            for batch in self._table.search().select(RECORD_COLUMNS).to_batches(_PIECE):
+                if batch.num_rows:
+                    yield list(RecordRows(pa.Table.from_batches([batch])))
 
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
@@ -248,10 +266,11 @@ class LanceStore:
 
     def raw_batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield what ``batches`` yields, with embeddings as they are stored, damaged ones included."""
-        self._table.checkout_latest()
-        for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
-            if batch.num_rows:
-                yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
+        with Reaching(self._uri):
+            self._table.checkout_latest()
+            for batch in self._table.search().select(["id", "embedding"]).to_batches(_PIECE):
+                if batch.num_rows:
+                    yield batch.column("id").to_pylist(), self._matrix(batch.column("embedding"))
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""

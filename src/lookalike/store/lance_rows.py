@@ -35,6 +35,11 @@ class RecordRows(Sequence[Record]):
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
+    @property
+    def ids(self) -> pa.Array:
+        """The ids of all records."""
+        return self._columns["id"].combine_chunks()
+
     @overload
     def __getitem__(self, index: int) -> Record: ...
 
@@ -49,9 +54,27 @@ class RecordRows(Sequence[Record]):
         row = index % len(self)
         return record_of({name: column[row].as_py() for name, column in self._columns.items()})
 
+    def taken(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of some rows, converted together."""
+        return [record_of(row) for row in self._rows.take(pa.array(rows, pa.int64())).to_pylist()]
+
     def __iter__(self) -> Iterator[Record]:
         for batch in self._rows.to_batches(_PIECE):
             yield from map(record_of, batch.to_pylist())
+
+
+def ids_of(records: Sequence[Record]) -> pa.Array:
+    """Return the ids of records as an Arrow array."""
+    return (
+        records.ids
+        if isinstance(records, RecordRows)
+        else pa.array([each.id for each in records], pa.string())
+    )
+
+
+def taken_records(records: Sequence[Record], rows: Sequence[int]) -> list[Record]:
+    """Return the records of some rows."""
+    return records.taken(rows) if isinstance(records, RecordRows) else [records[row] for row in rows]
 
 
 def table_schema(width: int) -> pa.Schema:

@@ -60,7 +60,7 @@ def test_attention_is_that_of_the_forward_pass(network, noise):
     assert weights.shape == (B, T, T)
     assert_close(weights.sum(2), torch.ones(B, T))
     block, x = network.blocks[0].attn, noise(B, T, 20, seed=3)
-    value = block._split(x)[2]  # (B, A, T, d)
+    value = block.split(block.qkv(x))[2]  # (B, A, T, d)
     mixed = (block.weights(x) @ value).transpose(1, 2).flatten(2)
     assert_close(block(x), block.proj(mixed), rtol=1e-4, atol=1e-5)
 

@@ -133,7 +133,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
-        query, key, value = self._split(x)
+        query, key, value = self.split(self.qkv(x))
         p = self.dropout.p if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=p)  # (B, A, T, C / A)
         result: Tensor = self.dropout(self.proj(mixed.transpose(1, 2).flatten(2)))
@@ -141,12 +141,13 @@ class Attention(nn.Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """Attention of every item (rows) over all items: (B, A, T, T)."""
-        query, key, _ = self._split(x)
+        query, key, _ = self.split(self.qkv(x))
         products: Tensor = query @ key.transpose(2, 3) / query.shape[3] ** 0.5
         return products.softmax(3)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, A, T, C / A) of the first layer's outputs (B, T, 3 C)."""
+        query, key, value = qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         return query, key, value
 
 
