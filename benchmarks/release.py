@@ -36,9 +36,9 @@ PICTURES = (".jpg", ".jpeg", ".png")
 DRAW = """
 from pathlib import Path
 from lookalike.scenes import gallery_of_rooms
-rooms = gallery_of_rooms(3, n_paintings=10, rooms_per_painting=5, size=(240, 320)).rooms
-for i, room in enumerate(rooms):
-    folder = Path("classes") / f"painting{i // 5}"
+drawn = gallery_of_rooms(3, n_paintings=10, rooms_per_painting=5, size=(240, 320))
+for i, (room, label) in enumerate(zip(drawn.rooms, drawn.labels)):
+    folder = Path("classes") / f"painting {label}"
     folder.mkdir(parents=True, exist_ok=True)
     room.image.save(folder / f"room{i:02}.jpg")
 """
@@ -91,7 +91,7 @@ assert hits[0][0]["corpus_id"] == 1, hits
 """
 
 INDEX = ["index", "photographs", "-g", "g"]
-SEARCH = ["search", "a.jpg", "-g", "g", "-k", "5"]
+SEARCH = ["search", "q.jpg", "-g", "g", "-k", "5"]
 TRAIN = ["train", "classes", "-o", "trained", "--epochs", "1", "--batch-size", "20"]
 # name of the environment: what runs in it, a list of arguments of lookalike or a script for its Python
 JOBS: dict[str, Sequence[list[str] | str]] = {
@@ -208,13 +208,13 @@ def _search_page(address: str, folder: Path) -> bool:
         page.wait_for_selector(".browse")
         with page.expect_file_chooser() as chooser:
             page.click("#choose")
-        chooser.value.set_files(folder / "a.jpg")
+        chooser.value.set_files(folder / "q.jpg")
         page.wait_for_selector(".hit")
         page.wait_for_load_state("networkidle")
         page.screenshot(path=folder / "page.png")
-        n_hits = page.locator(".hit").count()
+        first = page.locator(".hit").first.text_content() or ""
         browser.close()
-    return n_hits > 0
+    return "1.000" in first  # the photograph itself
 
 
 def _plain() -> dict[str, str]:
@@ -223,7 +223,7 @@ def _plain() -> dict[str, str]:
 
 
 def prepare(environment: Environment, photographs: Path | None) -> None:
-    """Lay class folders, 50 photographs and the two pictures a.jpg and b.jpg into the work folder."""
+    """Lay class folders, 50 photographs, one of them as q.jpg, and a.jpg and b.jpg into the work folder."""
     work = environment.work
     environment.run([str(environment.home / "bin" / "python"), "-c", DRAW])
     source = photographs or work / "classes"
@@ -232,6 +232,7 @@ def prepare(environment: Environment, photographs: Path | None) -> None:
     step = max(1, len(found) // N_PHOTOGRAPHS)
     for i, path in enumerate(found[::step][:N_PHOTOGRAPHS]):
         shutil.copy(path, work / "photographs" / f"{i:02}-{path.name}")
+    shutil.copy(next((work / "photographs").iterdir()), work / "q.jpg")
     for name, path in zip(("a", "b"), sorted((work / "classes").rglob("*.jpg")), strict=False):
         shutil.copy(path, work / f"{name}.jpg")
 

@@ -41,3 +41,12 @@ def test_json_parquet_and_csv_hold_the_same_pictures(uri, tmp_path):
 def test_another_kind_of_file_is_wrong_usage(uri, tmp_path):
     answer = run("-g", uri, "--out", tmp_path / "m.xlsx")
     assert answer.exit_code == 2 and ".parquet or .csv" in answer.stderr
+
+
+def test_a_page_has_the_pictures_and_keeps_the_number_of_thumbnails(uri, tmp_path):
+    file = tmp_path / "m.html"
+    answer = run("-g", uri, "--layout", "pca", "--clusters", 0, "--html", file, "--thumbnails", 2)
+    assert answer.exit_code == 0 and f"wrote {file}" in answer.stdout
+    page = file.read_text("utf-8")
+    assert page.count("data:image/webp;base64,") == 2
+    assert all(page.count(f'"{i}.png"') == 1 for i in range(6))

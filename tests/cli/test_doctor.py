@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import tomllib
+from pathlib import Path
 
 from typer.testing import CliRunner
 
@@ -27,3 +29,8 @@ def test_a_missing_extra_is_named_with_what_to_do(monkeypatch):
     result = CliRunner().invoke(app, ["doctor"])
     assert "web (pip install 'lookalike[web]')" in result.stdout
     assert result.exit_code == 1 and "self-test FAILED" in result.stdout
+
+
+def test_every_extra_of_the_package_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(doctor._EXTRAS) == set(project["project"]["optional-dependencies"])

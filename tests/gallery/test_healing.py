@@ -133,6 +133,23 @@ def test_a_stored_number_that_changed_is_said_not_ranked_and_repaired(mini, phot
     np.testing.assert_allclose([h.similarity for h in again], [h.similarity for h in right], atol=1e-5)
 
 
+@pytest.mark.parametrize("change", ["removed", "cut"])
+def test_a_file_of_the_table_that_is_gone_or_cut_is_one_sentence(mini, photos, tmp_path, change):
+    gallery = Gallery.create(tmp_path / "g.gallery", mini)
+    gallery.add(photos, workers=0)
+    (data,) = (tmp_path / "g.gallery" / "images.lance" / "data").iterdir()
+    if change == "removed":
+        data.unlink()
+    else:
+        data.write_bytes(data.read_bytes()[:-40])
+
+    uses = (lambda g: g.search(photos / "b" / "five.bmp"), lambda g: g.add(photos, workers=0))
+    for use in uses:
+        with pytest.raises(GalleryError, match="is damaged, a file of its table can't be read") as said:
+            use(Gallery.open(tmp_path / "g.gallery", mini))
+        assert ".rs" not in str(said.value) and "\n" not in str(said.value)
+
+
 def test_a_damaged_embedding_without_its_file_is_removed_and_said(mini, photos, tmp_path):
     gallery = Gallery.create(tmp_path / "g", mini)
     gallery.add(photos)

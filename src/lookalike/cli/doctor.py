@@ -22,12 +22,12 @@ from lookalike.cli.threads import free_cores
 _LIBRARIES = ("torch", "torchvision", "timm", "lancedb", "numpy", "pillow")
 _EXTRAS = {  # extra: the modules that it brings
     "train": ("lightning", "pytorch_metric_learning", "sklearn", "scipy", "matplotlib"),
-    "web": ("fastapi", "multipart", "uvicorn"),
+    "web": ("fastapi", "multipart", "prometheus_client", "uvicorn"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
     "mcp": ("mcp",),
     "sentence-transformers": ("sentence_transformers",),
-    "scale": ("faiss",),
+    "scale": ("faiss", "ray"),
     "geometry": ("cv2",),
     "text": ("open_clip", "transformers"),
     "map": ("umap",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import final, overload
@@ -15,7 +15,7 @@ from torch import Tensor
 from lookalike.errors import GalleryError
 from lookalike.store import Record, VectorStore
 from lookalike.store.accelerator import Accelerator, accelerator_folder, load_accelerator
-from lookalike.store.lance_rows import ids_of
+from lookalike.store.lance_rows import ids_of, taken_records
 from lookalike.types import FloatArray, Ranking
 
 _FEWEST_CANDIDATES = 64
@@ -31,7 +31,7 @@ class Accelerated:
 
     def __init__(self, store: VectorStore, folder: Path, fingerprint: str) -> None:
         self._store, self._folder, self._fingerprint = store, folder, fingerprint
-        self._turn = threading.RLock()
+        self._turn = threading.RLock()  # rows belong to one state of the index
         self._at: int | None = None  # the table's version that the next three are of
         self._index: Accelerator | None = None
         self._records: Sequence[Record] = ()
@@ -64,9 +64,10 @@ class Accelerated:
             if not len(self._records):
                 self._records = self._store.records()
                 self._rows = index.rows_in(ids_of(self._records))
-            records, n = self._records, min(n, len(self._records))
+            records, rows_of = self._records, self._rows
             positions, vectors = index.nearest(unit.numpy(), max(2 * n, n_context, _FEWEST_CANDIDATES))
-            rows = self._rows[positions]
+        n = min(n, len(records))
+        rows = rows_of[positions]
         is_kept = rows >= 0  # -1: removed this moment
         if without is not None:
             is_kept &= np.array([records[row].id != without for row in rows], dtype=bool)
@@ -76,7 +77,9 @@ class Accelerated:
         gallery = torch.from_numpy(vectors)
         best = (gallery @ unit).topk(n)
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
-        return ranking, _Some(records, rows)
+        first = best.indices.tolist()
+        made = dict(zip(first, taken_records(records, rows[first].tolist()), strict=True))
+        return ranking, _Some(records, rows, made)
 
     def _brought_to(self, version: int) -> Accelerator | None:
         index = self._index
@@ -96,10 +99,15 @@ class Accelerated:
 
 @final
 class _Some(Sequence[Record]):
-    """Some of the records, each made when it is asked for."""
+    """Some of the records: those that are made already, and others made when they are asked for."""
 
-    def __init__(self, records: Sequence[Record], rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        self._records, self._rows = records, rows
+    def __init__(
+        self,
+        records: Sequence[Record],
+        rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+        made: Mapping[int, Record],
+    ) -> None:
+        self._records, self._rows, self._made = records, rows, made
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -112,5 +120,6 @@ class _Some(Sequence[Record]):
 
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         if isinstance(index, slice):
-            return _Some(self._records, self._rows[index])
-        return self._records[int(self._rows[index])]
+            return [self[i] for i in range(*index.indices(len(self)))]
+        made = self._made.get(index)
+        return self._records[int(self._rows[index])] if made is None else made

@@ -12,7 +12,7 @@ from typing import final
 import numpy as np
 
 from lookalike import images
-from lookalike.errors import LookalikeError, UnreadableImageError, first_line
+from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, first_line
 from lookalike.gallery.healing import heal_doubles
 from lookalike.models.embedder import Embedder
 from lookalike.store import Manifest, Record, VectorStore, record_id
@@ -83,7 +83,7 @@ class Checker:
             found += self._doubles()
             found += self._norms()
             records = list(self._store.records())
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, GalleryError) as error:
             words = f"the table can't be read ({first_line(error)}); index again into a new gallery"
             return CheckReport(0, 0, (*found, Finding("rows", words, 0)))
         found += self._rows(records)

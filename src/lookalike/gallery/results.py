@@ -277,7 +277,8 @@ class SearchResult(Sequence[Hit]):
     def _repr_html_(self) -> str:
         """Return the images of the first 24 hits in rows, for notebooks."""
         cells = "".join(hit._repr_html_() for hit in self[:24])
-        return f"<div style='display:flex;flex-wrap:wrap;gap:8px'>{cells}</div>"
+        words = f"<div>the first 24 of {len(self):,} hits</div>" if len(self) > 24 else ""
+        return words + f"<div style='display:flex;flex-wrap:wrap;gap:8px'>{cells or 'no hits'}</div>"
 
 
 @final

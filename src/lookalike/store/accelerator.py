@@ -52,7 +52,7 @@ class Accelerator:
     def __init__(
         self, stamp: _Stamp, index: Any, ids: pa.Array, vectors: FloatArray, changes: _Changes | None = None
     ) -> None:
-        self._turn = threading.RLock()
+        self._turn = threading.RLock()  # FAISS searches and adds, but not at once
         self._stamp, self._index, self._base = stamp, index, vectors
         self._first_ids = ids
         self._changes = _Changes.none(vectors.shape[1]) if changes is None else changes
@@ -113,9 +113,8 @@ class Accelerator:
         pieces = [embeddings(added[i : i + _PIECE]) for i in range(0, len(added), _PIECE)]
         new = np.concatenate([np.empty((0, self._base.shape[1]), np.float32), *pieces])
         with self._turn:
-            self._changes = _Changes(
-                gone, [*self._changes.ids, *added], np.concatenate([self._changes.vectors, new])
-            )
+            vectors = np.concatenate([self._changes.vectors, new])
+            self._changes = _Changes(gone, [*self._changes.ids, *added], vectors)
             self._stamp = replace(self._stamp, version=version)
             self._take_in(new)
         return True

@@ -54,6 +54,10 @@ class RecordRows(Sequence[Record]):
         row = index % len(self)
         return record_of({name: column[row].as_py() for name, column in self._columns.items()})
 
+    def taken(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of some rows, converted together."""
+        return [record_of(row) for row in self._rows.take(pa.array(rows, pa.int64())).to_pylist()]
+
     def __iter__(self) -> Iterator[Record]:
         for batch in self._rows.to_batches(_PIECE):
             yield from map(record_of, batch.to_pylist())
@@ -66,6 +70,11 @@ def ids_of(records: Sequence[Record]) -> pa.Array:
         if isinstance(records, RecordRows)
         else pa.array([each.id for each in records], pa.string())
     )
+
+
+def taken_records(records: Sequence[Record], rows: Sequence[int]) -> list[Record]:
+    """Return the records of some rows."""
+    return records.taken(rows) if isinstance(records, RecordRows) else [records[row] for row in rows]
 
 
 def table_schema(width: int) -> pa.Schema:

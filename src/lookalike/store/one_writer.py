@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import final
@@ -19,6 +20,7 @@ from lookalike.errors import (
 )
 
 _LOCK_SECONDS = 120
+_PLACE_IN_CODE = re.compile(r", /\S+\.rs:\d+:\d+")  # of LanceDB's messages
 
 
 def one_writer(uri: str) -> AbstractContextManager[object]:
@@ -28,7 +30,10 @@ def one_writer(uri: str) -> AbstractContextManager[object]:
 
 @final
 class Reaching(AbstractContextManager[None]):
-    """Turns what an object store, or the way to it, fails with into a GalleryError; can be used again."""
+    """Turns what reading a table fails with into a GalleryError; can be used again.
+
+    Of an object store that is the way to it; of a folder a file that is missing or damaged.
+    """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -40,6 +45,12 @@ class Reaching(AbstractContextManager[None]):
             raise GalleryError(
                 f"{self._uri} can't be reached: {first_line(error)[:300]}; look at the connection and the "
                 "AWS_ variables, and run it again: what was written is complete"
+            ) from error
+        if isinstance(error, RuntimeError | OSError) and not system_error(error):
+            reason = _PLACE_IN_CODE.sub("", first_line(error))[:300]
+            raise GalleryError(
+                f"{self._uri} is damaged, a file of its table can't be read ({reason}); put the folder back "
+                "from a copy, or index into a new one"
             ) from error
 
 

@@ -97,6 +97,8 @@ class ExplanationScores:
         """Return a row for each method and a column for each measure, by model, for notebooks."""
         measures = list(dict.fromkeys(row.measure for row in self.rows))
         found = {(row.model, row.method, row.measure): f"{row.value:z.3f}" for row in self.rows}
+        if not self.rows:
+            return table_html("nothing was measured", (), ())
         return "".join(
             table_html(
                 f"model {model}",

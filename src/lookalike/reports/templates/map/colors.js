@@ -10,7 +10,7 @@ const PAPER = { light: "#ffffff", dark: "#1d2026" };
 const INK = { light: "#1b1d22", dark: "#0b0c0f" }; // of outlines
 const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 const RAMP_ENDS = { light: [0, 0.92], dark: [0.18, 1] }; // what would vanish in the paper is left out
-const DIMMED = 0.78; // of the way to the paper, for points that are not selected
+const DIMMED = { light: 0.78, dark: 0.66 }; // of the way to the paper, for points that are not selected
 
 export const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0; // as ImageData holds it
@@ -39,13 +39,13 @@ export function coloring(points, column, theme) {
     const missing = points.n - known.length;
     if (missing) legend = [{ color: NONE[theme], text: "no value", count: missing, pick: "" }];
     const ramp = Array.from({ length: 9 }, (_, i) => `rgb(${rampColor(i / 8, theme)})`);
-    return { theme, paper, of, legend, range: { low, high, ramp }, ...tables(table, paper, ink) };
+    return { theme, paper, of, legend, range: { low, high, ramp }, ...tables(table, paper, ink, DIMMED[theme]) };
   }
   table.push(...CATEGORIES[theme].map(parts), ...grays);
   const n = CATEGORIES[theme].length;
   if (!column) {
     for (let i = 0; i < points.n; i++) of[i] = points.clusters[i] < 0 ? n + 1 : points.clusters[i] % n;
-    return { theme, paper, of, legend, range: null, ...tables(table, paper, ink) };
+    return { theme, paper, of, legend, range: null, ...tables(table, paper, ink, DIMMED[theme]) };
   }
   const counts = new Map();
   for (let i = 0; i < points.n; i++) {
@@ -57,15 +57,15 @@ export function coloring(points, column, theme) {
   const [others, none] = [counts.get(column.values.length), counts.get(-1)];
   if (others) legend.push({ color: OTHERS[theme], text: "other values", count: others, pick: "others:" });
   if (none) legend.push({ color: NONE[theme], text: "no value", count: none, pick: "none:" });
-  return { theme, paper, of, legend, range: null, ...tables(table, paper, ink) };
+  return { theme, paper, of, legend, range: null, ...tables(table, paper, ink, DIMMED[theme]) };
 }
 
 export const clusterColor = (number, theme) => CATEGORIES[theme][number % CATEGORIES[theme].length];
 
 // For each color: full, dimmed, and its outline.
-function tables(table, paper, ink) {
+function tables(table, paper, ink, dimmed) {
   return {
-    full: table.map(packed), dimmed: table.map((color) => packed(mixed(color, paper, DIMMED))),
+    full: table.map(packed), dimmed: table.map((color) => packed(mixed(color, paper, dimmed))),
     edge: table.map((color) => packed(mixed(color, ink, 0.45))), background: packed(paper),
   };
 }

@@ -64,10 +64,10 @@ export class MapView {
     const turn = (this.turn = {}), found = await this.#waitFor(source.load(layout));
     if (this.turn !== turn) return; // another map was asked for meanwhile
     Object.assign(this, { source, found, layout, points: found.points, color: "", pick: "" });
-    const [x, y, zoom] = at.split(",").map(Number);
+    const place = at.split(",").map(Number);
     this.map.hover(-1);
     this.map.set({ points: this.points, selected: null, colors: null });
-    this.map.look(...(Number.isFinite(zoom) ? [x, y, zoom] : [0.5, 0.5, 1]));
+    this.map.look(...(place.length === 3 && place.every(Number.isFinite) ? place : [0.5, 0.5, 1]));
     this.stage.setAttribute("aria-label", `Map of ${counted(this.points.n, "picture")} in ${counted(found.clusters.length, "cluster")}`);
     this.remark.textContent = found.remark;
     this.remark.hidden = !found.remark;
@@ -107,7 +107,7 @@ export class MapView {
     this.controls.showLegend(colors, this.color);
     this.controls.showClusters(this.found.clusters, this.source, isPlain, theme);
     this.controls.showPick(this.pick);
-    this.labels.show(this.found.clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "transparent"));
+    this.labels.show(this.found.clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "var(--line)"));
   }
 
   // Select what a pick means; the same pick again clears it.
