@@ -47,10 +47,13 @@ def costs(n: int, units: dict[str, float], options: argparse.Namespace) -> dict[
         "table_gb": table / 1e9,
         "vector_copy_gb": copy / 1e9,
         "index_in_memory_gb": index / 1e9,
+        "records_in_memory_gb": n * units["table_bytes_per_image"] / 1e9,
         "embedding_core_hours": embedding,
         "building_core_hours": building,
         "days_on_one_machine": (embedding + building) / options.cores / 24,
-        "machines_to_hold_the_index": -(-index // (0.8 * options.memory * 1e9)),
+        "machines_to_hold_both": -(
+            -(index + n * units["table_bytes_per_image"]) // (0.8 * options.memory * 1e9)
+        ),
         "search_core_ms": search,
         "dollars_once_a_million": money / n * 1e6,
         "dollars_a_month_a_million": (table + copy) / 1e9 * options.gigabyte_month / n * 1e6,

@@ -25,6 +25,7 @@ from lookalike.store.forgotten import ForgottenRows
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
     RecordRows,
+    gathered,
     record_of,
     record_rows,
     table_schema,
@@ -248,20 +249,9 @@ class LanceStore:
         return Snapshot(version, RecordRows(rows), embeddings)
 
     def _all_rows(self) -> tuple[int, pa.Table, FloatArray]:
-        """Version, records and embeddings; at no time is there a second copy of all embeddings."""
         version = int(self._table.version)
-        embeddings = np.empty((int(self._table.count_rows()), self._width), np.float32)
-        records = [record_rows(())]
-        done = 0
-        for batch in self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_PIECE):
-            n = batch.num_rows
-            if done + n > len(embeddings):  # added since they were counted
-                embeddings = np.concatenate([embeddings[:done], np.empty((n, self._width), np.float32)])
-            embeddings[done : done + n] = self._matrix(batch.column("embedding"))
-            done += n
-            copied = batch.select(RECORD_COLUMNS).take(pa.array(np.arange(n)))  # lets the batch go
-            records.append(pa.Table.from_batches([copied]).cast(records[0].schema))
-        return version, pa.concat_tables(records), embeddings[:done]
+        batches = self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_PIECE)
+        return version, *gathered(batches, int(self._table.count_rows()), self._width)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield ids and embeddings (B, D) float32 of one version in batches.

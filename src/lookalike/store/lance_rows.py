@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 
 from lookalike.store.records import Copy, Entry, Record
+from lookalike.types import FloatArray
 
 _COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
 _FIELDS = (
@@ -97,6 +98,26 @@ def record_rows(records: Sequence[Record]) -> pa.Table:
         ],
     }
     return pa.table([pa.array(columns[name], kind) for name, kind in _FIELDS], schema=pa.schema(_FIELDS))
+
+
+def gathered(batches: Iterable[pa.RecordBatch], count: int, width: int) -> tuple[pa.Table, FloatArray]:
+    """Return the records and the embeddings (G, D) of batches, with ``count`` rows or more together.
+
+    At no time is there a second copy of all embeddings.
+    """
+    embeddings = np.empty((count, width), np.float32)
+    records = [record_rows(())]
+    done = 0
+    for batch in batches:
+        n = batch.num_rows
+        if done + n > len(embeddings):  # added since they were counted
+            embeddings = np.concatenate([embeddings[:done], np.empty((n, width), np.float32)])
+        flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+        embeddings[done : done + n] = flat.reshape(n, width)
+        done += n
+        copied = batch.select(RECORD_COLUMNS).take(pa.array(np.arange(n)))  # lets the batch go
+        records.append(pa.Table.from_batches([copied]).cast(records[0].schema))
+    return pa.concat_tables(records), embeddings[:done]
 
 
 def _metadata_text(record: Record) -> str:
