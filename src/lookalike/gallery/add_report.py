@@ -27,7 +27,8 @@ class AddReport:
 
     def _repr_html_(self) -> str:
         """Return the counts and the files that could not be read, for notebooks."""
-        return table_html(repr(self), ("unreadable", "why"), self.unreadable[:20])
+        columns = ("unreadable", "why") if self.unreadable else ()
+        return table_html(repr(self), columns, self.unreadable[:20])
 
     def __repr__(self) -> str:
         more = {
