@@ -8,8 +8,8 @@ metadata, no files. A real server answers, the layout is PCA. Prints one row for
 Load is from the click on "Map" to the first frame with points, with a layout that is kept: the first request
 of a server (it reads the embeddings), and one more (a reload of the page). Paint is the time of one redrawing
 of all points at random places and zooms: the least, the median and the 95th percentile of 60. Frames are
-those that Chromium shows in 3 s while the map is dragged, and zoomed by the wheel. Without a GPU the processor
-does all of it.
+those that Chromium shows in 3 s while the map is dragged, and zoomed by the wheel. Without a GPU the
+processor does all of it.
 """
 
 from __future__ import annotations
