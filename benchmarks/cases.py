@@ -97,6 +97,7 @@ def main() -> None:
         browser = started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
         with serving(create_app(gallery)) as port:
             page = browser.new_context(viewport={"width": 1366, "height": 900}).new_page()
+            page.set_default_timeout(120_000)  # also on a machine that is busy
             page.add_init_script(COUNT)
             page.goto(f"http://127.0.0.1:{port}/")
             page.wait_for_selector(".browse")

@@ -97,6 +97,14 @@ def test_weights_that_half_precision_can_not_hold_are_refused(tiny_backbone, tmp
         saved.save(tmp_path, half=True)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_without_advice_on_precision(tiny_backbone, tmp_path, value):
+    saved = embedder_of(tiny_backbone("test_resnet"), "mean")
+    saved.network.backbone.model.conv1[0].weight.fill_(value)
+    with pytest.raises(ValueError, match="has values that are NaN or infinite; repair the weights"):
+        saved.save(tmp_path)
+
+
 def test_a_layer_that_can_not_be_saved_leaves_no_folder(backbone, tmp_path):
     saved = embedder_of(backbone, "mean", nn.Sequential(nn.Softmax(dim=1)))
     with pytest.raises(ValueError, match="a saved head holds"):

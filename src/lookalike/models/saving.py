@@ -220,10 +220,10 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     if tensor.dtype == torch.float64:
         dtype = torch.float64  # a whitening, which loses by less
     stored = tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name} has values that are NaN or infinite; repair the weights")
     if not bool(stored.isfinite().all()):
-        raise ValueError(
-            f"{name} has values that {dtype} can't hold; save without half, or repair the weights"
-        )
+        raise ValueError(f"{name} has values that {dtype} can't hold; save without half")
     return stored
 
 
