@@ -50,6 +50,14 @@ def test_splits_beside_other_folders_are_no_classes(tmp_path):
         read_dataset(tmp_path, "train")
 
 
+def test_a_split_that_was_unpacked_into_a_folder_of_its_own_name_is_said(tmp_path):
+    for name in ("train/train/robin/a.png", "train/train/wren/b.png", "test/wren/c.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DatasetError, match=r"but a folder named as a split \(train\).*move the classes"):
+        read_dataset(tmp_path, "train")
+    assert read_dataset(tmp_path, "test").classes == ("wren",)
+
+
 def test_a_class_without_images_is_named(folders):
     (folders / "owl").mkdir()
     with pytest.raises(DatasetError, match=r"1 of 3 classes.*owl"):

@@ -51,6 +51,28 @@ def test_a_moved_file_takes_its_own_values_along_and_the_new_folder_counts(on_di
     assert found["b/one again.png"] == {"label": "b"}  # a copy has its own values only
 
 
+def test_files_of_a_renamed_folder_keep_their_values_when_the_old_one_is_forgotten(on_disk, photos):
+    on_disk.add(photos, metadata=lambda path: {"by": path.stem})
+    renamed = photos.rename(photos.with_name("renamed"))
+    shutil.copy(renamed / "one.png", renamed / "one again.png")
+    report = on_disk.add(renamed)
+    assert (report.added, report.moved) == (0, ())  # the old folder may only be away
+    assert len(on_disk.records()) == 5 and len(metadata_by_name_below(on_disk, photos)) == 5
+    on_disk.remove(photos)
+    found = metadata_by_name_below(on_disk, renamed)
+    assert found.pop("one again.png") == {}  # a copy under another name
+    assert found == {path: {"by": Path(path).stem} for path in found} and len(found) == 5
+
+
+def metadata_by_name_below(gallery, folder):
+    files = (file for record in gallery.records() for file in record.files)
+    return {
+        str(Path(file.path).relative_to(folder)): dict(file.metadata)
+        for file in files
+        if Path(file.path).is_relative_to(folder)
+    }
+
+
 def test_a_file_moved_out_of_the_class_folders_loses_the_folders_label(on_disk, photos):
     on_disk.add(photos, metadata=folder_labels(photos))
     (photos / "a/two.jpg").rename(photos / "two.jpg")

@@ -73,7 +73,7 @@ def test_maps_lie_on_their_pictures_and_share_one_range(dataset, mini):
 def test_a_dataset_becomes_a_gallery_whose_hits_lead_back_to_its_samples(dataset, mini, tmp_path):
     gallery = Gallery.create(tmp_path / "gallery", mini)
     added = gallery.add(sample_rows(dataset, label="ground_truth", fields=("year",)))
-    assert len(gallery) == 4 and len(added.failed) == 1
+    assert len(gallery) == 4 and len(added.unreadable) == 1
     hit = gallery.search(dataset.values("filepath")[1], k=1)[0]
     assert hit.metadata["label"] == "wall 1" and hit.metadata["year"] == 1991
     assert dataset[hit.metadata["sample_id"]].filepath == str(hit.path)

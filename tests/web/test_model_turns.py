@@ -1,5 +1,6 @@
 """Pictures of concurrent requests share forward passes, and otherwise nothing."""
 
+import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ import pytest
 from torch.testing import assert_close
 
 from lookalike.errors import ModelOutputError
-from lookalike.web import WebLimits, clients, model_turns
+from lookalike.gallery import Gallery
+from lookalike.web import WebLimits, clients, create_app, model_turns
 from lookalike.web.clients import VanishedError
 from lookalike.web.model_turns import GatheringRunner, ModelLock
+from made_server import serving
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,33 @@ def test_a_forward_pass_waits_for_a_picture_that_is_being_read(mini, readings, b
                 time.sleep(0.005)
         assert len(first.result()) == len(second.result()) == 1
     assert batches[0] == [2]
+
+
+def test_a_search_whose_client_left_while_it_waited_for_its_turn_is_not_made(gallery, records, monkeypatch):
+    app = create_app(gallery, limits=WebLimits(max_searches=1))
+    started, go_on, searched = threading.Event(), threading.Event(), []
+    search = Gallery.search
+
+    def slow(self, query, **options):
+        searched.append(query.id)
+        started.set()
+        assert go_on.wait(20)
+        return search(self, query, **options)
+
+    monkeypatch.setattr(Gallery, "search", slow)
+    path, kind = "/api/galleries/rooms/search", {"content-type": "application/json"}
+    with serving(app) as port:
+        first, second, last = (http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(3))
+        first.request("POST", path, f'{{"query": "{records[0].id}"}}', kind)
+        assert started.wait(20)
+        second.request("POST", path, f'{{"query": "{records[1].id}"}}', kind)
+        time.sleep(0.5)
+        second.close()
+        time.sleep(0.5)
+        go_on.set()
+        assert first.getresponse().status == 200
+        last.request("POST", path, f'{{"query": "{records[2].id}"}}', kind)
+        assert last.getresponse().status == 200
+        for each in (first, last):
+            each.close()
+    assert searched == [records[0].id, records[2].id]

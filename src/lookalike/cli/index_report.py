@@ -42,8 +42,8 @@ def print_report(report: AddReport, n_images: int, uri: str) -> None:
         echo(f"kept {_files(n)} not found: {reason}", err=True)
     if report.conflicts:
         echo(
-            f"{len(report.conflicts):,} conflicts: files of the same picture have different values; "
-            "each file keeps its own:",
+            f"{len(report.conflicts):,} conflict{'s' * (len(report.conflicts) > 1)}: files of the same "
+            "picture have different values; each file keeps its own:",
             err=True,
         )
         print_files(report.conflicts, err=True)

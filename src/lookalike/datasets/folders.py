@@ -51,6 +51,11 @@ def read_class_folders(source: Path) -> SplitReaders:
 
 def _classes_of(source: Path) -> LabeledImages:
     folders = _folders(source)
+    if len(folders) == 1 and split_name(folders[0].name) in SPLITS and _folders(folders[0]):
+        raise DatasetError(
+            f"{source} holds nothing but a folder named as a split ({folders[0].name}), as archives unpack "
+            f"into a folder of their own name; move the classes that it holds up, into {source}"
+        )
     for folder in folders:
         inner = [each.name for each in _folders(folder) if split_name(each.name) in SPLITS]
         if inner and split_name(folder.name) not in SPLITS:

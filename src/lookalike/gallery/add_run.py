@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
 from lookalike.gallery.files import (
     Edit,
+    absent_namesakes,
     apply_edits,
     field_differences,
     json_values,
@@ -258,6 +260,7 @@ class AddRun:
         for record in (*self._store.records(found), *new) if found else ():
             edit = self._edits[record.id]
             edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
+            edit.absent = absent_namesakes(record, edit, os.path.lexists)
             self._moved.update(edit.moved)
 
     def _conflicts(self) -> tuple[str, ...]:

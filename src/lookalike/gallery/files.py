@@ -24,6 +24,7 @@ class Edit:
     found: dict[str, int] = field(default_factory=dict)  # path with this content -> its mtime_ns
     gone: set[str] = field(default_factory=set)  # paths that no longer have this content
     moved: dict[str, str] = field(default_factory=dict)  # new path -> the former one, which it replaces
+    absent: dict[str, str] = field(default_factory=dict)  # new path -> one of the same name, not found now
     kept: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> its own with another content
     metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # path -> values given now
 
@@ -31,13 +32,19 @@ class Edit:
 def edited(record: Record, edit: Edit) -> Record | None:
     """Return the record after an edit; None if no file with its content is left.
 
-    A moved file keeps its metadata, and so does one that was overwritten with this content. Given values
-    replace those of the file; None removes one.
+    A moved file keeps its metadata, and so do one that was overwritten with this content, and one whose
+    namesake is not found now, since its folder was renamed or is away. Given values replace those of the
+    file; None removes one.
     """
     files = {file.path: file for file in record.files}
     for path, mtime_ns in edit.found.items():
         former = edit.moved.get(path, path)
-        metadata = files[former].metadata if former in files else edit.kept.get(path, {})
+        if former not in files and path not in edit.kept:
+            former = edit.absent.get(path, path)
+            metadata = files[former].metadata if former in files else {}
+            files[path] = Copy(path, mtime_ns, metadata)
+            continue
+        metadata = files[former].metadata if former in files else edit.kept[path]
         if former in files and former != path:
             files = {path if name == former else name: file for name, file in files.items()}
         files[path] = Copy(path, mtime_ns, metadata)
@@ -86,6 +93,18 @@ def moved_files(record: Record, edit: Edit, is_gone: Callable[[str], bool]) -> d
                 pairs[path] = chosen
                 former.remove(chosen)
     return pairs
+
+
+def absent_namesakes(record: Record, edit: Edit, is_there: Callable[[str], bool]) -> dict[str, str]:
+    """Return by new path a file of the record that has its name and is not found, but may only be away.
+
+    Where a folder was renamed, that is each of its files. They stay in the record.
+    """
+    known = {file.path for file in record.files}
+    new = [path for path in edit.found if path not in known and path not in edit.moved]
+    away = [path for path in sorted(known - set(edit.moved.values())) if new and not is_there(path)]
+    found = {path: next((old for old in away if Path(old).name == Path(path).name), None) for path in new}
+    return {path: old for path, old in found.items() if old is not None}
 
 
 def field_differences(record: Record) -> list[str]:

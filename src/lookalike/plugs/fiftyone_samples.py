@@ -51,8 +51,9 @@ def embed_samples(
 
         if samples.has_brain_run(index):
             samples.delete_brain_run(index)
+        # Its "cosine" is that of vectors less their mean; the distance of unit vectors orders as ours does.
         brain.compute_similarity(
-            samples.exists(field), embeddings=field, brain_key=index, backend="sklearn", metric="cosine"
+            samples.exists(field), embeddings=field, brain_key=index, backend="sklearn", metric="euclidean"
         )
     return failed
 

@@ -243,17 +243,25 @@ class LanceStore:
 
     def snapshot(self) -> Snapshot:
         """Return all records and embeddings of one version."""
-        columns = [*RECORD_COLUMNS, "embedding"]
-        version, rows = self._read(
-            lambda: (int(self._table.version), self._table.search().select(columns).to_arrow())
-        )
-        embeddings = np.empty((rows.num_rows, self._width), np.float32)
-        done = 0
-        for chunk in rows.column("embedding").chunks:
-            embeddings[done : done + len(chunk)] = self._matrix(chunk)
-            done += len(chunk)
+        version, rows, embeddings = self._read(self._all_rows)
         self._refuse_damaged(rows.column("id"), embeddings)
-        return Snapshot(version, RecordRows(rows.select(RECORD_COLUMNS)), embeddings)
+        return Snapshot(version, RecordRows(rows), embeddings)
+
+    def _all_rows(self) -> tuple[int, pa.Table, FloatArray]:
+        """Version, records and embeddings; at no time is there a second copy of all embeddings."""
+        version = int(self._table.version)
+        embeddings = np.empty((int(self._table.count_rows()), self._width), np.float32)
+        records = [record_rows(())]
+        done = 0
+        for batch in self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_PIECE):
+            n = batch.num_rows
+            if done + n > len(embeddings):  # added since they were counted
+                embeddings = np.concatenate([embeddings[:done], np.empty((n, self._width), np.float32)])
+            embeddings[done : done + n] = self._matrix(batch.column("embedding"))
+            done += n
+            copied = batch.select(RECORD_COLUMNS).take(pa.array(np.arange(n)))  # lets the batch go
+            records.append(pa.Table.from_batches([copied]).cast(records[0].schema))
+        return version, pa.concat_tables(records), embeddings[:done]
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
         """Yield ids and embeddings (B, D) float32 of one version in batches.
