@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lookalike.errors import DatasetError, TrainingError
+from lookalike.evaluation import evaluate
 from lookalike.training import TrainSettings, fit
 from lookalike.training.fitting import training_data
 from lookalike.training.model_spec import ModelSpec
@@ -24,6 +25,14 @@ def test_class_folders_become_a_model_that_loads_and_resumes(colored, tmp_path, 
     with pytest.raises(TrainingError, match="holds a training"):
         fit(colored, **options)
     fit(colored, resume=True, **options)
+
+
+def test_before_is_what_evaluating_the_start_model_says(colored, tmp_path, runtime):
+    result = fit(colored, out=tmp_path / "m", dims=8, settings=SMALL, runtime=runtime())
+    said = {
+        each.name: each.value for each in evaluate(colored, "mini", split="test", clustering=False).metrics
+    }
+    assert result.before == pytest.approx({name: said[name] for name in result.before}, abs=1e-6)
 
 
 def test_splits_are_chosen_by_their_names_or_given(colored, train_data, test_data):

@@ -13,7 +13,6 @@ from lookalike.training.avsl import AvslSettings
 from lookalike.training.holding_out import held_out
 from lookalike.training.lightning_runs import RuntimeOptions
 from lookalike.training.model_spec import ModelSpec
-from lookalike.training.pictures import preprocessing_for
 from lookalike.training.run_directory import learned_from_all
 from lookalike.training.settings import TrainSettings
 from lookalike.training.train_network import train_network
@@ -123,8 +122,9 @@ def fit(
 
 
 def _metrics_of_start(spec: ModelSpec, settings: TrainSettings, data: LabeledImages) -> dict[str, float]:
+    """Of the model as it was, which reads pictures in its own way and not in that of the training."""
     start = TrainableEmbedding.of(load_model(spec.model, pooling=spec.pooling))
-    return validate(start, data, preprocessing_for(start.preprocessing, settings), settings)
+    return validate(start, data, start.preprocessing, settings)
 
 
 def training_data(
