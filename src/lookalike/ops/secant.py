@@ -18,7 +18,6 @@ Greenside, Kundaje, ICML 2017) for elementwise functions, carried through produc
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -27,38 +26,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from lookalike.errors import UnsupportedMethodError
 from lookalike.ops.attention import attention_call
 from lookalike.ops.cell_index import carry_cells
+from lookalike.ops.secant_rules import (
+    SecantTape,
+    exact_mix,
+    product,
+    quotient,
+    secant,
+    softmax,
+    weighted,
+)
 
-_NEAR = 1e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
 _MASKED = -1e4  # score of what is masked: far enough for a weight of 0, and finite
-
-
-@final
-class SecantTape:
-    """What functions got and gave in the run of the reference, in the order in which they ran."""
-
-    def __init__(self) -> None:
-        self._met: deque[tuple[str, tuple[Tensor, ...]]] = deque()
-        self.is_recording = True
-
-    def meet(self, function: str, *values: Tensor) -> tuple[Tensor, ...] | None:
-        """The values that the same call had in the reference's run; None in that run itself.
-
-        Each is handed out once. Raises UnsupportedMethodError where the two runs differ in what they do.
-        """
-        if self.is_recording:
-            self._met.append((function, tuple(x.clone() for x in values)))  # networks add in place
-            return None
-        expected, found = self._met.popleft() if self._met else ("", ())
-        if expected != function or [x.shape for x in found] != [x.shape for x in values]:
-            raise UnsupportedMethodError(
-                f"the network runs {function} on the image where it runs {expected or 'nothing'} on the "
-                "picture without detail, so it can't be split between them; use the last layer's shares or "
-                "method 'occlusion'"
-            )
-        return found
 
 
 class _SecantMode(TorchFunctionMode):
@@ -118,132 +98,6 @@ class SecantForward(_SecantMode):
     def __init__(self, reference: ReferenceForward) -> None:
         reference.tape.is_recording = False
         super().__init__(reference.tape, follows_cells=True)
-
-
-# --- the three exact rules --------------------------------------------------------------------------
-
-
-def secant(tape: SecantTape, function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """An elementwise function, whose gradient is its slope between reference and image."""
-    with torch.no_grad():
-        a = input.detach()
-        at_a = function(a.clone())
-    reference = tape.meet("an elementwise function", a, at_a)
-    if reference is None:
-        return _weighted(input, None, at_a)
-    b, at_b = reference
-    with torch.no_grad():
-        is_near = (a - b).abs() <= _NEAR * (a.abs() + b.abs())
-        slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
-    if bool(is_near.any()):
-        middle = ((a + b) / 2).requires_grad_()
-        with torch.enable_grad():
-            (tangent,) = torch.autograd.grad(function(middle.clone()).sum(), middle)
-        slope = torch.where(is_near, tangent, slope)
-    return _weighted(input, slope, at_a)
-
-
-def product(tape: SecantTape, first: Tensor, second: Tensor, *, of_matrices: bool = False) -> Tensor:
-    """A product, elementwise or of matrices, in whose gradient each factor is weighed by the other's mean."""
-    reference = tape.meet("a product", first.detach(), second.detach())
-    if reference is None:
-        return first @ second if of_matrices else first * second
-    means = [(a.detach() + b) / 2 for a, b in zip((first, second), reference, strict=True)]
-    result: Tensor = _Product.apply(first, second, *means, of_matrices)
-    return result
-
-
-def quotient(tape: SecantTape, first: Tensor, second: Tensor) -> Tensor:
-    """An elementwise quotient q of x by y: from x = q * y, its difference is (dx - mean q * dy) / mean y."""
-    values = (first / second).detach()
-    reference = tape.meet("a quotient", values, second.detach())
-    if reference is None:
-        return first / second
-    means = [(a + b) / 2 for a, b in zip((values, second.detach()), reference, strict=True)]
-    result: Tensor = _Quotient.apply(first, second, *means)
-    return result
-
-
-def log_sum_exp(tape: SecantTape, scores: Tensor) -> Tensor:
-    """Log of the sum of exponentials over the last axis, kept, by the exact mix of both softmaxes."""
-    a = scores.detach()
-    at_a = a.logsumexp(-1, keepdim=True)
-    reference = tape.meet("a softmax", a, at_a)
-    if reference is None:
-        return _weighted(scores, None, at_a)
-    b, at_b = reference
-    weights = _exact_mix(((a - at_a).exp(), a, at_a), ((b - at_b).exp(), b, at_b))
-    return _weighted(scores, weights, at_a)
-
-
-def softmax(tape: SecantTape, scores: Tensor) -> Tensor:
-    """Softmax over the last axis: the exponential of scores less their log sum of exponentials."""
-    return secant(tape, torch.exp, scores - log_sum_exp(tape, scores))
-
-
-_End = tuple[Tensor, Tensor, Tensor]  # gradient (..., n), input (..., n) and value (..., 1) of a function
-
-
-def _exact_mix(image: _End, reference: _End) -> Tensor:
-    """Weights between the gradients at both ends, by which a convex function's difference is exact."""
-    (at_a, a, value_a), (at_b, b, value_b) = image, reference
-    high, low = ((each * (a - b)).sum(-1, keepdim=True) for each in (at_a, at_b))
-    gap = high - low  # 0 or more, by convexity
-    part = torch.where(gap > 1e-12, (value_a - value_b - low) / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
-    return torch.lerp(at_b, at_a, part)
-
-
-def _weighted(input: Tensor, weights: Tensor | None, values: Tensor) -> Tensor:
-    """The values, as a function whose gradient to the input is the weights' multiple; None for no use."""
-    result: Tensor = _Weighted.apply(input, weights, [values])
-    return result
-
-
-class _Weighted(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, _input: Tensor, weights: Tensor | None, values: list[Tensor]) -> Tensor:
-        ctx.save_for_backward(weights)
-        return values[0]  # in a list: what is no input itself may be changed in place afterwards
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (weights,) = ctx.saved_tensors
-        return gradient * weights, None, None
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, first: Tensor, second: Tensor, mean_first: Tensor, mean_second: Tensor, of_matrices: bool
-    ) -> Tensor:
-        ctx.of_matrices = of_matrices
-        ctx.save_for_backward(mean_first, mean_second)
-        return first @ second if of_matrices else first * second
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        first, second = ctx.saved_tensors
-        if ctx.of_matrices:
-            to_first, to_second = gradient @ second.transpose(-2, -1), first.transpose(-2, -1) @ gradient
-        else:
-            to_first, to_second = gradient * second, gradient * first
-        return to_first.sum_to_size(first.shape), to_second.sum_to_size(second.shape), None, None, None
-
-
-class _Quotient(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, first: Tensor, second: Tensor, mean_quotient: Tensor, mean_second: Tensor
-    ) -> Tensor:
-        ctx.shape = first.shape
-        ctx.save_for_backward(mean_quotient, mean_second)
-        return first / second
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        values, second = ctx.saved_tensors
-        to_first = gradient / second
-        return to_first.sum_to_size(ctx.shape), (-to_first * values).sum_to_size(second.shape), None, None
 
 
 # --- the functions of networks ----------------------------------------------------------------------
@@ -375,17 +229,17 @@ def _larger(tape: SecantTape, rows: Tensor, values: Tensor, at: Tensor) -> Tenso
     """The maxima (..., m) of rows (..., n), which lie at these places, between both places of a maximum."""
     reference = tape.meet("a maximum", rows.detach(), values, at)
     if reference is None:
-        return _weighted(rows, None, values)
+        return weighted(rows, None, values)
     rows_b, values_b, at_b = reference
     picked, picked_b = (
         torch.stack([each.gather(-1, at_b), each.gather(-1, at)], -1) for each in (rows, rows_b)
     )
     of_image, of_reference = picked.new_tensor([0.0, 1.0]), picked.new_tensor([1.0, 0.0])
     with torch.no_grad():
-        weights = _exact_mix(
+        weights = exact_mix(
             (of_image, picked.detach(), values[..., None]), (of_reference, picked_b, values_b[..., None])
         )
-    return _weighted(picked, weights, values[..., None]).squeeze(-1)
+    return weighted(picked, weights, values[..., None]).squeeze(-1)
 
 
 def _depends(value: Any) -> bool:
