@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from lookalike.store import Manifest, VectorStore
 from lookalike.store.accelerator import accelerated_version
@@ -50,22 +50,50 @@ class GalleryDescription:
         return f"GalleryDescription({self.uri!r}, {self.n_images} images, model {self.model!r})"
 
 
-def gallery_description(
-    store: VectorStore, manifest: Manifest, uri: str | None, folder: Path | None
+@dataclass(frozen=True)
+class _Counts:
+    """What one version of a table holds."""
+
+    version: int
+    n_images: int
+    n_files: int
+    fields: dict[str, int]  # field -> number of images that have it
+
+    @classmethod
+    def of(cls, store: VectorStore) -> _Counts:
+        version, n_images, n_files, fields = store.version, 0, 0, dict[str, int]()
+        for record in store.records():
+            n_images += 1
+            n_files += len(record.files)
+            for name in {name for file in record.files for name in file.metadata}:
+                fields[name] = fields.get(name, 0) + 1
+        return cls(version, n_images, n_files, fields)
+
+
+@final
+class Describer:
+    """Makes summaries of a gallery; records are counted once for each version of its table."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._counts: _Counts | None = None
+
+    def describe(self, manifest: Manifest, uri: str | None, folder: Path | None) -> GalleryDescription:
+        """Return the summary; ``folder`` is the gallery's local folder, or None."""
+        counts = self._counts
+        if counts is None or counts.version != self._store.version:
+            self._counts = counts = _Counts.of(self._store)
+        return _description(counts, manifest, uri, folder)
+
+
+def _description(
+    counts: _Counts, manifest: Manifest, uri: str | None, folder: Path | None
 ) -> GalleryDescription:
-    """Return the summary of a gallery; ``folder`` is its local folder, or None."""
-    n_images, n_files, fields = 0, 0, dict[str, int]()
-    for record in store.records():
-        n_images += 1
-        n_files += len(record.files)
-        for name in {name for file in record.files for name in file.metadata}:
-            fields[name] = fields.get(name, 0) + 1
-    version = store.version
     built = accelerated_version(folder) if folder else None
     return GalleryDescription(
         uri=uri or "memory",
-        n_images=n_images,
-        n_files=n_files,
+        n_images=counts.n_images,
+        n_files=counts.n_files,
         model=manifest.model_name,
         fingerprint=manifest.fingerprint,
         width=manifest.width,
@@ -74,9 +102,9 @@ def gallery_description(
         version=manifest.version,
         created=manifest.created,
         keep_shares=manifest.keep_shares,
-        table_version=version,
-        accelerator="none" if built is None else "fresh" if built == version else "stale",
+        table_version=counts.version,
+        accelerator="none" if built is None else "fresh" if built == counts.version else "stale",
         calibration=None if manifest.calibration is None else dict(manifest.calibration),
         runtimes=dict(manifest.runtimes or {}),
-        metadata_fields=fields,
+        metadata_fields=dict(counts.fields),
     )

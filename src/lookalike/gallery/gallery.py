@@ -23,7 +23,7 @@ from lookalike.gallery.calibration import Calibration, LabeledPair
 from lookalike.gallery.cases.case_file import CaseFile, case_names, case_path
 from lookalike.gallery.cases.exchange import decided_cosines
 from lookalike.gallery.checking import Checker, CheckReport
-from lookalike.gallery.description import GalleryDescription, gallery_description
+from lookalike.gallery.description import Describer, GalleryDescription
 from lookalike.gallery.embedding_runtime import chosen_runtime, with_runtime
 from lookalike.gallery.examples import examples_of
 from lookalike.gallery.files import absolute
@@ -105,6 +105,7 @@ class Gallery:
         self._store, self._manifest = store, manifest
         self._folder = Path(uri) if uri is not None and "://" not in uri else None
         self._healed = 0  # files that two records claimed when the gallery was opened
+        self._describer = Describer(store)
         self._searcher = Searcher(store, self._folder, memory_budget, manifest.fingerprint)
         self._looks = Looks(self._folder)
         self._features = FeatureCache(embedder)
@@ -761,7 +762,7 @@ class Gallery:
 
     def describe(self) -> GalleryDescription:
         """Return the gallery's size, model and settings."""
-        return gallery_description(self._store, self._manifest, self.uri, self._folder)
+        return self._describer.describe(self._manifest, self.uri, self._folder)
 
 
 def _check_ranges(min_similarity: float | None, min_probability: float | None) -> None:
