@@ -1,4 +1,4 @@
-"""A gallery's summary: records are read once for each version of the table, and never an old count is told."""
+"""A summary: records are read once for each version of the table, and never an old count is told."""
 
 import pytest
 
