@@ -14,7 +14,7 @@ from lookalike.models.graph_cache import cache_folder, cached_graph
 from lookalike.models.runtimes import CheckedRuntime
 from made_rooms import save_rooms
 
-NOISE = list(np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8))
+NOISE = list(np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3), dtype=np.uint8))
 
 
 def eager(embedder, batch):

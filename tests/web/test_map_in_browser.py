@@ -92,9 +92,10 @@ def test_a_picture_that_is_pointed_at_shows_itself_and_a_click_selects_it(page, 
     page.mouse.move(*places(page, mapped)[row])
     expect(page.locator(".map-tip b")).to_have_text(Path(record.path).name)
     expect(page.locator(".map-tip")).to_contain_text(f"label: {record.metadata['label']}")
-    page.wait_for_function("document.querySelector('.map-tip img').naturalWidth > 0")
+    expect(page.locator(".map-tip img")).not_to_have_js_property("naturalWidth", 0)
     page.mouse.click(*places(page, mapped)[row])
     expect(page.locator(HEADING)).to_have_text("1 picture selected")
+    page.wait_for_url(re.compile("pick="))
     assert state(page)["pick"] == f"picture:{record.id}"
     with page.expect_response(re.compile("/search$")):
         page.locator(".map-selection .browse").click()
@@ -119,6 +120,7 @@ def test_a_box_and_a_lasso_select_what_lies_in_them(page, mapped):
     drag(page, corners)
     near = np.flatnonzero((np.abs(at - at[7]) < 15).all(1))
     expect(page.locator(HEADING)).to_have_text(re.compile(rf"^{len(near)} "))
+    expect(page.locator(".map-selection .name")).to_have_count(len(near))
     assert shown_names(page) == names_of(mapped, near)
     page.reload()
     expect(page.locator(HEADING)).to_have_text(re.compile(rf"^{len(near)} "))
@@ -133,6 +135,7 @@ def test_the_map_moves_by_wheel_drag_and_keys_and_the_address_keeps_it(page, map
     x, y, zoom = looked_at(page)
     assert zoom == pytest.approx(np.exp(120 / 400), rel=0.01)  # a turn of the wheel counts for 120 at most
     page.mouse.click(*at)  # what was under the pointer still is
+    page.wait_for_url(re.compile("pick="))
     assert state(page)["pick"] == f"picture:{mapped.map('pca').records[2].id}"
     page.locator(".map-selection").get_by_text("Clear selection").click()
     area = stage.bounding_box()

@@ -77,7 +77,9 @@ def nearest_positions(index: Any, query: FloatArray, n: int, among: Any) -> np.n
         settings = faiss.SearchParametersHNSW(efSearch=max(_SEARCH_WIDTH, 2 * n), sel=among)
     else:
         settings = faiss.SearchParametersIVF(nprobe=index.nprobe, sel=among)
-    _, positions = index.search(np.ascontiguousarray(query[None], dtype=np.float32), n, params=settings)
+    # faiss.contrib.torch_utils, which other libraries import, puts a search without settings in its place
+    search = getattr(index, "search_numpy", index.search)
+    _, positions = search(np.ascontiguousarray(query[None], dtype=np.float32), n, params=settings)
     return np.asarray(positions[0][positions[0] >= 0])
 
 
