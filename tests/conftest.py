@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at once, and each has processes of its own
+
 import numpy as np
 import pytest
 import torch

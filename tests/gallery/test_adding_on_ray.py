@@ -199,7 +199,7 @@ gallery.add(sys.argv[2], engine="ray", address=sys.argv[3], progress=lambda p: p
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processes that it leaves to its shutdown
 def test_a_killed_driver_and_a_lost_node_leave_the_gallery_whole(
     photos, tmp_path, expected, cluster, monkeypatch

@@ -75,6 +75,7 @@ def distil(settings, shared, out, *options):
     subprocess.run([*command, *options], check=True, cwd=ROOT, env=environment, capture_output=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mini", "mini-vit"])
 def test_a_run_that_is_stopped_and_continued_exports_the_same_model(name, shared, tmp_path):
     settings = tiny_settings(name, tmp_path)

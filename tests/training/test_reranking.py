@@ -304,7 +304,7 @@ def test_a_preset_takes_its_descriptors_or_those_that_can_stand_in():
         reranker_preset("cub")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path):
     weights = []
     for devices in ("1", "2"):
