@@ -51,14 +51,12 @@ def test_from_the_page_to_the_exported_case_by_keys_alone(browser, room_folder, 
         page = context.new_page()
         page.set_default_timeout(30_000)
         choosers = []
-        page.on("filechooser", choosers.append)  # from the start: to listen takes the browser a moment
+        page.on("filechooser", lambda each: choosers.append(each))  # from the start: it takes a moment
         page.goto(f"http://127.0.0.1:{port}/")
         page.wait_for_selector(".browse")
 
         tab_to(page, "#choose")
-        for _ in range(
-            3
-        ):  # on a busy machine Chromium lets a key open no dialog if its page comes to it late
+        for _ in range(3):  # on a busy machine Chromium opens no dialog if the page comes late
             page.keyboard.press("Enter")
             for _ in range(20):
                 page.wait_for_timeout(0 if choosers else 500)
