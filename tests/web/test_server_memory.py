@@ -12,7 +12,7 @@ def trims(monkeypatch, was_busy):
         def malloc_trim(self, padding):
             trimmed.append(padding)
 
-    monkeypatch.setattr(memory, "_glibc", Library)
+    monkeypatch.setattr(memory, "glibc", Library)
     monkeypatch.setattr(memory, "_SECONDS", 0.001)
     is_over = asyncio.Event()
 
@@ -40,6 +40,5 @@ def test_an_idle_server_does_nothing(monkeypatch):
 
 
 def test_without_glibc_nothing_is_done(monkeypatch):
-    monkeypatch.setattr(memory, "_glibc", lambda: None)
-    memory.use_few_arenas()
+    monkeypatch.setattr(memory, "glibc", lambda: None)
     asyncio.run(memory.returning_memory(lambda: True))  # ends at once

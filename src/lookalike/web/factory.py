@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.types.machine import use_few_heaps
 from lookalike.web.app import create_app
-from lookalike.web.memory import use_few_arenas
 from lookalike.web.serving import LOCAL_HOSTS
 
 GALLERIES, TOKEN, HOSTS = "LOOKALIKE_GALLERIES", "LOOKALIKE_TOKEN", "LOOKALIKE_HOSTS"
@@ -31,7 +31,7 @@ def app_from_environment() -> FastAPI:
     uris = os.environ.get(GALLERIES, "").split()
     if not uris:
         raise LookalikeError(f"{GALLERIES} names no gallery; set it to their folders, separated by spaces")
-    use_few_arenas()
+    use_few_heaps()
     galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
     if len(galleries) < len(uris):
         raise LookalikeError("two of the galleries have the same name; rename one of their folders")

@@ -11,8 +11,8 @@ import uvicorn
 
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.types.machine import use_few_heaps
 from lookalike.web.app import create_app
-from lookalike.web.memory import use_few_arenas
 from lookalike.web.patience import PatientProtocol
 
 _MAX_CONNECTIONS = 512
@@ -37,7 +37,7 @@ def serve(
     LookalikeError if two galleries have the same name or the port is in use, and GalleryError and its kinds
     if a gallery can't be opened.
     """
-    use_few_arenas()
+    use_few_heaps()
     galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
     if len(galleries) < len(uris):
         raise LookalikeError("two of the galleries have the same name; rename one of their folders")
