@@ -1,7 +1,7 @@
 """Adding and searching as a gallery grows: generated vectors in place of a model, no pictures.
 
 Prints a table: rows, seconds of adding, its peak of memory above that of the process with its libraries
-loaded and one small commit done, that of it which is the list of paths, and milliseconds of a search for 10 hits,
+loaded and one small commit done, that of it which is the list of paths, and milliseconds of searches for 10,
 exact and, from 100,000 rows, by the index of ``optimize`` (with the seconds to build it). Each size runs in
 a process of its own, with two heaps as ``lookalike index`` has. ``--plot`` draws the table.
 
