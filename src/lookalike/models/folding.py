@@ -29,6 +29,8 @@ def folded(embedder: Embedder) -> Embedder:
     is_other = network.graph is not None or embedder.precision != "fp32" or embedder.device.type != "cpu"
     if is_other or sum(weights.nbytes for weights in network.parameters()) > _MOST_BYTES:
         return embedder
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return embedder  # before it is copied: what runs in another library can't be
     noise = torch.rand(1, 3, *embedder.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
     noise = noise.to(memory_format=torch.channels_last)
     copied = copy.deepcopy(network)
