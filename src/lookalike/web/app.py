@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from lookalike import __version__
 from lookalike.errors import FilterError, GalleryError, LookalikeError
@@ -20,10 +22,12 @@ from lookalike.gallery import Gallery
 from lookalike.reports.map import MAP_FILES
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
+from lookalike.web.clients import VanishedError
 from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.maps import maps_router
+from lookalike.web.memory import returning_memory
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
 from lookalike.web.model_turns import ModelLock
 from lookalike.web.routes import AppState, router
@@ -62,7 +66,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        returning = asyncio.create_task(returning_memory(state.turns.were_taken))
         yield
+        returning.cancel()
         state.turns.close()
         state.jobs.close()
         state.uploads.close()
@@ -157,6 +163,11 @@ def _methods(request: Request) -> set[str]:
     } or {"GET"}
 
 
+def _vanished(request: Request, _: Exception) -> JSONResponse:
+    """The client left before all of its request had arrived."""
+    return _refused(request, VanishedError())
+
+
 def _internal_error(request: Request, _: Exception) -> JSONResponse:
     _logger.error("%s %s failed", request.method, request.url.path)
     return JSONResponse({"detail": "internal error; see the server log"}, 500)
@@ -166,5 +177,6 @@ _ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONRespon
     LookalikeError: _lookalike_error,
     RequestValidationError: _invalid_request,
     StarletteHTTPException: _refused,
+    ClientDisconnect: _vanished,
     Exception: _internal_error,
 }
