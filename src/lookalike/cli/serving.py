@@ -37,6 +37,14 @@ def serve(
             help="Require this token in every request; can be repeated, one for each person: NAME:SECRET.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another name that this server is reached by, for example through a proxy; can be repeated. "
+            "With a token all names are answered.",
+        ),
+    ] = None,
     add_from: Annotated[
         Path | None,
         typer.Option(
@@ -58,7 +66,16 @@ def serve(
         check_web()
         from lookalike.web import serve
 
-        serve(uris, host=host, port=port, token=token, add_from=add_from, announce=announce)
+        serve(
+            uris,
+            host=host,
+            port=port,
+            token=token,
+            add_from=add_from,
+            allowed_hosts=allow_host or (),
+            announce=announce,
+            warn=warn,
+        )
 
 
 def check_web() -> None:
@@ -67,6 +84,11 @@ def check_web() -> None:
         raise errors.LookalikeError(
             f"the web app needs {' and '.join(missing)}; install them with: pip install 'lookalike[web]'"
         )
+
+
+def warn(sentence: str) -> None:
+    """Print what whoever starts the server should know."""
+    echo(f"note: {sentence}", err=True)
 
 
 def announce(address: str) -> None:

@@ -139,12 +139,28 @@ def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": validation_message(error.errors(), skip=1)}, 422)
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON."""
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON.
+
+    ``Allow`` names the methods of all routes of the path; of its own, only those of the first.
+    """
     assert isinstance(error, StarletteHTTPException)
     if error.status_code == 400:
         return JSONResponse({"detail": "the body can't be read as JSON; send JSON in UTF-8"}, 422)
+    if error.status_code == 405:
+        return JSONResponse({"detail": error.detail}, 405, {"allow": ", ".join(sorted(_methods(request)))})
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods that some route of the app takes at the path of a request."""
+    paths = request.app.openapi()["paths"]
+    return {
+        method.upper()
+        for path, found in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for method in found
+    } or {"GET"}
 
 
 def _vanished(request: Request, _: Exception) -> JSONResponse:

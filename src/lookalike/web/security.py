@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 import secrets
 from collections.abc import Collection, Mapping
 from typing import final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -25,6 +27,8 @@ _HEADERS = {
 }
 _OPEN_PATHS = ("/", "/favicon.ico")
 _OPEN_FOLDER = "/static/"
+_LINKED = re.compile(r"/api/galleries/[^/]+/(pictures/[^/]+|cases/[^/]+/report)")
+_UNESCAPED = "!~*'()"  # by JavaScript's encodeURIComponent, besides what quote leaves as it is
 _FREE_PATHS = (
     *_OPEN_PATHS,
     "/api/health",
@@ -52,7 +56,7 @@ class SecurityMiddleware:
         hosts: Collection[str] | None,
     ) -> None:
         self._app, self._limits = app, limits
-        self._names = {f"Bearer {token}".encode(): name for token, name in tokens.items()}
+        self._names = {form: name for token, name in tokens.items() for form in _forms(token)}
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._n_requests = 0
         self._uploads = asyncio.Semaphore(limits.max_uploads)
@@ -131,11 +135,11 @@ class SecurityMiddleware:
 
     def _rejection(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         path: str = scope["path"]
-        if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
+        if self._hosts is not None and not _is_named(headers.get("host", ""), self._hosts):
             detail = "this server has another name; open it by the address that it printed when it started"
             return JSONResponse({"detail": detail}, 400)
         is_open = path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER)
-        if not is_open and _is_foreign(scope["method"], headers):
+        if not is_open and _is_foreign(scope, headers):
             detail = "this request comes from another site's page; open the server's own page"
             return JSONResponse({"detail": detail}, 403)
         if not is_open and not self._is_authorized(scope, headers):
@@ -152,7 +156,8 @@ class SecurityMiddleware:
         """Whether the token is one of those known; its person's name is noted in the scope."""
         if not self._names:
             return True
-        given = headers.get("authorization", "").encode()
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        given = credentials.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
         found = [name for expected, name in self._names.items() if secrets.compare_digest(given, expected)]
         scope.setdefault("state", {})["person"] = found[0] if found else ""
         return bool(found)
@@ -161,11 +166,12 @@ class SecurityMiddleware:
 def names_of_tokens(token: str | Collection[str] | None) -> dict[str, str]:
     """Return the person's name of each token: what stands before ``:`` in ``anna:secret``, or nothing.
 
-    Raises ValueError for an empty token, and for a name without a secret.
+    White space around a token is not part of it: no header could carry it. Raises ValueError for an empty
+    token, and for a name without a secret.
     """
     tokens = [] if token is None else [token] if isinstance(token, str) else list(token)
     names: dict[str, str] = {}
-    for each in tokens:
+    for each in (text.strip() for text in tokens):
         name, colon, secret = each.partition(":")
         if not (secret if colon else each).strip():
             raise ValueError(
@@ -175,26 +181,50 @@ def names_of_tokens(token: str | Collection[str] | None) -> dict[str, str]:
     return names
 
 
+def escaped_token(token: str) -> str:
+    """The token in ASCII, as a URL can carry it; the page sends it so where a header could not."""
+    return quote(token, safe=_UNESCAPED)
+
+
+def _forms(token: str) -> set[bytes]:
+    """The bytes that clients send for a token: in UTF-8, in Latin-1 if it has all characters, escaped."""
+    forms = {token.encode(), escaped_token(token).encode()}
+    return forms | {token.encode("latin-1")} if max(token) <= "\xff" else forms
+
+
 def _is_upload(headers: Headers) -> bool:
     return headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-def _is_foreign(method: str, headers: Headers) -> bool:
-    """Whether a page of another origin sent this. Following a link to something to read is not foreign."""
+def _is_foreign(scope: Scope, headers: Headers) -> bool:
+    """Whether a page of another origin sent this. A link that is followed to a picture or a report is not."""
     site = headers.get("sec-fetch-site")
     if site is not None:
-        is_link = method in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        is_read = scope["method"] in ("GET", "HEAD") and _LINKED.fullmatch(scope["path"])
+        is_link = is_read and headers.get("sec-fetch-mode") == "navigate"
         return site not in ("same-origin", "none") and not is_link
     origin = headers.get("origin")  # of browsers without Sec-Fetch-Site; programs send neither
     return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
 
 
-def _host_name(host: str) -> str:
-    """The name in a Host header, without its port: ``[::1]:8000`` is ``::1``."""
+def _is_named(host: str, names: Collection[str]) -> bool:
+    """Whether a Host header, of which the port does not count, has one of the names, or is an address.
+
+    A name can be made to lead to this machine by whoever owns it (DNS rebinding), an address can't.
+    """
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        name = (urlsplit(f"//{host}").hostname or "").lower().removesuffix(".")
     except ValueError:
-        return ""
+        return False
+    return name in names or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _too_large(limit: int) -> str:

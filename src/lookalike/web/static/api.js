@@ -10,8 +10,11 @@ if (tokenInUrl) {
 
 export class RequestError extends Error {}
 
+// A header takes ASCII only; the server knows a token in either form.
+const sendable = (text) => /^[\x21-\x7e]+$/.test(text) ? text : encodeURIComponent(text);
+
 async function request(path, options = {}) {
-  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
+  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${sendable(token)}` }) };
   let response;
   try {
     response = await fetch(`/api${path}`, { ...options, headers });

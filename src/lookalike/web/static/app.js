@@ -11,13 +11,13 @@ import { MapView } from "./map/view.js";
 import { ServerMap } from "./mapsource.js";
 import { attempt, setBar, showMessage } from "./messages.js";
 import { QueryPanel } from "./query.js";
-import { addArrowKeys, browseCard, skeletons, stepCard } from "./results.js";
+import { addArrowKeys, browseCard, skeletons, stepCard, visibleCards } from "./results.js";
 import { SearchView } from "./search.js";
 import { pressVerdict, refreshVerdicts, verdictRow } from "./verdicts.js";
 import { WordsPanel } from "./words.js";
 
 const PAGE_SIZE = 60;
-const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0, turn: {} };
+const state = { gallery: "", query: null, view: "", galleries: [], health: null, shown: 0, pairs: [], turn: {} };
 
 const panel = new QueryPanel({ onFile: uploadAndSearch, onSearch: () => search(true), onClear: dropQuery });
 const words = new WordsPanel({ onSearch: () => (isAsked() ? search(true) : clear(true)), onPicture: uploadUnlike });
@@ -190,9 +190,13 @@ function showCase(isStep = false) {
   panel.hide();
   remember(isStep);
   scrollTo({ top: 0 });
-  setBar(`Case: ${desk.name}`, `${desk.list.length} pairs`);
+  const n = desk.list.length, isLeft = byId("undecided").checked;
+  state.pairs = ordered(isLeft ? desk.list.filter((pair) => !pair.verdict) : desk.list); // stays, so that no page skips a pair
+  setBar(`Case: ${desk.name}`, isLeft ? `${state.pairs.length.toLocaleString()} undecided of ${n.toLocaleString()} pairs` : `${n.toLocaleString()} pairs`);
+  byId("show-gallery").hidden = false;
   byId("grid").replaceChildren(...nextPairs());
-  if (!desk.list.length) showMessage("Nothing has been decided in this case. Search, and say what is the same.");
+  if (!n) showMessage("Nothing has been decided in this case. Search, and say what is the same.");
+  else if (!state.pairs.length) showMessage("Every pair of this case is decided.");
 }
 
 // The map of the gallery, in a state that an address held.
@@ -215,10 +219,9 @@ async function showMap(isStep = false, at = {}) {
 }
 
 function nextPairs() {
-  const pairs = ordered(desk.list.filter((pair) => !byId("undecided").checked || !pair.verdict));
-  const next = pairs.slice(state.shown, state.shown + PAGE_SIZE);
+  const next = state.pairs.slice(state.shown, state.shown + PAGE_SIZE);
   state.shown += next.length;
-  byId("more").hidden = state.shown >= pairs.length;
+  byId("more").hidden = state.shown >= state.pairs.length;
   return next.map((pair) => pairCard(desk, pair, openPair));
 }
 
@@ -236,6 +239,7 @@ function openPair(pair) {
 function onDecided(pair) {
   if (pair && state.query && pair.query.sha256.startsWith(searches.content ?? "-")) state.query.id = pair.query.id; // kept by the case
   refreshVerdicts();
+  if (state.view === "case" && !byId("more").hidden && !visibleCards(byId("grid")).length) showMore();
   byId("learn").parentElement.hidden = !searches.content || Boolean(searches.found?.asked) || !desk.list.some((each) => each.verdict && each.query.sha256.startsWith(searches.content));
   if (pair || state.query || state.view) remember();
   if (pair) byId("case-said").textContent = `${pair.hit.name}: ${pair.verdict ?? "undecided"}`;
@@ -271,20 +275,29 @@ function chooseCase() {
   return byId("case-name").focus();
 }
 
+const showMore = () => attempt(async () => byId("grid").append(...(await nextCards())));
+
+// The next card, or the one before; past the last one come the cards that were not shown yet.
+async function step(by) {
+  const isLast = visibleCards(byId("grid")).at(-1)?.contains(document.activeElement);
+  if (by > 0 && isLast && !byId("more").hidden) await showMore();
+  stepCard(byId("grid"), by);
+}
+
 // Keys of the whole page; Compare and the query have their own.
 function onKey(event) {
   if (document.querySelector("dialog[open]") || isForField(event)) return;
   if (event.key === "Escape" && panel.regions.region) return panel.regions.choose(-1);
-  if (event.key === "j" || event.key === "k") return stepCard(byId("grid"), event.key === "j" ? 1 : -1);
+  if (event.key === "j" || event.key === "k") return step(event.key === "j" ? 1 : -1);
   const card = document.activeElement?.closest?.(".card");
-  if (card && byId("undecided").checked && "123".includes(event.key)) stepCard(byId("grid"), 1); // it is about to go
+  if (card && byId("undecided").checked && "123".includes(event.key)) step(1); // it is about to go
   if (pressVerdict(desk, card?.querySelector(".verdicts"), event.key)) event.preventDefault();
 }
 
 if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
 byId("theme").onclick = switchTheme;
 byId("gallery").onchange = changeGallery;
-byId("more").onclick = () => attempt(async () => byId("grid").append(...(await nextCards())));
+byId("more").onclick = showMore;
 byId("all-heat").onclick = showAllHeat;
 byId("case").onchange = chooseCase;
 byId("name-case").addEventListener("close", () => byId("name-case").returnValue === "ok" && byId("case-name").value.trim() &&

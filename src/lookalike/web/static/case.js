@@ -71,7 +71,7 @@ export class CaseDesk {
     const taken = verdict && known?.verdict === verdict ? "undecided" : verdict;
     const body = { ...about, ...others, ...(taken && { verdict: taken }), who: this.person || byId("person").value.trim() };
     const pair = await (await post(this.#path("/decisions"), body)).json();
-    if (known) this.#keep(pair);
+    if (known) this.#keep([pair]);
     else await this.#read();
     this.onChange(pair, subject);
   }
@@ -81,7 +81,7 @@ export class CaseDesk {
       if (!this.name) return;
       const who = this.person || byId("person").value.trim() || null;
       const pair = await (await post(this.#path("/undo"), { who })).json();
-      this.#keep(pair);
+      this.#keep([pair]);
       this.onChange(pair);
     }).catch(this.onError);
     return this.last;
@@ -96,15 +96,15 @@ export class CaseDesk {
     return galleryPath(this.gallery, `/cases/${encodeURIComponent(this.name)}${rest}`);
   }
 
-  #keep(pair) {
-    this.pairs.set(keyOf(pair.query.sha256.slice(0, 20), regionKey(pair), pair.hit.id), pair);
+  // A case may hold thousands: what depends on all of them is done once for all that came.
+  #keep(pairs) {
+    for (const pair of pairs) this.pairs.set(keyOf(pair.query.sha256.slice(0, 20), regionKey(pair), pair.hit.id), pair);
     this.#count();
   }
 
   async #read() {
     this.pairs = new Map();
-    if (this.name) for (const pair of (await getJson(this.#path(""))).pairs) this.#keep(pair);
-    this.#count();
+    this.#keep(this.name ? (await getJson(this.#path(""))).pairs : []);
     this.onChange(null);
   }
 

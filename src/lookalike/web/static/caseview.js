@@ -39,7 +39,8 @@ export function ordered(pairs) {
   const groups = new Map();
   for (const pair of pairs) {
     const key = `${pair.query.sha256} ${regionName(pair)}`;
-    groups.set(key, [...(groups.get(key) ?? []), pair]);
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(pair);
   }
   return [...groups.values()].flatMap((group) => group.sort((a, b) => Boolean(b.verdict) - Boolean(a.verdict) || (a.rank ?? 0) - (b.rank ?? 0)));
 }
