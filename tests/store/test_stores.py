@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from pyarrow import fs
 
 from lookalike.errors import GalleryError
 from lookalike.store import (
@@ -21,6 +23,7 @@ from lookalike.store import (
     write_manifest,
 )
 from lookalike.store.manifest import has_manifest
+from lookalike.store.uris import filesystem_of
 
 D = 7
 
@@ -37,10 +40,16 @@ def unit(number, width):
 
 
 @pytest.fixture(params=["memory", "lance", "s3"])
-def store(request, tmp_path):
+def store_of(request, tmp_path):
+    """A function of a width that makes an empty store."""
     if request.param == "s3":
-        return LanceStore(f"{request.getfixturevalue('bucket')}/{tmp_path.name}", D)
-    return MemoryStore(D) if request.param == "memory" else LanceStore(tmp_path / "store", D)
+        return partial(LanceStore, f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
+    return MemoryStore if request.param == "memory" else partial(LanceStore, tmp_path / "store")
+
+
+@pytest.fixture
+def store(store_of):
+    return store_of(D)
 
 
 def test_an_empty_store_has_nothing(store):
@@ -159,9 +168,9 @@ def test_optimizing_keeps_the_content(store):
 
 
 @pytest.mark.parametrize("width", [D, 16])  # the index takes multiples of 8; others are scanned
-def test_an_index_finds_the_same_and_what_is_added_later(store, width, tmp_path):
+def test_an_index_finds_the_same_and_what_is_added_later(store_of, width):
     """Twenty candidates for each result are scored exactly: among 200 records nothing is missed."""
-    store = type(store)(width) if isinstance(store, MemoryStore) else LanceStore(tmp_path / "wide", width)
+    store = store_of(width)
     entries = [replace(entry(n), embedding=unit(n, width)) for n in range(220)]
     store.add(entries[:200])
     assert store.build_index() == 200
@@ -183,20 +192,20 @@ def test_a_vector_of_another_width_is_refused(store):
         store.add([replace(entry(1), embedding=np.ones(3, np.float32))])
 
 
-# --- on disk --------------------------------------------------------------------------------------
+# --- on disk and at s3:// -------------------------------------------------------------------------
 
 
-def test_another_process_sees_what_was_added(tmp_path):
-    store = LanceStore(tmp_path, D)
-    other = LanceStore(tmp_path, D)
+def test_another_process_sees_what_was_added(place):
+    store = LanceStore(place, D)
+    other = LanceStore(place, D)
     store.add([entry(1)])
     assert len(other) == 1 and other.version == store.version
 
 
-def test_a_table_of_another_width_is_refused(tmp_path):
-    LanceStore(tmp_path, D)
+def test_a_table_of_another_width_is_refused(place):
+    LanceStore(place, D)
     with pytest.raises(GalleryError, match="8 dimensions"):
-        LanceStore(tmp_path, 8)
+        LanceStore(place, 8)
 
 
 def test_two_processes_that_add_the_same_add_it_once(tmp_path):
@@ -220,18 +229,24 @@ MANIFEST = Manifest(
 )  # fmt: skip
 
 
-def test_a_manifest_comes_back_as_it_was(tmp_path):
-    write_manifest(tmp_path / "new" / "gallery", MANIFEST)
-    write_manifest(tmp_path / "new" / "gallery", replace(MANIFEST, keep_shares=True))
-    assert read_manifest(tmp_path / "new" / "gallery") == replace(MANIFEST, keep_shares=True)
-    assert [p.name for p in (tmp_path / "new" / "gallery").iterdir()] == ["gallery.json"]
+def test_a_manifest_comes_back_as_it_was(place):
+    uri = f"{place}/new/gallery"
+    assert not has_manifest(uri)
+    write_manifest(uri, MANIFEST)
+    write_manifest(uri, replace(MANIFEST, keep_shares=True))
+    assert has_manifest(uri) and read_manifest(uri) == replace(MANIFEST, keep_shares=True)
+    filesystem, path = filesystem_of(uri)
+    found = filesystem.get_file_info(fs.FileSelector(path))
+    assert [each.base_name for each in found] == ["gallery.json"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "\0\xff", '{"format": 2}'])
-def test_a_damaged_manifest_is_one_sentence(tmp_path, text):
-    (tmp_path / "gallery.json").write_text(text)
+def test_a_damaged_manifest_is_one_sentence(place, text):
+    filesystem, path = filesystem_of(place)
+    with filesystem.open_output_stream(f"{path}/gallery.json") as file:
+        file.write(text.encode())
     with pytest.raises(GalleryError, match=r"damaged|format"):
-        read_manifest(tmp_path)
+        read_manifest(place)
 
 
 def test_what_is_no_gallery_is_one_sentence(tmp_path):

@@ -139,3 +139,24 @@ def test_a_search_whose_client_left_while_it_waited_for_its_turn_is_not_made(gal
         for each in (first, last):
             each.close()
     assert searched == [records[0].id, records[2].id]
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_upload_is_no_error_of_the_server(gallery, caplog):
+    with serving(create_app(gallery)) as port:
+        leaving = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        leaving.putrequest("POST", "/api/galleries/rooms/search/upload")
+        leaving.putheader("content-type", "multipart/form-data; boundary=b")
+        leaving.putheader("content-length", "10000")
+        leaving.endheaders(
+            b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\nhalf'
+        )
+        time.sleep(0.2)
+        leaving.close()
+        counted, until = "", time.monotonic() + 20
+        while 'status="499"' not in counted and time.monotonic() < until:
+            asking = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            asking.request("GET", "/api/metrics")
+            counted = asking.getresponse().read().decode()
+            asking.close()
+    assert 'search/upload",status="499"} 1.0' in counted
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

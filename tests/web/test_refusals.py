@@ -183,6 +183,21 @@ def test_settings_that_do_not_fit_are_refused_with_a_reason(client, uploaded, se
     refused(client.post(SEARCH, json={"query": uploaded, **settings}), 409 if needs_calibration else 422)
 
 
+@pytest.mark.parametrize("polygon", ["1,2", "1,2,3,4", "1,2,3,4,5", ",".join(["1,2"] * 1001)])
+@pytest.mark.parametrize("route", ["explanation", "explanation/words", "explanation/query.png", "cells"])
+def test_a_polygon_without_three_to_a_thousand_corners_is_refused(client, records, route, polygon):
+    first, second = records[0].id, records[1].id
+    asked = {"query": first, "match": second, "first": first, "second": second, "x": 1, "y": 1}
+    answer = client.get(f"/api/galleries/rooms/{route}", params={**asked, "polygon": polygon, "text": "a"})
+    assert "3 to 1,000 corners" in refused(answer, 422)
+
+
+def test_a_method_that_no_route_takes_is_told_which_do(client):
+    answer = client.put("/api/galleries/rooms/cases")
+    assert answer.status_code == 405 and answer.headers["allow"] == "GET, POST"
+    assert client.post("/api/galleries/rooms/explanation/query.png").headers["allow"] == "GET"
+
+
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,4,5", "1,2,3,.4.5", "1,2,3,", "a,b,c,d", "1e9,0,0,0"])
 def test_a_box_that_is_not_four_numbers_is_refused(client, records, box):
     asked = {"query": records[0].id, "match": records[1].id, "box": box}

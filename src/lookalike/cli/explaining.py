@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -145,10 +146,7 @@ def explain(
     if batch_statistics not in (None, "pair"):
         raise typer.BadParameter("is 'pair', or left out", param_hint="--batch-statistics")
     with friendly_errors():
-        from lookalike.errors import UnsupportedMethodError
         from lookalike.explainers import load_any, make_explainer
-        from lookalike.explainers.words import explain_text
-        from lookalike.models.embedder import Embedder
         from lookalike.reports.explanation_files import Outputs, write_outputs
 
         keep_inputs([each for each in (query, match, versus) if each], output, lines, save_maps)
@@ -169,30 +167,41 @@ def explain(
             heads=heads,
         )
         if batch_statistics and match is not None:
-            if not isinstance(embedder, Embedder):
-                raise UnsupportedMethodError(
-                    f"{embedder.name} only returns embeddings; leave batch statistics out"
-                )
-            embedder = embedder.with_batch_statistics([query, match])
+            embedder = _with_statistics_of(embedder, query, match)
         if method == "geometry" and match is not None:
             _verify(query, match, embedder, output or lines, as_json)
             return
-        if text is not None:
-            unknown = [name for name in options if name != "layer"]
-            if unknown:
-                raise UnsupportedMethodError(
-                    f"words are explained without {', '.join(unknown)}; leave it out"
-                )
-            result: Explanation = explain_text(query, text, model=embedder, layer=layer)
+        if match is not None:
+            result: Explanation = make_explainer(embedder, method, **options)(query, match)
         else:
-            assert match is not None
-            result = make_explainer(embedder, method, **options)(query, match)
-        outputs = Outputs(output, overlays, lines, save_maps, versus, colors)
-        written = write_outputs(result, embedder, outputs)
+            result = _explained_in_words(query, text or "", embedder, options)
+        written = write_outputs(result, embedder, Outputs(output, overlays, lines, save_maps, versus, colors))
         if as_json:
             print_json({**result.to_dict(), "written": written})
         else:
             _print_explanation(result, written)
+
+
+def _with_statistics_of(embedder: Embedder | EmbedsImages, query: Path, match: Path) -> Embedder:
+    """The model with BatchNorm statistics of the two images, as some published pictures were made."""
+    from lookalike.errors import UnsupportedMethodError
+    from lookalike.models.embedder import Embedder
+
+    if not isinstance(embedder, Embedder):
+        raise UnsupportedMethodError(f"{embedder.name} only returns embeddings; leave batch statistics out")
+    return embedder.with_batch_statistics([query, match])
+
+
+def _explained_in_words(
+    query: Path, text: str, embedder: Embedder | EmbedsImages, options: Mapping[str, Any]
+) -> Explanation:
+    from lookalike.errors import UnsupportedMethodError
+    from lookalike.explainers.words import explain_text
+
+    unknown = [name for name in options if name != "layer"]
+    if unknown:
+        raise UnsupportedMethodError(f"words are explained without {', '.join(unknown)}; leave it out")
+    return explain_text(query, text, model=embedder, layer=options.get("layer"))
 
 
 def _verify(

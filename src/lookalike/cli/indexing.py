@@ -92,7 +92,9 @@ def index(
     with friendly_errors():
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
+        from lookalike.types.machine import use_few_heaps
 
+        use_few_heaps()
         values = combined_metadata(
             folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
         )

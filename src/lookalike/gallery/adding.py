@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 
 from lookalike.errors import UnreadableImageError
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import BATCH, AddRun, AddSettings
-from lookalike.gallery.files import absolute
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.store import VectorStore
@@ -70,23 +68,3 @@ def _decoded(
             waiting.append((path, decoders.decode(path)))
         else:
             yield path, found
-
-
-def path_list(source: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Return one path or several as a list."""
-    return [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-
-
-def utf8_paths(files: Iterable[Path]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return distinct absolute paths, and (path, reason) for names that a table can't store."""
-    paths: dict[str, None] = {}
-    impossible: list[tuple[str, str]] = []
-    for file in files:
-        path = absolute(file)
-        try:
-            path.encode()
-            paths[path] = None
-        except UnicodeEncodeError:
-            shown = path.encode(errors="replace").decode()
-            impossible.append((shown, "its name is not valid UTF-8; rename it"))
-    return list(paths), impossible

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -11,12 +10,12 @@ from typing import Any, final
 import numpy as np
 
 from lookalike.datasets import PictureRows
-from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, check_name
+from lookalike.errors import GalleryError, LookalikeError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddSettings, Metadata
-from lookalike.gallery.adding import add_files, path_list, utf8_paths
+from lookalike.gallery.adding import add_files
 from lookalike.gallery.adding_on_ray import RaySettings, add_files_on_ray
 from lookalike.gallery.audit import audit_of
 from lookalike.gallery.calibration import Calibration, LabeledPair
@@ -26,7 +25,6 @@ from lookalike.gallery.checking import Checker, CheckReport
 from lookalike.gallery.description import Describer, GalleryDescription
 from lookalike.gallery.embedding_runtime import chosen_runtime, with_runtime
 from lookalike.gallery.examples import examples_of
-from lookalike.gallery.files import absolute
 from lookalike.gallery.filters import Where
 from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geometry_or_none
 from lookalike.gallery.grouping import groups_of
@@ -35,12 +33,13 @@ from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.links import GROUP_KINDS
+from lookalike.gallery.listing import listing_of, with_absent
 from lookalike.gallery.looks import Looks, holds_any
 from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.mapper import Mapper
-from lookalike.gallery.nearest import Searcher
+from lookalike.gallery.nearest import Searcher, Shortlist
 from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.recurrences import Audit, Recurrence
@@ -61,7 +60,7 @@ from lookalike.gallery.set_aside import chosen_directions, seen_without
 from lookalike.gallery.tags import tag_records
 from lookalike.gallery.verifying import FeatureCache, turned_units
 from lookalike.gallery.wording import worded_query
-from lookalike.images import GrayLevels, list_images
+from lookalike.images import GrayLevels
 from lookalike.models.embedder import Embedder, ImageSource, Precision
 from lookalike.rerankers import DEFAULT_ODDS, MatchOdds
 from lookalike.rerankers.local_features import has_opencv
@@ -238,44 +237,28 @@ class Gallery:
         """
         check_name("engine", engine, _ENGINES)
         faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
-        if isinstance(source, str | Path) and (not str(source) or not os.path.lexists(source)):
-            raise UnreadableImageError(f"{str(source)!r}: no such file or folder; check the path")
         if isinstance(source, PictureRows) and metadata is None:
             metadata = source.metadata
-        folder = Path(absolute(source)) if isinstance(source, str | Path) and Path(source).is_dir() else None
-        skipped: list[tuple[str, str]] = []
-        start = Looks.now()
-        files = list_images(folder, ignore=ignore, skipped=skipped) if folder else path_list(source)
-        paths, impossible = utf8_paths(files)
+        start, listing = Looks.now(), listing_of(source, ignore)
+        folder = listing.folder
         settings = AddSettings(
             metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
             since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
             where = RaySettings(self.uri, address)
-            report = add_files_on_ray(paths, self._store, self.embedder, settings, where)
+            report = add_files_on_ray(listing.paths, self._store, self.embedder, settings, where)
         else:
-            report = add_files(paths, self._store, self.embedder, settings)
+            report = add_files(listing.paths, self._store, self.embedder, settings)
         if faster is not None:
             self._manifest = with_runtime(self._manifest, faster, self.uri)
-        if folder and not (ignore or skipped or holds_any(self._store, dict(report.unreadable))):
+        is_whole = not (ignore or listing.skipped or holds_any(self._store, dict(report.unreadable)))
+        if folder and is_whole:
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
-        absent = absent_files(self._store, folder) if folder else Absent()
-        forgotten = absent.forgettable(yes) if prune else ()
-        former = tuple(path for path, _ in report.moved)
-        return replace(
-            report,
-            unreadable=(*impossible, *report.unreadable),
-            vanished=(*former, *absent.gone),
-            pruned=forget_files(self._store, forgotten),
-            forgotten=(*former, *forgotten) if prune else (),
-            kept=absent.kept(forgotten),
-            not_pruned=absent.question if prune and not yes else "",
-            skipped=tuple(skipped),
-            remarks=table_remarks(metadata, paths),
-        )
+        report = replace(report, remarks=table_remarks(metadata, listing.paths))
+        return with_absent(report, listing, self._store, prune=prune, yes=yes)
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:
         """Bring the gallery up to date with a folder: ``add`` with ``prune=True``."""
@@ -368,12 +351,8 @@ class Gallery:
         _check_limits(k, shortlist, min_probability, verifies(rerank) or self.calibration is not None)
         _check_ranges(min_similarity, min_probability)
         asked = self.query(query, box=box, polygon=polygon, text=text, unlike=unlike, weight=weight)
-        if asked.in_words and min_probability is not None:
-            raise ValueError(
-                "probabilities are calibrated for images, not for words; leave min_probability out"
-            )
-        if asked.in_words and (liked or disliked):
-            raise ValueError("liked and disliked images go with an image; with words use unlike")
+        if asked.in_words:
+            _check_words(min_probability, (*liked, *disliked))
         asked = self.with_examples(asked, liked, disliked)
         if explain:
             asked.check_explainable()
@@ -385,21 +364,12 @@ class Gallery:
             rerank = chosen_reranker(rerank, asked, self.embedder)
         elif rerank == NO_RERANK:
             rerank = None
-        n, without = k if rerank is None else max(k, shortlist), asked.id if leave_self_out else None
+        among: dict[str, Any] = {"where": where, "without": asked.id if leave_self_out else None}
         if correct is not None:
-            found = self._searcher.corrected(correct, asked.unit, n, where=where, without=without)
+            n = k if rerank is None else max(k, shortlist)
+            found = self._searcher.corrected(correct, asked.unit, n, **among)
         else:
-            found = self._searcher.shortlist(
-                asked.unit, n, n_context=context_of(rerank), where=where, without=without
-            )
-        if verifies(rerank) and len(found.ranking.indices[0]):
-            found = self._searcher.widened(
-                found,
-                turned_units(asked, self.embedder),
-                max(1, shortlist // 4),
-                where=where,
-                without=without,
-            )
+            found = self._shortlisted(asked, k, rerank, shortlist, among)
         reranking = None
         if rerank is not None and len(found.ranking.indices[0]):
             parts = (self.embedder, self._store, self._features, self.match_odds)
@@ -412,6 +382,17 @@ class Gallery:
         curve = self.calibration if is_plain else None  # which was fitted to whole images
         hits = present(search, ranking, k, curve=curve, with_maps=explain)
         return SearchResult(within_limits(hits, min_similarity, min_probability), search, ranking)
+
+    def _shortlisted(
+        self, asked: Query, k: int, rerank: Rerank | None, shortlist: int, among: Mapping[str, Any]
+    ) -> Shortlist:
+        """The nearest, as many as the re-ranker needs, and those of the turned query where it verifies."""
+        n = k if rerank is None else max(k, shortlist)
+        found = self._searcher.shortlist(asked.unit, n, n_context=context_of(rerank), **among)
+        if verifies(rerank) and len(found.ranking.indices[0]):
+            turned = turned_units(asked, self.embedder)
+            found = self._searcher.widened(found, turned, max(1, shortlist // 4), **among)
+        return found
 
     def query(
         self,
@@ -772,6 +753,13 @@ def _check_ranges(min_similarity: float | None, min_probability: float | None) -
     ):
         if value is not None and not least <= value <= 1:  # nor NaN, which no hit would reach
             raise ValueError(f"{name} must be a number from {least} to 1; got {value!r}")
+
+
+def _check_words(min_probability: float | None, examples: Sequence[object]) -> None:
+    if min_probability is not None:
+        raise ValueError("probabilities are calibrated for images, not for words; leave min_probability out")
+    if examples:
+        raise ValueError("liked and disliked images go with an image; with words use unlike")
 
 
 def _check_limits(k: int, shortlist: int, min_probability: float | None, has_probabilities: bool) -> None:

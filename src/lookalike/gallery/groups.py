@@ -273,54 +273,60 @@ def _near_group(
 ) -> PictureGroup:
     """A group of near-duplicates, each link from the better picture to the other, with advice."""
     chosen = set(rows)
-    inner = {pair: link for pair, link in links.items() if chosen.issuperset(pair)}
     wins = dict.fromkeys(rows, 0.0)
     reasons: dict[int, tuple[float, str]] = {}
     turned: list[PictureLink] = []
-    for (a, b), link in inner.items():
-        amount, _ = merits(aligned.get((a, b)), records[a], records[b])
+    for (a, b), link in links.items():
+        if not chosen.issuperset((a, b)):
+            continue
+        found = aligned.get((a, b))
+        amount, _ = merits(found, records[a], records[b])
         better, worse = (a, b) if amount >= 0 else (b, a)
         wins[better] += abs(amount)
         wins[worse] -= abs(amount)
-        found = aligned.get((a, b))
         if found is not None and better == b:
             found = found.inverted
-        why = merits(found, records[better], records[worse])[1]
-        words = changes_in_words(found) if found is not None else ()
-        turned.append(
-            PictureLink(link.kind, records[better].path, records[worse].path, link.similarity, words, found)
-        )
-        said = f"{'; '.join(words) or 'identical'}: {records[better].path}"
-        said += f" is to be preferred ({', '.join(why)})" if why else " is as good"
+        directed, said = _preferred(link, found, records[better], records[worse])
+        turned.append(directed)
         reasons[worse] = max(reasons.get(worse, (-1.0, "")), (abs(amount), said))
-    order = sorted(
-        rows,
-        key=lambda row: (
-            -wins[row],
-            believed_time(records[row].mtime_ns),
-            -records[row].size,
-            records[row].path,
-        ),
-    )
-    best = order[0]
-    advice = [
-        Advice(
-            records[best].path, True, _why_best(records[best], [records[row] for row in order[1:]], turned)
-        )
-    ]
-    advice += [
-        Advice(
-            records[row].path, False, reasons.get(row, (0, f"the same picture as {records[best].path}"))[1]
-        )
-        for row in order[1:]
-    ]
-    for row in order:
-        advice += [Advice(c.path, False, f"identical to {records[row].path}") for c in records[row].copies]
-    turned += [link for row in order for link in _copy_links(records[row])]
+
+    def from_the_best(row: int) -> tuple[float, float, int, str]:
+        return -wins[row], believed_time(records[row].mtime_ns), -records[row].size, records[row].path
+
+    order = sorted(rows, key=from_the_best)
+    ordered = [records[row] for row in order]
+    said_of = [reasons[row][1] if row in reasons else "" for row in order[1:]]
+    advice = _near_advice(ordered, said_of, _why_best(ordered[0], ordered[1:], turned))
+    turned += [link for record in ordered for link in _copy_links(record)]
     turned.sort(key=lambda link: (GROUP_KINDS.index(link.kind), -link.similarity))
     is_copy = all(link.kind == _COPY for link in turned)
-    paths = tuple(_files(order, records))
-    return PictureGroup(_COPY if is_copy else _NEAR, paths, tuple(turned), tuple(advice))
+    return PictureGroup(
+        _COPY if is_copy else _NEAR, tuple(_files(order, records)), tuple(turned), tuple(advice)
+    )
+
+
+def _preferred(
+    link: PictureLink, found: Alignment | None, better: Record, worse: Record
+) -> tuple[PictureLink, str]:
+    """The link from the better picture to the worse, by the alignment in that direction, and why it is."""
+    why = merits(found, better, worse)[1]
+    words = changes_in_words(found) if found is not None else ()
+    said = f"{'; '.join(words) or 'identical'}: {better.path}"
+    said += f" is to be preferred ({', '.join(why)})" if why else " is as good"
+    return PictureLink(link.kind, better.path, worse.path, link.similarity, words, found), said
+
+
+def _near_advice(records: Sequence[Record], reasons: Sequence[str], why_best: str) -> list[Advice]:
+    """Keep the first of the records, drop the others, for these reasons, and all copies."""
+    best, others = records[0], records[1:]
+    advice = [Advice(best.path, True, why_best)]
+    advice += [
+        Advice(record.path, False, said or f"the same picture as {best.path}")
+        for record, said in zip(others, reasons, strict=True)
+    ]
+    for record in records:
+        advice += [Advice(copy.path, False, f"identical to {record.path}") for copy in record.copies]
+    return advice
 
 
 def _why_best(best: Record, others: Sequence[Record], links: Sequence[PictureLink]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from lookalike import __version__
 from lookalike.errors import FilterError, GalleryError, LookalikeError
@@ -20,10 +22,12 @@ from lookalike.gallery import Gallery
 from lookalike.reports.map import MAP_FILES
 from lookalike.web.caching import LRUCache
 from lookalike.web.cases import cases_router
+from lookalike.web.clients import VanishedError
 from lookalike.web.groups import groups_router
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.maps import maps_router
+from lookalike.web.memory import returning_memory
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
 from lookalike.web.model_turns import ModelLock
 from lookalike.web.routes import AppState, router
@@ -62,7 +66,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        returning = asyncio.create_task(returning_memory(state.turns.were_taken))
         yield
+        returning.cancel()
         state.turns.close()
         state.jobs.close()
         state.uploads.close()
@@ -133,12 +139,33 @@ def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": validation_message(error.errors(), skip=1)}, 422)
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON."""
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer, but 422 for a body that is no text, as for other bodies that are no JSON.
+
+    ``Allow`` names the methods of all routes of the path; of its own, only those of the first.
+    """
     assert isinstance(error, StarletteHTTPException)
     if error.status_code == 400:
         return JSONResponse({"detail": "the body can't be read as JSON; send JSON in UTF-8"}, 422)
+    if error.status_code == 405:
+        return JSONResponse({"detail": error.detail}, 405, {"allow": ", ".join(sorted(_methods(request)))})
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods that some route of the app takes at the path of a request."""
+    paths = request.app.openapi()["paths"]
+    return {
+        method.upper()
+        for path, found in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for method in found
+    } or {"GET"}
+
+
+def _vanished(request: Request, _: Exception) -> JSONResponse:
+    """The client left before all of its request had arrived."""
+    return _refused(request, VanishedError())
 
 
 def _internal_error(request: Request, _: Exception) -> JSONResponse:
@@ -150,5 +177,6 @@ _ERROR_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONRespon
     LookalikeError: _lookalike_error,
     RequestValidationError: _invalid_request,
     StarletteHTTPException: _refused,
+    ClientDisconnect: _vanished,
     Exception: _internal_error,
 }

@@ -32,7 +32,7 @@ def png_response(image: Image.Image) -> Response:
 def palette_out() -> PaletteOut:
     """Return the palette of all maps, thinned for the browser to interpolate."""
     table = palette().table[::_STEP]
-    return PaletteOut(rgba=[(r, g, b, a) for r, g, b, a in table.tolist()])
+    return PaletteOut(rgba=table.tolist())
 
 
 def _encoded(image: Image.Image, format: str, **options: int) -> bytes:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.types.machine import use_few_heaps
 from lookalike.web.app import create_app
 from lookalike.web.serving import LOCAL_HOSTS
 
@@ -30,6 +31,7 @@ def app_from_environment() -> FastAPI:
     uris = os.environ.get(GALLERIES, "").split()
     if not uris:
         raise LookalikeError(f"{GALLERIES} names no gallery; set it to their folders, separated by spaces")
+    use_few_heaps()
     galleries = {Path(uri).stem: Gallery.open(uri) for uri in uris}
     if len(galleries) < len(uris):
         raise LookalikeError("two of the galleries have the same name; rename one of their folders")

@@ -22,6 +22,7 @@ from lookalike.web.graphs import GraphExplanationOut
 from lookalike.web.jobs import Jobs
 from lookalike.web.limits import WebLimits
 from lookalike.web.schemas import (
+    MAX_CORNERS,
     AddRequest,
     BoxPixels,
     BoxText,
@@ -111,8 +112,11 @@ def polygon_of(polygon: PolygonText | None = None) -> list[tuple[float, float]] 
     if polygon is None:
         return None
     numbers = [float(part) for part in polygon.split(",")]
-    if len(numbers) % 2:
-        raise HTTPException(422, "a polygon is x,y of each corner in pixels; got an odd count of numbers")
+    if len(numbers) % 2 or not 6 <= len(numbers) <= 2 * MAX_CORNERS:
+        detail = (
+            f"a polygon is x,y in pixels of each of 3 to {MAX_CORNERS:,} corners; got {len(numbers)} numbers"
+        )
+        raise HTTPException(422, detail)
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -234,7 +238,7 @@ async def search_by_upload(
     form = await read_form(request, state.limits)
     settings = _settings(form.settings)
     id, _ = await asyncio.to_thread(state.uploads.keep, form)
-    wanted = SearchRequest(query=id, **settings.model_dump())
+    wanted = _request(query=id, **settings.model_dump())
     return await in_turn(lambda: service.search(wanted))
 
 
@@ -327,9 +331,7 @@ def words_of(
     unlike: Annotated[list[WordsText], Query(max_length=8)] = [],  # noqa: B006
 ) -> SearchRequest:
     """Return what was searched for by words, from the address of an explanation."""
-    if text is None and query is None:
-        raise HTTPException(422, "give a query, a text, or both")
-    return SearchRequest(query=query, box=box, polygon=polygon, text=text, weight=weight, unlike=unlike)
+    return _request(query=query, box=box, polygon=polygon, text=text, weight=weight, unlike=unlike)
 
 
 WordsDep = Annotated[SearchRequest, Depends(words_of)]
@@ -437,6 +439,14 @@ def _described(service: GalleryService) -> GalleryOut:
         infers_distance=service.gallery.infers_distance,
         metadata_fields=description.metadata_fields,
     )
+
+
+def _request(**fields: object) -> SearchRequest:
+    """A request of these fields. Raises HTTPException with status 422 for what one may not hold."""
+    try:
+        return SearchRequest.model_validate(fields)
+    except ValidationError as error:
+        raise HTTPException(422, validation_message(error.errors())) from error
 
 
 def _settings(text: str) -> SearchSettings:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from lookalike.types import Explanation, FloatArray, Geometry, TextExplanation
 
+MAX_CORNERS = 1000  # of a polygon
 RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 PictureId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{20}|[0-9a-f]{32})$")]
 _NUMBER = r"-?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})"
@@ -92,7 +93,7 @@ class SearchSettings(BaseModel):
     polygon: list[tuple[float, float]] | None = Field(
         default=None,
         min_length=3,
-        max_length=1000,
+        max_length=MAX_CORNERS,
         description="Corners (x, y) in pixels of the query; give either box or polygon.",
     )
     rerank: str | None = Field(
@@ -288,7 +289,9 @@ class CellMatchOut(BaseModel):
 class PaletteOut(BaseModel):
     """Colors of maps, evenly spaced from the lowest value, -limit, to the highest, limit."""
 
-    rgba: list[tuple[int, int, int, int]] = Field(description="Red, green, blue, opacity; 0 to 255.")
+    rgba: list[Annotated[list[int], Field(min_length=4, max_length=4)]] = Field(
+        description="Red, green, blue, opacity; 0 to 255."
+    )
 
 
 class AddRequest(BaseModel):

@@ -31,6 +31,7 @@ from lookalike.gallery.query import (
     whole_query,
 )
 from lookalike.gallery.regions import Region
+from lookalike.models.folding import folded
 from lookalike.models.passes import SharesPass
 from lookalike.ops.attribution import cell_similarity
 from lookalike.ops.similarity import cosine_similarity
@@ -75,7 +76,8 @@ class GalleryService:
         self, name: str, gallery: Gallery, uploads: Uploads, model: ModelLock, limits: WebLimits
     ) -> None:
         self.name, self.gallery, self._uploads, self._model = name, gallery, uploads, model
-        self._runner = GatheringRunner(gallery.embedder, model, limits)
+        self._embedder = folded(gallery.embedder)  # runs pictures; equal to rounding
+        self._runner = GatheringRunner(self._embedder, model, limits)
         self._full_pictures = threading.BoundedSemaphore(limits.max_pictures)
         self._queries: LRUCache[tuple[str, Region | None], Query] = LRUCache(_MAX_QUERIES)
         self._results: LRUCache[str, SearchResult] = LRUCache(_MAX_RESULTS)
@@ -205,12 +207,12 @@ class GalleryService:
             raise HTTPException(422, f"method {method} explains without examples; leave them out")
         a, b = self.query(query, _region(box, polygon)), self.query(match)
         a = self.gallery.with_examples(a, liked, disliked)
-        embedder = self.gallery.embedder
+        embedder = self._embedder
         with self._model.held():
             if method == TransportExplainer.name:
                 return self._by_votes(a, b, match)
             if method != SharesExplainer.name:
-                return make_explainer(embedder, method)(a.reading, b.reading)
+                return make_explainer(self.gallery.embedder, method)(a.reading, b.reading)
             mean = torch.from_numpy(self.gallery.mean_unit()) if contrast else None
             by_last = a.region is not None or a.examples is not None
             if by_last or (self.gallery.keeps_shares and len(match) == _RECORD_ID_LENGTH):
@@ -224,7 +226,7 @@ class GalleryService:
 
     def _by_votes(self, query: Query, match: Query, id: str) -> Explanation:
         """The score of re-ranker ``transport``, from the same shares as in the search."""
-        embedder, shares = self.gallery.embedder, match.shares
+        embedder, shares = self._embedder, match.shares
         if len(id) == _RECORD_ID_LENGTH:
             shares = self.gallery.shares(id)
         return TransportExplainer(embedder).of_shares(
@@ -301,7 +303,7 @@ class GalleryService:
         return self._queries.get_or_make((id, region), lambda: self._make_query(id, region))
 
     def _make_query(self, id: str, region: Region | None) -> Query:
-        embedder = self.gallery.embedder
+        embedder = self._embedder
         if len(id) == _RECORD_ID_LENGTH and region is None:
             record = self.record(id)
             self._existing_file(record)  # raises 404 if the file is missing

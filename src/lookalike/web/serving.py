@@ -13,6 +13,7 @@ import uvicorn
 
 from lookalike.errors import LookalikeError
 from lookalike.gallery import Gallery
+from lookalike.types.machine import use_few_heaps
 from lookalike.web.app import create_app
 from lookalike.web.patience import PatientProtocol
 from lookalike.web.security import escaped_token, names_of_tokens
@@ -44,6 +45,7 @@ def serve(
     if two galleries have the same name, for an address that this machine does not have and a port that is
     in use, and GalleryError and its kinds if a gallery can't be opened.
     """
+    use_few_heaps()
     tokens = names_of_tokens(token)
     with _listening(host, port) as listener:
         address, port = listener.getsockname()[:2]

@@ -25,10 +25,17 @@ class Turns:
         self._free = asyncio.Semaphore(limits.max_searches)
         # of their own: in asyncio's few, uploads would wait behind searches
         self._threads = ThreadPoolExecutor(limits.max_searches, "turn")
+        self._were_taken = False
 
     def of(self, request: Request) -> Turn:
         """Return the turn of a request."""
+        self._were_taken = True
         return Turn(request, self._free, self._seconds, self._threads)
+
+    def were_taken(self) -> bool:
+        """Whether there were any since this was last asked."""
+        were_taken, self._were_taken = self._were_taken, False
+        return were_taken
 
     def close(self) -> None:
         """Start no more work."""
