@@ -197,8 +197,9 @@ def examples_in(
         return {"liked": [], "disliked": []}
     if len(queries) > 1:
         raise typer.BadParameter("a case takes one picture as query", param_hint="--case")
-    id = query_id(queries[0])  # before the case is begun: there may be no such file
-    found = opened.case(name).examples(id, box, polygon)
+    if name not in opened.cases():  # it is begun by the hits: a search that fails leaves none
+        return {"liked": [], "disliked": []}
+    found = opened.case(name).examples(query_id(queries[0]), box, polygon)
     liked, disliked = (len(ids) for ids in found.values())
     if liked or disliked:
         said = f"{liked} the same, {disliked} different"
