@@ -75,7 +75,7 @@ from lookalike.plugs.mcp_server import mcp_server
 
 async def ask():
     async with Client(mcp_server(Gallery.open("g"))) as client:
-        hit_id = next(Gallery.open("g").records()).id
+        hit_id = Gallery.open("g").records()[0].id
         answer = await client.call_tool("search", {"picture": hit_id, "k": 2})
         assert not answer.is_error, answer
         print(sorted(tool.name for tool in (await client.list_tools()).tools))
@@ -102,7 +102,6 @@ JOBS: dict[str, Sequence[list[str] | str]] = {
     "core": (
         ["doctor"], ["demo"], ["explain", "a.jpg", "b.jpg", "-o", "why.png", "--save-maps", "maps.npz"],
         INDEX, [*SEARCH, "--report", "report.html", "--csv", "hits.csv"], [*SEARCH, "--rerank", "csa"],
-        [*SEARCH, "--regions", "40,30,180,120"],
         ["search", "-g", "g", "--each", "photographs", "--csv", "each.csv"],
         ["audit", "-g", "g"], ["map", "-g", "g", "--layout", "pca", "--clusters", "0", "--out", "map.csv"],
         ["groups", "-g", "g", "--kind", "copy"], ["evaluate", "classes", "--no-clustering"],
@@ -110,13 +109,17 @@ JOBS: dict[str, Sequence[list[str] | str]] = {
         ["models", "list"], ["models", "show", "mini"],
         ["gallery", "describe", "-g", "g"], ["gallery", "check", "-g", "g"],
     ),
-    "geometry": (INDEX, [*SEARCH, "--rerank", "geometry"], ["groups", "-g", "g"], ["same", "a.jpg", "a.jpg"]),
+    "geometry": (
+        INDEX, [*SEARCH, "--rerank", "geometry"], [*SEARCH[:-2], "--regions", "40,30,180,120"],
+        ["groups", "-g", "g"], ["same", "a.jpg", "a.jpg"],
+    ),
     "heif": (HEIF, ["explain", "a.heic", "b.jpg"]),
     "map": (INDEX, ["map", "-g", "g", "--out", "map.parquet"]),
     "mcp": (INDEX, MCP),
     "onnx": (["models", "export", "mini", "mini.onnx", "--with-shares"],
-             ["explain", "a.jpg", "b.jpg", "--model", "mini.onnx"]),
-    "openvino": (["models", "export", "mini", "mini.xml", "--format", "openvino"],),
+             ["explain", "a.jpg", "b.jpg", "--model", "mini.onnx", "--method", "occlusion"]),
+    "openvino": (["models", "export", "mini", "mini.xml", "--format", "openvino"],
+                 [*INDEX, "--runtime", "openvino"]),
     "scale": ([*INDEX, "--engine", "ray", "--workers", "1"], ["gallery", "optimize", "-g", "g"], SEARCH),
     "sentence-transformers": (SENTENCES,),
     "text": (WORDS, [*INDEX, "--model", "clip"], ["search", "-g", "g", "--text", "a red sofa"]),
@@ -131,7 +134,7 @@ REFUSED = {
     "mcp": ["mcp", "-g", "g"],
     "onnx": ["models", "export", "mini", "mini.onnx"],
     "scale": ["index", "photographs", "-g", "r", "--engine", "ray"],
-    "text": ["search", "-g", "g", "--text", "a sofa"],
+    "text": ["explain", "a.jpg", "--text", "a sofa", "--model", "open_clip:ViT-B-32"],
     "train": TRAIN,
     "web": ["serve", "-g", "g"],
 }

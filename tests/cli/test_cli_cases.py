@@ -52,6 +52,7 @@ def test_a_search_becomes_a_case_that_is_decided_exported_and_imported(rooms, tm
 
 def test_what_is_not_there_is_said_in_a_sentence(rooms, tmp_path):
     file, gallery = rooms
+    assert "no such file" in run("search", tmp_path / "no.jpg", "-g", gallery, "--case", "wall", code=1)
     said = run("case", "show", "wall", "-g", gallery, code=1)
     assert "the gallery has no case 'wall': it has none" in said
     run("search", file, "-g", gallery, "-k", 1, "--case", "wall")

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lookalike import Gallery
+from lookalike.distributed.cluster import RayCluster
 from lookalike.errors import GalleryError
 from lookalike.gallery import adding_on_ray
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
@@ -192,6 +193,7 @@ def cluster():
 DRIVER = """
 import sys
 from lookalike import Gallery
+from lookalike.distributed.cluster import RayCluster
 from lookalike.gallery import adding_on_ray
 adding_on_ray._FILES = 2
 gallery = Gallery.create(sys.argv[1], "mini")
@@ -224,3 +226,17 @@ def test_a_killed_driver_and_a_lost_node_leave_the_gallery_whole(
     report = gallery.add(photos, engine="ray", address=cluster.address, progress=lose_a_node)
     assert lost and len(report.unreadable) == 2
     assert_same(gallery, expected[0])
+
+
+def test_without_an_address_a_cluster_that_runs_already_is_left_alone(monkeypatch):
+    pytest.importorskip("ray")
+    asked = []
+
+    def init(address, **options):
+        asked.append((address, options["num_cpus"]))
+        raise ValueError("no room for it\nmore")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(GalleryError, match="did not start on this machine: no room for it; leave the engine"):
+        RayCluster(None, 3).__enter__()
+    assert [address for address, _ in asked] == ["local"] and asked[0][1] >= 3

@@ -86,7 +86,7 @@ def test_from_the_page_to_the_exported_case_by_keys_alone(browser, room_folder, 
         expect(page.locator(".hit").nth(1)).to_be_focused()
         page.keyboard.press("k")
         press(page, "2", "/decisions$")
-        expect(page.locator("#case-count")).to_contain_text("2 of 9 decided")
+        expect(page.locator("#case-count")).to_contain_text("2 of 10 decided")
 
         tab_to(page, "#export-case", back=True)
         with page.expect_download() as download:

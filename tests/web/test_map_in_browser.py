@@ -243,3 +243,37 @@ def test_the_map_fits_the_page(browser, map_address, width):
                     or b["x"] + b["width"] <= a["x"]
                     or (a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"])
                 )
+
+
+def test_the_filter_acts_on_the_map_and_stays_in_the_address(page, mapped):
+    records = mapped.map("pca").records
+    label = records[0].metadata["label"]
+    wanted = [row for row, record in enumerate(records) if record.metadata["label"] == label]
+    other = next(row for row in range(len(records)) if row not in wanted)
+    at = places(page, mapped)
+    page.click("text=Select what is in view")
+    expect(page.locator(HEADING)).to_have_text(f"{len(records)} pictures selected")
+    page.fill("#where", f'label == "{label}"')
+    page.keyboard.press("Tab")
+    expect(page.locator("#count")).to_contain_text(f"{len(wanted)} of {len(records)} pictures pass")
+    expect(page.locator(HEADING)).to_have_text(f"{len(wanted)} pictures selected")
+    sizes = page.locator(".map-cluster > .soft").all_text_contents()
+    assert sum(map(int, sizes)) == len(wanted)
+    expect(page.locator(".map-stage")).to_have_attribute(
+        "aria-label", re.compile(f"^Map of {len(wanted)} of {len(records)} pictures")
+    )
+    page.mouse.click(*at[other])  # what is not shown can't be selected
+    expect(page.locator(f'{HEADING}:has-text("1 picture")')).to_have_count(0)
+    page.mouse.click(*at[wanted[0]])
+    expect(page.locator(HEADING)).to_have_text("1 picture selected")
+    page.reload()
+    expect(page.locator("#count")).to_contain_text(f"{len(wanted)} of {len(records)} pictures pass")
+    page.fill("#where", "label === ")
+    page.keyboard.press("Tab")
+    expect(page.locator("#message.error")).to_contain_text("can't be parsed")
+    expect(page.locator(".map-stage")).to_be_hidden()  # never the whole map below a filter that says less
+    page.fill("#where", "")
+    page.keyboard.press("Tab")
+    expect(page.locator("#count")).to_have_text("Similar pictures lie near each other.")
+    expect(page.locator(".map-stage")).to_be_visible()
+    expect(page.locator("#message")).to_be_hidden()

@@ -61,6 +61,36 @@ def test_a_column_has_a_code_for_each_row(client, rooms):
     assert client.get(f"{BASE}/map/column", params={**asked, "field": "nothing"}).status_code == 404
 
 
+def test_a_filter_gives_a_bit_for_each_row_as_a_search_counts_it(client, rooms):
+    about, _ = get_points(client)
+    label = rooms.map("pca").records[3].metadata["label"]
+    asked = {"key": about["key"], "layout": "pca", "where": f'label == "{label}"'}
+    bits = np.frombuffer(client.get(f"{BASE}/map/passing", params=asked).content, np.uint8)
+    shown = np.unpackbits(bits, bitorder="little")[: about["n_pictures"]]
+    labels = [record.metadata["label"] for record in rooms.map("pca").records]
+    assert shown.tolist() == [each == label for each in labels] and 0 < shown.sum() < len(shown)
+    refused = client.get(f"{BASE}/map/passing", params=asked | {"where": "nothing == 1"})
+    assert refused.status_code == 422 and "no image has the metadata field" in refused.json()["detail"]
+
+
+def test_a_filter_takes_every_file_of_a_picture_in_the_gallery_and_on_the_map(mini, room_folder, tmp_path):
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    for name, number in (("a.png", 0), ("copy of a.png", 0), ("b.png", 1)):
+        shutil.copy(sorted(room_folder.rglob("*.png"))[number], folder / name)
+    made = Gallery.create(tmp_path / "rooms.gallery", mini)
+    made.add(folder, metadata=lambda path: {"name": path.stem}, workers=0)
+    asked = {"where": "name == 'copy of a'"}
+    with TestClient(create_app(made)) as client:
+        found = client.get(f"{BASE}/pictures", params=asked).json()
+        about = client.get(f"{BASE}/map", params={"layout": "pca"}).json()
+        asked |= {"key": about["key"], "layout": "pca"}
+        (bits,) = client.get(f"{BASE}/map/passing", params=asked).content
+    assert found["total"] == 1 and bits.bit_count() == 1
+    ids = [record.id for record in made.map("pca").records]
+    assert found["pictures"][0]["id"] == ids[bits.bit_length() - 1]
+
+
 def test_a_map_that_has_changed_is_not_mixed_with_the_one_that_is_shown(client, rooms):
     about, _ = get_points(client)
     rooms.remove(rooms.records()[0].id)

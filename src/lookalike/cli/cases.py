@@ -197,7 +197,8 @@ def examples_in(
         return {"liked": [], "disliked": []}
     if len(queries) > 1:
         raise typer.BadParameter("a case takes one picture as query", param_hint="--case")
-    found = opened.case(name).examples(query_id(queries[0]), box, polygon)
+    id = query_id(queries[0])  # before the case is begun: there may be no such file
+    found = opened.case(name).examples(id, box, polygon)
     liked, disliked = (len(ids) for ids in found.values())
     if liked or disliked:
         said = f"{liked} the same, {disliked} different"

@@ -12,6 +12,8 @@ from typing import Any, final
 from lookalike.errors import GalleryError
 from lookalike.types.machine import usable_cores
 
+_OWN = "local"  # a new cluster, also where this machine belongs to one that runs
+
 
 @final
 class RayCluster:
@@ -57,10 +59,15 @@ class RayCluster:
             with warnings.catch_warnings():
                 # LanceDB warns of any fork; those of Ray replace themselves by another program at once.
                 warnings.filterwarnings("ignore", message="lancedb fork support", category=RuntimeWarning)
-                self.ray.init(self._address, **options)
+                self.ray.init(self._address or _OWN, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
+            if self._address is None:
+                reason = (str(error).splitlines() or ["it gave no reason"])[0]
+                raise GalleryError(
+                    f"Ray did not start on this machine: {reason}; leave the engine out to index without it"
+                ) from error
             raise GalleryError(
-                f"no Ray cluster answers at {self._address or 'this machine'!r}; start one with 'ray start "
+                f"no Ray cluster answers at {self._address!r}; start one with 'ray start "
                 "--head', or leave the address out to use this machine's cores"
             ) from error
 

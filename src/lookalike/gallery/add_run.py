@@ -69,6 +69,7 @@ class AddRun:
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
         self._entries: list[Entry] = []
+        self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
         self._added = self._known = self._done = self._total = self._unchanged = 0
         self._unreadable: list[tuple[str, str]] = []
@@ -165,10 +166,8 @@ class AddRun:
             self._commit()
 
     def _fill_a_commit(self) -> bool:
-        n = len(self._entries)
-        n_bytes = sum(entry.embedding.nbytes + len(entry.shares or b"") for entry in self._entries)
         rows = min(max(_COMMIT_ROWS, len(self.known_content.ids) // _COMMIT_PART), _MOST_COMMIT_ROWS)
-        return n >= rows or n_bytes >= _COMMIT_BYTES
+        return len(self._entries) >= rows or self._entry_bytes >= _COMMIT_BYTES
 
     def _take_known(self, found: DecodedFile) -> None:
         id = record_id(found.hash)
@@ -217,6 +216,7 @@ class AddRun:
             entry = Entry(self._record(each.file), each.embedding, each.shares)
             if row not in bad:
                 self._entries.append(entry)
+                self._entry_bytes += entry.embedding.nbytes + len(entry.shares or b"")
                 continue
             length = float(np.linalg.norm(each.embedding))
             self._reject(
@@ -249,7 +249,7 @@ class AddRun:
         """Store new entries and the edits that go with them at once."""
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
-        self._entries = []
+        self._entries, self._entry_bytes = [], 0
         self._edits = defaultdict(Edit)
         self._last_commit = time.monotonic()
 

@@ -15,12 +15,13 @@ import ast
 import operator
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from lookalike.datasets.texts import label_text
 from lookalike.errors import FilterError
+from lookalike.store import Record
 
 Where = str | Mapping[str, Any]
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -68,6 +69,13 @@ def parse_filter(where: Where) -> Predicate:
             "backticks around a field whose name has spaces or signs: `product id` == 12"
         ) from error
     return condition
+
+
+def which_pass(records: Sequence[Record], where: Where) -> list[bool]:
+    """Return for each record whether one of its files passes the filter. Raises FilterError."""
+    passes = parse_filter(where)
+    check_fields(where, (file.metadata for record in records for file in record.files))
+    return [any(passes(file.metadata) for file in record.files) for record in records]
 
 
 def check_fields(where: Where, metadata: Iterable[Mapping[str, Any]]) -> None:

@@ -7,10 +7,10 @@ have an index of its own. If a filter leaves too few of them, the whole table is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final, get_args
+from typing import final, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.accelerated import Accelerated
-from lookalike.gallery.filters import Predicate, Where, check_fields, parse_filter
+from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.accelerator import Accelerator
@@ -232,9 +232,7 @@ class Searcher:
         key = repr(where)
         held = self._mask
         if held is None or held[:2] != (snapshot.version, key):
-            passes = parse_filter(where)
-            check_fields(where, _metadata_of_files(snapshot.records))
-            mask = torch.tensor([_has_file(record, passes) for record in snapshot.records], dtype=torch.bool)
+            mask = torch.tensor(which_pass(snapshot.records, where), dtype=torch.bool)
             self._mask = held = (snapshot.version, key, mask)
         return held[2]
 
@@ -284,10 +282,9 @@ class Searcher:
         key = repr(where)
         held = self._ids
         if held is None or held[:2] != (version, key):
-            passes = parse_filter(where)
             records = self._store.records()
-            check_fields(where, _metadata_of_files(records))
-            ids = frozenset(record.id for record in records if _has_file(record, passes))
+            is_passing = which_pass(records, where)
+            ids = frozenset(record.id for record, passes in zip(records, is_passing, strict=True) if passes)
             self._ids = held = (version, key, ids)
         return held[2]
 
@@ -298,16 +295,6 @@ class Searcher:
         best = (gallery @ unit).topk(min(n, len(records)))
         ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None])
         return Shortlist(ranking, records, passes)
-
-
-def _metadata_of_files(records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
-    """The metadata of every file of every record."""
-    return (file.metadata for record in records for file in record.files)
-
-
-def _has_file(record: Record, passes: Predicate) -> bool:
-    """Whether the metadata of some file of a record passes."""
-    return any(passes(file.metadata) for file in record.files)
 
 
 def hits_of(shortlist: Shortlist, ranking: Ranking, k: int) -> list[tuple[int, float]]:

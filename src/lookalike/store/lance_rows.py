@@ -24,6 +24,7 @@ _FIELDS = (
 )
 RECORD_COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows that become records at once
+_METADATA = json.JSONDecoder(parse_constant=lambda _: None)  # NaN of earlier versions
 
 
 class RecordRows(Sequence[Record]):
@@ -137,7 +138,7 @@ def whole_rows(entries: Sequence[Entry], width: int) -> pa.Table:
 def record_of(row: dict[str, Any]) -> Record:
     """Return the record of a row."""
     copies = row["copies"] or ()
-    stored = json.loads(row["metadata"], parse_constant=lambda _: None)  # NaN of earlier versions
+    stored = _METADATA.decode(row["metadata"])
     first, *others = stored if isinstance(stored, list) else [stored] * (1 + len(copies))
     return Record(
         id=row["id"],

@@ -65,8 +65,8 @@ class Record:
     def values_of(self, name: str) -> list[Any]:
         """Return the distinct values that the files have in a metadata field; None and "" are no values."""
         found: list[Any] = []
-        for file in self.files:
-            value = file.metadata.get(name)
+        for metadata in (self.metadata, *(copy.metadata for copy in self.copies)):
+            value = metadata.get(name)
             if value not in (None, "") and value not in found:
                 found.append(value)
         return found

@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from lookalike.errors import unknown_name
+from lookalike.gallery.filters import which_pass
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.columns import map_column
 from lookalike.gallery.mapping.layouts import has_umap
@@ -83,6 +84,13 @@ class ServedMap:
 
         return self._columns.get_or_make(field, make)
 
+    def passing(self, where: str) -> bytes:
+        """A bit for each row, whether a file of the picture passes a filter; the first row is the lowest bit.
+
+        Raises FilterError.
+        """
+        return np.packbits(np.array(which_pass(self.found.records, where), bool), bitorder="little").tobytes()
+
     def rows_of(self, ids: Sequence[str]) -> list[int]:
         """The rows of ids. Raises HTTPException with status 404 for an id that is not on the map."""
         places = np.minimum(np.searchsorted(self.ids, np.array(ids, dtype="U20")), len(self.ids) - 1)
@@ -130,6 +138,19 @@ def maps_router(waiting_seconds: float) -> APIRouter:
         """
         points = served(service, layout, key).points
         return Response(points, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    @router.get("/map/passing", response_class=Response, responses=_BINARY)
+    def get_map_passing(
+        service: ServiceDep,
+        key: _Key,
+        where: Annotated[
+            str, Query(min_length=1, max_length=4000, description="Filter on metadata, as of a search.")
+        ],
+        layout: LayoutText | None = None,
+    ) -> Response:
+        """Return a bit for each row, whether its picture passes a filter; the first row is the lowest bit."""
+        bits = served(service, layout, key).passing(where)
+        return Response(bits, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
     @router.get("/map/column")
     def get_map_column(

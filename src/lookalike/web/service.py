@@ -19,7 +19,7 @@ from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.words import answered
 from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
-from lookalike.gallery.filters import check_fields, parse_filter
+from lookalike.gallery.filters import which_pass
 from lookalike.gallery.query import (
     Query,
     existing_file,
@@ -359,9 +359,8 @@ class GalleryService:
         records = self.gallery.records()
         if where is None:
             return records
-        passes = parse_filter(where)
-        check_fields(where, (record.metadata for record in records))
-        return [record for record in records if passes(record.metadata)]
+        shown = zip(records, which_pass(records, where), strict=True)
+        return [record for record, passes in shown if passes]
 
     def record(self, id: str) -> Record:
         """Return the record with this id. Raises HTTPException with status 404."""

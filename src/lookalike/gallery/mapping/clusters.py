@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,23 +88,28 @@ def typical_rows(vectors: FloatArray, rows: NDArray[np.int64], n: int) -> list[i
     return [int(rows[i]) for i in np.argsort(-cosines, kind="stable")[:n]]
 
 
-def dominant_value(records: Sequence[Record], everything: dict[str, Counter[str]]) -> str:
+def dominant_value(rows: NDArray[np.int64], fields: Sequence[FieldTexts]) -> str:
     """Return ``field: value`` of the value that most of a cluster has and the collection has not; or "".
 
-    ``everything`` counts the values of each field in the whole collection.
+    ``rows`` are those of the cluster, and ``fields`` hold the values of the whole collection.
     """
     best = (0.0, "")
-    for field, counts in everything.items():
-        found = Counter(text for record in records for text in texts_of(record, field)).most_common(1)
+    for field in fields:
+        found = Counter(text for row in rows.tolist() for text in field.texts[row]).most_common(1)
         if not found:
             continue
         value, n = found[0]
-        share, usual = n / len(records), counts[value] / max(counts.total(), 1)
+        share, usual = n / len(rows), field.counts[value] / max(field.counts.total(), 1)
         if share >= _DOMINATES and share >= _DISTINCT * usual:
-            best = max(best, (share, f"{field}: {value}"))
+            best = max(best, (share, f"{field.name}: {value}"))
     return best[1]
 
 
-def texts_of(record: Record, field: str) -> list[str]:
-    """Return the distinct values of a record's files in a field, as texts."""
-    return [str(value) for value in record.values_of(field)]
+@final
+class FieldTexts:
+    """A metadata field of a collection: the distinct values of each record's files, as texts."""
+
+    def __init__(self, name: str, records: Sequence[Record]) -> None:
+        self.name = name
+        self.texts = [[str(value) for value in record.values_of(name)] for record in records]
+        self.counts = Counter(text for texts in self.texts for text in texts)

@@ -210,12 +210,31 @@ async function showMap(isStep = false, at = {}) {
   byId("show-gallery").hidden = false;
   await attempt(async () => {
     byId("collection-map").hidden = false;
-    await map.open({ ...at, source: new ServerMap(state.gallery), isStep });
-    if (state.turn === turn) byId("count").textContent = "Similar pictures lie near each other.";
-  }, () => {
-    byId("collection-map").hidden = true;
-    byId("count").textContent = "";
-  });
+    await map.open({ ...at, source: new ServerMap(state.gallery), where: byId("where").value.trim(), isStep });
+    if (state.turn === turn) sayMap();
+  }, hideMap);
+}
+
+function sayMap() {
+  const { nShown, n } = map.points, parts = [nShown, n].map((value) => value.toLocaleString());
+  byId("count").textContent = map.where ? `${parts[0]} of ${parts[1]} pictures pass the filter; the others are not shown.` : "Similar pictures lie near each other.";
+}
+
+function hideMap() {
+  byId("collection-map").hidden = true;
+  byId("count").textContent = "";
+}
+
+// Another filter on the pictures that are shown: in the gallery, or on the map; a case has none.
+function filter() {
+  if (state.view === "case") return remember();
+  if (state.view !== "map") return clear();
+  if (byId("collection-map").hidden || map.isLoading) return showMap(false, readAddress()); // hidden: a filter had an error
+  return attempt(async () => {
+    await map.filterBy(byId("where").value.trim());
+    showMessage("");
+    sayMap();
+  }, hideMap);
 }
 
 function nextPairs() {
@@ -318,7 +337,7 @@ byId("min-similarity").oninput = () => {
   byId("min-similarity-value").textContent = text;
   byId("min-similarity").setAttribute("aria-valuetext", text);
 };
-byId("settings").onchange = (event) => (isAsked() ? search(true) : event.target === byId("where") && clear());
+byId("settings").onchange = (event) => (isAsked() ? search(true) : event.target === byId("where") && filter());
 byId("settings").onsubmit = (event) => event.preventDefault();
 document.addEventListener("keydown", onKey);
 addEventListener("popstate", () => attempt(restore));

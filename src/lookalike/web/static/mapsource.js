@@ -20,6 +20,12 @@ export class ServerMap {
     return { ...about, points: this.points };
   }
 
+  // Which rows pass a filter, as of a search: a Uint8Array with 1 for those that do.
+  async passing(where) {
+    const bits = new Uint8Array(await bytesOf(this.#path("/passing", { ...this.#asked(), where })));
+    return Uint8Array.from({ length: this.points.n }, (_, row) => (bits[row >> 3] >> (row & 7)) & 1);
+  }
+
   column(field) {
     return getJson(this.#path("/column", { ...this.#asked(), field }));
   }

@@ -9,6 +9,8 @@ import { askedWords } from "./words.js";
 
 const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
 
+const IN_GALLERY = /^[0-9a-f]{20}$/; // the id of a picture of the gallery; those of uploads are longer
+
 export class SearchView {
   constructor({ panel, words, desk, onCompare, onChoose, verdicts }) {
     Object.assign(this, { panel, words, desk, onCompare, onChoose, verdicts, running: new AbortController(), found: null });
@@ -52,7 +54,7 @@ export class SearchView {
       rerank: byId("rerank").value || null,
       where: byId("where").value.trim() || null,
       min_similarity: minSimilarity < 0 ? null : minSimilarity,
-      leave_self_out: Boolean(query),
+      leave_self_out: IN_GALLERY.test(query ?? ""), // an upload that the gallery holds is its best match
       ...asked,
       ...learn,
     };

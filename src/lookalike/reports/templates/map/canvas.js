@@ -95,12 +95,12 @@ export class MapCanvas {
 
   // Points that are selected (1), not (0), or all (-1).
   #paintAll(stamp, fills, edges, which) {
-    const { points, selected, pixels } = this, { x, y, n } = points, { of } = this.colors, { width, height } = this.canvas;
+    const { points, selected, pixels } = this, { x, y, n, passing } = points, { of } = this.colors, { width, height } = this.canvas;
     const { dx, dy, alpha, isEdge, reach } = stamp, length = dx.length;
     const unit = this.#unit() * this.ratio, left = width / 2 - this.x * unit, top = height / 2 - this.y * unit;
     const offset = dx.map((each, i) => each + dy[i] * width);
     for (let i = 0; i < n; i++) {
-      if (which >= 0 && selected[i] !== which) continue;
+      if ((passing && !passing[i]) || (which >= 0 && selected[i] !== which)) continue;
       const px = (x[i] * unit + left + 0.5) | 0, py = (y[i] * unit + top + 0.5) | 0;
       if (px < -reach || py < -reach || px >= width + reach || py >= height + reach) continue;
       const fill = fills[of[i]], rim = edges[of[i]], at = px + py * width;

@@ -36,7 +36,8 @@ export function coloring(points, column, theme) {
       of[i] = value === null ? 65 : Math.round((63 * (value - low)) / (high - low || 1));
     }
     table.push(...grays);
-    const missing = points.n - known.length;
+    let missing = 0;
+    for (let i = 0; i < points.n; i++) if (column.numbers[i] === null && points.isShown(i)) missing++;
     if (missing) legend = [{ color: NONE[theme], text: "no value", count: missing, pick: "" }];
     const ramp = Array.from({ length: 9 }, (_, i) => `rgb(${rampColor(i / 8, theme)})`);
     return { theme, paper, of, legend, range: { low, high, ramp }, ...tables(table, paper, ink, DIMMED[theme]) };
@@ -51,7 +52,7 @@ export function coloring(points, column, theme) {
   for (let i = 0; i < points.n; i++) {
     const code = column.codes[i];
     of[i] = code < 0 ? n + 1 : code === column.values.length ? n : code;
-    counts.set(code, (counts.get(code) ?? 0) + 1);
+    if (points.isShown(i)) counts.set(code, (counts.get(code) ?? 0) + 1);
   }
   legend = column.values.map((text, i) => ({ color: CATEGORIES[theme][i], text, count: counts.get(i) ?? 0, pick: `value:${text}` }));
   const [others, none] = [counts.get(column.values.length), counts.get(-1)];

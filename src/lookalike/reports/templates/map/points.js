@@ -9,6 +9,7 @@ export class MapPoints {
   constructor(buffer, n) {
     const given = new Float32Array(buffer, 0, 2 * n);
     this.n = n;
+    this.passing = null; // of a filter: a Uint8Array of n; null: all are shown
     this.clusters = new Int32Array(buffer, 8 * n, n);
     this.ids = new Uint8Array(buffer, 12 * n, ID_BYTES * n);
     const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
@@ -24,6 +25,29 @@ export class MapPoints {
       this.x[i] = (given[2 * i] - start[0]) / size;
       this.y[i] = 1 - (given[2 * i + 1] - start[1]) / size;
     }
+  }
+
+  isShown(row) {
+    return !this.passing || this.passing[row] === 1;
+  }
+
+  get nShown() {
+    return this.passing ? this.passing.reduce((sum, each) => sum + each, 0) : this.n;
+  }
+
+  // Clusters as what is shown leaves them: their sizes, and typical pictures that are shown.
+  shownOf(clusters) {
+    if (!this.passing) return clusters;
+    const rows = new Map();
+    for (let i = 0; i < this.n; i++) {
+      if (!this.passing[i]) continue;
+      if (!rows.has(this.clusters[i])) rows.set(this.clusters[i], []);
+      rows.get(this.clusters[i]).push(i);
+    }
+    return clusters.filter(({ number }) => rows.has(number)).map((cluster) => {
+      const own = rows.get(cluster.number), typical = cluster.typical.filter((row) => this.passing[row]);
+      return { ...cluster, size: own.length, typical: typical.length ? typical : own.slice(0, 1) };
+    });
   }
 
   id(row) {
@@ -43,12 +67,12 @@ export class MapPoints {
     return -1;
   }
 
-  // The point nearest to a place, within a distance; -1 if there is none.
+  // The point that is shown nearest to a place, within a distance; -1 if there is none.
   nearest(x, y, within) {
     let best = -1, least = within * within;
     for (let i = 0; i < this.n; i++) {
       const dx = this.x[i] - x, dy = this.y[i] - y, distance = dx * dx + dy * dy;
-      if (distance <= least) [best, least] = [i, distance];
+      if (distance <= least && this.isShown(i)) [best, least] = [i, distance];
     }
     return best;
   }
@@ -58,17 +82,17 @@ export class MapPoints {
     let best = -1, least = Infinity;
     for (let i = 0; i < this.n; i++) {
       const dx = this.x[i] - this.x[row], dy = this.y[i] - this.y[row], along = dx * ax + dy * ay, across = Math.abs(dx * ay - dy * ax);
-      if (along <= 0 || across > along) continue;
+      if (along <= 0 || across > along || !this.isShown(i)) continue;
       const distance = along + 2 * across;
       if (distance < least) [best, least] = [i, distance];
     }
     return best;
   }
 
-  // Rows that a pick means; `column` is the one that the map is colored by.
+  // Shown rows that a pick means; `column` is the one that the map is colored by.
   rowsOf(pick, column) {
     const at = pick.indexOf(":"), kind = pick.slice(0, at), what = pick.slice(at + 1);
-    if (kind === "picture") return [this.rowOf(what)].filter((row) => row >= 0);
+    if (kind === "picture") return [this.rowOf(what)].filter((row) => row >= 0 && this.isShown(row));
     if (kind === "cluster") return this.#where((i) => this.clusters[i] === Number(what));
     if (["value", "others", "none"].includes(kind)) {
       const code = kind === "none" ? -1 : kind === "others" ? column?.values.length : column?.values.indexOf(what);
@@ -83,7 +107,7 @@ export class MapPoints {
 
   #where(test) {
     const rows = [];
-    for (let i = 0; i < this.n; i++) if (test(i)) rows.push(i);
+    for (let i = 0; i < this.n; i++) if (this.isShown(i) && test(i)) rows.push(i);
     return rows;
   }
 

@@ -15,7 +15,7 @@ const HINT = "Drag to move, wheel or pinch to zoom, click a picture to select it
 export class MapView {
   // `onState` is told of changes that an address should hold; `card` makes a card of a picture; `attempt` runs what may fail.
   constructor(root, { onState, card, attempt }) {
-    Object.assign(this, { root, onState, color: "", pick: "", layout: "" });
+    Object.assign(this, { root, onState, color: "", pick: "", layout: "", where: "" });
     const onPick = (pick) => attempt(() => this.select(pick));
     this.controls = new MapControls({
       onColor: (value) => attempt(() => this.colorBy(value.slice(1)), () => this.#refill()),
@@ -59,21 +59,50 @@ export class MapView {
     return { layout: this.layout, color: this.color, at: at === "0.5,0.5,1" ? "" : at, pick: this.pick };
   }
 
-  // Load a map from a source, or again from the same one, and show a state of it.
-  async open({ source = this.source, layout = "", color = "", at = "", pick = "", isStep = false }) {
-    const turn = (this.turn = {}), found = await this.#waitFor(source.load(layout));
+  // Load a map from a source, or again from the same one, and show a state of it; with a filter, what passes it.
+  async open({ source = this.source, layout = "", color = "", at = "", pick = "", where = this.where, isStep = false }) {
+    const turn = (this.turn = {}), [found, passing] = await this.#waitFor(loaded(source, layout, where));
     if (this.turn !== turn) return; // another map was asked for meanwhile
-    Object.assign(this, { source, found, layout, points: found.points, color: "", pick: "" });
+    Object.assign(this, { source, found, layout, points: found.points, color: "", pick: "", where });
+    this.points.passing = passing;
     const place = at.split(",").map(Number);
     this.map.hover(-1);
     this.map.set({ points: this.points, selected: null, colors: null });
     this.map.look(...(place.length === 3 && place.every(Number.isFinite) ? place : [0.5, 0.5, 1]));
-    this.stage.setAttribute("aria-label", `Map of ${counted(this.points.n, "picture")} in ${counted(found.clusters.length, "cluster")}`);
+    this.#nameStage();
     this.remark.textContent = found.remark;
     this.remark.hidden = !found.remark;
     await this.colorBy(found.fields.includes(color) ? color : "", false);
     await this.select(pick, false);
     this.onState(isStep);
+  }
+
+  // Show what passes another filter, or all; what was selected stays so where it passes.
+  async filterBy(where) {
+    const { points } = this, turn = (this.turn = {}), passing = where ? await this.source.passing(where) : null;
+    if (this.turn !== turn) return;
+    points.passing = passing;
+    this.where = where;
+    this.map.hover(-1);
+    this.#nameStage();
+    this.recolor();
+    await this.select(this.pick, false);
+    this.#say(`${counted(points.nShown, "picture")} shown`);
+    this.onState(true);
+  }
+
+  #nameStage() {
+    const { points, where } = this, n = this.shownClusters.length;
+    const pictures = where ? `${points.nShown.toLocaleString("en")} of ${counted(points.n, "picture")}` : counted(points.n, "picture");
+    this.stage.setAttribute("aria-label", `Map of ${pictures} in ${counted(n, "cluster")}`);
+  }
+
+  get isLoading() {
+    return this.stage.hasAttribute("aria-busy");
+  }
+
+  get shownClusters() {
+    return this.points.shownOf(this.found.clusters);
   }
 
   async #waitFor(loading) {
@@ -102,12 +131,12 @@ export class MapView {
 
   recolor() {
     if (!this.points) return;
-    const { theme } = this, colors = coloring(this.points, this.column, theme), isPlain = !this.column;
+    const { theme, shownClusters: clusters } = this, colors = coloring(this.points, this.column, theme), isPlain = !this.column;
     this.map.set({ colors });
     this.controls.showLegend(colors, this.color);
-    this.controls.showClusters(this.found.clusters, this.source, isPlain, theme);
+    this.controls.showClusters(clusters, this.source, isPlain, theme);
     this.controls.showPick(this.pick);
-    this.labels.show(this.found.clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "var(--line)"));
+    this.labels.show(clusters, this.source, (number) => (isPlain ? clusterColor(number, theme) : "var(--line)"));
   }
 
   // Select what a pick means; the same pick again clears it.
@@ -173,6 +202,11 @@ export class MapView {
   #say(text) {
     this.said.textContent = text;
   }
+}
+
+async function loaded(source, layout, where) {
+  const found = await source.load(layout);
+  return [found, where ? await source.passing(where) : null];
 }
 
 const svg = (tag) => document.createElementNS("http://www.w3.org/2000/svg", tag);

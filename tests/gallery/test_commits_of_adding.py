@@ -1,0 +1,50 @@
+"""When a run of adding commits: by rows, and by the bytes that wait."""
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.gallery import add_run
+from lookalike.gallery.add_run import AddRun, AddSettings
+from lookalike.images import DecodedFile
+from lookalike.store import MemoryStore
+
+D = 8
+
+
+class OneVector:
+    def embed_pixels(self, pixels, names):
+        return torch.nn.functional.normalize(torch.ones(len(pixels), D))
+
+
+@pytest.fixture
+def commits(monkeypatch):
+    """The rows of each commit."""
+    sizes, commit = [], MemoryStore.commit
+
+    def noting(self, entries, *rest):
+        sizes.append(len(entries))
+        return commit(self, entries, *rest)
+
+    monkeypatch.setattr(MemoryStore, "commit", noting)
+    monkeypatch.setattr(add_run, "_COMMIT_SECONDS", 1e9)
+    return sizes
+
+
+def add(n):
+    run = AddRun(MemoryStore(D), OneVector(), AddSettings())
+    paths = [f"/{number}.jpg" for number in range(n)]
+    for number, path in enumerate(run.files_to_read(paths)):
+        run.take(path, DecodedFile(path, f"{number:064x}"[::-1], 10 + number, 5, np.zeros((2, 2, 3)), None))
+    return run.finish().added
+
+
+def test_rows_are_committed_in_portions(commits):
+    assert add(300) == 300
+    assert commits == [128, 128, 44]
+
+
+def test_bytes_that_wait_are_bounded_in_every_commit(commits, monkeypatch):
+    monkeypatch.setattr(add_run, "_COMMIT_BYTES", 64 * 4 * D)
+    assert add(200) == 200
+    assert commits == [64, 64, 64, 8]
