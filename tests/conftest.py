@@ -1,9 +1,12 @@
 """Fixtures for the whole suite: generated pictures, tiny seeded models, goldens, real data if any."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two tests run at once, and each has processes of its own
+# Images of Python for containers often forbid bytecode: then every process compiles torch anew, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from lookalike.models.backbones import create_backbone, resize_backbone
 
 TESTS = Path(__file__).parent
 
+sys.dont_write_bytecode = False
 torch.set_num_threads(1)  # tiny models: more threads cost more than they bring
 
 # Small enough for a fast suite, with everything that makes an architecture different.

@@ -123,14 +123,15 @@ def test_broken_folders_are_one_sentence(tmp_path):
 
 
 def test_pictures_need_neither_library(tmp_path, pictures):
-    for folder in (save_open_clip(tmp_path / "a"), save_transformers(tmp_path / "b", "siglip")):
-        code = (
-            "import sys; from lookalike.models.embedder import Embedder; import numpy as np;"
-            f"Embedder.load({str(folder)!r}).embed(np.zeros((9, 7, 3), np.uint8));"
-            "print({'open_clip', 'transformers'} & set(sys.modules))"
-        )
-        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-        assert answer.stdout.strip() == "set()", answer.stderr
+    folders = [str(save_open_clip(tmp_path / "a")), str(save_transformers(tmp_path / "b", "siglip"))]
+    code = (
+        "import sys; from lookalike.models.embedder import Embedder; import numpy as np\n"
+        f"for folder in {folders!r}:\n"
+        "    Embedder.load(folder).embed(np.zeros((9, 7, 3), np.uint8))\n"
+        "    print({'open_clip', 'transformers'} & set(sys.modules))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert answer.stdout.split() == ["set()", "set()"], answer.stderr
 
 
 @pytest.mark.parametrize("save", [save_open_clip, save_transformers])
