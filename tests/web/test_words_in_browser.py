@@ -125,15 +125,13 @@ def test_a_picture_beside_the_words_has_a_weight_and_what_is_not_wanted_counts(p
     after_search(page, lambda: page.locator(".hit").nth(1).get_by_text("Not like this").click())
     page.fill("#unlike-text", "noise")
     after_search(page, lambda: page.click("#add-unlike"))
-    direct = worded.search(
-        files[4], text="stripes", weight=0.7, unlike=[unwanted, "noise"], k=24, leave_self_out=True
-    )
+    direct = worded.search(files[4], text="stripes", weight=0.7, unlike=[unwanted, "noise"], k=24)
     assert shown(page) == [hit.id for hit in direct]
     expect(page.locator("#heading")).to_contain_text(
         "the picture and “stripes”, not like “noise” or a picture"
     )
     after_search(page, lambda: page.get_by_role("button", name="Remove noise").click())
-    less = worded.search(files[4], text="stripes", weight=0.7, unlike=[unwanted], k=24, leave_self_out=True)
+    less = worded.search(files[4], text="stripes", weight=0.7, unlike=[unwanted], k=24)
     assert shown(page) == [hit.id for hit in less]
 
 
