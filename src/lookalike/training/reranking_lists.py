@@ -118,7 +118,10 @@ def _joined(parts: Sequence[ShortlistBatch]) -> ShortlistBatch:
     length = max(part.following.shape[1] for part in parts)
 
     def padded(vectors: Tensor, n_rows: int = 0) -> Tensor:
-        return F.pad(vectors, (0, width - vectors.shape[-1], 0, n_rows))
+        *first, rows, columns = vectors.shape
+        filled = vectors.new_zeros(*first, rows + n_rows, width)  # torch 2.8 can't pad what is empty
+        filled[..., :rows, :columns] = vectors
+        return filled
 
     return ShortlistBatch(
         torch.cat([padded(part.queries) for part in parts]),
