@@ -95,7 +95,8 @@ def check(address: str, folder: Path, n_examples: int, seed: int) -> int:
     (folder / "hooks.py").write_text(HOOKS.format(ids=ids, case=CASE, gallery=gallery))
     command = ["uvx", "schemathesis", "run", f"{address}/api/openapi.json", "--checks", "all"]
     command += ["--exclude-checks", "positive_data_acceptance", "--continue-on-failure", "--no-color"]
-    command += ["--max-examples", str(n_examples), "--seed", str(seed), "--max-response-time", "60"]
+    command += ["--max-examples", str(n_examples), "--seed", str(seed)]
+    command += ["--request-timeout", "60", "--max-response-time", "60"]  # the first layout of a map is slow
     return subprocess.run(command, cwd=folder, env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks"}).returncode
 
 
