@@ -25,6 +25,7 @@ from lookalike.models.encoding import Encoding, stacked_rows
 from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.image_text import TextTower
+from lookalike.models.lanes import in_lanes, parts_of
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
@@ -179,24 +180,30 @@ class Embedder(Encoding, Sharing):
                 yield from self.embed_pixels(batch, names=names[: len(batch)])
                 del names[: len(batch)]
 
-    @torch.inference_mode()
     def embed_pixels(self, pixels: Sequence[InputPixels], *, names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
-        Images of several sizes (preprocessing mode ``fit``) are run size by size. Raises
-        ModelOutputError, with one of ``names``, where the model gives NaN or infinity for an image.
+        Images of several sizes (preprocessing mode ``fit``) are run size by size; on the processor in parts
+        that run side by side. Raises ModelOutputError, with one of ``names``, where the model gives NaN or
+        infinity for an image.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(pixels):
             by_size.setdefault(array.shape, []).append(i)
         embeddings: list[Tensor | None] = [None] * len(pixels)
-        for indices in by_size.values():
-            batch = self._to_tensor(np.stack([pixels[i] for i in indices]))
-            for i, embedding in zip(indices, self._embed_batch(batch), strict=True):
+        for (height, width, _), indices in by_size.items():
+            parts = parts_of(indices, height * width) if self.device.type == "cpu" else [indices]
+            rows = in_lanes(lambda part: self._embed_alike([pixels[i] for i in part]), parts)
+            for i, embedding in zip(indices, torch.cat(rows), strict=True):
                 embeddings[i] = embedding
         found = torch.stack([e for e in embeddings if e is not None])
         check_finite(found, self.name, names or [f"image {i + 1} of {len(found)}" for i in range(len(found))])
         return found
+
+    @torch.inference_mode()
+    def _embed_alike(self, pixels: Sequence[InputPixels]) -> Tensor:
+        """Unit embeddings (B, D) of pixels of one size, in one forward pass."""
+        return self._embed_batch(self._to_tensor(np.stack(pixels)))
 
     def similarity(
         self,
