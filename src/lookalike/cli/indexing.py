@@ -90,9 +90,14 @@ def index(
     Example: lookalike index photos/ -g photos.gallery
     """
     with friendly_errors():
+        from lookalike.types.machine import usable_cores, use_few_heaps
+
+        if engine == "local" and workers != 0 and usable_cores() > 1:
+            from lookalike.images.decoding import start_ahead
+
+            start_ahead()  # beside the import of torch and the loading of the model
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
-        from lookalike.types.machine import use_few_heaps
 
         use_few_heaps()
         values = combined_metadata(

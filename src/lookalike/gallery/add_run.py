@@ -15,7 +15,7 @@ import numpy as np
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
+from lookalike.gallery.embedding import EmbeddedFile, ModelThread, NotEmbedded
 from lookalike.gallery.files import (
     Edit,
     absent_namesakes,
@@ -68,6 +68,7 @@ class AddRun:
         self._moved: dict[str, str] = {}  # present path -> former one
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
+        self._model = ModelThread(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
         self._entries: list[Entry] = []
         self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
@@ -78,7 +79,7 @@ class AddRun:
     @property
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
-        return not (self._to_embed or self._entries or self._edits)
+        return not (self._to_embed or self._model.batch or self._entries or self._edits)
 
     # --- known content ------------------------------------------------------------------------
 
@@ -198,11 +199,9 @@ class AddRun:
     # --- model and store ----------------------------------------------------------------------
 
     def _embed(self) -> None:
+        """Give the queued files to the model, and take what it made of those before."""
         batch, self._to_embed = self._to_embed, []
-        settings = self._settings
-        self._keep(
-            embed_files(batch, self._embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
-        )
+        self._keep(self._model.embed(batch))
 
     def _keep(self, results: Sequence[EmbeddedFile | NotEmbedded]) -> None:
         """Queue what was embedded for the next commit, and report the rest.
@@ -247,6 +246,9 @@ class AddRun:
 
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
+        if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
+            self._embed()  # copies of a picture that is not yet embedded are stored with it
+            self._embed()
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
         self._entries, self._entry_bytes = [], 0
@@ -284,6 +286,8 @@ class AddRun:
 
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
+        self._embed()
+        self._commit_if_due()
         self._embed()
         self._commit()
         return AddReport(

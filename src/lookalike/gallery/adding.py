@@ -26,7 +26,9 @@ def add_files(
     """Add files by absolute path; see ``Gallery.add``. The report's ``vanished`` is left empty."""
     run = AddRun(store, embedder, settings)
     to_read = run.files_to_read(paths)
-    with Decoders(_n_workers(settings.workers, len(to_read)), embedder.preprocessing) as decoders:
+    workers = _n_workers(settings.workers, len(to_read))
+    at_first = 1 if settings.workers is None else None
+    with Decoders(workers, embedder.preprocessing, at_first=at_first) as decoders:
         for path, decoded in _decoded(to_read, decoders, run):
             run.take(path, decoded)
     return run.finish()
@@ -60,7 +62,7 @@ def _decoded(
             return
         path, future = waiting.popleft()
         try:
-            found = future.result()
+            found = decoders.result(future)
         except UnreadableImageError as error:
             yield path, error
             continue

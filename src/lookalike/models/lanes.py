@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -24,21 +25,21 @@ _starting = threading.Lock()
 
 
 def parts_of(items: Sequence[_T], pixels: int) -> list[Sequence[_T]]:
-    """The items, images of so many pixels each, in consecutive parts of nearly equal size for ``in_lanes``."""
+    """The items, images of so many pixels each, in consecutive parts of nearly equal size."""
     most = max(1, _PART_PIXELS // pixels)
     n_lanes, n = _n_lanes(), len(items)
     n_parts = -(-n // most)
     if n_parts > 1:
         n_parts = min(n, -(-n_parts // n_lanes) * n_lanes)  # so that all lanes end at the same time
     cuts = [i * n // n_parts for i in range(n_parts + 1)]
-    return [items[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(cuts)]
 
 
 def in_lanes(work: Callable[[_T], _R], parts: Sequence[_T]) -> list[_R]:
     """What ``work`` gives for each part, in order; raises its first error, once all parts are through.
 
-    Up to eight parts run at once, on this thread's number of torch threads in all. Work of one part, or on one
-    thread, runs in the calling thread.
+    Up to eight parts run at once, on this thread's number of torch threads in all. Work of one part, or
+    on one thread, runs in the calling thread.
     """
     n_lanes = _n_lanes()
     if n_lanes == 1 or len(parts) == 1:
