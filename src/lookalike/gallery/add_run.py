@@ -34,7 +34,7 @@ from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-BATCH = 32  # images in one forward pass
+BATCH = 32  # images at least that are given to the model at once
 _COMMIT_ROWS = 128  # at least, unless a commit is due by time
 _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
 _MOST_COMMIT_ROWS = 4096  # and its memory does not grow with the gallery
@@ -80,6 +80,11 @@ class AddRun:
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
         return not (self._to_embed or self._model.batch or self._entries or self._edits)
+
+    @property
+    def batch(self) -> int:
+        """How many images are given to the model at once."""
+        return max(BATCH, self._embedder.images_at_once)
 
     # --- known content ------------------------------------------------------------------------
 
@@ -138,7 +143,7 @@ class AddRun:
         else:
             self._note_content(found)
             self._to_embed.append(found)
-        if len(self._to_embed) >= BATCH:
+        if len(self._to_embed) >= self.batch:
             self._embed()
         self._commit_if_due()
         self._report()
@@ -283,6 +288,17 @@ class AddRun:
             files = [file.path for file in records[id].files] if id in records else []
             if path in files and path not in self._moved:
                 yield from ((path, other) for other in [file for file in files if file != path][:1])
+
+    def save(self) -> None:
+        """Commit what is embedded, where the rest can't be: the next run goes on from there."""
+        waiting = {record_id(found.hash) for found in (*self._model.batch, *self._to_embed)}
+        self._model.forget()
+        self._to_embed = []
+        for id in waiting & self._edits.keys():  # copies of what is not there: they stay where they were
+            for path in self._edits.pop(id).found:
+                for edit in self._edits.values():
+                    edit.gone.discard(path)
+        self._commit()
 
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""

@@ -52,6 +52,10 @@ class ModelThread:
         self._running = self._thread.submit(self._embed, batch) if batch else None
         return [] if before is None else before.result()
 
+    def forget(self) -> None:
+        """Leave out the batch that the thread has."""
+        self._running, self.batch = None, ()
+
 
 def embed_files(
     batch: Sequence[DecodedFile],
