@@ -5,13 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from lookalike.cli.index_report import print_report
-from lookalike.cli.options import AsJson, GalleryUri, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.options import (
+    AsJson,
+    DeviceName,
+    GalleryUri,
+    LevelsText,
+    MaxPixels,
+    PrecisionName,
+    parse_levels,
+)
 from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
+
+if TYPE_CHECKING:
+    from lookalike.models.embedder import Precision
 
 
 def index(
@@ -77,6 +88,8 @@ def index(
             help="What embeds: the model, or a faster form of it that is compared first (docs/speed.md).",
         ),
     ] = "eager",
+    device: DeviceName = "auto",
+    precision: PrecisionName = None,
     levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
@@ -90,15 +103,27 @@ def index(
     Example: lookalike index photos/ -g photos.gallery
     """
     with friendly_errors():
+        from lookalike.types.machine import usable_cores, use_few_heaps
+
+        if engine == "local" and workers != 0 and usable_cores() > 1:
+            from lookalike.images.decoding import start_ahead
+
+            start_ahead()  # beside the import of torch and the loading of the model
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata
-        from lookalike.types.machine import use_few_heaps
 
         use_few_heaps()
         values = combined_metadata(
             folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
         )
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
+        opened = Gallery.open_or_create(
+            uri,
+            model,
+            keep_shares=keep_shares,
+            precision=cast("Precision | None", precision),
+            device=device,
+            levels=parse_levels(levels),
+        )
         with shown_progress() as bar:
             report = opened.add(
                 source,

@@ -15,7 +15,7 @@ import numpy as np
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
+from lookalike.gallery.embedding import EmbeddedFile, ModelThread, NotEmbedded
 from lookalike.gallery.files import (
     Edit,
     absent_namesakes,
@@ -35,7 +35,7 @@ from lookalike.types import Progress, ProgressCallback
 from lookalike.types.packed_texts import PackedTexts
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-BATCH = 32  # images in one forward pass
+BATCH = 32  # images at least that are given to the model at once
 _COMMIT_ROWS = 128  # at least, unless a commit is due by time
 _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
 _MOST_COMMIT_ROWS = 4096  # and its memory does not grow with the gallery
@@ -69,6 +69,7 @@ class AddRun:
         self._moved: dict[str, str] = {}  # present path -> former one
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
+        self._model = ModelThread(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
         self._entries: list[Entry] = []
         self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
@@ -79,7 +80,12 @@ class AddRun:
     @property
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
-        return not (self._to_embed or self._entries or self._edits)
+        return not (self._to_embed or self._model.batch or self._entries or self._edits)
+
+    @property
+    def batch(self) -> int:
+        """How many images are given to the model at once."""
+        return max(BATCH, self._embedder.images_at_once)
 
     # --- known content ------------------------------------------------------------------------
 
@@ -138,7 +144,7 @@ class AddRun:
         else:
             self._note_content(found)
             self._to_embed.append(found)
-        if len(self._to_embed) >= BATCH:
+        if len(self._to_embed) >= self.batch:
             self._embed()
         self._commit_if_due()
         self._report()
@@ -199,11 +205,9 @@ class AddRun:
     # --- model and store ----------------------------------------------------------------------
 
     def _embed(self) -> None:
+        """Give the queued files to the model, and take what it made of those before."""
         batch, self._to_embed = self._to_embed, []
-        settings = self._settings
-        self._keep(
-            embed_files(batch, self._embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
-        )
+        self._keep(self._model.embed(batch))
 
     def _keep(self, results: Sequence[EmbeddedFile | NotEmbedded]) -> None:
         """Queue what was embedded for the next commit, and report the rest.
@@ -248,6 +252,9 @@ class AddRun:
 
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
+        if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
+            self._embed()  # copies of a picture that is not yet embedded are stored with it
+            self._embed()
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
         self._entries, self._entry_bytes = [], 0
@@ -283,8 +290,21 @@ class AddRun:
             if path in files and path not in self._moved:
                 yield from ((path, other) for other in [file for file in files if file != path][:1])
 
+    def save(self) -> None:
+        """Commit what is embedded, where the rest can't be: the next run goes on from there."""
+        waiting = {record_id(found.hash) for found in (*self._model.batch, *self._to_embed)}
+        self._model.forget()
+        self._to_embed = []
+        for id in waiting & self._edits.keys():  # copies of what is not there: they stay where they were
+            for path in self._edits.pop(id).found:
+                for edit in self._edits.values():
+                    edit.gone.discard(path)
+        self._commit()
+
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
+        self._embed()
+        self._commit_if_due()
         self._embed()
         self._commit()
         return AddReport(

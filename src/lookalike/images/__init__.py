@@ -8,7 +8,7 @@ from lookalike.images.decoding import DecodedFile, Decoders, read_all
 from lookalike.images.limits import Limits, set_limits
 from lookalike.images.listing import IMAGE_SUFFIXES, iter_images, list_images
 from lookalike.images.loading import ImageSource, file_bytes, is_one_image, load
-from lookalike.images.preparing import normalize, prepare, read
+from lookalike.images.preparing import normalization_table, normalize, prepare, read
 from lookalike.images.preprocessing import GrayLevels, Preprocessing
 from lookalike.images.writing import written
 
@@ -27,6 +27,7 @@ __all__ = [
     "iter_images",
     "list_images",
     "load",
+    "normalization_table",
     "normalize",
     "prepare",
     "read",
