@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from lookalike import images
 from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.words import answered
-from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
+from lookalike.gallery import CaseFile, Gallery, Hit, RegionsResult, SearchResult
 from lookalike.gallery.filters import which_pass
 from lookalike.gallery.query import (
     Query,
@@ -116,6 +116,11 @@ class GalleryService:
                 query.check_explainable()  # runs the model for this picture and others that wait
             with self._model.held() if self._reranks_by_model(settings.rerank) else nullcontext():
                 return self.gallery.search(query, explain=not query.in_words, **options)
+
+    def regions(self, query: str, **options: Any) -> RegionsResult:
+        """Return what a photograph shows and where. Raises HTTPException with status 404 or 422."""
+        with _as_unprocessable(), self._full_pictures, self._model.held():
+            return self.gallery.search_regions(self.source(query), **options)
 
     def _reranks_by_model(self, rerank: str | None) -> bool:
         steps = (rerank or "").split("+")
