@@ -31,6 +31,7 @@ from lookalike.gallery.query import (
     whole_query,
 )
 from lookalike.gallery.regions import Region
+from lookalike.gallery.searching_regions import search_by_regions
 from lookalike.models.folding import folded
 from lookalike.models.passes import SharesPass
 from lookalike.ops.attribution import cell_similarity
@@ -59,6 +60,7 @@ _PICTURE_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
+_OTHERS_TURN = 0.005  # seconds in which one of those who wait takes the model: a lock has no queue
 _MAX_RESULTS = 8  # of searches, about whose hits something may be decided
 _MAX_CASES = 64
 _BY_MODEL = (
@@ -118,9 +120,20 @@ class GalleryService:
                 return self.gallery.search(query, explain=not query.in_words, **options)
 
     def regions(self, query: str, **options: Any) -> RegionsResult:
-        """Return what a photograph shows and where. Raises HTTPException with status 404 or 422."""
-        with _as_unprocessable(), self._full_pictures, self._model.held():
-            return self.gallery.search_regions(self.source(query), **options)
+        """Return what a photograph shows and where; others have the model between its regions.
+
+        Raises HTTPException with status 404 or 422.
+        """
+
+        @contextmanager
+        def holding() -> Iterator[None]:
+            with self._model.held():
+                yield
+            time.sleep(_OTHERS_TURN)
+
+        source = self.source(query)
+        with _as_unprocessable(), self._full_pictures:
+            return search_by_regions(self.gallery, source, boxes=None, holding=holding, **options)
 
     def _reranks_by_model(self, rerank: str | None) -> bool:
         steps = (rerank or "").split("+")
