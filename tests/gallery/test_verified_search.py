@@ -1,11 +1,14 @@
 """Search verified by geometry: evidence in hits, probabilities of boxes, and regions found without a box."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from lookalike import render
 from lookalike.errors import UnsupportedMethodError
 from lookalike.gallery import Gallery
+from lookalike.gallery.searching_regions import search_by_regions
 from lookalike.rerankers.region_proposals import overlap
 from made_walls import detailed, wall_of
 
@@ -88,6 +91,22 @@ def test_given_boxes_are_searched_instead_of_proposed_ones(paintings):
     found = gallery.search_regions(wall, boxes=[boxes[1]])
     assert found.n_searched == 1
     assert [each.hit.path.name for each in found] == ["5.png"]
+
+
+def test_others_can_have_the_model_between_the_regions(paintings):
+    gallery, wall, boxes = paintings
+    held = []
+
+    @contextmanager
+    def holding():
+        assert not any(held)  # never twice at once
+        held.append(True)
+        yield
+        held[-1] = False
+
+    options = {"limit": 12, "shortlist": 10, "where": None, "leave_self_out": False}
+    found = search_by_regions(gallery, wall, boxes=boxes, holding=holding, **options)
+    assert len(found.matches) == 2 and len(held) >= 3  # the photograph, and each region
 
 
 def test_calibration_learns_the_odds_of_geometry_too(paintings):

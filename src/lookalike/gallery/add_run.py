@@ -32,6 +32,7 @@ from lookalike.models.runtimes import CheckedRuntime
 from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
+from lookalike.types.packed_texts import PackedTexts
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 BATCH = 32  # images that are given to the model at once
@@ -84,10 +85,10 @@ class AddRun:
 
     # --- known content ------------------------------------------------------------------------
 
-    def files_to_read(self, paths: Sequence[str]) -> list[str]:
+    def files_to_read(self, paths: Sequence[str]) -> Sequence[str]:
         """The paths that are new, or whose size or modification time has changed."""
         self._asked = paths
-        to_read = [path for path in paths if not self._is_unchanged(path)]
+        to_read = PackedTexts(path for path in paths if not self._is_unchanged(path))
         self._total, self._done = len(paths), len(paths) - len(to_read)
         self._known = self._unchanged = self._done
         self._start = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +12,16 @@ from lookalike.gallery.absence import Absent, absent_files
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.files import absolute
 from lookalike.gallery.maintenance import forget_files
-from lookalike.images import list_images
+from lookalike.images import iter_images
 from lookalike.store import VectorStore
+from lookalike.types.packed_texts import PackedTexts
 
 
 @dataclass(frozen=True)
 class Listing:
     """Distinct absolute paths of images, the folder that was listed, and what was left out of it."""
 
-    paths: list[str]
+    paths: Sequence[str]
     folder: Path | None = None  # None: single files
     impossible: tuple[tuple[str, str], ...] = ()  # names that a table can't store, with the reason
     skipped: tuple[tuple[str, str], ...] = ()  # folders and entries that were not looked at, with the reason
@@ -38,8 +39,9 @@ def listing_of(source: str | Path | Iterable[str | Path], ignore: Sequence[str])
     if not Path(source).is_dir():
         return _distinct([Path(source)])
     folder, skipped = Path(absolute(source)), list[tuple[str, str]]()
-    listing = _distinct(list_images(folder, ignore=ignore, skipped=skipped))
-    return replace(listing, folder=folder, skipped=tuple(skipped))
+    impossible: list[tuple[str, str]] = []
+    paths = PackedTexts(_possible(iter_images(folder, ignore=ignore, skipped=skipped), impossible))
+    return Listing(paths, folder, tuple(impossible), tuple(skipped))
 
 
 def with_absent(
@@ -65,15 +67,19 @@ def with_absent(
 
 
 def _distinct(files: Iterable[Path]) -> Listing:
-    """Absolute paths, each once, without those whose names a table can't store."""
-    paths: dict[str, None] = {}
+    """Absolute paths, each once."""
     impossible: list[tuple[str, str]] = []
-    for file in files:
-        path = absolute(file)
+    paths = dict.fromkeys(_possible(map(absolute, files), impossible))
+    return Listing(list(paths), impossible=tuple(impossible))
+
+
+def _possible(paths: Iterable[str], impossible: list[tuple[str, str]]) -> Iterator[str]:
+    """The paths without those that a table can't store, which are appended to ``impossible``."""
+    for path in paths:
         try:
             path.encode()
-            paths[path] = None
         except UnicodeEncodeError:
             shown = path.encode(errors="replace").decode()
             impossible.append((shown, "its name is not valid UTF-8; rename it"))
-    return Listing(list(paths), impossible=tuple(impossible))
+            continue
+        yield path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, final, overload
@@ -129,12 +130,18 @@ def search_by_regions(
     where: Where | None,
     leave_self_out: bool,
     progress: ProgressCallback | None = None,
+    holding: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> RegionsResult:
-    """Propose regions, search by each and verify by geometry; see ``Gallery.search_regions``."""
+    """Propose regions, search by each and verify by geometry; see ``Gallery.search_regions``.
+
+    ``holding`` is entered while the photograph is embedded, and again for each region: between them others
+    can have the model.
+    """
     opencv()
     embedder = gallery.embedder
     reading, id = read_image(source, embedder)
-    whole = embedder.shares(reading)
+    with holding():
+        whole = embedder.shares(reading)
     if boxes is not None:
         boxes = [_checked_box(box) for box in boxes]
     else:
@@ -142,12 +149,13 @@ def search_by_regions(
         boxes = [each.box for each in (proposed[-1], *proposed[:-1])]  # the whole first
 
     def hits_of_box(box: Box, n: int = shortlist) -> list[Hit]:
-        query = region_query(reading, Region(box, None), embedder, id=id, whole=whole)
-        result = gallery.search(
-            query, k=10, rerank="geometry", shortlist=n, where=where,
-            leave_self_out=leave_self_out and id is not None,
-        )  # fmt: skip
-        return list(result)
+        with holding():
+            query = region_query(reading, Region(box, None), embedder, id=id, whole=whole)
+            result = gallery.search(
+                query, k=10, rerank="geometry", shortlist=n, where=where,
+                leave_self_out=leave_self_out and id is not None,
+            )  # fmt: skip
+            return list(result)
 
     certain: list[RegionHit] = []
     uncertain: list[RegionHit] = []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lookalike.store.records import Copy, Entry, Record
 from lookalike.types import FloatArray
@@ -99,6 +101,22 @@ def record_rows(records: Sequence[Record]) -> pa.Table:
         ],
     }
     return pa.table([pa.array(columns[name], kind) for name, kind in _FIELDS], schema=pa.schema(_FIELDS))
+
+
+def doubled_ids(rows: pa.Table) -> list[str]:
+    """Return the ids of several rows, and those of rows that have a path in common."""
+    ids = rows.column("id")
+    copies = rows.column("copies").combine_chunks()
+    others = pc.struct_field(pc.list_flatten(copies), "path")
+    holders = pc.take(ids.combine_chunks(), pc.list_parent_indices(copies))
+    paths = pa.chunked_array([*rows.column("path").chunks, others], pa.string())
+    held = pa.table({"path": paths, "id": pa.chunked_array([*ids.chunks, holders], pa.string())})
+    if pc.count_distinct(ids).as_py() == len(ids) and pc.count_distinct(paths).as_py() == len(paths):
+        return []
+    counts = held.group_by("path").aggregate([("id", "count")])
+    shared = counts.filter(pc.greater(counts["id_count"], 1)).column("path")
+    of_paths = held.filter(pc.is_in(held["path"], shared)).column("id").to_pylist()
+    return list(dict.fromkeys([*of_paths, *(id for id, n in Counter(ids.to_pylist()).items() if n > 1)]))
 
 
 def gathered(batches: Iterable[pa.RecordBatch], count: int, width: int) -> tuple[pa.Table, FloatArray]:
