@@ -116,7 +116,7 @@ def indexing(options: Namespace) -> Figures:
         found[key] = compare(files, embedder, options.rounds, None)["index_to_model"]
     with tempfile.TemporaryDirectory() as folder:
         files = script_of_indexing.write_pictures(Path(folder) / "pictures", 128)
-        found["large"] = compare(files, embedder, options.rounds, None)["reached_of_the_bound"]
+        found["large"] = compare(files, embedder, options.rounds, None)["reached_of_the_bound"]["model"]
     return found
 
 
