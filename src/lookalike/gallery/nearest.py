@@ -22,6 +22,7 @@ from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.accelerator import Accelerator
+from lookalike.store.lance_rows import taken_records
 from lookalike.types import FloatArray, Ranking
 
 _MIN_CANDIDATES = 64  # of an approximate search
@@ -38,10 +39,10 @@ class Shortlist:
     records: Sequence[Record]
     passes: Predicate | None = None  # the filter; None: all pass
 
-    def shown(self, row: int) -> Record:
-        """The record of a row, with only its files that pass the filter."""
-        record = self.records[row]
-        return record if self.passes is None else record.with_passing_files(self.passes)
+    def shown(self, rows: Sequence[int]) -> list[Record]:
+        """The records of some rows, with only their files that pass the filter."""
+        records = taken_records(self.records, rows)
+        return records if self.passes is None else [each.with_passing_files(self.passes) for each in records]
 
 
 @final
