@@ -441,7 +441,7 @@ def present(
         [min(max(score, -1.0), 1.0) for _, score in shown] if is_first_stage else cosines(found, rows)
     )
     maps: Sequence[FloatArray | None] = list(search.query_maps(rows)) if with_maps else [None] * len(rows)
-    evidence = [search.evidence(row) for row in rows]
+    evidence = [None] * len(rows) if is_first_stage else [search.evidence(row) for row in rows]
     return [
         Hit(
             rank=rank,
