@@ -462,7 +462,8 @@ class Gallery:
         if {"box", "polygon"} & set(options):
             raise ValueError("a region is a part of one image; search for it with one query")
         total = len(queries) if isinstance(queries, Sized) else 0
-        asked = batched_queries(queries, self._store, self.embedder, batch_size)
+        expect = self._searcher.expect
+        asked = batched_queries(queries, self._store, self.embedder, batch_size, expect)
         for query in tracked(asked, "searching", total, progress):
             if isinstance(query, LookalikeError):
                 yield query
