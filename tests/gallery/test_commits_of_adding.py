@@ -15,8 +15,6 @@ D = 8
 
 
 class OneVector:
-    images_at_once = 2
-
     def embed_pixels(self, pixels, names):
         return torch.nn.functional.normalize(torch.ones(len(pixels), D))
 

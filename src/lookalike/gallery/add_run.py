@@ -35,7 +35,7 @@ from lookalike.types import Progress, ProgressCallback
 from lookalike.types.packed_texts import PackedTexts
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-BATCH = 32  # images at least that are given to the model at once
+BATCH = 32  # images that are given to the model at once
 _COMMIT_ROWS = 128  # at least, unless a commit is due by time
 _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
 _MOST_COMMIT_ROWS = 4096  # and its memory does not grow with the gallery
@@ -61,7 +61,8 @@ class AddRun:
     """State of one ``add_files`` call: known content, images to embed, entries and edits to commit."""
 
     def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
-        self._store, self._embedder, self._settings = store, embedder, settings
+        self._store, self._settings = store, settings
+        self.batch = BATCH  # images that are given to the model at once; the caller may set more
         self.known_content = KnownContent(store)
         self._shared = self.known_content.shared  # records that have or get several files
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
@@ -81,11 +82,6 @@ class AddRun:
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
         return not (self._to_embed or self._model.batch or self._entries or self._edits)
-
-    @property
-    def batch(self) -> int:
-        """How many images are given to the model at once."""
-        return max(BATCH, self._embedder.images_at_once)
 
     # --- known content ------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ def add_files(
     with Decoders(workers, embedder.preprocessing, at_first=at_first) as decoders:
         try:
             for path, decoded in _decoded(to_read, decoders, run):
+                run.batch = max(run.batch, embedder.images_at_once)  # found in the first passes
                 run.take(path, decoded)
             return run.finish()
         except DeviceMemoryError:
