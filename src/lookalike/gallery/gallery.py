@@ -613,8 +613,9 @@ class Gallery:
 
         Up to ``limit`` regions are proposed (``propose_regions``), or ``boxes`` are searched, in pixels of
         the photograph. Of each, the nearest ``shortlist`` images, and a quarter as many for each quarter
-        turn, are verified by geometry. Matches of probability 0.5 or more come first, one at each place, in
-        the box of their outline; then regions where nothing certain was found, with their best hit.
+        turn, are verified by geometry; four times as many for the first six regions where nothing was found.
+        Matches of probability 0.5 or more come first, one at each place, in the box of their outline; then
+        regions where nothing certain was found, with their best hit.
 
         Raises LookalikeError if OpenCV is not installed (extra ``geometry``), and otherwise as ``search``.
         """
