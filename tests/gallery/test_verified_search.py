@@ -86,6 +86,31 @@ def test_a_wall_with_pictures_that_the_gallery_does_not_have_names_none(painting
     assert all(each.hit.probability < 0.5 for each in found)
 
 
+def test_what_is_far_down_by_its_embedding_is_found_among_more_images(paintings):
+    gallery, wall, boxes = paintings
+
+    class FarDown:
+        """The gallery, as if both pictures on the wall came fourth by their embedding."""
+
+        embedder, asked = gallery.embedder, []
+
+        def __len__(self):
+            return len(gallery)
+
+        def search(self, query, *, shortlist, **options):
+            self.asked.append(shortlist)
+            found = gallery.search(query, shortlist=8, **options)
+            return [hit for hit in found if shortlist >= 4 or hit.path.name not in ("1.png", "5.png")]
+
+    options = {"boxes": boxes, "limit": 12, "where": None, "leave_self_out": False}
+    found = search_by_regions(FarDown(), wall, shortlist=1, **options)
+    assert {each.hit.path.name for each in found.matches} == {"1.png", "5.png"}
+    assert FarDown.asked == [1, 1, 4, 4]
+    FarDown.asked.clear()
+    found = search_by_regions(FarDown(), wall, shortlist=4, **options)
+    assert len(found.matches) == 2 and FarDown.asked == [4, 4]  # nothing is searched twice without need
+
+
 def test_given_boxes_are_searched_instead_of_proposed_ones(paintings):
     gallery, wall, boxes = paintings
     found = gallery.search_regions(wall, boxes=[boxes[1]])

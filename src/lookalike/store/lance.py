@@ -41,6 +41,7 @@ from lookalike.types import FloatArray
 TABLE = "images"
 _VECTORS, _IDS = "embedding_idx", "id_idx"  # indices
 _PIECE = 8192  # rows per batch when the whole table is read
+_READ = 1024  # rows per batch when vectors and records are read: the reader holds some batches for each core
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
 _CACHE = 2**23  # bytes: the footers of a thousand files
 _TRIES = 3  # of a read, while another process compacts
@@ -265,7 +266,7 @@ class LanceStore:
 
     def _all_rows(self) -> tuple[int, pa.Table, FloatArray]:
         version = int(self._table.version)
-        batches = self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_PIECE)
+        batches = self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_READ)
         return version, *gathered(batches, int(self._table.count_rows()), self._width)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
