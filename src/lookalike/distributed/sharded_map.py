@@ -21,7 +21,7 @@ from lookalike.distributed.cluster import RayCluster
 from lookalike.distributed.shard_folder import ShardFolder
 from lookalike.errors import GalleryError
 
-Work = Callable[[Sequence[str], bool], pa.Table]  # items, and whether an item may have killed a worker before
+Work = Callable[[Sequence[Any], bool], pa.Table]  # items, and whether an item may have killed a worker before
 _STARTING = -1  # in place of a shard's index: a worker that is not ready yet
 _MOST_LOSSES = 4  # of one shard, with the worker that had it
 _PATIENCE = 60.0  # seconds without any worker until a warning
@@ -35,7 +35,7 @@ class Shard:
 
     index: int
     name: str  # of the file with its rows
-    items: tuple[str, ...]
+    items: tuple[Any, ...]
     is_done: bool = False  # by an earlier run: its file is there
 
 
@@ -130,7 +130,7 @@ class _Pool:
         index = _STARTING if shard is None else shard.index
         self._losses[index] += 1
         if self._losses[index] > _MOST_LOSSES:
-            what = "start" if shard is None else f"process {shard.items[0]} and {len(shard.items) - 1} more"
+            what = "start" if shard is None else f"process shard {shard.name} of {len(shard.items)} items"
             raise GalleryError(
                 f"{self._losses[index]} Ray workers were lost as they were to {what}: {_first_line(error)}; "
                 "look at the memory of the machines, and run it again: what is done is kept"

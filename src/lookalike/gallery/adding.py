@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import BATCH, AddRun, AddSettings
 from lookalike.images import DecodedFile, Decoders
@@ -27,8 +27,12 @@ def add_files(
     run = AddRun(store, embedder, settings)
     to_read = run.files_to_read(paths)
     with Decoders(_n_workers(settings.workers, len(to_read)), embedder.preprocessing) as decoders:
-        for path, decoded in _decoded(to_read, decoders, run):
-            run.take(path, decoded)
+        try:
+            for path, decoded in _decoded(to_read, decoders, run):
+                run.take(path, decoded)
+        except StoreUnreachableError:
+            run.commit()
+            raise
     return run.finish()
 
 
@@ -53,18 +57,20 @@ def _decoded(
             if path is None:
                 exhausted = True
             elif run.has_size_of(path):
-                waiting.append((path, decoders.hash(path)))
+                waiting.append((path, decoders.hash(run.listed(path))))
             else:
-                waiting.append((path, decoders.decode(path)))
+                waiting.append((path, decoders.decode(run.listed(path))))
         if not waiting:
             return
         path, future = waiting.popleft()
         try:
             found = future.result()
+        except StoreUnreachableError:
+            raise
         except UnreadableImageError as error:
             yield path, error
             continue
         if found.pixels is None and not run.has_content(found):
-            waiting.append((path, decoders.decode(path)))
+            waiting.append((path, decoders.decode(run.listed(path))))
         else:
             yield path, found

@@ -147,9 +147,9 @@ class Checker:
         for record in records:
             for file in record.files:
                 try:
-                    status = Path(file.path).stat()
-                    differs = (status.st_size, status.st_mtime_ns) != (record.size, file.mtime_ns)
-                    if (differs or contents) and status.st_size == record.size:
+                    status = images.status_of(file.path)
+                    differs = (status.size, status.mtime_ns) != (record.size, file.mtime_ns)
+                    if (differs or contents) and status.size == record.size:
                         data = images.file_bytes(file.path)
                         differs = hashlib.sha256(data).hexdigest() != record.hash
                 except (OSError, ValueError, UnreadableImageError):

@@ -31,7 +31,6 @@ from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.hubs import Hubness
-from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.listing import listing_of, with_absent
 from lookalike.gallery.looks import Looks, holds_any
@@ -240,9 +239,9 @@ class Gallery:
         if isinstance(source, PictureRows) and metadata is None:
             metadata = source.metadata
         start, listing = Looks.now(), listing_of(source, ignore)
-        folder = listing.folder
+        folder, metadata = listing.folder, listing.with_own(metadata)
         settings = AddSettings(
-            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
+            metadata, self._manifest.keep_shares, listing.top, workers, progress, found=listing.found,
             since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
@@ -257,7 +256,7 @@ class Gallery:
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
-        report = replace(report, remarks=table_remarks(metadata, listing.paths))
+        report = replace(report, remarks=listing.all_remarks(metadata))
         return with_absent(report, listing, self._store, prune=prune, yes=yes)
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:

@@ -28,9 +28,11 @@ from PIL import Image, ImageFile
 
 from lookalike.errors import UnreadableImageError
 from lookalike.images.limits import Limits, default_limits, set_limits
-from lookalike.images.loading import ImageSource, file_bytes
+from lookalike.images.loading import ImageSource, file_bytes, listed_bytes
+from lookalike.images.object_store import FoundFile
 from lookalike.images.preparing import read
 from lookalike.images.preprocessing import Preprocessing
+from lookalike.images.sources import is_elsewhere, status_of
 from lookalike.types import Geometry
 
 _START = "from lookalike.images.decoding import run_worker; run_worker()"
@@ -68,24 +70,33 @@ class _Settings:
         ImageFile.LOAD_TRUNCATED_IMAGES = self.load_truncated
 
 
-_Task = tuple[str, Preprocessing | None, _Settings]
+_Task = tuple[str | FoundFile, Preprocessing | None, _Settings]
 
 
-def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+def decode_file(file: str | FoundFile, preprocessing: Preprocessing | None) -> DecodedFile:
     """Read a file once, hash it and, if the preprocessing is given, decode it.
 
     Raises UnreadableImageError.
     """
-    try:
-        mtime_ns = Path(path).stat().st_mtime_ns
-    except (OSError, ValueError) as error:
-        raise UnreadableImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    data = file_bytes(path)
+    path, mtime_ns, data = _read(file)
     digest = hashlib.sha256(data).hexdigest()
     if preprocessing is None:
         return DecodedFile(path, digest, len(data), mtime_ns, None, None)
     reading = read(data, preprocessing, name=path)
     return DecodedFile(path, digest, len(data), mtime_ns, reading.pixels, reading.geometry)
+
+
+def _read(file: str | FoundFile) -> tuple[str, int, bytes]:
+    """Path, time and bytes; the time is from before the reading, so that a change meanwhile is found."""
+    if isinstance(file, FoundFile):
+        return file.path, file.mtime_ns, listed_bytes(file)
+    try:
+        found = status_of(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: ")
+        raise UnreadableImageError(f"{file}: {reason}") from error
+    data = listed_bytes(found) if is_elsewhere(file) else file_bytes(file)
+    return file, found.mtime_ns, data
 
 
 def read_all(
@@ -140,28 +151,29 @@ class Decoders:
         for worker in self._started:
             worker.close()
 
-    def decode(self, path: str) -> Future[DecodedFile]:
+    def decode(self, file: str | FoundFile) -> Future[DecodedFile]:
         """Hash and decode a file; the future raises UnreadableImageError."""
-        return self._submit(path, self._preprocessing)
+        return self._submit(file, self._preprocessing)
 
-    def hash(self, path: str) -> Future[DecodedFile]:
+    def hash(self, file: str | FoundFile) -> Future[DecodedFile]:
         """Hash a file without decoding it."""
-        return self._submit(path, None)
+        return self._submit(file, None)
 
-    def _submit(self, path: str, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
+    def _submit(self, file: str | FoundFile, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
         if self._threads is not None:
-            return self._threads.submit(self._ask, path, preprocessing)
-        return _done(lambda: decode_file(path, preprocessing))
+            return self._threads.submit(self._ask, file, preprocessing)
+        return _done(lambda: decode_file(file, preprocessing))
 
-    def _ask(self, path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+    def _ask(self, file: str | FoundFile, preprocessing: Preprocessing | None) -> DecodedFile:
         worker: _Worker | None = getattr(self._own, "worker", None)
         if worker is None:
             worker = self._own.worker = _Worker()
             self._started.append(worker)
         try:
-            answer = worker.ask((path, preprocessing, _Settings.here()))
+            answer = worker.ask((file, preprocessing, _Settings.here()))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             self._own.worker = None  # the next file gets a new process
+            path = file.path if isinstance(file, FoundFile) else file
             raise UnreadableImageError(f"{path}: the decoding process crashed on this file") from error
         if isinstance(answer, UnreadableImageError):
             raise answer
@@ -176,13 +188,13 @@ def run_worker() -> None:
         _silence_libraries()
         while True:
             try:
-                path, preprocessing, settings = pickle.load(sys.stdin.buffer)
+                file, preprocessing, settings = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
             answer: DecodedFile | UnreadableImageError
             try:
                 settings.apply()
-                answer = decode_file(path, preprocessing)
+                answer = decode_file(file, preprocessing)
             except UnreadableImageError as error:
                 answer = error
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -27,10 +27,11 @@ def list_images(
     recursive: bool = True,
     ignore: Sequence[str] = (),
     skipped: list[tuple[str, str]] | None = None,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
 ) -> list[Path]:
     """The image files in a folder, sorted; each path begins with ``folder`` as it was given.
 
-    Files are chosen by suffix (`IMAGE_SUFFIXES`, any case). Hidden files and folders are skipped, those
+    Files are chosen by ``suffixes`` (in any case). Hidden files and folders are skipped, those
     of systems (`SYSTEM_FOLDERS`), and whatever matches a pattern of ``ignore``: globs compared with the
     name and with the path below the folder (``"thumbs"``, ``"*.gif"``, ``"2019/*/raw"``). Linked folders
     are followed, each real folder once, but not to folders above this one. A subfolder that may not be
@@ -56,7 +57,7 @@ def list_images(
                 entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
             paths = [current / entry.name for entry in entries]
             folders = [path for path in paths if recursive and path.is_dir()]
-            found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
+            found += [p for p in paths if p.suffix.lower() in suffixes and not p.is_dir()]
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error
@@ -67,6 +68,12 @@ def list_images(
         for folder_below in folders:
             (links if folder_below.is_symlink() else pending).append(folder_below)
     return sorted(found)
+
+
+def is_left_out(below: str, ignore: Sequence[str]) -> bool:
+    """Whether ``list_images`` would skip a file or a folder above it, by its path below the listed one."""
+    root, path = Path("/"), Path("/", below)
+    return any(_skipped(each, root, ignore) for each in (path, *path.parents[:-1]))
 
 
 def _above(root: Path) -> set[tuple[int, int]]:
