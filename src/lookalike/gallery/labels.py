@@ -18,6 +18,7 @@ from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, GalleryError, UnknownNameError
 from lookalike.gallery.files import absolute
 from lookalike.images import file_bytes, is_remote, remote_uri
+from lookalike.images.tars import is_tar
 
 MetadataOf = Callable[[Path], Mapping[str, Any]]
 
@@ -30,8 +31,9 @@ class FolderLabels:
         self._top = folder
 
     def __call__(self, path: Path) -> Mapping[str, Any]:
-        """Return the label of a picture; None, which removes one, in the folder itself."""
-        return {"label": None if path.parent == self._top else label_text(path.parent.name)}
+        """Return the label of a picture; None, which removes one, in the folder or a tar itself."""
+        is_within = path.parent != self._top and not is_tar(path.parent)
+        return {"label": label_text(path.parent.name) if is_within else None}
 
     def of_unmoved(self, path: Path) -> Mapping[str, Any]:
         """Return the label of a picture that lies where it was."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from lookalike.datasets.tables import TABLE_SUFFIXES
 from lookalike.errors import UnreadableImageError
@@ -76,6 +77,11 @@ def listing_of(source: str | Path | Iterable[str | Path], ignore: Sequence[str])
     return _of_one_file(absolute(source), ignore)
 
 
+def is_table(source: object) -> TypeGuard[str | Path]:
+    """Whether a source is a table of paths, by its name."""
+    return isinstance(source, str | Path) and str(source).lower().endswith(TABLE_SUFFIXES)
+
+
 def with_absent(
     report: AddReport, listing: Listing, store: VectorStore, *, prune: bool, yes: bool
 ) -> AddReport:
@@ -122,9 +128,9 @@ def _of_remote(uri: str, ignore: Sequence[str]) -> Listing:
             return _of_one_file(uri, ignore)
         except FileNotFoundError:
             pass
-    prefix = uri.rstrip("/") + "/"
-    if (objects := list_objects(prefix)) is None:
+    if (objects := list_objects(uri)) is None:
         raise UnreadableImageError(f"{uri}: nothing lies there; check bucket and prefix")
+    prefix = uri.rstrip("/") + "/"
     shown = [each for each in objects if not is_left_out(each.path.removeprefix(prefix), ignore)]
     pictures = [each for each in shown if Path(each.path).suffix.lower() in IMAGE_SUFFIXES]
     tars = [each.path for each in shown if is_tar(each.path)]
@@ -160,7 +166,7 @@ def _beside(top: str, n_tars: int) -> tuple[str, ...]:
 def _of_one_file(path: str, ignore: Sequence[str]) -> Listing:
     if is_tar(path):
         return replace(_of_tars([path], ignore), top=path)
-    if Path(path).suffix.lower() in TABLE_SUFFIXES:
+    if is_table(path):
         table = table_metadata(path)
         return replace(_of_files(table.paths(), ignore), metadata=table)
     return _of_files([path], ignore)

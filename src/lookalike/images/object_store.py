@@ -91,13 +91,13 @@ def opened_object(uri: str) -> Iterator[Any]:
 
 
 def list_objects(uri: str) -> list[FoundFile] | None:
-    """All objects below a prefix that ends at a slash, in the order of their keys; None if there is none.
+    """All objects below a prefix, as if it were a folder, in the order of their keys; None if there is none.
 
     Raises UnreadableImageError for a bucket that is not there or may not be listed.
     """
     from pyarrow import fs
 
-    location = _location(uri.rstrip("/"))
+    location = _location(uri).rstrip("/")
     with _in_words(uri):
         try:
             selector = fs.FileSelector(location, recursive=True)
