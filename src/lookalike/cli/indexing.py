@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from lookalike.cli.index_report import print_report
-from lookalike.cli.options import AsJson, GalleryUri, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.options import (
+    AsJson,
+    Engine,
+    GalleryUri,
+    LevelsText,
+    MaxPixels,
+    RayAddress,
+    parse_levels,
+)
 from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
 
 
@@ -72,12 +80,8 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images, or of Ray workers.")
     ] = None,
-    engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where to work: this process, or a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="With --engine ray: of a running cluster, or auto; else this machine.")
-    ] = None,
+    engine: Engine = "local",
+    address: RayAddress = None,
     runtime: Annotated[
         str,
         typer.Option(

@@ -6,7 +6,6 @@ nothing is added twice.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +22,7 @@ from lookalike.gallery.add_run import AddRun, AddSettings
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
 from lookalike.gallery.shard_rows import ShardWork, UnreadableFile, path_in_list, path_of, rows_to_results
 from lookalike.images.limits import default_limits
-from lookalike.models.embedder import Embedder
+from lookalike.models.embedder import Embedder, on_processor
 from lookalike.store import VectorStore
 
 _FOLDER = "shards"  # in the gallery
@@ -59,7 +58,7 @@ def add_files_on_ray(
         plan = _plan(to_read, earlier, _FILES_WITH_SHARES if settings.keep_shares else _FILES, run)
         known = run.known_content
         work = ShardWork(
-            _on_processor(embedder), settings.keep_shares, known.ids, known.sizes, default_limits()
+            on_processor(embedder), settings.keep_shares, known.ids, known.sizes, default_limits()
         )
         imported: list[str] = []
         for shard in sharded_map(cluster, plan, work.start, folder):
@@ -137,7 +136,3 @@ def _only_run(uri: str) -> AbstractContextManager[object]:
         return lock.acquire()
     except Timeout as error:
         raise GalleryError(f"{uri} is being filled on Ray by another process; wait for it to end") from error
-
-
-def _on_processor(embedder: Embedder) -> Embedder:
-    return embedder if embedder.device.type == "cpu" else copy.deepcopy(embedder).to("cpu")

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lookalike.datasets import PictureRows
+from lookalike.distributed import ENGINES
 from lookalike.errors import GalleryError, LookalikeError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
@@ -76,7 +77,6 @@ from lookalike.store import (
 from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
-_ENGINES = ("local", "ray")
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
 
@@ -234,7 +234,7 @@ class Gallery:
         kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read.
         """
-        check_name("engine", engine, _ENGINES)
+        check_name("engine", engine, ENGINES)
         faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
         if isinstance(source, PictureRows) and metadata is None:
             metadata = source.metadata
