@@ -48,8 +48,8 @@ WorkersOfEngine = Annotated[
     int,
     typer.Option(
         min=0,
-        help="Number of processes that decode images; 0 decodes in the main process. With --engine ray, of its "
-        "workers; 0 is one for each core.",
+        help="Number of processes that decode images; 0 decodes in the main process. With --engine ray, of "
+        "its workers; 0 is one for each core.",
     ),
 ]
 

@@ -81,8 +81,9 @@ def train_reranker(
     CSA is the method of Ouyang et al. (NeurIPS 2021); the defaults are those of its experiments, which take
     100 epochs in batches of 256 lists. DATA is a .safetensors or .npz file with `labels`
     and one or more matrices of the same images, a folder of such files, a .npy file with --labels, a gallery
-    whose pictures have labels, or a folder in the layout of CSA's code (annotations, train). With --resume an interrupted training
-    continues from its last checkpoint and ends with the same result as without the interruption.
+    whose pictures have labels, or a folder in the layout of CSA's code (annotations, train). With --resume
+    an interrupted training continues from its last checkpoint and ends with the same result as without the
+    interruption.
 
     Example: lookalike train-reranker birds.safetensors --steps 2000 -o csa-birds/
 
