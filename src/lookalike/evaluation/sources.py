@@ -152,10 +152,12 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
 
 
 def descriptors_of_gallery(uri: str | Path, *, field: str, choose: ViewChoice = all_views) -> Descriptors:
-    """Read the embeddings of a gallery to train a re-ranker, as one view; raises as ``embeddings_of_gallery``."""
+    """Read the embeddings of a gallery as one view, for training; raises as ``embeddings_of_gallery``."""
     found = embeddings_of_gallery(uri, field=field)
     names = choose([found.model or "embeddings"], str(uri))
-    return Descriptors(str(uri), found.codes, dict.fromkeys(names, found.embeddings))
+    codes = {label: code for code, label in enumerate(sorted(set(found.labels)))}
+    classes = torch.tensor([codes[label] for label in found.labels])
+    return Descriptors(str(uri), classes, dict.fromkeys(names, found.values))
 
 
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:
