@@ -18,8 +18,11 @@ from PIL import Image
 from pyarrow.fs import S3FileSystem
 
 from lookalike import Gallery
+from lookalike.datasets import LabeledImages
 from lookalike.distributed.cluster import RayCluster
 from lookalike.errors import GalleryError
+from lookalike.evaluation import embed_images, embedding_parts
+from lookalike.evaluation.embedding_parts import RayEngine
 from lookalike.gallery import adding_on_ray
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
 from lookalike.gallery.shard_rows import UnreadableFile, path_in_list, results_to_rows, rows_to_results
@@ -278,6 +281,18 @@ def test_workers_read_from_a_store_themselves(photos, bucket, tmp_path, mini, cl
     report = gallery.add(source, engine="ray", address=cluster.address)
     assert report == plain.add(source, workers=0) and report.added == 40
     assert_same(gallery, plain, in_order=False)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processes that it leaves to its shutdown
+def test_workers_embed_for_an_evaluation(photos, mini, cluster, monkeypatch):
+    monkeypatch.setattr(embedding_parts, "_PART", 6)
+    paths = tuple(sorted(photos.iterdir()))
+    images = LabeledImages(paths, tuple(str(n % 5) for n in range(len(paths))))
+    found = embed_images(mini, images, source="photos", ray=RayEngine(cluster.address))
+    expected = embed_images(mini, images, source="photos")
+    assert (found.paths, found.labels, found.left_out) == (expected.paths, expected.labels, expected.left_out)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
 
 
 @pytest.mark.long
