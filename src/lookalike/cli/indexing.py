@@ -26,7 +26,7 @@ def index(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folder of images with its subfolders, s3:// prefix, CSV or Parquet table with a column "
             "path, WebDataset tars, or images.",
         ),

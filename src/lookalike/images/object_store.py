@@ -134,10 +134,12 @@ def _location(uri: str) -> str:
 
 def _filesystem(bucket: str) -> fs.S3FileSystem:
     """The store by the environment; without an endpoint and a region, Amazon says where the bucket lies."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     is_anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes")
-    return _connected("" if region or endpoint else bucket, endpoint, region, is_anonymous)
+    return _connected(
+        "" if region or endpoint else bucket, endpoint.rstrip("/") or None, region, is_anonymous
+    )
 
 
 @cache
