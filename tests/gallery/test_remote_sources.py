@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import fs, parquet
+from typer.testing import CliRunner
 
 import lookalike
 from lookalike import Gallery
+from lookalike.cli import app
 from lookalike.errors import GalleryError, StoreUnreachableError, UnreadableImageError
 from lookalike.gallery import folder_labels
 from lookalike.images import object_store
@@ -294,7 +296,10 @@ def test_a_table_of_paths_brings_its_columns(at_s3, photos, plain, gallery, tmp_
 
 def test_a_table_at_s3_lies_where_its_relative_paths_begin(at_s3, bucket, gallery):
     put(f"{bucket}/photos/list.csv", "path,room\na/0 ü#%20.png,1\n../photos/a/2 ü#%20.png,2\n".encode())
-    gallery.add(f"{bucket}/photos/list.csv", workers=0)
+    report = gallery.add(f"{bucket}/photos/list.csv", workers=1, prune=True)
+    assert report.remarks == (
+        "nothing is forgotten for a list of files: prune by their folder, prefix or tar",
+    )
     assert {r.path.removeprefix(at_s3): r.metadata["room"] for r in gallery.records()} == {
         "/a/0 ü#%20.png": 1,
         "/a/2 ü#%20.png": 2,
@@ -462,3 +467,17 @@ def test_tars_beside_pictures_stay_closed_and_that_is_said(samples, photos, gall
     shutil.copy(photos / "a" / "2 ü#%20.png", tmp_path / "y.tar")
     assert gallery.add(tmp_path / "y.tar", workers=0).added == 1  # a folder of that name
     assert gallery.add(tmp_path / "y.tar", workers=0).known == 1 and gallery.vanished() == []
+
+
+def test_the_command_takes_several_tars_and_shows_paths_as_they_are_given(samples, bucket, tmp_path):
+    pictures = [each for each in samples if each[0].startswith("a/")]
+    put(f"{bucket}/cli/0.tar", packed(pictures[:4]))
+    put(f"{bucket}/cli/1.tar", packed(pictures[4:]))
+    uri = str(tmp_path / "cli")
+    command = CliRunner().invoke(app, ["index", f"{bucket}/cli/0.tar", f"{bucket}/cli/1.tar", "-g", uri])
+    assert command.exit_code == 0 and "added 3" in command.output
+    query = f"{bucket}/cli/0.tar/{pictures[0][0]}"
+    found = CliRunner().invoke(app, ["search", query, "-g", uri, "-k", "1", "--where", "label == '7'"])
+    assert found.exit_code == 0 and query in found.output.replace("\n", "")
+    refused = CliRunner().invoke(app, ["index", str(tmp_path), f"{bucket}/cli/0.tar", "-g", uri])
+    assert refused.exit_code == 2 and "one folder after the other" in refused.output

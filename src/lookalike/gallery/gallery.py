@@ -218,6 +218,8 @@ class Gallery:
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
 
+        A source may also be an ``s3://`` prefix, a CSV or Parquet table of paths, or tars of WebDataset
+        (docs/galleries.md); the last two bring metadata, over which that given here counts.
         Files with identical content become one record with copies, each with its own metadata; a moved or
         renamed file keeps its metadata, and so does a changed one, which is added with its new content.
         ``PictureRows`` of another library bring their own metadata.
@@ -256,7 +258,7 @@ class Gallery:
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
-        report = replace(report, remarks=listing.all_remarks(metadata))
+        report = replace(report, remarks=listing.all_remarks(metadata, prune=prune))
         return with_absent(report, listing, self._store, prune=prune, yes=yes)
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:

@@ -30,6 +30,8 @@ from lookalike.images.object_store import list_objects, odd_name, remote_statuse
 from lookalike.images.tars import is_tar, split_member
 from lookalike.store import VectorStore
 
+_NOTHING_TO_PRUNE = "nothing is forgotten for a list of files: prune by their folder, prefix or tar"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -51,9 +53,10 @@ class Listing:
         given = metadata if callable(metadata) else lambda _: metadata
         return merged_metadata(self.metadata, given)
 
-    def all_remarks(self, metadata: Metadata | None) -> tuple[str, ...]:
-        """Remarks on the source, and on a table or folders that gave the metadata."""
-        return (*self.remarks, *table_remarks(metadata, self.paths))
+    def all_remarks(self, metadata: Metadata | None, *, prune: bool) -> tuple[str, ...]:
+        """Remarks on the source, on pruning, and on a table or folders that gave the metadata."""
+        said = (_NOTHING_TO_PRUNE,) if prune and self.top is None else ()
+        return (*self.remarks, *said, *table_remarks(metadata, self.paths))
 
 
 def listing_of(source: str | Path | Iterable[str | Path], ignore: Sequence[str]) -> Listing:
