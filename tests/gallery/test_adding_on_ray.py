@@ -20,9 +20,10 @@ from pyarrow.fs import S3FileSystem
 from lookalike import Gallery
 from lookalike.datasets import LabeledImages
 from lookalike.distributed.cluster import RayCluster
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.evaluation import embed_images, embedding_parts
 from lookalike.evaluation.embedding_parts import RayEngine
+from lookalike.evaluation.revisited_images import describe_gallery
 from lookalike.gallery import adding_on_ray
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
 from lookalike.gallery.shard_rows import UnreadableFile, path_in_list, results_to_rows, rows_to_results
@@ -293,6 +294,10 @@ def test_workers_embed_for_an_evaluation(photos, mini, cluster, monkeypatch):
     expected = embed_images(mini, images, source="photos")
     assert (found.paths, found.labels, found.left_out) == (expected.paths, expected.labels, expected.left_out)
     np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    truth = type("Truth", (), {"images": ("01", "07b"), "name": "tiny"})
+    with pytest.raises(UnreadableImageError, match=r"07b.png: not an image") as failed:
+        describe_gallery(truth, photos, mini, ray=RayEngine(cluster.address))
+    assert "\n" not in str(failed.value)
 
 
 @pytest.mark.long

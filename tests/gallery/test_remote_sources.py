@@ -51,6 +51,7 @@ def plain(photos, tmp_path_factory, mini):
 @pytest.fixture(scope="module")
 def bucket():
     with pytest.MonkeyPatch.context() as patch, served_store(patch) as (_, uri):
+        patch.setenv("AWS_ENDPOINT_URL_OF_TESTS", os.environ["AWS_ENDPOINT_URL"])
         yield uri
 
 
@@ -265,6 +266,22 @@ def test_a_store_that_is_cut_off_stops_the_run_and_keeps_what_was_read(
     assert 0 < len(gallery) < N
     gallery.add(at_s3, workers=0)
     assert_same(below(gallery, at_s3), below(plain[0], photos))
+
+
+def test_a_repair_removes_nothing_that_a_store_only_refuses(photos, bucket, gallery, monkeypatch, refusing):
+    with monkeypatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL_OF_TESTS"])
+        gallery.add(put_folder(photos / "a", f"{bucket}/damaged"), workers=0)
+    record = gallery.records()[0]
+    gallery._store.set_embeddings([record.id], np.zeros((1, gallery._store.width), np.float32))
+    assert not gallery.check(repair=True).is_sound and len(gallery) == 3
+    refusing.status = 503
+    with pytest.raises(StoreUnreachableError, match="can't be reached"):
+        gallery.check(repair=True)
+    assert len(gallery) == 3
+    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL_OF_TESTS"])
+    gallery.check(repair=True)
+    assert len(gallery) == 3 and gallery.check().is_sound
 
 
 def test_keys_that_are_no_paths_are_named(bucket, photos, gallery):

@@ -18,7 +18,7 @@ import torch
 
 from lookalike.distributed.cluster import RayCluster
 from lookalike.distributed.shard_folder import ShardFolder
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, LookalikeError
 
 Work = Callable[[Sequence[Any], bool], Any]  # items, and whether an item may have killed a worker before
 _STARTING = -1  # in place of a shard's index: a worker that is not ready yet
@@ -140,7 +140,9 @@ class _Pool:
             try:
                 result = self._ray.get(awaited)
             except self._ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None
+                raise (
+                    error.cause if isinstance(error.cause, LookalikeError) else error.as_instanceof_cause()
+                ) from None
             except self._ray.exceptions.RayError as error:
                 self._lost(shard, error)
                 continue

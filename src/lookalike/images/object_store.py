@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SCHEME = "s3://"
 _AT_ONCE = 16  # requests for sizes and times
+_ASKED = 10_000  # files whose sizes wait at once
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 30.0
 _REFUSED = re.compile(
     r"ACCESS_DENIED|FORBIDDEN|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|HTTP (?:status|Response Code:) 40[13]", re.I
@@ -71,16 +73,25 @@ def remote_status(uri: str) -> FoundFile:
 
 
 def remote_statuses(uris: Iterable[str]) -> dict[str, FoundFile]:
-    """Sizes and times of many objects at once; those that can't be told are left out."""
+    """Sizes and times of many objects at once; those that can't be told are left out.
+
+    Raises StoreUnreachableError.
+    """
 
     def status(uri: str) -> FoundFile | None:
         try:
             return remote_status(uri)
+        except StoreUnreachableError:
+            raise
         except (FileNotFoundError, UnreadableImageError):
             return None
 
+    found: dict[str, FoundFile] = {}
+    remaining = iter(uris)
     with ThreadPoolExecutor(_AT_ONCE, "statuses") as threads:
-        return {found.path: found for found in threads.map(status, uris) if found is not None}
+        while part := list(islice(remaining, _ASKED)):
+            found |= {each.path: each for each in threads.map(status, part) if each is not None}
+    return found
 
 
 @contextmanager
