@@ -7,6 +7,7 @@ LookalikeError
 │   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
 ├── ModelOutputError          a model that gives NaN or infinity for an image
+├── DeviceMemoryError         a device without the memory for a single image
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
@@ -66,6 +67,10 @@ class CheckpointError(LookalikeError):
 
 class ModelOutputError(LookalikeError):
     """A model gives NaN or infinity for an image; the message names both."""
+
+
+class DeviceMemoryError(LookalikeError):
+    """The memory of a device does not suffice for a single image; the message says what to do."""
 
 
 class UnsupportedMethodError(LookalikeError):

@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from lookalike.cli.index_report import print_report
 from lookalike.cli.options import (
     AsJson,
+    DeviceName,
     Engine,
     GalleryUri,
     LevelsText,
     MaxPixels,
+    PrecisionName,
     RayAddress,
     parse_levels,
 )
 from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
+
+if TYPE_CHECKING:
+    from lookalike.models.embedder import Precision
 
 
 def index(
@@ -89,6 +94,8 @@ def index(
             help="What embeds: the model, or a faster form of it that is compared first (docs/speed.md).",
         ),
     ] = "eager",
+    device: DeviceName = "auto",
+    precision: PrecisionName = None,
     levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
@@ -103,9 +110,14 @@ def index(
     """
     source = _source(sources)
     with friendly_errors():
+        from lookalike.types.machine import usable_cores, use_few_heaps
+
+        if engine == "local" and workers != 0 and usable_cores() > 1:
+            from lookalike.images.decoding import start_ahead
+
+            start_ahead()  # beside the import of torch and the loading of the model
         from lookalike.errors import GalleryError
         from lookalike.gallery import Gallery, combined_metadata, is_table
-        from lookalike.types.machine import use_few_heaps
 
         use_few_heaps()
         values = combined_metadata(
@@ -113,7 +125,14 @@ def index(
             table=source if types and metadata is None and is_table(source) else metadata,
             types=_types(types or []),
         )
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
+        opened = Gallery.open_or_create(
+            uri,
+            model,
+            keep_shares=keep_shares,
+            precision=cast("Precision | None", precision),
+            device=device,
+            levels=parse_levels(levels),
+        )
         with shown_progress() as bar:
             report = opened.add(
                 source,

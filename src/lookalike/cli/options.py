@@ -81,10 +81,14 @@ PrecisionName = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        metavar="fp32|bf16|auto",
+        metavar="fp32|bf16|fp16|auto",
         help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
         "By default fp32.",
     ),
+]
+DeviceName = Annotated[
+    str,
+    typer.Option(metavar="auto|cpu|cuda", help="Where the model runs; auto is the GPU where there is one."),
 ]
 LevelsText = Annotated[
     str | None,

@@ -14,7 +14,7 @@ import numpy as np
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
+from lookalike.gallery.embedding import EmbeddedFile, ModelThread, NotEmbedded
 from lookalike.gallery.files import (
     Edit,
     absent_namesakes,
@@ -31,9 +31,10 @@ from lookalike.models.runtimes import CheckedRuntime
 from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
+from lookalike.types.packed_texts import PackedTexts
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-BATCH = 32  # images in one forward pass
+BATCH = 32  # images that are given to the model at once
 _COMMIT_ROWS = 128  # at least, unless a commit is due by time
 _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
 _MOST_COMMIT_ROWS = 4096  # and its memory does not grow with the gallery
@@ -60,7 +61,8 @@ class AddRun:
     """State of one ``add_files`` call: known content, images to embed, entries and edits to commit."""
 
     def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
-        self._store, self._embedder, self._settings = store, embedder, settings
+        self._store, self._settings = store, settings
+        self.batch = BATCH  # images that are given to the model at once; the caller may set more
         self.known_content = KnownContent(store)
         self._shared = self.known_content.shared  # records that have or get several files
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
@@ -68,6 +70,7 @@ class AddRun:
         self._moved: dict[str, str] = {}  # present path -> former one
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
+        self._model = ModelThread(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
         self._entries: list[Entry] = []
         self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
@@ -78,14 +81,14 @@ class AddRun:
     @property
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
-        return not (self._to_embed or self._entries or self._edits)
+        return not (self._to_embed or self._model.batch or self._entries or self._edits)
 
     # --- known content ------------------------------------------------------------------------
 
-    def files_to_read(self, paths: Sequence[str]) -> list[str]:
+    def files_to_read(self, paths: Sequence[str]) -> Sequence[str]:
         """The paths that are new, or whose size or modification time has changed."""
         self._asked = paths
-        to_read = [path for path in paths if not self._is_unchanged(path)]
+        to_read = PackedTexts(path for path in paths if not self._is_unchanged(path))
         self._total, self._done = len(paths), len(paths) - len(to_read)
         self._known = self._unchanged = self._done
         self._start = time.monotonic()
@@ -147,7 +150,7 @@ class AddRun:
         else:
             self._note_content(found)
             self._to_embed.append(found)
-        if len(self._to_embed) >= BATCH:
+        if len(self._to_embed) >= self.batch:
             self._embed()
         self._commit_if_due()
         self._report()
@@ -208,11 +211,9 @@ class AddRun:
     # --- model and store ----------------------------------------------------------------------
 
     def _embed(self) -> None:
+        """Give the queued files to the model, and take what it made of those before."""
         batch, self._to_embed = self._to_embed, []
-        settings = self._settings
-        self._keep(
-            embed_files(batch, self._embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
-        )
+        self._keep(self._model.embed(batch))
 
     def _keep(self, results: Sequence[EmbeddedFile | NotEmbedded]) -> None:
         """Queue what was embedded for the next commit, and report the rest.
@@ -256,12 +257,17 @@ class AddRun:
         )
 
     def commit(self) -> None:
-        """Embed and store what was taken, before an error ends the run."""
+        """Embed and store all that was taken."""
+        self._embed()
+        self._commit_if_due()
         self._embed()
         self._commit()
 
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
+        if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
+            self._embed()  # copies of a picture that is not yet embedded are stored with it
+            self._embed()
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
         self._entries, self._entry_bytes = [], 0
@@ -296,6 +302,17 @@ class AddRun:
             files = [file.path for file in records[id].files] if id in records else []
             if path in files and path not in self._moved:
                 yield from ((path, other) for other in [file for file in files if file != path][:1])
+
+    def save(self) -> None:
+        """Commit what is embedded, where the rest can't be: the next run goes on from there."""
+        waiting = {record_id(found.hash) for found in (*self._model.batch, *self._to_embed)}
+        self._model.forget()
+        self._to_embed = []
+        for id in waiting & self._edits.keys():  # copies of what is not there: they stay where they were
+            for path in self._edits.pop(id).found:
+                for edit in self._edits.values():
+                    edit.gone.discard(path)
+        self._commit()
 
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""

@@ -40,7 +40,13 @@ from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.mapper import Mapper
 from lookalike.gallery.nearest import Searcher, Shortlist
-from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
+from lookalike.gallery.opening import (
+    check_precision,
+    check_same_model,
+    embedder_for,
+    load_embedder,
+    manifest_of,
+)
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.regions import Box, Polygon, Region
@@ -126,22 +132,24 @@ class Gallery:
         *,
         keep_shares: bool = False,
         precision: Precision = "fp32",
+        device: str = "auto",
         levels: GrayLevels | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Create an empty gallery in a folder or at an object store's URI.
 
         ``keep_shares`` also stores the shares of each image, up to 2 N D bytes for N cells and width D,
-        so that ``why()`` of a hit needs no forward pass of the match. ``precision`` (fp32, bf16, auto)
+        so that ``why()`` of a hit needs no forward pass of the match. ``precision`` (fp32, bf16, fp16, auto)
         applies to a model given by name and is recorded in the gallery, as are ``levels``: the values of
-        black and white in gray pictures of more than 8 bits, where files don't declare them. Raises
-        GalleryError if the URI holds a gallery already.
+        black and white in gray pictures of more than 8 bits, where files don't declare them. ``device``
+        (auto, cpu, cuda) is where such a model runs. Raises GalleryError if the URI holds a gallery
+        already, and for shares, which are computed in fp32, of a model in another precision.
         """
         uri = plain_uri(uri)
         if has_manifest(uri):
             raise GalleryError(f"{uri} is a gallery already; open it, or choose another URI")
         check_no_table(uri)
-        embedder = load_embedder(model, precision, levels)
+        embedder = load_embedder(model, precision, levels, device)
         manifest = manifest_of(embedder, model, keep_shares)
         write_manifest(uri, manifest)  # first: a table without a manifest can't be opened
         store = LanceStore(uri, manifest.width)
@@ -153,17 +161,19 @@ class Gallery:
         uri: str | Path,
         model: str | Path | Embedder | None = None,
         *,
+        device: str = "auto",
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Open the gallery at a URI with the model that made its embeddings.
 
-        ``model`` is needed only if that model's file has moved. Files that two records claim, which an
-        interrupted update of an earlier version left, are given to one of them. Raises GalleryError if there
-        is no gallery at the URI and ModelMismatchError if the model is a different one.
+        ``model`` is needed only if that model's file has moved; ``device`` is where it runs. Files that two
+        records claim, which an interrupted update of an earlier version left, are given to one of them.
+        Raises GalleryError if there is no gallery at the URI and ModelMismatchError if the model is a
+        different one.
         """
         uri = plain_uri(uri)
         manifest = read_manifest(uri)
-        embedder = embedder_for(manifest, model, uri)
+        embedder = embedder_for(manifest, model, uri, device)
         store = LanceStore(uri, manifest.width)
         healed = heal_doubles(store) if is_writable(uri) else 0
         gallery = cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
@@ -177,15 +187,21 @@ class Gallery:
         model: str | Path | None = None,
         *,
         keep_shares: bool = False,
+        precision: Precision | None = None,
+        device: str = "auto",
         levels: GrayLevels | None = None,
     ) -> Gallery:
-        """Open the gallery at a URI, or create it there; ``model`` is ``mini`` for a new one by default.
+        """Open the gallery at a URI, or create it there: by default with ``mini``, in fp32.
 
-        Raises GalleryError for other ``levels`` than those of an existing gallery.
+        Raises GalleryError for another ``precision`` or ``levels`` than those of an existing gallery.
         """
         if not has_manifest(uri):
-            return cls.create(uri, model or "mini", keep_shares=keep_shares, levels=levels)
-        gallery = cls.open(uri, model)
+            return cls.create(
+                uri, model or "mini", keep_shares=keep_shares, precision=precision or "fp32", device=device,
+                levels=levels,
+            )  # fmt: skip
+        gallery = cls.open(uri, model, device=device)
+        check_precision(gallery._manifest, precision, uri)
         own = gallery.embedder.preprocessing.levels
         if levels is not None and levels != own:
             raise GalleryError(
@@ -447,7 +463,8 @@ class Gallery:
         if {"box", "polygon"} & set(options):
             raise ValueError("a region is a part of one image; search for it with one query")
         total = len(queries) if isinstance(queries, Sized) else 0
-        asked = batched_queries(queries, self._store, self.embedder, batch_size)
+        expect = self._searcher.expect
+        asked = batched_queries(queries, self._store, self.embedder, batch_size, expect)
         for query in tracked(asked, "searching", total, progress):
             if isinstance(query, LookalikeError):
                 yield query
@@ -597,8 +614,9 @@ class Gallery:
 
         Up to ``limit`` regions are proposed (``propose_regions``), or ``boxes`` are searched, in pixels of
         the photograph. Of each, the nearest ``shortlist`` images, and a quarter as many for each quarter
-        turn, are verified by geometry. Matches of probability 0.5 or more come first, one at each place, in
-        the box of their outline; then regions where nothing certain was found, with their best hit.
+        turn, are verified by geometry; four times as many for the first six regions where nothing was found.
+        Matches of probability 0.5 or more come first, one at each place, in the box of their outline; then
+        regions where nothing certain was found, with their best hit.
 
         Raises LookalikeError if OpenCV is not installed (extra ``geometry``), and otherwise as ``search``.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -22,13 +22,14 @@ from lookalike.images import (
     FoundFile,
     is_left_out,
     is_remote,
-    list_images,
+    iter_images,
     remote_uri,
     status_of,
 )
 from lookalike.images.object_store import list_objects, odd_name, remote_statuses
 from lookalike.images.tars import is_tar, split_member
 from lookalike.store import VectorStore
+from lookalike.types.packed_texts import PackedTexts
 
 _NOTHING_TO_PRUNE = "nothing is forgotten for a list of files: prune by their folder, prefix or tar"
 
@@ -37,7 +38,7 @@ _NOTHING_TO_PRUNE = "nothing is forgotten for a list of files: prune by their fo
 class Listing:
     """Distinct absolute paths of images, where they were listed, and what was left out of it."""
 
-    paths: list[str]
+    paths: Sequence[str]
     folder: Path | None = None  # on disk, of files that lie there themselves
     top: str | None = None  # the folder, prefix or tar that was listed as a whole; None: single files
     impossible: tuple[tuple[str, str], ...] = ()  # names that a table can't store, with the reason
@@ -109,18 +110,29 @@ def with_absent(
 
 def _of_folder(folder: Path, ignore: Sequence[str]) -> Listing:
     skipped: list[tuple[str, str]] = []
-    files = list_images(folder, ignore=ignore, skipped=skipped, suffixes={*IMAGE_SUFFIXES, ".tar"})
-    pictures, tars = [path for path in files if not is_tar(path)], [path for path in files if is_tar(path)]
-    if tars and not pictures:
-        return replace(_of_tars([str(tar) for tar in tars], ignore), top=str(folder), skipped=tuple(skipped))
-    listing = _distinct(pictures)
-    return replace(
-        listing,
-        folder=folder,
-        top=str(folder),
-        skipped=tuple(skipped),
+    impossible: list[tuple[str, str]] = []
+    tars: list[str] = []
+    files = iter_images(folder, ignore=ignore, skipped=skipped, suffixes={*IMAGE_SUFFIXES, ".tar"})
+    paths = PackedTexts(_possible(_without_tars(files, tars), impossible))
+    if tars and not paths:
+        return replace(_of_tars(tars, ignore), top=str(folder), skipped=tuple(skipped))
+    return Listing(
+        paths,
+        folder,
+        str(folder),
+        tuple(impossible),
+        tuple(skipped),
         remarks=_beside(str(folder), len(tars)),
     )
+
+
+def _without_tars(paths: Iterable[str], tars: list[str]) -> Iterator[str]:
+    """The paths without tars, which are appended to ``tars``."""
+    for path in paths:
+        if is_tar(path):
+            tars.append(path)
+        else:
+            yield path
 
 
 def _of_remote(uri: str, ignore: Sequence[str]) -> Listing:
@@ -200,11 +212,15 @@ def _of_tars(tars: Sequence[str], ignore: Sequence[str]) -> Listing:
 
 
 def _distinct(files: Iterable[str | Path]) -> Listing:
-    """Absolute paths, each once, without those whose names a table can't store."""
-    paths: dict[str, None] = {}
+    """Absolute paths, each once."""
     impossible: list[tuple[str, str]] = []
-    for file in files:
-        path = absolute(file)
+    paths = dict.fromkeys(_possible(map(absolute, files), impossible))
+    return Listing(list(paths), impossible=tuple(impossible))
+
+
+def _possible(paths: Iterable[str], impossible: list[tuple[str, str]]) -> Iterator[str]:
+    """The paths without those that a table can't store, which are appended to ``impossible``."""
+    for path in paths:
         try:
             path.encode()
         except UnicodeEncodeError:
@@ -214,5 +230,4 @@ def _distinct(files: Iterable[str | Path]) -> Listing:
         if is_remote(path) and (reason := odd_name(path)):
             impossible.append((path, reason))
         else:
-            paths[path] = None
-    return Listing(list(paths), impossible=tuple(impossible))
+            yield path

@@ -281,10 +281,11 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
-    values = torch.from_numpy(np.asarray(vector, dtype=np.float32).reshape(-1).copy())
+    numbers = np.array(vector, dtype=np.float32).reshape(-1)
+    values = torch.from_numpy(numbers)
     if values.shape != (width,):
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
-    if not (values.isfinite().all() and values.any()):
+    if not (np.isfinite(numbers).all() and numbers.any()):
         raise ValueError("a query vector must be finite and not zero; check where it comes from")
     return Query(unit_rows(values[None])[0])
 

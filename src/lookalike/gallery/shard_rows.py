@@ -12,11 +12,11 @@ import pyarrow as pa
 from lookalike.errors import StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_run import BATCH
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
-from lookalike.gallery.known import SortedSet
 from lookalike.images import DecodedFile, Decoders, FoundFile, status_of
 from lookalike.images.limits import Limits, set_limits
 from lookalike.models.embedder import Embedder
 from lookalike.store import record_id
+from lookalike.store.sorted_set import SortedSet
 
 
 @dataclass(frozen=True)
