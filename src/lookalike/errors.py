@@ -2,6 +2,7 @@
 
 LookalikeError
 ├── UnreadableImageError      a file that is no image, is damaged, or is beyond the limits
+│   └── StoreUnreachableError an object store that does not answer, so that no picture of it can be read
 ├── UnknownNameError          a name (of a pooling, a method, ...) that does not exist; lists those that do
 │   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
@@ -46,6 +47,10 @@ class LookalikeError(Exception):
 
 class UnreadableImageError(LookalikeError):
     """An image file could not be read; the message names the file and the cause."""
+
+
+class StoreUnreachableError(UnreadableImageError):
+    """An object store does not answer; trying the next picture would take as long."""
 
 
 class UnknownNameError(LookalikeError, ValueError):

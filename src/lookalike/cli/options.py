@@ -15,6 +15,13 @@ GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="local|ray", help="Where to work: this process, or a Ray cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--address", help="With --engine ray: of a running cluster, or auto; else this machine."),
+]
 Model = Annotated[
     str,
     typer.Option(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -26,7 +25,7 @@ from lookalike.gallery.files import (
     updated,
 )
 from lookalike.gallery.known import KnownContent
-from lookalike.images import DecodedFile
+from lookalike.images import DecodedFile, FoundFile, is_there, status_of
 from lookalike.models.embedder import Embedder
 from lookalike.models.runtimes import CheckedRuntime
 from lookalike.store import Entry, Record, VectorStore, record_id
@@ -53,6 +52,7 @@ class AddSettings:
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
     runtime: CheckedRuntime | None = None  # what embeds; None: the embedder
+    found: Mapping[str, FoundFile] = field(default_factory=dict)  # files whose size and time are known
     since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
@@ -104,13 +104,10 @@ class AddRun:
     def _is_unchanged(self, path: str) -> bool:
         if (file := self.known_content.file(path)) is None:
             return False
-        try:
-            status = Path(path).stat()
-        except OSError:
+        now = self._status(path)
+        if now is None or (now.size, now.mtime_ns) != (file.size, file.mtime_ns):
             return False
-        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-            return False
-        if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
+        if self._settings.since is not None and _changed_ns(path) >= self._settings.since:
             return False
         if values := self._metadata(path, is_unmoved=True):
             self._edits[file.id].metadata[path] = values
@@ -118,10 +115,23 @@ class AddRun:
 
     def has_size_of(self, path: str) -> bool:
         """Whether a known content has the file's size; only then is it hashed before it is decoded."""
+        now = self._status(path)
+        return now is not None and now.size in self.known_content.sizes
+
+    def listed(self, path: str) -> str | FoundFile:
+        """A file as the list has it: with size and time, where it knows them."""
+        return self._settings.found.get(path, path)
+
+    def is_as_it_was(self, read: DecodedFile) -> bool:
+        """Whether a file has the size and time that it had when it was read."""
+        now = self._status(read.path)
+        return now is not None and (now.size, now.mtime_ns) == (read.size, read.mtime_ns)
+
+    def _status(self, path: str) -> FoundFile | None:
         try:
-            return Path(path).stat().st_size in self.known_content.sizes
-        except (OSError, ValueError):
-            return False
+            return self._settings.found.get(path) or status_of(path)
+        except (OSError, ValueError, UnreadableImageError):
+            return None
 
     def has_content(self, found: DecodedFile) -> bool:
         """Whether this content is in the gallery or in the current batch."""
@@ -246,6 +256,13 @@ class AddRun:
             metadata=updated(before, self._metadata(found.path, is_unmoved=bool(before))),
         )
 
+    def commit(self) -> None:
+        """Embed and store all that was taken."""
+        self._embed()
+        self._commit_if_due()
+        self._embed()
+        self._commit()
+
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
         if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
@@ -264,7 +281,7 @@ class AddRun:
         for record in (*self._store.records(found), *new) if found else ():
             edit = self._edits[record.id]
             edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
-            edit.absent = absent_namesakes(record, edit, os.path.lexists)
+            edit.absent = absent_namesakes(record, edit, is_there)
             self._moved.update(edit.moved)
 
     def _conflicts(self) -> tuple[str, ...]:
@@ -299,10 +316,7 @@ class AddRun:
 
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
-        self._embed()
-        self._commit_if_due()
-        self._embed()
-        self._commit()
+        self.commit()
         return AddReport(
             self._added, self._known, tuple(self._unreadable), (),
             moved=tuple((former, path) for path, former in self._moved.items()),
@@ -317,3 +331,10 @@ class AddRun:
         rate = read / max(time.monotonic() - self._start, 1e-6)
         remaining = (self._total - self._done) / rate if read else None
         self._settings.progress(Progress("indexing", self._done, self._total, rate, remaining))
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return Path(path).stat().st_ctime_ns
+    except OSError:
+        return time.time_ns()

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
-from lookalike.errors import DeviceMemoryError, UnreadableImageError
+from lookalike.errors import DeviceMemoryError, StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddRun, AddSettings
 from lookalike.images import DecodedFile, Decoders
@@ -37,6 +37,9 @@ def add_files(
         except DeviceMemoryError:
             run.save()
             raise
+        except StoreUnreachableError:
+            run.commit()
+            raise
 
 
 def _n_workers(wanted: int | None, n_files: int) -> int:
@@ -60,18 +63,20 @@ def _decoded(
             if path is None:
                 exhausted = True
             elif run.has_size_of(path):
-                waiting.append((path, decoders.hash(path)))
+                waiting.append((path, decoders.hash(run.listed(path))))
             else:
-                waiting.append((path, decoders.decode(path)))
+                waiting.append((path, decoders.decode(run.listed(path))))
         if not waiting:
             return
         path, future = waiting.popleft()
         try:
             found = decoders.result(future)
+        except StoreUnreachableError:
+            raise
         except UnreadableImageError as error:
             yield path, error
             continue
         if found.pixels is None and not run.has_content(found):
-            waiting.append((path, decoders.decode(path)))
+            waiting.append((path, decoders.decode(run.listed(path))))
         else:
             yield path, found

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lookalike.datasets import PictureRows
+from lookalike.distributed import ENGINES
 from lookalike.errors import GalleryError, LookalikeError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
@@ -31,7 +32,6 @@ from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.hubs import Hubness
-from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.listing import listing_of, with_absent
 from lookalike.gallery.looks import Looks, holds_any
@@ -83,7 +83,6 @@ from lookalike.store import (
 from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
-_ENGINES = ("local", "ray")
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
 
@@ -235,6 +234,8 @@ class Gallery:
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
 
+        A source may also be an ``s3://`` prefix, a CSV or Parquet table of paths, or tars of WebDataset
+        (docs/galleries.md); the last two bring metadata, over which that given here counts.
         Files with identical content become one record with copies, each with its own metadata; a moved or
         renamed file keeps its metadata, and so does a changed one, which is added with its new content.
         ``PictureRows`` of another library bring their own metadata.
@@ -251,14 +252,14 @@ class Gallery:
         or kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
         read, DeviceMemoryError where memory does not suffice for one image: what was embedded is then kept.
         """
-        check_name("engine", engine, _ENGINES)
+        check_name("engine", engine, ENGINES)
         faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
         if isinstance(source, PictureRows) and metadata is None:
             metadata = source.metadata
         start, listing = Looks.now(), listing_of(source, ignore)
-        folder = listing.folder
+        folder, metadata = listing.folder, listing.with_own(metadata)
         settings = AddSettings(
-            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
+            metadata, self._manifest.keep_shares, listing.top, workers, progress, found=listing.found,
             since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
@@ -273,7 +274,7 @@ class Gallery:
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
-        report = replace(report, remarks=table_remarks(metadata, listing.paths))
+        report = replace(report, remarks=listing.all_remarks(metadata, prune=prune))
         return with_absent(report, listing, self._store, prune=prune, yes=yes)
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:

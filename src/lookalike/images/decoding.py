@@ -31,9 +31,11 @@ from PIL import Image, ImageFile
 
 from lookalike.errors import UnreadableImageError
 from lookalike.images.limits import Limits, default_limits, set_limits
-from lookalike.images.loading import ImageSource, file_bytes
+from lookalike.images.loading import ImageSource, file_bytes, listed_bytes
+from lookalike.images.object_store import FoundFile
 from lookalike.images.preparing import read
 from lookalike.images.preprocessing import Preprocessing
+from lookalike.images.sources import is_elsewhere, status_of
 from lookalike.types import Geometry
 
 _START = "from lookalike.images.decoding import run_worker; run_worker()"
@@ -78,25 +80,34 @@ class _Settings:
         ImageFile.LOAD_TRUNCATED_IMAGES = self.load_truncated
 
 
-_Task = tuple[str, Preprocessing | None, _Settings]
-_Asked = tuple[Future[DecodedFile], str, Preprocessing | None]
+_Task = tuple[str | FoundFile, Preprocessing | None, _Settings]
+_Asked = tuple[Future[DecodedFile], str | FoundFile, Preprocessing | None]
 
 
-def decode_file(path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+def decode_file(file: str | FoundFile, preprocessing: Preprocessing | None) -> DecodedFile:
     """Read a file once, hash it and, if the preprocessing is given, decode it.
 
     Raises UnreadableImageError.
     """
-    try:
-        mtime_ns = Path(path).stat().st_mtime_ns
-    except (OSError, ValueError) as error:
-        raise UnreadableImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    data = file_bytes(path)
+    path, mtime_ns, data = _read(file)
     digest = hashlib.sha256(data).hexdigest()
     if preprocessing is None:
         return DecodedFile(path, digest, len(data), mtime_ns, None, None)
     reading = read(data, preprocessing, name=path)
     return DecodedFile(path, digest, len(data), mtime_ns, reading.pixels, reading.geometry)
+
+
+def _read(file: str | FoundFile) -> tuple[str, int, bytes]:
+    """Path, time and bytes; the time is from before the reading, so that a change meanwhile is found."""
+    if isinstance(file, FoundFile):
+        return file.path, file.mtime_ns, listed_bytes(file)
+    try:
+        found = status_of(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{file}: ")
+        raise UnreadableImageError(f"{file}: {reason}") from error
+    data = listed_bytes(found) if is_elsewhere(file) else file_bytes(file)
+    return file, found.mtime_ns, data
 
 
 def read_all(
@@ -163,13 +174,13 @@ class Decoders:
         for worker in self._started:
             worker.close()
 
-    def decode(self, path: str) -> Future[DecodedFile]:
+    def decode(self, file: str | FoundFile) -> Future[DecodedFile]:
         """Hash and decode a file; the future raises UnreadableImageError."""
-        return self._submit(path, self._preprocessing)
+        return self._submit(file, self._preprocessing)
 
-    def hash(self, path: str) -> Future[DecodedFile]:
+    def hash(self, file: str | FoundFile) -> Future[DecodedFile]:
         """Hash a file without decoding it."""
-        return self._submit(path, None)
+        return self._submit(file, None)
 
     def result(self, future: Future[DecodedFile]) -> DecodedFile:
         """What a future of this pool holds; raises as it does. Waiting may start more processes."""
@@ -182,13 +193,13 @@ class Decoders:
         self._n_given += 1
         return future.result()
 
-    def _submit(self, path: str, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
+    def _submit(self, file: str | FoundFile, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
         if self.workers == 0:
-            return _done(lambda: decode_file(path, preprocessing))
+            return _done(lambda: decode_file(file, preprocessing))
         if not self._threads:
             self._start(self._at_first)
         future: Future[DecodedFile] = Future()
-        self._tasks.put((future, path, preprocessing))
+        self._tasks.put((future, file, preprocessing))
         return future
 
     def _start(self, n: int) -> None:
@@ -201,14 +212,14 @@ class Decoders:
         """Give the tasks of the queue to one process, and to another one where a file crashed it."""
         worker: _Worker | None = None
         while (asked := self._tasks.get()) is not None:
-            future, path, preprocessing = asked
+            future, file, preprocessing = asked
             if not future.set_running_or_notify_cancel():
                 continue
             try:
                 if worker is None:
                     worker = _take_worker()
                     self._started.append(worker)
-                future.set_result(worker.decoded(path, preprocessing))
+                future.set_result(worker.decoded(file, preprocessing))
             except _CrashError as crash:
                 worker = None  # the next file gets a new process
                 future.set_exception(UnreadableImageError(str(crash)))
@@ -240,13 +251,13 @@ def run_worker() -> None:
         _silence_libraries()
         while True:
             try:
-                path, preprocessing, settings = pickle.load(sys.stdin.buffer)
+                file, preprocessing, settings = pickle.load(sys.stdin.buffer)
             except EOFError:
                 os._exit(0)  # nothing is left to do, and the interpreter's own end takes 50 ms
             answer: DecodedFile | UnreadableImageError
             try:
                 settings.apply()
-                answer = decode_file(path, preprocessing)
+                answer = decode_file(file, preprocessing)
             except UnreadableImageError as error:
                 answer = error
             try:
@@ -284,15 +295,16 @@ class _Worker:
             env=environment,
         )
 
-    def decoded(self, path: str, preprocessing: Preprocessing | None) -> DecodedFile:
+    def decoded(self, file: str | FoundFile, preprocessing: Preprocessing | None) -> DecodedFile:
         """`decode_file` in that process; raises _CrashError where it ends on the file."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        task: _Task = path, preprocessing, _Settings.here()
+        task: _Task = file, preprocessing, _Settings.here()
         try:
             pickle.dump(task, self._process.stdin)
             self._process.stdin.flush()
             answer: DecodedFile | UnreadableImageError = pickle.load(self._process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
+            path = file.path if isinstance(file, FoundFile) else file
             raise _CrashError(f"{path}: the decoding process crashed on this file") from error
         if isinstance(answer, UnreadableImageError):
             raise answer

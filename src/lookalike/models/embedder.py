@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import replace
@@ -517,3 +518,8 @@ def _noting_names(images: Iterable[ImageSource], names: list[str]) -> Iterator[I
         name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "")
         names.append(str(name) or f"image {number}")
         yield source
+
+
+def on_processor(embedder: Embedder) -> Embedder:
+    """The embedder, or a copy of it on the processor if it is elsewhere."""
+    return embedder if embedder.device.type == "cpu" else copy.deepcopy(embedder).to("cpu")
