@@ -216,6 +216,24 @@ def compare_commands(folder: Path, rounds: int, before: Path) -> dict:
     return {"before_s": middle[0], "after_s": middle[1], "before_to_after": ratios}
 
 
+@torch.inference_mode()
+def batch_sizes(rounds: int) -> dict:
+    """Least processor time of an image on one thread, in ms, by the size of the batch."""
+    torch.set_num_threads(1)
+    found: dict = {}
+    for name in ("mini-vit", "mobilenetv2_100", "resnet50"):
+        is_ours = name.startswith("mini")
+        embedder = Embedder.load(name) if is_ours else Embedder.from_timm(name, pretrained=False)
+        shape = (BATCH, 3, *embedder.preprocessing.input_size)
+        images = torch.randn(shape).to(memory_format=embedder._memory_format)
+        found[name] = {}
+        for size in (1, 2, 4, 8, 16, 32):
+            parts = list(images.split(size))
+            taken = [cost(lambda: bare_model(parts, embedder)).processor for _ in range(rounds)]  # noqa: B023
+            found[name][size] = round(1000 / BATCH * min(taken), 1)
+    return found
+
+
 def linked(files: list[Path], folder: Path) -> Path:
     """A folder with these files only."""
     folder.mkdir()
@@ -235,7 +253,7 @@ def main() -> None:
         "--workers", type=int, default=None, help="decoding processes; default: as Gallery.add"
     )
     parser.add_argument("--before", type=Path, default=None, help="src of another version, to compare with")
-    parser.add_argument("--only", choices=("photos", "command", "large"), help="one of the three comparisons")
+    parser.add_argument("--only", choices=("photos", "command", "large", "batches"), help="one part")
     add_shared(parser)
     options = parser.parse_args()
     embedder = Embedder.load("mini")
@@ -255,6 +273,8 @@ def main() -> None:
         if options.only in (None, "large"):
             files = write_pictures(Path(folder) / "pictures", options.images)
             results["2-megapixel JPEGs"] = compare(files, embedder, *settings)
+    if options.only in (None, "batches"):  # last: on one thread
+        results["processor ms an image by batch"] = batch_sizes(options.rounds)
     print(json.dumps(results, indent=2))
 
 
