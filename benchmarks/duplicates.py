@@ -1,12 +1,13 @@
 """Near-duplicates: 200 planted among 3,000 photographs by ten kinds of change, found by groups.
 
 The photographs are a seeded sample of caltech101, clothing, grocery, butterflies and photos. Each planted
-copy is one of them, changed in one way and written as JPEG. Compared in one run: groups, perceptual hashes
-and the cosine of embeddings, each of the latter at the threshold with the best F1 on the same planted pairs,
-which favors them. Hashes are those of the package imagehash, called by ``--hash-python``, its interpreter:
+copy is one of them, changed in one way and written as JPEG. Compared in one run: groups at its defaults;
+imagededup's perceptual hashes and its CNN method, each at its default threshold and at the one with the
+best F1 on the same planted pairs, which favors them; the cosine of ``mini``, at the best F1. imagededup runs
+in an interpreter of its own, see imagededup_pairs.py:
 
-    uv venv /tmp/hashes && VIRTUAL_ENV=/tmp/hashes uv pip install imagehash
-    python benchmarks/duplicates.py --work /tmp/duplicates --hash-python /tmp/hashes/bin/python
+    uv venv /tmp/rivals && VIRTUAL_ENV=/tmp/rivals uv pip install imagededup timm safetensors
+    python benchmarks/duplicates.py --work /tmp/duplicates --rival-python /tmp/rivals/bin/python
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from csa import mobilenet
 from environment import add_shared, describe_run, parser_of
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
@@ -28,15 +28,8 @@ from lookalike.ops.neighbors import nearest
 
 SOURCES = {"caltech101": 1100, "clothing": 700, "grocery": 500, "butterflies": 300, "photos": 400}
 PER_KIND = 20
-WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"  # the network of imagededup's CNN method
+WEIGHTS = "weights/mobilenetv2_100_imagenet1001.safetensors"  # for imagededup's CNN, see imagededup_pairs.py
 REAL = Path(__file__).with_name("duplicates_real.json")
-_HASHES = """
-import sys, json, imagehash
-from PIL import Image
-for line in sys.stdin:
-    image = Image.open(line.strip()).convert("RGB")
-    print(json.dumps([str(imagehash.phash(image)), str(imagehash.dhash(image))]), flush=True)
-"""
 Pair = tuple[str, str]
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -135,16 +128,18 @@ def ordered(a: str, b: str) -> Pair:
     return (a, b) if a < b else (b, a)
 
 
-def hashes(folder: Path, names: list[str], python: str) -> tuple[np.ndarray, np.ndarray]:
-    """pHash and dHash of each picture as signs, (G, 64) each: their cosines order as Hamming distances do."""
-    lines = "\n".join(str(folder / name) for name in names)
-    found = subprocess.run([python, "-c", _HASHES], input=lines, capture_output=True, text=True, check=True)
-    values = [json.loads(line) for line in found.stdout.splitlines()]
-    bits = [
-        np.array([[2 * int(c) - 1 for c in f"{int(v[i], 16):064b}"] for v in values], np.float32)
-        for i in (0, 1)
-    ]
-    return bits[0], bits[1]
+def rivals(folder: Path, weights: Path, python: str) -> dict[str, tuple[float, list[tuple[float, Pair]]]]:
+    """Of each method of imagededup: its default threshold, and its pairs with scores, best first."""
+    command = [python, str(Path(__file__).with_name("imagededup_pairs.py")), str(folder), str(weights)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
+    return {
+        answer["method"]: (
+            answer["default"],
+            sorted(((score, ordered(a, b)) for a, b, score in answer["pairs"]), reverse=True),
+        )
+        for answer in answers
+    }
 
 
 def scored_pairs(vectors: np.ndarray, names: list[str], k: int = 20) -> list[tuple[float, Pair]]:
@@ -218,7 +213,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     add_shared(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for pictures and the galleries")
-    parser.add_argument("--hash-python", default="python", help="an interpreter with imagehash")
+    parser.add_argument("--rival-python", required=True, help="an interpreter with imagededup")
     parser.add_argument("--seed", type=int, default=1, help="of the sample; thresholds were chosen on 0")
     options = parser.parse_args()
     pictures = options.work / "pictures"
@@ -228,19 +223,22 @@ def main() -> None:
     start = time.perf_counter()
     ours = found_pairs(gallery)
     duration = time.perf_counter() - start
+    print(f"groups in {duration:.0f} s", flush=True)
     found = {"groups": ours}
     names = sorted(path.name for path in pictures.iterdir())
     own = real_pairs(names, planted, REAL)
-    perceptual = zip(("pHash", "dHash"), hashes(pictures, names, options.hash_python), strict=True)
-    vectors = dict(perceptual) | {
-        "MobileNetV2": embeddings(mobilenet(options.shared / WEIGHTS, 224, "mean"), pictures, names)
-    }
-    vectors["mini, cosine only"] = embeddings(gallery.embedder, pictures, names)
-    for name, each in vectors.items():
-        found[name] = best_cut(scored_pairs(each, names), planted, own)
+    for name, (default, scored) in rivals(pictures, options.shared / WEIGHTS, options.rival_python).items():
+        found[f"{name}, default"] = [pair for score, pair in scored if score >= default]
+        found[f"{name}, best F1"] = best_cut(scored, planted, own)
+    cosines = scored_pairs(embeddings(gallery.embedder, pictures, names), names)
+    found["mini, cosine, best F1"] = best_cut(cosines, planted, own)
     print(table(found, planted, own))
-    for pair in sorted(set(ours) - set(planted) - own):
-        print("not planted:", *pair)
+    for name, pairs in found.items():
+        others = sorted(set(pairs) - set(planted) - own)
+        print(f"{name}: {len(pairs)} pairs, {len(others)} of them not planted")
+        (options.work / f"not_planted_{name.replace(', ', '_').replace(' ', '_')}.json").write_text(
+            json.dumps(others)
+        )
     print(f"{len(names)} pictures, groups in {duration:.0f} s; {describe_run()}")
 
 

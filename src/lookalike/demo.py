@@ -236,17 +236,17 @@ def _mask_metrics(explanation: Explanation, found: _Searches, match: Hit) -> tup
 
 def _report(found: _Searches, searches: Sequence[DemoSearch], model: str) -> str:
     name, n = _name(found.query), len(found.rooms.rooms)
-    whole, part, reranked = (
-        "one that does" if each.is_true_match else "one that does not" for each in searches
-    )
-    ranks = [", ".join(map(str, each.true_ranks)) for each in searches]
-    right = [f"{round(each.recall_at_1 * n)} by {each.asked}" for each in searches]
+    shown = [
+        f"by {each.asked}, the first match {'shows' if each.is_true_match else 'does not show'} it "
+        f"(those that do are at {' and '.join(map(str, each.true_ranks))})"
+        for each in searches
+    ]
+    right = [str(round(each.recall_at_1 * n)) for each in searches]
     summary = (
-        f"Which other rooms show the painting in {name}? The whole room finds {whole} first (true ones at "
-        f"ranks {ranks[0]}), a box around the painting {part} ({ranks[1]}), re-ranked {reranked} "
-        f"({ranks[2]}). "
+        f"Which other rooms show the painting in {name}? Searched {'; '.join(shown)}. "
         + ("This room was picked because the box helps here. " if found.is_picked else "")
-        + f"Over all {n} rooms the first is right for {right[0]}, {right[1]} and {right[2]}."
+        + f"Over all {n} rooms, the first match is right for {', '.join(right[:-1])} and {right[-1]}, "
+        "in this order."
     )
     facts = {
         "query": f"{name}, which shows painting {found.rooms.labels[found.query]}",

@@ -1,11 +1,14 @@
 """Search verified by geometry: evidence in hits, probabilities of boxes, and regions found without a box."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from lookalike import render
 from lookalike.errors import UnsupportedMethodError
 from lookalike.gallery import Gallery
+from lookalike.gallery.searching_regions import search_by_regions
 from lookalike.rerankers.region_proposals import overlap
 from made_walls import detailed, wall_of
 
@@ -83,11 +86,52 @@ def test_a_wall_with_pictures_that_the_gallery_does_not_have_names_none(painting
     assert all(each.hit.probability < 0.5 for each in found)
 
 
+def test_what_is_far_down_by_its_embedding_is_found_among_more_images(paintings):
+    gallery, wall, boxes = paintings
+
+    class FarDown:
+        """The gallery, as if both pictures on the wall came fourth by their embedding."""
+
+        embedder, asked = gallery.embedder, []
+
+        def __len__(self):
+            return len(gallery)
+
+        def search(self, query, *, shortlist, **options):
+            self.asked.append(shortlist)
+            found = gallery.search(query, shortlist=8, **options)
+            return [hit for hit in found if shortlist >= 4 or hit.path.name not in ("1.png", "5.png")]
+
+    options = {"boxes": boxes, "limit": 12, "where": None, "leave_self_out": False}
+    found = search_by_regions(FarDown(), wall, shortlist=1, **options)
+    assert {each.hit.path.name for each in found.matches} == {"1.png", "5.png"}
+    assert FarDown.asked == [1, 1, 4, 4]
+    FarDown.asked.clear()
+    found = search_by_regions(FarDown(), wall, shortlist=4, **options)
+    assert len(found.matches) == 2 and FarDown.asked == [4, 4]  # nothing is searched twice without need
+
+
 def test_given_boxes_are_searched_instead_of_proposed_ones(paintings):
     gallery, wall, boxes = paintings
     found = gallery.search_regions(wall, boxes=[boxes[1]])
     assert found.n_searched == 1
     assert [each.hit.path.name for each in found] == ["5.png"]
+
+
+def test_others_can_have_the_model_between_the_regions(paintings):
+    gallery, wall, boxes = paintings
+    held = []
+
+    @contextmanager
+    def holding():
+        assert not any(held)  # never twice at once
+        held.append(True)
+        yield
+        held[-1] = False
+
+    options = {"limit": 12, "shortlist": 10, "where": None, "leave_self_out": False}
+    found = search_by_regions(gallery, wall, boxes=boxes, holding=holding, **options)
+    assert len(found.matches) == 2 and len(held) >= 3  # the photograph, and each region
 
 
 def test_calibration_learns_the_odds_of_geometry_too(paintings):

@@ -1,9 +1,11 @@
 """Records in memory are those of the rows, whichever way they are asked for."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from lookalike.store import Copy, Record, record_id
+from lookalike.store.fast_columns import fast_column
 from lookalike.store.lance_rows import RecordRows, record_rows
 
 
@@ -56,3 +58,9 @@ def test_rows_with_missing_values_and_no_rows_are_read():
     unknown = rows.set_column(4, "mtime_ns", pa.array([None, 9], pa.int64()))
     assert RecordRows(unknown).taken([1]) == [made(2)]
     assert list(RecordRows(record_rows(()))) == [] and RecordRows(record_rows(())).taken([]) == []
+
+
+def test_a_column_in_pieces_is_read_over_all_of_them():
+    """Texts of more than 2 GB stay in several arrays."""
+    column = fast_column(pa.chunked_array([["a"], ["b", "c"]]))
+    assert column.take(np.array([2, 0, 1])) == ["c", "a", "b"]

@@ -16,3 +16,15 @@ def test_geometry_is_offered_and_its_evidence_is_in_the_hits(client, uploaded):
     assert first["geometry"]["outline"][2] == pytest.approx([200, 150], abs=1)
     plain = client.post("/api/galleries/rooms/search", json={"query": uploaded, "k": 1}).json()
     assert plain["hits"][0]["geometry"] is None
+
+
+def test_what_is_on_a_photograph_is_said_by_name_and_box_without_folders(client, uploaded, room_folder):
+    answer = client.post("/api/galleries/rooms/regions", json={"query": uploaded, "limit": 2, "shortlist": 5})
+    assert answer.status_code == 200, answer.text
+    first = answer.json()["regions"][0]
+    assert first["is_match"] and first["probability"] > 0.9 and first["inliers"] > 20
+    assert first["box"] == pytest.approx([0, 0, 200, 150], abs=1)  # the picture itself
+    assert str(room_folder) not in answer.text and "/" not in first["name"]
+    bad = client.post("/api/galleries/rooms/regions", json={"query": uploaded, "where": "no filter ("})
+    assert bad.status_code == 422
+    assert client.post("/api/galleries/rooms/regions", json={"query": "0" * 32}).status_code == 404

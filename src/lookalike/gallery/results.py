@@ -74,7 +74,10 @@ class Hit:
 
     @property
     def path(self) -> Path:
-        """The image file; the first one that passes the filter if several have this content."""
+        """The image file; the first one that passes the filter if several have this content.
+
+        One at ``s3://`` loses a slash in it, which all functions know; ``record.path`` is its URI.
+        """
         return Path(self.record.path)
 
     @property

@@ -18,6 +18,10 @@ class Searchable(Protocol):
 
     embedder: Embedder
 
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
     def records(self, ids: Sequence[str] | None = None) -> Sequence[Record]:
         """Return all records, or those with the given ids."""
         ...

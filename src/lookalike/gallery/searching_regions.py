@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import Any, final, overload
 
@@ -24,6 +26,7 @@ _SAME_PLACE = 0.5  # of the smaller of two boxes, covered by the other
 _REFINED_BELOW = 0.75  # overlap of a region with what was found in it, below which it is searched again
 _REFINING = 12  # candidates of such a search
 _FOUND, _CERTAIN = 0.5, 0.99  # overlap with a match of this probability: a region is not searched
+_WIDER, _MOST_WIDENED = 4, 6  # times the shortlist, for so many regions where nothing was certain
 _LEAST_SIDE = 8  # pixels of a box
 
 
@@ -129,12 +132,18 @@ def search_by_regions(
     where: Where | None,
     leave_self_out: bool,
     progress: ProgressCallback | None = None,
+    holding: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> RegionsResult:
-    """Propose regions, search by each and verify by geometry; see ``Gallery.search_regions``."""
+    """Propose regions, search by each and verify by geometry; see ``Gallery.search_regions``.
+
+    ``holding`` is entered while the photograph is embedded, and again for each region: between them others
+    can have the model.
+    """
     opencv()
     embedder = gallery.embedder
     reading, id = read_image(source, embedder)
-    whole = embedder.shares(reading)
+    with holding():
+        whole = embedder.shares(reading)
     if boxes is not None:
         boxes = [_checked_box(box) for box in boxes]
     else:
@@ -142,12 +151,13 @@ def search_by_regions(
         boxes = [each.box for each in (proposed[-1], *proposed[:-1])]  # the whole first
 
     def hits_of_box(box: Box, n: int = shortlist) -> list[Hit]:
-        query = region_query(reading, Region(box, None), embedder, id=id, whole=whole)
-        result = gallery.search(
-            query, k=10, rerank="geometry", shortlist=n, where=where,
-            leave_self_out=leave_self_out and id is not None,
-        )  # fmt: skip
-        return list(result)
+        with holding():
+            query = region_query(reading, Region(box, None), embedder, id=id, whole=whole)
+            result = gallery.search(
+                query, k=10, rerank="geometry", shortlist=n, where=where,
+                leave_self_out=leave_self_out and id is not None,
+            )  # fmt: skip
+            return list(result)
 
     certain: list[RegionHit] = []
     uncertain: list[RegionHit] = []
@@ -157,15 +167,45 @@ def search_by_regions(
             continue  # what it shows was found already
         hits = hits_of_box(box)
         n_searched += 1
-        sure = [hit for hit in hits if (hit.probability or 0) >= _MATCH]
-        certain += [RegionHit(_box_of(hit, box, reading.picture), hit) for hit in sure]
-        if hits and not sure:
-            uncertain.append(RegionHit(box, hits[0]))
+        found = _sure(hits, box, reading.picture)
+        certain += found
+        uncertain += [RegionHit(box, hit) for hit in hits[:1] if not found]
+    if len(gallery) > shortlist:
+        wider = partial(hits_of_box, n=_WIDER * shortlist)
+        uncertain = _searched_wider(certain, uncertain, wider, reading.picture)
     matches = [_refined(each, hits_of_box) for each in _one_at_each_place(certain)]
     matches = _one_at_each_place(matches)
     taken = [each.box for each in matches]
     rest = [each for each in uncertain if not any(_shares_place(each.box, box) for box in taken)]
     return RegionsResult(reading.picture, [*matches, *_one_at_each_place(rest)], n_searched)
+
+
+def _searched_wider(
+    certain: list[RegionHit], uncertain: list[RegionHit], search: Callable[[Box], list[Hit]], picture: Picture
+) -> list[RegionHit]:
+    """Search by the first regions where nothing was found again, among more images; return what stays unsure.
+
+    A picture in its frame can be far down by its embedding. What is found is added to ``certain``. The first
+    of the regions, the whole photograph where nothing was found by it, comes last.
+    """
+    unsure, n_left = [], _MOST_WIDENED
+    for each in [*uncertain[1:], *uncertain[:1]]:
+        is_taken = any(_shares_place(each.box, found.box) for found in certain)
+        if is_taken or not n_left:
+            unsure.append(each)
+            continue
+        hits = search(each.box)
+        n_left -= 1
+        found = _sure(hits, each.box, picture)
+        certain += found
+        unsure += [] if found else [RegionHit(each.box, hits[0])]
+    return unsure
+
+
+def _sure(hits: Sequence[Hit], box: Box, picture: Picture) -> list[RegionHit]:
+    """The matches among the hits of a region, each in the box of its outline."""
+    sure = [hit for hit in hits if (hit.probability or 0.0) >= _MATCH]
+    return [RegionHit(_box_of(hit, box, picture), hit) for hit in sure]
 
 
 def _is_certain(region: RegionHit) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from heapq import merge
@@ -52,15 +52,16 @@ def iter_images(
     recursive: bool = True,
     ignore: Sequence[str] = (),
     skipped: list[tuple[str, str]] | None = None,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
 ) -> Iterator[str]:
     """Yield what `list_images` returns, as text: of a million files only compressed names are held.
 
-    All folders are read before the first path.
+    ``suffixes`` are those of the files, in small letters. All folders are read before the first path.
     """
     if isinstance(ignore, str):
         raise TypeError(f"ignore is a sequence of patterns; got the string {ignore!r}, pass [{ignore!r}]")
     root = Path(folder)
-    found = _found_below(root, recursive, ignore, skipped)
+    found = _found_below(root, recursive, ignore, skipped, suffixes)
     return _in_order(root, found)
 
 
@@ -73,7 +74,11 @@ class _Found:
 
 
 def _found_below(
-    root: Path, recursive: bool, ignore: Sequence[str], skipped: list[tuple[str, str]] | None
+    root: Path,
+    recursive: bool,
+    ignore: Sequence[str],
+    skipped: list[tuple[str, str]] | None,
+    suffixes: Collection[str],
 ) -> dict[Path, _Found]:
     found: dict[Path, _Found] = {}
     pending, links = [root], list[Path]()  # real folders first: a link never hides the folder itself
@@ -85,7 +90,7 @@ def _found_below(
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            found[current] = below = _found_in(current, root, ignore)
+            found[current] = below = _found_in(current, root, ignore, suffixes)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error
@@ -98,7 +103,7 @@ def _found_below(
     return found
 
 
-def _found_in(folder: Path, root: Path, ignore: Sequence[str]) -> _Found:
+def _found_in(folder: Path, root: Path, ignore: Sequence[str], suffixes: Collection[str]) -> _Found:
     images: list[str] = []
     folders: list[str] = []
     with os.scandir(folder) as scan:
@@ -107,7 +112,7 @@ def _found_in(folder: Path, root: Path, ignore: Sequence[str]) -> _Found:
                 continue
             if _is_folder(entry, folder):
                 folders.append(entry.name)
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            elif Path(entry.name).suffix.lower() in suffixes:
                 images.append(entry.name)
     images.sort()
     return _Found(PackedTexts(images), sorted(folders))
@@ -140,6 +145,12 @@ def _names(folder: Path, found: Mapping[Path, _Found]) -> Iterator[str | Path]:
     folders: Iterator[tuple[str, str | Path]] = ((path.name, path) for path in paths if path in found)
     images: Iterator[tuple[str, str | Path]] = ((name, str(folder / name)) for name in here.images)
     return (each for _, each in merge(folders, images, key=itemgetter(0)))
+
+
+def is_left_out(below: str, ignore: Sequence[str]) -> bool:
+    """Whether ``list_images`` would skip a file or a folder above it, by its path below the listed one."""
+    root, path = Path("/"), Path("/", below)
+    return any(_skipped(each.parent, each.name, root, ignore) for each in (path, *path.parents[:-1]))
 
 
 def _above(root: Path) -> set[tuple[int, int]]:

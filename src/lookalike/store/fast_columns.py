@@ -56,17 +56,19 @@ class _Lists:
 
 
 class _Others:
-    """A column with nulls, or with nothing."""
+    """A column with nulls, with nothing, or in several pieces."""
 
-    def __init__(self, column: pa.Array) -> None:
+    def __init__(self, column: pa.Array | pa.ChunkedArray) -> None:
         self._column = column
 
     def take(self, rows: Rows) -> list[Any]:
         return list(self._column.take(pa.array(rows)).to_pylist())
 
 
-def fast_column(column: pa.Array) -> Column:
+def fast_column(column: pa.Array | pa.ChunkedArray) -> Column:
     """Return a column of texts, integers or lists."""
+    if isinstance(column, pa.ChunkedArray):
+        return _Others(column)
     if pa.types.is_list(column.type):
         return _Lists(column)
     if column.null_count or not len(column):

@@ -70,8 +70,10 @@ class RecordRows(Sequence[Record]):
             yield from _records_of([column.to_pylist() for column in batch.columns])
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column of one chunk or none."""
+def _whole(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column as one array, unless its texts take more than the 2 GB that one array may have."""
+    if column.num_chunks > 1:
+        return column
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
@@ -151,7 +153,8 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.Table:
     """The rows of record batches in one piece; the list loses columns on the way, so little is held twice."""
     columns = []
     for name, kind in _FIELDS:
-        columns.append(pa.chunked_array([batch.column(name) for batch in batches], kind).combine_chunks())
+        parts = pa.chunked_array([batch.column(name) for batch in batches], kind)
+        columns.append(pa.table([parts], names=[name]).combine_chunks().column(0))  # several beyond 2 GB
         batches[:] = [batch.drop_columns([name]) for batch in batches]
     return pa.table(columns, schema=pa.schema(_FIELDS))
 

@@ -30,6 +30,7 @@ from lookalike.web.maps import maps_router
 from lookalike.web.memory import returning_memory
 from lookalike.web.metrics import MeasuringMiddleware, ServerMetrics, metrics_router
 from lookalike.web.model_turns import ModelLock
+from lookalike.web.regions import regions_router
 from lookalike.web.routes import AppState, router
 from lookalike.web.schemas import validation_message
 from lookalike.web.security import SecurityMiddleware, names_of_tokens
@@ -87,6 +88,7 @@ def create_app(
     app.include_router(router)
     app.include_router(cases_router)
     app.include_router(groups_router())
+    app.include_router(regions_router())
     app.include_router(maps_router(limits.waiting_seconds))
     app.include_router(metrics_router)
     app.mount("/static/map", StaticFiles(directory=MAP_FILES), name="map")

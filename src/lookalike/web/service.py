@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from lookalike import images
 from lookalike.errors import GalleryError, unknown_name
 from lookalike.explainers import Avsl, SharesExplainer, TransportExplainer, make_explainer
 from lookalike.explainers.words import answered
-from lookalike.gallery import CaseFile, Gallery, Hit, SearchResult
+from lookalike.gallery import CaseFile, Gallery, Hit, RegionsResult, SearchResult
 from lookalike.gallery.filters import which_pass
 from lookalike.gallery.query import (
     Query,
@@ -31,6 +31,7 @@ from lookalike.gallery.query import (
     whole_query,
 )
 from lookalike.gallery.regions import Region
+from lookalike.gallery.searching_regions import search_by_regions
 from lookalike.models.folding import folded
 from lookalike.models.passes import SharesPass
 from lookalike.ops.attribution import cell_similarity
@@ -59,6 +60,7 @@ _PICTURE_ID = re.compile(r"[0-9a-f]{20}|[0-9a-f]{32}")
 _RECORD_ID_LENGTH = 20  # an upload's id is longer
 _MAX_QUERIES = 48  # each with a picture of up to 8 MB
 _MAX_PASSES = 1  # each holds all features of a network
+_OTHERS_TURN = 0.005  # seconds in which one of those who wait takes the model: a lock has no queue
 _MAX_RESULTS = 8  # of searches, about whose hits something may be decided
 _MAX_CASES = 64
 _BY_MODEL = (
@@ -116,6 +118,22 @@ class GalleryService:
                 query.check_explainable()  # runs the model for this picture and others that wait
             with self._model.held() if self._reranks_by_model(settings.rerank) else nullcontext():
                 return self.gallery.search(query, explain=not query.in_words, **options)
+
+    def regions(self, query: str, **options: Any) -> RegionsResult:
+        """Return what a photograph shows and where; others have the model between its regions.
+
+        Raises HTTPException with status 404 or 422.
+        """
+
+        @contextmanager
+        def holding() -> Iterator[None]:
+            with self._model.held():
+                yield
+            time.sleep(_OTHERS_TURN)
+
+        source = self.source(query)
+        with _as_unprocessable(), self._full_pictures:
+            return search_by_regions(self.gallery, source, boxes=None, holding=holding, **options)
 
     def _reranks_by_model(self, rerank: str | None) -> bool:
         steps = (rerank or "").split("+")
@@ -341,7 +359,7 @@ class GalleryService:
 
     def _existing_file(self, record: Record) -> Path:
         file = existing_file(record)
-        if not file.exists():
+        if not images.is_there(file):
             raise HTTPException(404, f"the file {file.name} no longer exists; update the gallery")
         return file
 
@@ -371,7 +389,11 @@ class GalleryService:
 
     def folders(self) -> set[str]:
         """Return the folders of the pictures, of the gallery, and of an image-text model."""
-        found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
+        found = {
+            images.path_text(Path(file.path).parent)
+            for record in self.gallery.records()
+            for file in record.files
+        }
         if self.gallery.uri is not None:
             found.add(str(Path(self.gallery.uri).parent))
         if (text := self.gallery.embedder.text) is not None:

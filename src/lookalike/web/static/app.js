@@ -39,6 +39,7 @@ async function start() {
   drawLegend(byId("legend-colors"));
   byId("gallery").replaceChildren(...state.galleries.map(({ name }) => new Option(name)));
   byId("rerank").append(new Option("none"), ...state.health.rerankers.map((name) => new Option(name)));
+  byId("find-row").hidden = !state.health.rerankers.includes("geometry");
   byId("gallery").parentElement.hidden = state.galleries.length < 2;
   await restore();
 }
@@ -146,8 +147,11 @@ function searchWith({ id, name }) {
   return search(true);
 }
 
-function uploadAndSearch(file) {
-  return uploadFor(file, searchWith);
+function uploadAndSearch(file, onId) {
+  return uploadFor(file, (picture) => {
+    onId(picture.id);
+    return searchWith(picture);
+  });
 }
 
 function uploadUnlike(file) {
@@ -189,7 +193,7 @@ function showCase(isStep = false) {
   Object.assign(state, { query: null, view: "case", shown: 0, turn: {} });
   panel.hide();
   remember(isStep);
-  scrollTo({ top: 0 });
+  if (isStep) showResults();
   const n = desk.list.length, isLeft = byId("undecided").checked;
   state.pairs = ordered(isLeft ? desk.list.filter((pair) => !pair.verdict) : desk.list); // stays, so that no page skips a pair
   setBar(`Case: ${desk.name}`, isLeft ? `${state.pairs.length.toLocaleString()} undecided of ${n.toLocaleString()} pairs` : `${n.toLocaleString()} pairs`);
@@ -210,9 +214,16 @@ async function showMap(isStep = false, at = {}) {
   byId("show-gallery").hidden = false;
   await attempt(async () => {
     byId("collection-map").hidden = false;
+    if (isStep) showResults();
     await map.open({ ...at, source: new ServerMap(state.gallery), where: byId("where").value.trim(), isStep });
     if (state.turn === turn) sayMap();
   }, hideMap);
+}
+
+// On a narrow page the results lie below the settings.
+function showResults() {
+  if (matchMedia("(max-width: 820px)").matches) byId("heading").scrollIntoView();
+  else scrollTo({ top: 0 });
 }
 
 function sayMap() {

@@ -110,7 +110,7 @@ export class CaseDesk {
 
   #count() {
     const decided = this.list.filter((pair) => pair.verdict).length;
-    byId("case-count").textContent = this.name ? `${decided} of ${this.pairs.size} decided` : "begins with the first verdict";
+    byId("case-count").textContent = this.name ? `${decided} of ${this.pairs.size} decided` : "A case begins with the first verdict.";
     for (const id of ["undo", "show-case", "export-case"]) byId(id).hidden = !this.name;
   }
 }

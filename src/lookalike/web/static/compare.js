@@ -6,7 +6,7 @@ import { byId, isForField } from "./dom.js";
 import { showGraph } from "./graph.js";
 import { fixed, perPercent } from "./heat.js";
 import { rangesInWords, sideLimits } from "./ranges.js";
-import { factsOf } from "./results.js";
+import { evidenceInWords, factsOf } from "./results.js";
 import { regionOption } from "./search.js";
 import { Side } from "./sides.js";
 import { pressVerdict, verdictRow } from "./verdicts.js";
@@ -116,7 +116,7 @@ export class CompareView {
     showGraph(byId("graph"), null);
     byId("parts").hidden = true;
     byId("compare-title").textContent = `${hit.rank}. ${hit.name}`;
-    byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...factsOf(hit)].join(" · ");
+    byId("compare-facts").textContent = [`similarity ${fixed(hit.similarity, 3)}`, ...evidenceInWords(hit), ...factsOf(hit)].join(" · ");
     byId("compare-note").textContent = "…";
     byId("contrast").parentElement.hidden = search.method !== "shares"; // the others have no contrast
     try {
@@ -126,9 +126,10 @@ export class CompareView {
       Object.assign(this, { founds, limits: sideLimits(queryMaps, founds.map((each) => each.match_map)) });
       if (search.asked) this.#showParts();
       else if (search.method !== "shares") {
-        byId("compare-facts").textContent = `cosine ${hit.similarity.toFixed(3)} · similarity by ${search.method} ${founds[0].similarity.toFixed(3)}`;
+        byId("compare-facts").textContent = `cosine ${fixed(hit.similarity, 3)} · similarity by ${search.method} ${fixed(founds[0].similarity, 3)}`;
       }
       this.sizes = [founds[0].query_geometry.original_size, ...founds.map((each) => each.match_geometry.original_size)];
+      this.#drawEvidence();
       if (hits.length === 1) showGraph(byId("graph"), founds[0], (chosen) => {
         this.chosen = chosen;
         this.overview();
@@ -137,6 +138,15 @@ export class CompareView {
     } catch (error) {
       byId("compare-note").textContent = error.message;
     }
+  }
+
+  // The region that was searched by, and of a match by geometry where both lie on each other, with the points that agree.
+  #drawEvidence() {
+    const { request: { box, polygon } } = this.search, [left, top, right, bottom] = box ?? [];
+    const region = box ? [[left, top], [right, top], [right, bottom], [left, bottom]] : polygon ?? [];
+    const [first] = this.hits.map(({ geometry }) => geometry);
+    this.sides[0].drawEvidence({ region, outline: first?.outline, points: first?.query_points }, this.sizes[0]);
+    this.hits.forEach(({ geometry }, i) => this.sides[i + 1].drawEvidence({ outline: geometry?.match_outline, points: geometry?.match_points }, this.sizes[i + 1]));
   }
 
   // Buttons for the words, or the parts, that a search asked for.
@@ -173,6 +183,7 @@ export class CompareView {
     this.sides[0].draw(perPercent(found.query_map), found.query_geometry, limits.query);
     this.founds.forEach((each, i) => this.sides[i + 1].draw(perPercent(each.match_map), each.match_geometry, limits.match));
     byId("compare-note").textContent =
+      (this.hit.geometry?.inliers ? "Dots: points that agree; orange outline: where one picture lies on the other. " : "") +
       (this.founds.length > 1 ? "On the query: the map of the first candidate. " : "") +
       `Orange cells raise the similarity, blue cells lower it. Each map sums to the similarity` +
       (Math.abs(found.residual) < 0.0005 ? "." : ` less a residual (${residualOf(found)} for the query).`) +

@@ -16,6 +16,13 @@ export function showMessage(text, isError = false) {
   byId("message").classList.toggle("error", isError);
 }
 
+// "240 ms", "1.8 s", "2 min 5 s".
+export function duration(seconds) {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+}
+
 // Run `work` and show its error; `onFailure` clears what the error makes wrong.
 export async function attempt(work, onFailure = () => {}) {
   try {

@@ -3,20 +3,24 @@
 import { showPicture } from "./api.js";
 import { byId } from "./dom.js";
 import { clearMap, drawMap, fitFrame, perPercent } from "./heat.js";
+import { Finder } from "./found.js";
+import { attempt, showMessage } from "./messages.js";
+import { filesOf, Queue } from "./queue.js";
 import { Regions } from "./regions.js";
 
 const LARGEST = 2048; // pixels of the longer side that the server gives
 
 export class QueryPanel {
   constructor({ onFile, onSearch, onClear }) {
-    this.onFile = onFile;
+    this.queue = new Queue({ onFile });
     this.regions = new Regions({ onSearch });
+    this.finder = new Finder({ onFound: (matches) => this.#showFound(matches) });
     fitFrame(byId("query-frame"), byId("query-image"));
     byId("choose").onclick = () => byId("file").click();
     byId("file").onchange = () => {
-      const [file] = byId("file").files;
+      const files = [...byId("file").files]; // setting the value empties it
       byId("file").value = "";
-      if (file) onFile(file);
+      this.queue.take(files);
     };
     byId("new-query").onclick = onClear;
     byId("enlarge").onclick = () => this.#enlarge();
@@ -30,6 +34,8 @@ export class QueryPanel {
     byId("query").hidden = false;
     byId("query-name").textContent = byId("query-name").title = name;
     this.shown = [gallery, id];
+    this.finder.show(gallery, id);
+    this.queue.show(id);
     showPicture(byId("query-image"), gallery, id, 1024);
     this.regions.reset(regions, active);
     this.clearMap();
@@ -38,6 +44,8 @@ export class QueryPanel {
   hide() {
     byId("drop").hidden = false;
     byId("query").hidden = true;
+    this.finder.stop();
+    this.queue.show(null);
     this.regions.reset();
   }
 
@@ -47,6 +55,12 @@ export class QueryPanel {
 
   clearMap() {
     clearMap(byId("query-heat"));
+  }
+
+  // What was found was verified by geometry, and so is the search by its box.
+  #showFound(matches) {
+    byId("rerank").value = "geometry";
+    return this.regions.addFound(matches.map(({ box, name }) => ({ box: box.map((side) => Math.round(side * 10) / 10), name })));
   }
 
   // The same frame in a dialog as large as the window, at the full resolution that the server gives.
@@ -67,12 +81,13 @@ export class QueryPanel {
     body.addEventListener("drop", (event) => {
       event.preventDefault();
       body.classList.remove("dropping");
-      const [file] = event.dataTransfer.files;
-      if (file) this.onFile(file);
+      attempt(async () => {
+        const files = await filesOf(event.dataTransfer);
+        if (!this.queue.take(files) && files.length) showMessage("None of the files that were dropped is a picture.", true);
+      });
     });
     document.addEventListener("paste", (event) => {
-      const [file] = event.clipboardData.files;
-      if (file) this.onFile(file);
+      this.queue.take([...event.clipboardData.files]);
     });
   }
 }

@@ -30,6 +30,13 @@ export class Regions {
     this.draw();
   }
 
+  // Boxes that were found, `{ box, name }`, beside those that were drawn; the first of them is searched by.
+  addFound(found) {
+    const isFound = ({ name, box }) => name || (box && found.some((each) => each.box.every((side, i) => Math.abs(side - box[i]) < 1)));
+    this.list = [...found, ...this.list.filter((each) => !isFound(each))];
+    return this.choose(0);
+  }
+
   // The original's size in pixels, which is known after the first search.
   setSize(size) {
     this.size = size;
@@ -40,7 +47,7 @@ export class Regions {
     this.active = index;
     this.#draftPolygon(false);
     this.draw();
-    this.onSearch();
+    return this.onSearch();
   }
 
   draw() {
@@ -185,8 +192,8 @@ export class Regions {
   #drawChips() {
     byId("regions").hidden = !this.list.length;
     byId("regions").replaceChildren(...this.list.flatMap((region, i) => {
-      const kind = region.box ? "Box" : "Polygon", name = `${kind} ${i + 1}`;
-      const chip = button("chip", name, `Search by ${name}`, () => this.choose(i));
+      const kind = region.box ? "Box" : "Polygon", name = region.name ? `${i + 1}: ${region.name}` : `${kind} ${i + 1}`;
+      const chip = button("chip name", name, `Search by ${name}`, () => this.choose(i));
       chip.setAttribute("aria-pressed", String(i === this.active));
       const remove = button("quiet", "✕", `Remove ${name}`, () => this.#remove(i));
       remove.setAttribute("aria-label", `Remove ${name}`);

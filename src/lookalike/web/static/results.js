@@ -54,7 +54,6 @@ export function hitCard(search, hit, { onCompare, onChoose, onHover, onUnlike, v
   stage.append(frame, element("span", "rank", hit.rank), ...moveOf(hit));
   const facts = element("p", "facts");
   facts.append(element("b", "", fixed(hit.similarity, 3)), titled(element("span", "name", hit.name)));
-  if (hit.probability !== null) facts.append(element("span", "soft", `${Math.round(hit.probability * 100)}% match`));
   const why = button("why", "Why", "Show which cells match (W)", () => toggle(card, search, hit, frame));
   why.setAttribute("aria-pressed", "false");
   const actions = element("p", "actions");
@@ -104,11 +103,21 @@ function copiesOf({ copy_names: names }) {
   return [line];
 }
 
-// What re-ranking by geometry found.
-function evidenceOf({ geometry }) {
-  if (!geometry) return [];
-  const found = geometry.inliers ? `${geometry.inliers} points agree${geometry.mirrored ? ", mirrored" : ""}` : "no points agree";
-  return [element("p", "soft small", found)];
+// "99%"; what rounds to all or nothing is not certain either.
+export function chance(probability) {
+  if (probability >= 0.995) return ">99%";
+  return probability < 0.005 ? "<1%" : `${Math.round(probability * 100)}%`;
+}
+
+// The probability of a match, and what re-ranking by geometry found.
+export function evidenceInWords({ probability, geometry }) {
+  const points = geometry?.inliers ? `${geometry.inliers} points agree${geometry.mirrored ? ", mirrored" : ""}` : "no points agree";
+  return [...(probability === null ? [] : [`${chance(probability)} match`]), ...(geometry ? [points] : [])];
+}
+
+function evidenceOf(hit) {
+  const words = evidenceInWords(hit);
+  return words.length ? [element("p", "evidence soft small", words.join(" · "))] : [];
 }
 
 function moveOf(hit) {

@@ -4,12 +4,12 @@ import { galleryPath, post } from "./api.js";
 import { regionText } from "./address.js";
 import { byId, saveAs } from "./dom.js";
 import { fitRanges, hitCard, skeletons } from "./results.js";
-import { attempt, setBar, showMessage } from "./messages.js";
+import { attempt, duration, setBar, showMessage } from "./messages.js";
 import { askedWords } from "./words.js";
 
 const OWN_METHOD = new Set(["avsl", "transport"]); // re-rankers whose score a method of the same name explains
 
-const IN_GALLERY = /^[0-9a-f]{20}$/; // the id of a picture of the gallery; those of uploads are longer
+export const IN_GALLERY = /^[0-9a-f]{20}$/; // the id of a picture of the gallery; those of uploads are longer
 
 export class SearchView {
   constructor({ panel, words, desk, onCompare, onChoose, verdicts }) {
@@ -76,7 +76,7 @@ export class SearchView {
     };
     byId("grid").replaceChildren(...hits.map((hit) => hitCard(found, hit, handlers)));
     const isRegion = Boolean(request.box || request.polygon), liked = request.liked?.length ?? 0, disliked = request.disliked?.length ?? 0;
-    setBar(`Matches${askedWords(request)}`, `${hits.length} in ${(seconds * 1000).toFixed(0)} ms`);
+    setBar(`Matches${askedWords(request)}`, `${hits.length} in ${duration(seconds)}`);
     for (const id of ["legend", "all-heat", "report"]) byId(id).hidden = !hits.length;
     fitRanges(found);
     byId("all-heat").setAttribute("aria-pressed", "false");

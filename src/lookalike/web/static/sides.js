@@ -7,7 +7,7 @@ export class Side {
   constructor(frame, { onPoint, onLeave }) {
     this.frame = frame;
     this.view = frame.querySelector(".view");
-    [this.image, this.canvas, this.cell] = this.view.children;
+    [this.image, this.canvas, this.cell, this.agreeing] = this.view.children;
     this.caption = frame.parentElement.querySelector("figcaption");
     fitFrame(frame, this.image);
     const point = (event) => {
@@ -35,6 +35,7 @@ export class Side {
     this.caption.textContent = name;
     this.clear();
     this.mark(null);
+    this.agreeing.replaceChildren();
     this.sharpness = 1600;
     showPicture(this.image, gallery, id, this.sharpness);
   }
@@ -48,6 +49,19 @@ export class Side {
 
   draw(map, geometry, limit) {
     drawMap(this.canvas, map, geometry, limit);
+  }
+
+  // The region that was searched by, and outline and points of a geometric match, all (x, y) in pixels of `size` (height, width).
+  drawEvidence({ region = [], outline = [], points = [] }, [height, width]) {
+    const texts = (corners) => corners.map(([x, y]) => `${x / width} ${y / height}`);
+    const closed = (corners) => (corners.length ? `M${texts(corners).join("L")}Z` : "");
+    const dots = texts(points).map((at) => `M${at}h0`).join("");
+    this.agreeing.replaceChildren(...[["region", closed(region)], ["outline", closed(outline)], ["rim", dots], ["dots", dots]].filter(([, d]) => d).map(([name, d]) => {
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      path.setAttribute("class", name);
+      path.setAttribute("d", d);
+      return path;
+    }));
   }
 
   clear() {

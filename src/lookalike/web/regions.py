@@ -1,0 +1,88 @@
+"""The route of what is on a photograph: its regions, each with the picture of the gallery that it shows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from lookalike.gallery.searching_regions import RegionHit
+from lookalike.web.routes import ServiceDep, TurnDep
+from lookalike.web.schemas import BoxPixels, ErrorOut, PictureId, RecordId
+
+
+class RegionsRequest(BaseModel):
+    """A photograph on the server, given by the id of an upload or of a picture of the gallery."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: PictureId
+    where: Annotated[str, StringConstraints(max_length=4000)] | dict[str, Any] | None = Field(
+        default=None, description="Filter on metadata, as of a search."
+    )
+    limit: int = Field(default=12, ge=1, le=24, description="Number of regions to propose.")
+    shortlist: int = Field(default=50, ge=1, le=200, description="Pictures to verify for each region.")
+    leave_self_out: bool = Field(default=False, description="Leave out the photograph itself.")
+
+
+class RegionOut(BaseModel):
+    """A region of the photograph with the best picture of the gallery for it."""
+
+    box: BoxPixels = Field(description="Of what was found, or of the region; in pixels of the photograph.")
+    outline: list[tuple[float, float]] = Field(description="Corners (x, y) of what was found.")
+    is_match: bool = Field(description="Whether the probability is 0.5 or more.")
+    id: RecordId
+    name: str
+    similarity: float = Field(description="Cosine of the region searched by with the picture, [-1, 1].")
+    probability: float | None
+    inliers: int = Field(description="Points that agree.")
+    mirrored: bool
+    others: list[str] = Field(description="Names of further matches at the same place, such as duplicates.")
+
+
+class RegionsOut(BaseModel):
+    """What is on the photograph: matches first, then regions without a certain one."""
+
+    regions: list[RegionOut]
+    searched: int = Field(description="Number of regions that were searched by.")
+    seconds: float
+
+
+def regions_router() -> APIRouter:
+    """Return the router of one app."""
+    codes = (401, 404, 422, 503)
+    router = APIRouter(prefix="/api", responses={code: {"model": ErrorOut} for code in codes})
+
+    @router.post("/galleries/{gallery}/regions")
+    async def search_by_regions(service: ServiceDep, in_turn: TurnDep, request: RegionsRequest) -> RegionsOut:
+        """Say which pictures of the gallery a photograph shows, and where; each is verified by geometry."""
+
+        def work() -> RegionsOut:
+            start = time.perf_counter()
+            found = service.regions(request.query, **request.model_dump(exclude={"query"}))
+            regions = [_region_out(each) for each in found]
+            return RegionsOut(regions=regions, searched=found.n_searched, seconds=time.perf_counter() - start)
+
+        return await in_turn(work)
+
+    return router
+
+
+def _region_out(found: RegionHit) -> RegionOut:
+    """A region without the folders of the server."""
+    hit, evidence = found.hit, found.hit.verification
+    return RegionOut(
+        box=found.box,
+        outline=list(found.outline),
+        is_match=found.is_match,
+        id=hit.id,
+        name=hit.path.name,
+        similarity=hit.similarity,
+        probability=hit.probability,
+        inliers=0 if evidence is None else evidence.n_inliers,
+        mirrored=evidence is not None and evidence.mirrored,
+        others=[Path(each.record.path).name for each in found.others],
+    )
