@@ -1,6 +1,6 @@
 """Processor time of the default explanation of one image, in forward passes of the same model timed in turn.
 
-    uv run python benchmarks/shares_cost.py [--models mini,mini-vit] [--rounds 7]
+    uv run python benchmarks/shares_cost.py [--models mini,mini-vit,vits14-cls] [--shared ../shared]
 
 *Open* is the pass of an image, *a direction* what one other image adds to it, *24 hits* the same pass split
 for 24 at once. A pair opens and splits two images. Prints medians over rounds, on one thread.
@@ -11,9 +11,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from environment import describe_run, parser_of
+from environment import add_shared, describe_run, parser_of
+from explanation_models import MODELS
 from torch.nn import functional as F
 
 from lookalike import Embedder, images, scenes
@@ -31,8 +33,9 @@ def forward(embedder: Embedder, image: torch.Tensor) -> torch.Tensor:
     return embedder.network(image)
 
 
-def row(name: str, rounds: int) -> str:
-    embedder = Embedder.load(name, device="cpu")
+def row(name: str, shared: Path, rounds: int) -> str:
+    embedder = MODELS[name](shared) if name in MODELS else Embedder.load(name, device="cpu")
+    assert isinstance(embedder, Embedder)
     reading = embedder.read(images.load(scenes.room(0, paintings=[0], size=(360, 480)).image))
     image, form = embedder.tensor(reading)[0], default_form(embedder)
     generator = torch.Generator().manual_seed(0)
@@ -57,12 +60,13 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--models", default="mini,mini-vit")
     parser.add_argument("--rounds", type=int, default=7)
+    add_shared(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(describe_run())
     print("| model | one forward pass | open | a direction | 24 hits |\n|---|---|---|---|---|")
     for name in arguments.models.split(","):
-        print(row(name, arguments.rounds), flush=True)
+        print(row(name, arguments.shared, arguments.rounds), flush=True)
 
 
 if __name__ == "__main__":

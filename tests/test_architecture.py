@@ -21,7 +21,7 @@ FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 OWNERS = {
     "timm": {"models.backbones"},
     "lancedb": {"store.lance", "plugs.lancedb_registry"},
-    "pyarrow": {"store", "gallery", "datasets", "distributed", "plugs.tables"},
+    "pyarrow": {"images.object_store", "store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
     "faiss": {"store.faiss_indices"},
     "onnxruntime": {"models.onnx", "models.exporting", "models.runtimes"},

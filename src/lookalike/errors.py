@@ -2,10 +2,12 @@
 
 LookalikeError
 ├── UnreadableImageError      a file that is no image, is damaged, or is beyond the limits
+│   └── StoreUnreachableError an object store that does not answer, so that no picture of it can be read
 ├── UnknownNameError          a name (of a pooling, a method, ...) that does not exist; lists those that do
 │   └── UnknownModelError     a model name, folder or file that does not exist or can't be fetched
 ├── CheckpointError           a weights file whose layout or sizes are not what was expected
 ├── ModelOutputError          a model that gives NaN or infinity for an image
+├── DeviceMemoryError         a device without the memory for a single image
 ├── UnsupportedMethodError    an explanation method that does not fit the model
 ├── DatasetError              labeled images that are missing, mislaid or unfit for the purpose
 ├── TrainingError             a training that can't start, go on or be saved
@@ -47,6 +49,10 @@ class UnreadableImageError(LookalikeError):
     """An image file could not be read; the message names the file and the cause."""
 
 
+class StoreUnreachableError(UnreadableImageError):
+    """An object store does not answer; trying the next picture would take as long."""
+
+
 class UnknownNameError(LookalikeError, ValueError):
     """A name given for an option does not exist; the message lists the names that do."""
 
@@ -61,6 +67,10 @@ class CheckpointError(LookalikeError):
 
 class ModelOutputError(LookalikeError):
     """A model gives NaN or infinity for an image; the message names both."""
+
+
+class DeviceMemoryError(LookalikeError):
+    """The memory of a device does not suffice for a single image; the message says what to do."""
 
 
 class UnsupportedMethodError(LookalikeError):

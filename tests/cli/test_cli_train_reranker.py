@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from lookalike import Gallery
 from lookalike.cli import app
 from lookalike.cli.training_rerankers import RERANKER_SETTINGS
 from lookalike.training.reranking_settings import RerankerSettings
+from made_classes import class_folders, tiny_cnn
 
 SMALL = ("--steps", 3, "--batch-size", 4, "--candidates", 9, "--anchors", 6, "--set", "width=16",
          "--set", "heads=2", "--set", "hidden=20", "--set", "depth=1", "--device", "cpu")  # fmt: skip
@@ -42,6 +44,17 @@ def test_a_trained_network_re_ranks(data, tmp_path, noise):
         "rerank", *files, "--method", "csa", "--checkpoint", answer["checkpoint"], "--set", "heads=2"
     )
     assert result.exit_code == 0, result.output
+
+
+def test_a_gallery_is_learned_from_by_a_field(tmp_path):
+    gallery = Gallery.create(tmp_path / "g", tiny_cnn())
+    folder = class_folders(tmp_path / "data", n_classes=4, n_images=5)
+    gallery.add(folder, metadata=lambda path: {"kind": path.parent.name}, workers=0)
+    arguments = ("train-reranker", tmp_path / "g", *SMALL, "-o", tmp_path / "o")
+    refused = run(*arguments)
+    assert refused.exit_code == 1 and "has the field 'label'" in refused.output
+    result = run(*arguments, "--field", "kind")
+    assert result.exit_code == 0 and "learned from" in result.output, result.output
 
 
 def test_resume_takes_the_settings_that_the_training_was_started_with(data, tmp_path):

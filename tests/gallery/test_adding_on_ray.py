@@ -3,24 +3,32 @@
 The first tests do a cluster's work in this process; the last ones need Ray and are slow.
 """
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow.fs import S3FileSystem
 
 from lookalike import Gallery
+from lookalike.datasets import LabeledImages
 from lookalike.distributed.cluster import RayCluster
-from lookalike.errors import GalleryError
+from lookalike.errors import GalleryError, UnreadableImageError
+from lookalike.evaluation import embed_images, embedding_parts
+from lookalike.evaluation.embedding_parts import RayEngine
+from lookalike.evaluation.revisited_images import describe_gallery
 from lookalike.gallery import adding_on_ray
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
-from lookalike.gallery.shard_rows import UnreadableFile, results_to_rows, rows_to_results
+from lookalike.gallery.shard_rows import UnreadableFile, path_in_list, results_to_rows, rows_to_results
 from lookalike.images import DecodedFile
+from made_object_store import object_store
 
 KILLED = 3  # shards after which the driver of a test dies
 
@@ -37,6 +45,13 @@ def photos(tmp_path_factory):
     (folder / "07b.png").write_bytes(b"no picture")
     (folder / "09b.png").write_bytes((folder / "09.png").read_bytes()[:300])
     return folder
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch, object_store(patch) as (_, uri):
+        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield uri
 
 
 @pytest.fixture
@@ -80,11 +95,39 @@ def in_process(monkeypatch):
     return embedded
 
 
-def assert_same(gallery, expected):
-    """The same files in the same order with the same embeddings."""
-    one, other = gallery._store.snapshot(), expected._store.snapshot()
-    assert [r.files for r in one.records] == [r.files for r in other.records]
-    np.testing.assert_allclose(one.embeddings, other.embeddings, atol=1e-6)
+def far_source(kind, photos, bucket, folder):
+    """The photos below a prefix, in two tars at s3://, or in a table of objects; all with a field ``n``."""
+    store = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
+    top = f"{bucket}/{folder.name}"
+    files = sorted(photos.iterdir())
+    if kind == "tar":
+        for number, part in enumerate((files[:20], files[20:])):
+            data = io.BytesIO()
+            with tarfile.open(fileobj=data, mode="w") as tar:
+                for path in part:
+                    tar.add(path, path.name)
+            with store.open_output_stream(f"{top[5:]}/{number}.tar") as file:
+                file.write(data.getvalue())
+        return f"{top}/{{0..1}}.tar"
+    for path in files:
+        with store.open_output_stream(f"{top[5:]}/{path.name}") as file:
+            file.write(path.read_bytes())
+    if kind == "prefix":
+        return top
+    table = folder / "table.csv"
+    table.write_text("path,n\n" + "".join(f"{top}/{path.name},{n}\n" for n, path in enumerate(files)))
+    return table
+
+
+def assert_same(gallery, expected, *, in_order=True):
+    """The same files with the same embeddings, in the same order unless a copy came in a later commit."""
+    sides = []
+    for snapshot in (gallery._store.snapshot(), expected._store.snapshot()):
+        rows = [(r.files, e) for r, e in zip(snapshot.records, snapshot.embeddings, strict=True)]
+        sides.append(rows if in_order else sorted(rows, key=lambda row: row[0][0].path))
+    one, other = sides
+    assert [files for files, _ in one] == [files for files, _ in other]
+    np.testing.assert_allclose([e for _, e in one], [e for _, e in other], atol=1e-6)
 
 
 def test_shards_make_the_gallery_that_one_process_makes(photos, mini, tmp_path, expected, in_process):
@@ -133,6 +176,34 @@ def test_a_file_that_changed_since_its_shard_is_read_again(photos, mini, tmp_pat
     assert_same(gallery, plain)
 
 
+@pytest.mark.parametrize("kind", ["tar", "table"])
+def test_objects_members_and_rows_are_read_once_also_after_a_kill(
+    photos, bucket, mini, tmp_path, expected, in_process, monkeypatch, kind
+):
+    source = far_source(kind, photos, bucket, tmp_path)
+    gallery = Gallery.create(tmp_path / "g", mini)
+    whole, imported = adding_on_ray._import, []
+
+    def killed(shard, *rest):
+        imported.append(shard)
+        if len(imported) == KILLED:
+            raise DriverKilledError
+        whole(shard, *rest)
+
+    with monkeypatch.context() as patched, pytest.raises(DriverKilledError):
+        patched.setattr(adding_on_ray, "_import", killed)
+        gallery.add(source, engine="ray")
+    once = [path_in_list(item) for item in in_process]
+    report = gallery.add(source, engine="ray")
+    plain = Gallery.create(tmp_path / "plain", mini)
+    plain_report = plain.add(source, workers=0)
+    assert_same(gallery, plain, in_order=False)
+    assert report.unreadable == plain_report.unreadable and len(report.unreadable) == 2
+    twice = set(once) & {path_in_list(item) for item in in_process[len(once) :]}
+    assert twice <= {path for path, _ in report.unreadable}
+    assert {r.hash for r in gallery.records()} == {r.hash for r in expected[0].records()}
+
+
 def test_what_is_known_is_hashed_and_not_embedded(photos, mini, tmp_path, expected, in_process):
     gallery, _ = expected
     moved = shutil.copytree(photos, tmp_path / "again")
@@ -178,7 +249,7 @@ def test_a_gallery_in_memory_is_refused(mini, photos):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(bucket):
     """Two nodes with one core each, in processes of this machine."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
@@ -199,6 +270,34 @@ adding_on_ray._FILES = 2
 gallery = Gallery.create(sys.argv[1], "mini")
 gallery.add(sys.argv[2], engine="ray", address=sys.argv[3], progress=lambda p: print(p.done, flush=True))
 """
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processes that it leaves to its shutdown
+@pytest.mark.parametrize("kind", ["prefix", "tar"])
+def test_workers_read_from_a_store_themselves(photos, bucket, tmp_path, mini, cluster, monkeypatch, kind):
+    monkeypatch.setattr(adding_on_ray, "_FILES", 6)
+    source = far_source(kind, photos, bucket, tmp_path)
+    gallery, plain = (Gallery.create(tmp_path / name, mini) for name in ("g", "plain"))
+    report = gallery.add(source, engine="ray", address=cluster.address)
+    assert report == plain.add(source, workers=0) and report.added == 40
+    assert_same(gallery, plain, in_order=False)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and processes that it leaves to its shutdown
+def test_workers_embed_for_an_evaluation(photos, mini, cluster, monkeypatch):
+    monkeypatch.setattr(embedding_parts, "_PART", 6)
+    paths = tuple(sorted(photos.iterdir()))
+    images = LabeledImages(paths, tuple(str(n % 5) for n in range(len(paths))))
+    found = embed_images(mini, images, source="photos", ray=RayEngine(cluster.address))
+    expected = embed_images(mini, images, source="photos")
+    assert (found.paths, found.labels, found.left_out) == (expected.paths, expected.labels, expected.left_out)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    truth = type("Truth", (), {"images": ("01", "07b"), "name": "tiny"})
+    with pytest.raises(UnreadableImageError, match=r"07b.png: not an image") as failed:
+        describe_gallery(truth, photos, mini, ray=RayEngine(cluster.address))
+    assert "\n" not in str(failed.value)
 
 
 @pytest.mark.long

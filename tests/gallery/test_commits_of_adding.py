@@ -1,5 +1,7 @@
 """When a run of adding commits: by rows, and by the bytes that wait."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -48,3 +50,21 @@ def test_bytes_that_wait_are_bounded_in_every_commit(commits, monkeypatch):
     monkeypatch.setattr(add_run, "_COMMIT_BYTES", 64 * 4 * D)
     assert add(200) == 200
     assert commits == [64, 64, 64, 8]
+
+
+def test_a_copy_that_is_found_before_its_picture_is_embedded_is_stored_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(add_run, "_COMMIT_SECONDS", 1e9)
+    monkeypatch.setattr(add_run, "BATCH", 2)
+    store = MemoryStore(D)
+    run = AddRun(store, OneVector(), AddSettings())
+    contents = [0, 1, 2, 3, 4, 4, 5, 4]  # of the files
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        Path(path).write_text(str(content))
+    for number, (path, content) in enumerate(zip(run.files_to_read(paths), contents, strict=True)):
+        if number == 5:  # a copy, when two batches are embedded, and their commit is due
+            monkeypatch.setattr(add_run, "_COMMIT_SECONDS", -1.0)
+        run.take(path, DecodedFile(path, f"{content:064x}"[::-1], 10, 5, np.zeros((2, 2, 3)), None))
+    assert run.finish().added == 6
+    files = sorted(sorted(Path(file.path).stem for file in record.files) for record in store.records())
+    assert files == [["0"], ["1"], ["2"], ["3"], ["4", "5", "7"], ["6"]]

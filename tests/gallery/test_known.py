@@ -4,12 +4,13 @@ import random
 
 import numpy as np
 
-from lookalike.gallery.known import KnownContent, SortedSet
+from lookalike.gallery.known import KnownContent
 from lookalike.store import Copy, Entry, MemoryStore, Record, record_id
+from lookalike.store.sorted_set import SortedSet
 
 
 def test_a_sorted_set_of_numbers_answers_as_a_set(monkeypatch):
-    monkeypatch.setattr("lookalike.gallery.known._LEAST_WAITING", 8)
+    monkeypatch.setattr("lookalike.store.sorted_set._LEAST_WAITING", 8)
     rng = random.Random(0)
     numbers = SortedSet(np.array([5, 2**62, 5, 7], np.int64))
     expected = {5, 2**62, 7}

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 from PIL import Image
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images import Decoders, Preprocessing, read
+from lookalike.images import Decoders, Preprocessing, decoding, read
+from lookalike.images.decoding import start_ahead
 
 PREPROCESSING = Preprocessing("crop", (32, 48))
 
@@ -56,6 +59,58 @@ def test_a_file_that_kills_its_decoder_costs_one_file(photo):
         with pytest.raises(UnreadableImageError, match="crashed"):
             decoders.decode(photo).result()
         assert decoders.decode(photo).result().pixels is not None
+
+
+def test_more_processes_are_started_where_one_is_waited_for(photo):
+    with Decoders(8, PREPROCESSING, at_first=1) as decoders:
+        decoders.result(decoders.decode(photo))
+        assert len(decoders._started) == 1
+        deadline = time.monotonic() + 30
+        while len(decoders._started) < 4 and time.monotonic() < deadline:
+            waiting = [decoders.decode(photo) for _ in range(200)]
+            for future in waiting:
+                assert decoders.result(future).pixels is not None
+        assert len(decoders._started) in (4, 8)  # 1, then as many again each time
+
+
+def test_one_process_stays_one_where_it_is_not_waited_for(photo):
+    with Decoders(8, PREPROCESSING, at_first=1) as decoders:
+        decoders.result(decoders.decode(photo))
+        for future in [decoders.decode(photo) for _ in range(20)]:
+            wait([future])
+            decoders.result(future)
+        assert len(decoders._started) == 1
+
+
+def test_files_that_nobody_waits_for_are_not_decoded_at_the_end(photo):
+    with Decoders(1, PREPROCESSING) as decoders:
+        futures = [decoders.decode(photo) for _ in range(500)]
+    assert futures[-1].cancelled()
+
+
+def test_a_process_that_was_started_ahead_serves_the_first_decoders(photo):
+    start_ahead()
+    (worker,) = decoding._ahead
+    with Decoders(1, PREPROCESSING) as decoders:
+        assert decoders.decode(photo).result().pixels is not None
+        assert decoders._started == [worker]
+    assert decoding._ahead == []
+
+
+def test_a_process_that_was_started_ahead_in_vain_ends_with_the_program():
+    code = (
+        "from lookalike.images import decoding; decoding.start_ahead(); "
+        "print(decoding._ahead[0]._process.pid)"
+    )
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert run.stderr == "" and not Path(f"/proc/{run.stdout.strip()}").exists()
 
 
 def test_what_a_library_prints_about_a_damaged_file_stays_silent(tmp_path, pictures, capfd):

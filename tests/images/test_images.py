@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, features
 
 from lookalike.errors import UnreadableImageError
-from lookalike.images import Limits, Preprocessing, list_images, load, normalize, prepare, read
+from lookalike.images import Limits, Preprocessing, iter_images, list_images, load, normalize, prepare, read
 from lookalike.ops.regrid import box_coverage
 from lookalike.types import Picture
 
@@ -587,6 +587,25 @@ def test_links_are_followed_once_and_loops_end(folder):
         *["a.png", "b.JPG", "broken.png", "linked.png", "sub/c.webp", "sub/deep/d.tiff", "sub/raw.heic"],
         "thumbs/f.gif",
     ]
+
+
+def test_images_are_listed_in_the_order_of_their_paths(tmp_path):
+    for name in (
+        "b.jpg",
+        "a.jpg",
+        "a/z.jpg",
+        "a/b/c.jpg",
+        "a b/x.jpg",
+        "a-/y.jpg",
+        "a.jpg.d/q.png",
+        "Z/ä.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a0").symlink_to(tmp_path / "Z")  # hides nothing: Z itself is listed
+    listed = list_images(tmp_path)
+    assert listed == sorted(tmp_path.rglob("*.*g")) and len(listed) == 8
+    assert list(iter_images(tmp_path)) == list(map(str, listed))
 
 
 def test_a_linked_folder_elsewhere_is_listed(folder, tmp_path_factory):

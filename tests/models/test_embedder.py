@@ -177,7 +177,7 @@ def test_a_width_that_the_head_tells_needs_no_forward_pass(tiny_backbone, monkey
 
 
 def test_an_unknown_precision_is_refused_with_those_there_are(tiny_backbone):
-    with pytest.raises(UnknownNameError, match="precision is one of fp32, bf16, auto; got 'fp17'"):
+    with pytest.raises(UnknownNameError, match="precision is one of fp32, bf16, fp16, auto; got 'fp17'"):
         embedder_of(tiny_backbone("test_resnet"), (64, 96), precision="fp17")
 
 

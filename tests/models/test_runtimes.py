@@ -10,8 +10,9 @@ from torch.testing import assert_close
 from lookalike import Gallery, scenes
 from lookalike.errors import GalleryError, LookalikeError, UnknownNameError, UnsupportedMethodError
 from lookalike.models import graph_cache, runtimes
-from lookalike.models.graph_cache import cache_folder, cached_graph
+from lookalike.models.graph_cache import cached_graph
 from lookalike.models.runtimes import CheckedRuntime
+from lookalike.types.machine import CACHE_VARIABLE, cache_folder
 from made_rooms import save_rooms
 
 NOISE = list(np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3), dtype=np.uint8))
@@ -114,7 +115,7 @@ def test_a_gallery_that_keeps_shares_is_embedded_eagerly(mini, tmp_path):
 
 
 def test_a_graph_is_exported_once_for_each_model(mini, monkeypatch, tmp_path):
-    monkeypatch.setenv(graph_cache.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     exported = []
 
     def export(embedder, path, *, format):
@@ -131,7 +132,7 @@ def test_a_graph_is_exported_once_for_each_model(mini, monkeypatch, tmp_path):
 
 
 def test_the_cache_folder_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.delenv(graph_cache.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "lookalike"
@@ -142,7 +143,7 @@ def test_the_cache_folder_is_the_users(monkeypatch, tmp_path):
 def test_exported_graphs_embed_as_eager_does(mini, name, monkeypatch, tmp_path):
     for library in runtimes._NEEDED[name]:
         pytest.importorskip(library)
-    monkeypatch.setenv(graph_cache.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     runtime = CheckedRuntime(mini, name)
     found = runtime.embed_pixels(NOISE)
     assert runtime.facts.runtime == name

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from lookalike.errors import UnsupportedMethodError
 from lookalike.ops.secant import ReferenceForward, SecantForward
-from lookalike.ops.secant_rules import SecantTape, log_sum_exp, product, quotient, secant
+from lookalike.ops.secant_rules import SecantTape, product, quotient, secant, softmax
 
 
 def pair(*shape, seed=0):
@@ -163,13 +163,35 @@ def test_a_vanishing_divisor_costs_no_precision():
     torch.testing.assert_close(shares.sum(), difference, atol=1e-5, rtol=1e-5)
 
 
-def test_weights_of_a_log_sum_lie_between_both_softmaxes():
-    image, reference = pair(4, 6)
-    (weights,) = gradients(log_sum_exp, [image], [reference])
-    at_image, at_reference = image.softmax(-1), reference.softmax(-1)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4, dtype=torch.float64))
-    low, high = torch.minimum(at_image, at_reference), torch.maximum(at_image, at_reference)
-    assert bool(((weights >= low - 1e-12) & (weights <= high + 1e-12)).all())
+def test_the_log_sum_of_a_softmax_is_split_by_weights_between_both_softmaxes():
+    """Gradients of log softmax are 1 less the weights, those of softmax their multiple by its slopes."""
+    image, reference = pair(6)
+    at_image, at_reference = image.softmax(-1)[0], reference.softmax(-1)[0]
+    step = at_image.log() - at_reference.log()
+    slopes = (at_image - at_reference) / step
+    of_image, of_reference = (at_image * step).sum(), (at_reference * step).sum()  # divergences, one negative
+    part = -of_reference / (of_image - of_reference)
+    weights = part * at_image + (1 - part) * at_reference
+    assert float((weights * step).sum()) == pytest.approx(0, abs=1e-12)
+    for i in range(6):
+        (found,) = gradients(lambda tape, x, i=i: softmax(tape, x)[..., i], [image], [reference])
+        expected = slopes[i] * (torch.eye(6, dtype=torch.float64)[i] - weights)
+        torch.testing.assert_close(found[0], expected)
+
+
+def test_scores_of_minus_infinity_have_no_share():
+    image, reference = pair(2, 6)
+    mask = torch.zeros(6).double().index_fill(0, torch.tensor([1, 4]), -torch.inf)
+    shares, difference, output = account(lambda x: (x + mask).softmax(-1), image, reference)
+    assert not output[..., [1, 4]].any() and not shares[..., [1, 4]].any()
+    torch.testing.assert_close(shares.sum(), difference, atol=1e-9, rtol=1e-9)
+
+
+def test_equal_inputs_take_the_slope_at_the_exponent_of_their_own_place():
+    image = torch.tensor([[[2.0, 3.0], [2.0, 5.0]]])
+    exponents = torch.tensor([1.0, 3.0])
+    (found,) = gradients(lambda tape, x: secant(tape, torch.pow, x, exponents), [image], [image])
+    torch.testing.assert_close(found, torch.tensor([[[1.0, 27.0], [1.0, 75.0]]]))
 
 
 def test_far_scores_do_not_overflow():

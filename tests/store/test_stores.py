@@ -202,6 +202,24 @@ def test_another_process_sees_what_was_added(place):
     assert len(other) == 1 and other.version == store.version
 
 
+def test_two_writers_by_turns_add_no_id_twice(place):
+    store, other = LanceStore(place, D), LanceStore(place, D)
+    assert store.add([entry(1)]) == 1 and other.add([entry(1), entry(2)]) == 1
+    store.update([replace(entry(1).record, metadata={"a": 1})])  # a commit that looks at no id
+    assert store.add([entry(2), entry(3)]) == 1
+    assert other.remove([entry(3).record.id, entry(1).record.id]) == 2
+    assert other.add([entry(3), entry(4)]) == 2 and store.add([entry(4), entry(1)]) == 1
+    other.optimize()
+    assert store.add([entry(n) for n in range(6)]) == 2 and other.add([entry(n) for n in range(6)]) == 0
+    assert sorted(record.id for record in store.records()) == sorted(entry(n).record.id for n in range(6))
+
+
+def test_ids_that_share_a_hash_are_all_added_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookalike.store.known_ids._number", lambda _: 5)
+    store = LanceStore(tmp_path, D)
+    assert [store.add([entry(n) for n in chosen]) for chosen in ((1, 2), (2, 3), (1, 2, 3))] == [2, 1, 0]
+
+
 def test_a_table_of_another_width_is_refused(place):
     LanceStore(place, D)
     with pytest.raises(GalleryError, match="8 dimensions"):

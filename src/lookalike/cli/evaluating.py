@@ -10,6 +10,7 @@ import typer
 from lookalike.cli.default_command import DefaultCommandGroup
 from lookalike.cli.options import (
     AsJson,
+    Engine,
     HeadCount,
     InputSize,
     LearnedWhiteningName,
@@ -19,6 +20,7 @@ from lookalike.cli.options import (
     OutputName,
     PoolingName,
     PrecisionName,
+    RayAddress,
     keep_inputs,
     parse_ks,
     parse_size,
@@ -41,6 +43,14 @@ Field = Annotated[str, typer.Option(help="For a gallery: metadata field that hol
 Limit = Annotated[int | None, typer.Option(min=2, help="Maximum number of images, spread evenly over DATA.")]
 Workers = Annotated[
     int, typer.Option(min=0, help="Number of processes that decode images; 0 decodes in the main process.")
+]
+WorkersOfEngine = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Number of processes that decode images; 0 decodes in the main process. With --engine ray, of "
+        "its workers; 0 is one for each core.",
+    ),
 ]
 
 
@@ -99,7 +109,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of confidence intervals and clusters.")] = 0,
     worst: Annotated[int, typer.Option(min=0, help="Number of classes with the lowest scores to print.")] = 5,
     limit: Limit = None,
-    workers: Workers = 0,
+    workers: WorkersOfEngine = 0,
+    engine: Engine = "local",
+    address: RayAddress = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,7 +154,7 @@ def evaluate(
                 load_for_evaluation(model or "mini", **changes) if changes else model,
                 queries=queries, split=split, query_split=query_split, layout=layout, field=field,
                 ks=k_values, clustering=clustering, seed=seed, limit=limit, workers=workers,
-                progress=progress,
+                engine=engine, address=address, progress=progress,
             )  # fmt: skip
         if as_json:
             print_json(evaluation.to_dict())

@@ -32,7 +32,7 @@ def print_hits(hits: Sequence[Hit], *, with_scores: bool) -> None:
             "" if hit.probability is None else f"{hit.probability:z.2f}",
             "" if hit.verification is None else inliers_in_words(hit.verification),
             "" if hit.rank_before in (None, hit.rank) else str(hit.rank_before),
-            one_line(hit.path) + "".join(f"\n= {one_line(copy.path)}" for copy in hit.record.copies),
+            one_line(hit.record.path) + "".join(f"\n= {one_line(copy.path)}" for copy in hit.record.copies),
         )
         for hit in hits
     ]

@@ -5,18 +5,36 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from lookalike.cli.index_report import print_report
-from lookalike.cli.options import AsJson, GalleryUri, LevelsText, MaxPixels, parse_levels
+from lookalike.cli.options import (
+    AsJson,
+    DeviceName,
+    Engine,
+    GalleryUri,
+    LevelsText,
+    MaxPixels,
+    PrecisionName,
+    RayAddress,
+    parse_levels,
+)
 from lookalike.cli.printing import echo, friendly_errors, print_json, shown_progress
+
+if TYPE_CHECKING:
+    from lookalike.models.embedder import Precision
 
 
 def index(
-    source: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of images, including subfolders.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of images with its subfolders, s3:// prefix, CSV or Parquet table with a column "
+            "path, WebDataset tars, or images.",
+        ),
     ],
     uri: GalleryUri,
     model: Annotated[
@@ -47,11 +65,14 @@ def index(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Ignore files that match the pattern; can be repeated."),
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Forget files that no longer exist in DIR.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Forget files that no longer exist in SOURCE.")
+    ] = False,
     yes: Annotated[
         bool,
         typer.Option(
-            "--yes", help="With --prune: also if DIR or a folder in it is empty, or most of the gallery goes."
+            "--yes",
+            help="With --prune: also if SOURCE or a folder in it is empty, or most of the gallery goes.",
         ),
     ] = False,
     keep_shares: Annotated[
@@ -64,12 +85,8 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Number of processes that decode images, or of Ray workers.")
     ] = None,
-    engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where to work: this process, or a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="With --engine ray: of a running cluster, or auto; else this machine.")
-    ] = None,
+    engine: Engine = "local",
+    address: RayAddress = None,
     runtime: Annotated[
         str,
         typer.Option(
@@ -77,11 +94,13 @@ def index(
             help="What embeds: the model, or a faster form of it that is compared first (docs/speed.md).",
         ),
     ] = "eager",
+    device: DeviceName = "auto",
+    precision: PrecisionName = None,
     levels: LevelsText = None,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a gallery from a folder, or update it.
+    """Create a gallery from a folder, a store, a table or tars, or update it.
 
     Only new files are embedded. Unreadable files are listed and don't change the exit code. Moved and
     renamed files keep their metadata. --prune never forgets what could not be looked at, and asks before it
@@ -89,16 +108,31 @@ def index(
 
     Example: lookalike index photos/ -g photos.gallery
     """
+    source = _source(sources)
     with friendly_errors():
+        from lookalike.types.machine import usable_cores, use_few_heaps
+
+        if engine == "local" and workers != 0 and usable_cores() > 1:
+            from lookalike.images.decoding import start_ahead
+
+            start_ahead()  # beside the import of torch and the loading of the model
         from lookalike.errors import GalleryError
-        from lookalike.gallery import Gallery, combined_metadata
-        from lookalike.types.machine import use_few_heaps
+        from lookalike.gallery import Gallery, combined_metadata, is_table
 
         use_few_heaps()
         values = combined_metadata(
-            folders=source if labels_from_folders else None, table=metadata, types=_types(types or [])
+            folders=sources[0] if labels_from_folders else None,
+            table=source if types and metadata is None and is_table(source) else metadata,
+            types=_types(types or []),
         )
-        opened = Gallery.open_or_create(uri, model, keep_shares=keep_shares, levels=parse_levels(levels))
+        opened = Gallery.open_or_create(
+            uri,
+            model,
+            keep_shares=keep_shares,
+            precision=cast("Precision | None", precision),
+            device=device,
+            levels=parse_levels(levels),
+        )
         with shown_progress() as bar:
             report = opened.add(
                 source,
@@ -120,6 +154,20 @@ def index(
                 echo(hubness.sentence)
         if report.not_pruned:
             raise GalleryError(f"nothing was forgotten: {report.not_pruned}; if that is right, add --yes")
+
+
+def _source(sources: list[str]) -> str | list[str]:
+    """One source, or several files. Raises BadParameter for what is not there, and for several folders."""
+    for name in sources:
+        if not ("://" in name or "{" in name or Path(name).exists()):
+            raise typer.BadParameter(f"Path {name!r} does not exist.", param_hint="SOURCE")
+    if len(sources) == 1:
+        return sources[0]
+    if folder := next((name for name in sources if name.endswith("/") or Path(name).is_dir()), None):
+        raise typer.BadParameter(
+            f"index one folder after the other; {folder} is one of several", param_hint="SOURCE"
+        )
+    return sources
 
 
 def _types(texts: Sequence[str]) -> dict[str, str]:

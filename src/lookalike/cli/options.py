@@ -15,6 +15,13 @@ GalleryUri = Annotated[
     str, typer.Option("--gallery", "-g", metavar="GALLERY", help="Folder of the gallery, or an s3:// URI.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="local|ray", help="Where to work: this process, or a Ray cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--address", help="With --engine ray: of a running cluster, or auto; else this machine."),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -74,10 +81,14 @@ PrecisionName = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        metavar="fp32|bf16|auto",
+        metavar="fp32|bf16|fp16|auto",
         help="Number format of the model's forward pass; auto is bf16 where the processor has it. "
         "By default fp32.",
     ),
+]
+DeviceName = Annotated[
+    str,
+    typer.Option(metavar="auto|cpu|cuda", help="Where the model runs; auto is the GPU where there is one."),
 ]
 LevelsText = Annotated[
     str | None,

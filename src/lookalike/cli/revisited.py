@@ -10,10 +10,12 @@ import typer
 
 from lookalike.cli.options import (
     AsJson,
+    Engine,
     LearnedWhiteningName,
     MaxPixels,
     Model,
     PoolingName,
+    RayAddress,
     parse_assignments,
     parse_scales,
 )
@@ -137,6 +139,12 @@ def evaluate_revisited(
     ] = None,
     show: Show = None,
     difficulty: Annotated[str, typer.Option(help="Difficulty to plot: easy, medium or hard.")] = "medium",
+    engine: Engine = "local",
+    address: RayAddress = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="With --engine ray: number of its workers; by default one for each core."),
+    ] = 0,
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -153,6 +161,8 @@ def evaluate_revisited(
     kind = _Inputs(ranks, scores, queries, gallery, images).kind()
     with friendly_errors():
         from lookalike.datasets.revisited import read_truth
+        from lookalike.distributed import ENGINES
+        from lookalike.errors import check_name
         from lookalike.evaluation import revisited_runs as runs
 
         truth, notes = read_truth(gnd), tuple(note or ())
@@ -161,6 +171,9 @@ def evaluate_revisited(
             checkpoint=checkpoint, options=parse_assignments(option or []),
         )  # fmt: skip
         _refuse_unused(kind, settings, before, n_distractors)
+        check_name("engine", engine, ENGINES)
+        if engine != "local" and kind != "images":
+            raise typer.BadParameter("--engine ray embeds; it goes with --images")
         with shown_progress() as progress:
             if kind == "ranks":
                 assert ranks is not None
@@ -175,6 +188,7 @@ def evaluate_revisited(
                 )
             else:
                 assert images is not None
+                from lookalike.evaluation.embedding_parts import RayEngine
                 from lookalike.evaluation.revisited_images import for_protocol
                 from lookalike.models.embedder import Embedder
 
@@ -182,7 +196,8 @@ def evaluate_revisited(
                 embedder = for_protocol(loaded, scales=parse_scales(scales), resolution=resolution)
                 run = runs.run_on_images(
                     truth, images, embedder, settings,
-                    crop=crop, keep=save_descriptors, notes=notes, progress=progress,
+                    crop=crop, keep=save_descriptors, notes=notes,
+                    ray=RayEngine(address, workers or None) if engine == "ray" else None, progress=progress,
                 )  # fmt: skip
         written = []
         if plots is not None:

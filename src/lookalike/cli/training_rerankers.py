@@ -26,13 +26,16 @@ RERANKER_SETTINGS = (
 def train_reranker(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Files or folders of labeled embeddings; several are combined."),
+        typer.Argument(help="Files or folders of labeled embeddings, or galleries; several are combined."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder for the weights and the log.")],
     labels: Annotated[
         Path | None, typer.Option(help="Class of each row, as .npy or .txt, if DATA is a single matrix.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split to train on, for pickles in CSA's layout.")] = "train",
+    field: Annotated[
+        str, typer.Option(help="Of a gallery: the metadata field that holds the label.")
+    ] = "label",
     descriptors: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Embeddings of DATA to use, by name; all by default."),
@@ -77,9 +80,10 @@ def train_reranker(
 
     CSA is the method of Ouyang et al. (NeurIPS 2021); the defaults are those of its experiments, which take
     100 epochs in batches of 256 lists. DATA is a .safetensors or .npz file with `labels`
-    and one or more matrices of the same images, a folder of such files, a .npy file with --labels, or a
-    folder in the layout of CSA's code (annotations, train). With --resume an interrupted training
-    continues from its last checkpoint and ends with the same result as without the interruption.
+    and one or more matrices of the same images, a folder of such files, a .npy file with --labels, a gallery
+    whose pictures have labels, or a folder in the layout of CSA's code (annotations, train). With --resume
+    an interrupted training continues from its last checkpoint and ends with the same result as without the
+    interruption.
 
     Example: lookalike train-reranker birds.safetensors --steps 2000 -o csa-birds/
 
@@ -91,7 +95,9 @@ def train_reranker(
                 "training needs Lightning; install it with: pip install 'lookalike[train]'"
             )
         from lookalike.datasets.descriptors import read_descriptors
+        from lookalike.evaluation import descriptors_of_gallery
         from lookalike.reports.plots.training import training_curve
+        from lookalike.store.manifest import has_manifest
         from lookalike.training import RuntimeOptions
         from lookalike.training.reranking import fit_reranker
 
@@ -106,7 +112,11 @@ def train_reranker(
         sets = [
             found
             for source in data
-            for found in read_descriptors(source, labels=labels, split=split, choose=choose)
+            for found in (
+                [descriptors_of_gallery(source, field=field, choose=choose)]
+                if labels is None and has_manifest(source)
+                else read_descriptors(source, labels=labels, split=split, choose=choose)
+            )
         ]
         with shown_progress() as progress:
             written = fit_reranker(

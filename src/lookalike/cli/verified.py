@@ -94,5 +94,5 @@ def _row(number: int, found: RegionHit) -> tuple[str, ...]:
         f"{hit.similarity:z.4f}",
         inliers_in_words(hit.verification),
         "" if hit.probability is None else f"{hit.probability:z.2f}",
-        one_line(hit.path) + "".join(f"\nor {one_line(other.path)}" for other in found.others),
+        one_line(hit.record.path) + "".join(f"\nor {one_line(other.path)}" for other in found.others),
     )

@@ -20,7 +20,7 @@ def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImag
 
     Raises DatasetError for no images, missing files, and an image with two labels.
     """
-    pairs = [(_existing(path), label) for path, label in rows]
+    pairs = [(existing_form(path), label) for path, label in rows]
     if not pairs:
         raise DatasetError(f"{source} lists no images; check that it is complete")
     if missing := [path for path, _ in pairs if not path.is_file()]:
@@ -40,7 +40,7 @@ def listed_images(rows: Iterable[tuple[Path, str]], source: Path) -> LabeledImag
     return LabeledImages(tuple(p for p, _ in labels.values()), tuple(label for _, label in labels.values()))
 
 
-def _existing(path: Path) -> Path:
+def existing_form(path: Path) -> Path:
     """The path, or the one that exists if it is written with backslashes or in another Unicode form."""
     if path.is_file():
         return path

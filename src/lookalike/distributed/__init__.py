@@ -1,7 +1,7 @@
-"""Work on many machines with Ray: shards of a long list, each computed by a worker and written as Parquet."""
+"""Work on many machines with Ray: parts of a long list, each computed by a worker, written or returned."""
 
-from lookalike.distributed.cluster import RayCluster
+from lookalike.distributed.cluster import ENGINES, RayCluster
 from lookalike.distributed.shard_folder import ShardFolder, ShardManifest
-from lookalike.distributed.sharded_map import Shard, sharded_map
+from lookalike.distributed.sharded_map import Shard, ordered_map, sharded_map
 
-__all__ = ["RayCluster", "Shard", "ShardFolder", "ShardManifest", "sharded_map"]
+__all__ = ["ENGINES", "RayCluster", "Shard", "ShardFolder", "ShardManifest", "ordered_map", "sharded_map"]

@@ -12,6 +12,7 @@ from typing import Any, final
 from lookalike.errors import GalleryError
 from lookalike.types.machine import usable_cores
 
+ENGINES = ("local", "ray")  # where work is done
 _OWN = "local"  # a new cluster, also where this machine belongs to one that runs
 
 

@@ -6,6 +6,7 @@ from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import Retrieved, retrieve
 from lookalike.evaluation.sources import (
     DataSource,
+    descriptors_of_gallery,
     embed_images,
     embeddings_of_files,
     embeddings_of_gallery,
@@ -24,6 +25,7 @@ __all__ = [
     "Retrieved",
     "can_cluster",
     "cluster_agreement",
+    "descriptors_of_gallery",
     "embed_images",
     "embeddings_of_files",
     "embeddings_of_gallery",

@@ -14,12 +14,13 @@ from lookalike.datasets import LabeledImages, PictureRows, read_dataset, splits_
 from lookalike.datasets.leaks import copies_remark, leak_remark
 from lookalike.datasets.splits import split_name
 from lookalike.datasets.texts import label_text
-from lookalike.errors import DatasetError
+from lookalike.distributed import ENGINES
+from lookalike.errors import DatasetError, check_name
 from lookalike.evaluation.clustering import can_cluster, cluster_agreement
+from lookalike.evaluation.embedding_parts import AnyEmbedder, RayEngine
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.evaluation.retrieval import retrieve
 from lookalike.evaluation.sources import (
-    AnyEmbedder,
     DataSource,
     embed_images,
     evenly,
@@ -49,6 +50,8 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     workers: int = 0,
+    engine: str = "local",
+    address: str | None = None,
     precision: Precision | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
@@ -63,7 +66,9 @@ def evaluate(
     Each image is a query among all others; with ``queries`` (arrays) or ``query_split`` (of the same
     dataset) those query the gallery ``data`` instead. ``ks`` are those of Recall@K. ``clustering`` adds NMI,
     AMI and F1 if scikit-learn is installed. ``limit`` keeps so many images, evenly spread; ``field`` is the
-    metadata of a gallery that holds the label; ``workers`` processes decode images. ``precision``, for a
+    metadata of a gallery that holds the label; ``workers`` processes decode images. With the
+    ``engine`` ray, so many workers (0: one for each core) embed them on the cluster at ``address``, as for
+    ``Gallery.add``. ``precision``, for a
     model by name, is fp32 (if None), bf16, or auto: bf16 where the device has it.
 
     Raises DatasetError for data that cannot be judged, GalleryError, UnknownModelError, and ValueError
@@ -82,16 +87,18 @@ def evaluate(
             f"precision={precision!r} is for a model by name; arrays are embedded already, and a loaded "
             "model has the precision it was loaded with"
         )
+    check_name("engine", engine, ENGINES)
+    how = {"workers": workers} if engine == "local" else {"ray": RayEngine(address, workers or None)}
     sources: list[DataSource] = []
     if isinstance(data, str | Path):
         splits = [split] if query_split is None else [split, query_split]
         sources = [DataSource(Path(data), name, layout, field) for name in splits]
-        gallery, *others = _opened(sources, model, precision, limit=limit, workers=workers, progress=progress)
+        gallery, *others = _opened(sources, model, precision, limit=limit, progress=progress, **how)
         asked = others[0] if others else asked
     elif isinstance(data, PictureRows) and split is None and query_split is None:
         embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
         images = evenly(data.labeled_images(), limit)
-        gallery = embed_images(embedder, images, source="rows", workers=workers, progress=progress)
+        gallery = embed_images(embedder, images, source="rows", progress=progress, **how)
     elif model is None and split is None and query_split is None and not isinstance(data, PictureRows):
         gallery = _embeddings(data)
     else:

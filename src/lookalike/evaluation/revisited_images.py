@@ -14,6 +14,7 @@ from torch import Tensor
 from lookalike import images
 from lookalike.datasets.revisited import QueryBox, RevisitedTruth, find_images
 from lookalike.errors import DatasetError
+from lookalike.evaluation.embedding_parts import RayEngine, parts_on_ray
 from lookalike.evaluation.revisited_card import DescriptorProvenance
 from lookalike.images import Preprocessing
 from lookalike.models.embedder import Embedder
@@ -22,6 +23,7 @@ from lookalike.types import ProgressCallback, Shares, tracked
 
 PUBLISHED_SCALES = (1.0, 2**-0.5, 0.5)
 _BATCH = 8
+_PART = 64  # images that a worker of a cluster has at once
 
 
 def for_protocol(
@@ -61,17 +63,32 @@ def for_protocol(
 
 
 def describe_gallery(
-    truth: RevisitedTruth, folder: Path, embedder: Embedder, *, progress: ProgressCallback | None = None
+    truth: RevisitedTruth,
+    folder: Path,
+    embedder: Embedder,
+    *,
+    ray: RayEngine | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Tensor:
-    """Unit descriptors (G, D) float32 of the gallery images below ``folder``. Raises DatasetError."""
+    """Unit descriptors (G, D) float32 of the gallery images below ``folder``.
+
+    ``ray`` is a cluster that embeds them. Raises DatasetError.
+    """
     if not truth.images:
         raise DatasetError(
             f"the ground truth {truth.name} names no images, so they can't be found in {folder}"
         )
     paths = find_images(truth.images, folder)
+    if ray is not None:
+        parts = parts_on_ray(_described_in_worker, embedder, paths, _PART, ray, "gallery", progress)
+        return torch.cat([descriptors for _, descriptors in parts])
     starts = range(0, len(paths), _BATCH)
     steps = tracked(starts, "gallery", len(starts), progress)
     return torch.cat([embedder.embed(paths[start : start + _BATCH], batch_size=_BATCH) for start in steps])
+
+
+def _described_in_worker(embedder: Embedder, paths: Sequence[Path], is_suspect: bool) -> Tensor:
+    return embedder.embed(paths, batch_size=_BATCH)
 
 
 def describe_queries(

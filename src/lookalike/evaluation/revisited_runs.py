@@ -14,6 +14,7 @@ from torch import Tensor
 from lookalike.datasets.arrays import read_vectors
 from lookalike.datasets.revisited import RevisitedTruth
 from lookalike.errors import DatasetError, replacing
+from lookalike.evaluation.embedding_parts import RayEngine
 from lookalike.evaluation.plain import record_to_dict
 from lookalike.evaluation.revisited import RevisitedMetrics, metrics_of_ranks, metrics_of_scores
 from lookalike.evaluation.revisited_card import DescriptorProvenance, ProtocolCard, file_hash, protocol_card
@@ -120,11 +121,15 @@ def run_on_images(
     crop: bool = True,
     keep: Path | None = None,
     notes: Sequence[str] = (),
+    ray: RayEngine | None = None,
     progress: ProgressCallback | None = None,
 ) -> RevisitedRun:
-    """Embed the benchmark's images and evaluate that; ``keep`` is a folder for the descriptors."""
+    """Embed the benchmark's images and evaluate that; ``keep`` is a folder for the descriptors.
+
+    ``ray`` is a cluster that embeds the gallery; the queries are embedded here.
+    """
     queries = describe_queries(truth, folder, embedder, crop=crop, progress=progress)
-    gallery = describe_gallery(truth, folder, embedder, progress=progress)
+    gallery = describe_gallery(truth, folder, embedder, ray=ray, progress=progress)
     if keep is not None:
         save_descriptors(keep, queries=queries, gallery=gallery)
     sides = VectorBlocks("queries", queries), VectorBlocks("gallery", gallery)

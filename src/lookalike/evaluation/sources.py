@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from lookalike.datasets import LabeledImages, read_dataset
 from lookalike.datasets.arrays import read_labels, read_vectors
+from lookalike.datasets.descriptors import Descriptors, ViewChoice, all_views
 from lookalike.datasets.texts import label_text
-from lookalike.errors import DatasetError, GalleryError, UnreadableImageError
+from lookalike.errors import DatasetError, GalleryError
+from lookalike.evaluation.embedding_parts import AnyEmbedder, RayEngine, avsl_of, embed_list
 from lookalike.evaluation.labeled import LabeledEmbeddings, labeled
 from lookalike.explainers import load_any
 from lookalike.explainers.opening import is_onnx
-from lookalike.images import DecodedFile, Decoders
-from lookalike.models.avsl import AvslModel
 from lookalike.models.embedder import Embedder
-from lookalike.models.finite import check_finite
-from lookalike.models.onnx import OnnxEmbedder
 from lookalike.models.saving import saves_graph
-from lookalike.ops.avsl import Nodes
 from lookalike.store import LanceStore, read_manifest
 from lookalike.store.manifest import has_manifest
-from lookalike.types import Picture, ProgressCallback, tracked
-
-AnyEmbedder = Embedder | OnnxEmbedder
-_BATCH = 32  # images per forward pass
+from lookalike.types import ProgressCallback
 
 
 def load_for_evaluation(model: str | Path, **changes: Any) -> AnyEmbedder:
@@ -63,12 +51,13 @@ def open_data(
     *,
     limit: int | None = None,
     workers: int = 0,
+    ray: RayEngine | None = None,
     progress: ProgressCallback | None = None,
 ) -> LabeledEmbeddings:
     """Embed labeled images with a model (``mini`` if None), or read the embeddings of a gallery.
 
-    ``limit`` keeps so many images, evenly spread over the list. Raises DatasetError if a model or a
-    split is given for a gallery, which holds the embeddings of its own model.
+    ``limit`` keeps so many images, evenly spread over the list; ``ray`` is a cluster that embeds. Raises
+    DatasetError if a model or a split is given for a gallery, which holds the embeddings of its own model.
     """
     if has_manifest(data.uri):
         if model is not None or data.split is not None:
@@ -81,7 +70,7 @@ def open_data(
     images = evenly(whole, limit)
     source = str(data) if images is whole else f"{data}, {len(images):,} of {len(whole):,} images"
     embedder = load_for_evaluation(model or "mini") if isinstance(model, str | Path | None) else model
-    return embed_images(embedder, images, source=source, workers=workers, progress=progress)
+    return embed_images(embedder, images, source=source, workers=workers, ray=ray, progress=progress)
 
 
 def evenly(images: LabeledImages, limit: int | None) -> LabeledImages:
@@ -98,82 +87,32 @@ def embed_images(
     *,
     source: str,
     workers: int = 0,
+    ray: RayEngine | None = None,
     progress: ProgressCallback | None = None,
 ) -> LabeledEmbeddings:
     """Embed labeled images; files that can't be read are left out and listed in ``left_out``.
 
     With an AVSL model they are compared by its inferred distance. ``workers`` processes decode ahead;
-    0 decodes in this process. Raises DatasetError if no image can be read.
+    0 decodes in this process. ``ray`` is a cluster that embeds instead. Raises DatasetError if no image
+    can be read.
     """
-    avsl = _avsl_of(embedder)
-    batches: list[Tensor] = []
-    nodes: list[Nodes] = []
-    kept: list[int] = []
-    left_out: list[tuple[str, str]] = []
-
-    def embed(pixels: list[np.ndarray[Any, Any]]) -> None:
-        names = [str(images.paths[i]) for i in kept[-len(pixels) :]]
-        if avsl is None:
-            batches.append(embed_pixels(embedder, pixels, names))
-            return
-        nodes.append(avsl.pixel_nodes(pixels))
-        check_finite(nodes[-1].embeddings[-1], embedder.name, names)
-        batches.append(nodes[-1].embeddings[-1])  # the highest level is the model's embedding
-
-    waiting: list[np.ndarray[Any, Any]] = []
-    with Decoders(workers, embedder.preprocessing) as decoders:
-        decoded = _decoded(images, decoders)
-        for i in tracked(range(len(images)), f"embedding with {embedder.name}", len(images), progress):
-            try:
-                pixels = next(decoded).result().pixels
-            except UnreadableImageError as error:
-                left_out.append((str(images.paths[i]), str(error)))
-                continue
-            assert pixels is not None
-            kept.append(i)
-            waiting.append(pixels)
-            if len(waiting) == _BATCH:
-                embed(waiting)
-                waiting = []
-    if waiting:
-        embed(waiting)
-    if not batches:
+    part = embed_list(embedder, images.paths, workers=workers, ray=ray, progress=progress)
+    if not part.kept:
         raise DatasetError(
-            f"none of the {len(images):,} images of {source} can be read, e.g. {left_out[0][1]}"
+            f"none of the {len(images):,} images of {source} can be read, e.g. {part.left_out[0][1]}"
         )
     found = labeled(
-        torch.cat(batches),
-        [images.labels[i] for i in kept],
+        part.vectors,
+        [images.labels[i] for i in part.kept],
         source=source,
-        paths=[images.paths[i] for i in kept],
+        paths=[images.paths[i] for i in part.kept],
         model=embedder.name,
-        left_out=left_out,
+        left_out=part.left_out,
         precision=embedder.precision if isinstance(embedder, Embedder) else "",
     )
-    return found if avsl is None else replace(found, nodes=avsl.compared(Nodes.joined(nodes)))
-
-
-def _avsl_of(embedder: AnyEmbedder) -> AvslModel | None:
-    """The graph of an AVSL model; None for any other."""
-    has_graph = isinstance(embedder, Embedder) and embedder.network.graph is not None
-    return AvslModel(embedder) if has_graph else None  # type: ignore[arg-type]
-
-
-def embed_pixels(
-    embedder: AnyEmbedder,
-    pixels: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
-    names: Sequence[str] | None = None,
-) -> Tensor:
-    """Unit embeddings (B, D) float32 of preprocessed pictures (H, W, 3) uint8; ``names`` are for messages."""
-    if isinstance(embedder, Embedder):
-        return embedder.embed_pixels(pixels, names=names)
-    names = names or ["a picture"] * len(pixels)
-    return embedder.embed(
-        [
-            Picture(Image.fromarray(array), (array.shape[0], array.shape[1]), name)
-            for array, name in zip(pixels, names, strict=True)
-        ]
-    )
+    if part.nodes is None or (avsl := avsl_of(embedder)) is None:
+        return found
+    return replace(found, nodes=avsl.compared(part.nodes))
 
 
 def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEmbeddings:
@@ -212,6 +151,15 @@ def embeddings_of_gallery(uri: str | Path, *, field: str = "label") -> LabeledEm
     return replace(found, lacks_nodes=saves_graph(manifest.model))
 
 
+def descriptors_of_gallery(uri: str | Path, *, field: str, choose: ViewChoice = all_views) -> Descriptors:
+    """Read the embeddings of a gallery as one view, for training; raises as ``embeddings_of_gallery``."""
+    found = embeddings_of_gallery(uri, field=field)
+    names = choose([found.model or "embeddings"], str(uri))
+    codes = {label: code for code, label in enumerate(sorted(set(found.labels)))}
+    classes = torch.tensor([codes[label] for label in found.labels])
+    return Descriptors(str(uri), classes, dict.fromkeys(names, found.values))
+
+
 def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> LabeledEmbeddings:
     """Read embeddings and labels from .npy, .npz, .safetensors or .pt files; labels also from .txt.
 
@@ -219,13 +167,3 @@ def embeddings_of_files(embeddings: Path, labels: Path | None = None) -> Labeled
     files that can't be read, DatasetError for unsuitable contents.
     """
     return labeled(read_vectors(embeddings), read_labels(labels or embeddings), source=str(embeddings))
-
-
-def _decoded(images: LabeledImages, decoders: Decoders) -> Iterator[Future[DecodedFile]]:
-    """Decoded files in order, a bounded number of them ahead."""
-    waiting: deque[Future[DecodedFile]] = deque()
-    for path in images.paths:
-        waiting.append(decoders.decode(str(path)))
-        if len(waiting) > _BATCH * bool(decoders.workers):
-            yield waiting.popleft()
-    yield from waiting

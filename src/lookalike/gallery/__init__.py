@@ -16,6 +16,7 @@ from lookalike.gallery.labels import (
     merged_metadata,
     table_metadata,
 )
+from lookalike.gallery.listing import is_table
 from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.restoring import EarlierVersion
 from lookalike.gallery.results import Hit, SearchResult
@@ -43,6 +44,7 @@ __all__ = [
     "SearchResult",
     "combined_metadata",
     "folder_labels",
+    "is_table",
     "labeled_pairs",
     "merged_metadata",
     "parse_filter",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from lookalike.gallery.files import absolute
+from lookalike.images import is_remote, is_there
 from lookalike.store import VectorStore
+
+_FAR = "they lie at s3://, which is looked at only where its prefix is given"
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,12 @@ class Absent:
         return tuple((why, len(paths)) for why, paths in {**left, **self.unseen}.items())
 
 
-def absent_files(store: VectorStore, folder: str | Path | None = None) -> Absent:
-    """Tell which files in the store, all or those below a folder, no longer exist on disk.
+def absent_files(
+    store: VectorStore, folder: str | Path | None = None, *, listed: Iterable[str] = ()
+) -> Absent:
+    """Tell which files in the store, all or those below a folder, no longer exist.
+
+    Those ``listed`` are there. What lies at ``s3://`` is asked for only if it is below ``folder``.
 
     A file is gone if a folder that held it can be listed and lacks it. It is doubtful if its folder held
     several files and is empty now (hidden entries apart), as the folder of a drive is that is not mounted, or
@@ -43,21 +50,25 @@ def absent_files(store: VectorStore, folder: str | Path | None = None) -> Absent
     link, is unseen.
     """
     top = None if folder is None else absolute(folder)
+    are_listed = set(listed) if top is not None and is_remote(top) else set[str]()
+    far: list[str] = []
     n_files = n_records = n_below = 0
     missing: dict[str, list[str]] = {}  # path of a record's file -> paths of all of its files
     for record in chain.from_iterable(store.record_batches()):
         paths = [file.path for file in record.files]
         n_files, n_records = n_files + len(paths), n_records + 1
         for path in paths:
-            if top is None or Path(path).is_relative_to(top):
+            if top is None and is_remote(path):
+                far.append(path)
+            elif top is None or Path(path).is_relative_to(top):
                 n_below += 1
-                if not _is_there(path):
+                if path not in are_listed and not is_there(path):
                     missing[path] = paths
     found = {path: _holder(path, top) for path in missing}
     emptied = Counter(where for state, where in found.values() if state == "empty")
     gone: list[str] = []
     doubtful: dict[str, list[str]] = {}
-    unseen: dict[str, list[str]] = {}
+    unseen: dict[str, list[str]] = {_FAR: far} if far else {}
     for path, (state, where) in found.items():
         if state == "listed" or (state == "empty" and emptied[where] == 1):
             gone.append(path)
@@ -79,15 +90,11 @@ def absent_files(store: VectorStore, folder: str | Path | None = None) -> Absent
 
 def is_gone(path: str, folder: str | Path | None = None) -> bool:
     """Whether a file is gone for certain; in an emptied folder only if that lies below ``folder``."""
-    if _is_there(path):
+    if is_there(path):
         return False
     top = None if folder is None else absolute(folder)
     state, _ = _holder(path, top)
     return state == "listed" or (state == "empty" and top is not None and Path(path).is_relative_to(top))
-
-
-def _is_there(path: str) -> bool:
-    return os.path.lexists(path)  # False also where it can't be told; _holder tells
 
 
 def _holder(path: str, top: str | None) -> tuple[str, str]:
@@ -95,6 +102,9 @@ def _holder(path: str, top: str | None) -> tuple[str, str]:
 
     The state is "listed", "empty", "missing" (outside ``top``), or the reason why it can't be looked at.
     """
+    if is_remote(path):  # the store has just been asked; outside of what was listed a bucket may be away
+        is_below = top is not None and Path(path).is_relative_to(top)
+        return ("listed", str(top)) if is_below else ("missing", "its bucket")
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -123,3 +123,8 @@ class _Some(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         made = self._made.get(index)
         return self._records[int(self._rows[index])] if made is None else made
+
+    def taken(self, rows: Sequence[int]) -> list[Record]:
+        """Return some of them."""
+        made = self._made
+        return [made[row] if row in made else self[row] for row in rows]

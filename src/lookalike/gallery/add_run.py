@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +14,7 @@ import numpy as np
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
+from lookalike.gallery.embedding import EmbeddedFile, ModelThread, NotEmbedded
 from lookalike.gallery.files import (
     Edit,
     absent_namesakes,
@@ -26,15 +25,16 @@ from lookalike.gallery.files import (
     updated,
 )
 from lookalike.gallery.known import KnownContent
-from lookalike.images import DecodedFile
+from lookalike.images import DecodedFile, FoundFile, is_there, status_of
 from lookalike.models.embedder import Embedder
 from lookalike.models.runtimes import CheckedRuntime
 from lookalike.store import Entry, Record, VectorStore, record_id
 from lookalike.store.records import damaged_rows
 from lookalike.types import Progress, ProgressCallback
+from lookalike.types.packed_texts import PackedTexts
 
 Metadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
-BATCH = 32  # images in one forward pass
+BATCH = 32  # images that are given to the model at once
 _COMMIT_ROWS = 128  # at least, unless a commit is due by time
 _COMMIT_PART = 64  # of a gallery's rows in one commit: their number then grows with the logarithm of the rows
 _MOST_COMMIT_ROWS = 4096  # and its memory does not grow with the gallery
@@ -52,6 +52,7 @@ class AddSettings:
     workers: int | None = None  # decoding processes; None: by the number of files and CPUs
     progress: ProgressCallback | None = None  # called after each file
     runtime: CheckedRuntime | None = None  # what embeds; None: the embedder
+    found: Mapping[str, FoundFile] = field(default_factory=dict)  # files whose size and time are known
     since: int | None = None  # nanoseconds since 1970; files whose status changed later are hashed
 
 
@@ -60,7 +61,8 @@ class AddRun:
     """State of one ``add_files`` call: known content, images to embed, entries and edits to commit."""
 
     def __init__(self, store: VectorStore, embedder: Embedder, settings: AddSettings) -> None:
-        self._store, self._embedder, self._settings = store, embedder, settings
+        self._store, self._settings = store, settings
+        self.batch = BATCH  # images that are given to the model at once; the caller may set more
         self.known_content = KnownContent(store)
         self._shared = self.known_content.shared  # records that have or get several files
         self._before: dict[str, Mapping[str, Any]] = {}  # path of a changed file -> its metadata
@@ -68,6 +70,7 @@ class AddRun:
         self._moved: dict[str, str] = {}  # present path -> former one
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
+        self._model = ModelThread(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
         self._entries: list[Entry] = []
         self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
@@ -78,14 +81,14 @@ class AddRun:
     @property
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
-        return not (self._to_embed or self._entries or self._edits)
+        return not (self._to_embed or self._model.batch or self._entries or self._edits)
 
     # --- known content ------------------------------------------------------------------------
 
-    def files_to_read(self, paths: Sequence[str]) -> list[str]:
+    def files_to_read(self, paths: Sequence[str]) -> Sequence[str]:
         """The paths that are new, or whose size or modification time has changed."""
         self._asked = paths
-        to_read = [path for path in paths if not self._is_unchanged(path)]
+        to_read = PackedTexts(path for path in paths if not self._is_unchanged(path))
         self._total, self._done = len(paths), len(paths) - len(to_read)
         self._known = self._unchanged = self._done
         self._start = time.monotonic()
@@ -101,13 +104,10 @@ class AddRun:
     def _is_unchanged(self, path: str) -> bool:
         if (file := self.known_content.file(path)) is None:
             return False
-        try:
-            status = Path(path).stat()
-        except OSError:
+        now = self._status(path)
+        if now is None or (now.size, now.mtime_ns) != (file.size, file.mtime_ns):
             return False
-        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-            return False
-        if self._settings.since is not None and status.st_ctime_ns >= self._settings.since:
+        if self._settings.since is not None and _changed_ns(path) >= self._settings.since:
             return False
         if values := self._metadata(path, is_unmoved=True):
             self._edits[file.id].metadata[path] = values
@@ -115,10 +115,23 @@ class AddRun:
 
     def has_size_of(self, path: str) -> bool:
         """Whether a known content has the file's size; only then is it hashed before it is decoded."""
+        now = self._status(path)
+        return now is not None and now.size in self.known_content.sizes
+
+    def listed(self, path: str) -> str | FoundFile:
+        """A file as the list has it: with size and time, where it knows them."""
+        return self._settings.found.get(path, path)
+
+    def is_as_it_was(self, read: DecodedFile) -> bool:
+        """Whether a file has the size and time that it had when it was read."""
+        now = self._status(read.path)
+        return now is not None and (now.size, now.mtime_ns) == (read.size, read.mtime_ns)
+
+    def _status(self, path: str) -> FoundFile | None:
         try:
-            return Path(path).stat().st_size in self.known_content.sizes
-        except (OSError, ValueError):
-            return False
+            return self._settings.found.get(path) or status_of(path)
+        except (OSError, ValueError, UnreadableImageError):
+            return None
 
     def has_content(self, found: DecodedFile) -> bool:
         """Whether this content is in the gallery or in the current batch."""
@@ -137,7 +150,7 @@ class AddRun:
         else:
             self._note_content(found)
             self._to_embed.append(found)
-        if len(self._to_embed) >= BATCH:
+        if len(self._to_embed) >= self.batch:
             self._embed()
         self._commit_if_due()
         self._report()
@@ -198,11 +211,9 @@ class AddRun:
     # --- model and store ----------------------------------------------------------------------
 
     def _embed(self) -> None:
+        """Give the queued files to the model, and take what it made of those before."""
         batch, self._to_embed = self._to_embed, []
-        settings = self._settings
-        self._keep(
-            embed_files(batch, self._embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
-        )
+        self._keep(self._model.embed(batch))
 
     def _keep(self, results: Sequence[EmbeddedFile | NotEmbedded]) -> None:
         """Queue what was embedded for the next commit, and report the rest.
@@ -245,8 +256,18 @@ class AddRun:
             metadata=updated(before, self._metadata(found.path, is_unmoved=bool(before))),
         )
 
+    def commit(self) -> None:
+        """Embed and store all that was taken."""
+        self._embed()
+        self._commit_if_due()
+        self._embed()
+        self._commit()
+
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
+        if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
+            self._embed()  # copies of a picture that is not yet embedded are stored with it
+            self._embed()
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
         self._entries, self._entry_bytes = [], 0
@@ -260,7 +281,7 @@ class AddRun:
         for record in (*self._store.records(found), *new) if found else ():
             edit = self._edits[record.id]
             edit.moved = moved_files(record, edit, lambda path: is_gone(path, self._settings.folder))
-            edit.absent = absent_namesakes(record, edit, os.path.lexists)
+            edit.absent = absent_namesakes(record, edit, is_there)
             self._moved.update(edit.moved)
 
     def _conflicts(self) -> tuple[str, ...]:
@@ -282,10 +303,20 @@ class AddRun:
             if path in files and path not in self._moved:
                 yield from ((path, other) for other in [file for file in files if file != path][:1])
 
+    def save(self) -> None:
+        """Commit what is embedded, where the rest can't be: the next run goes on from there."""
+        waiting = {record_id(found.hash) for found in (*self._model.batch, *self._to_embed)}
+        self._model.forget()
+        self._to_embed = []
+        for id in waiting & self._edits.keys():  # copies of what is not there: they stay where they were
+            for path in self._edits.pop(id).found:
+                for edit in self._edits.values():
+                    edit.gone.discard(path)
+        self._commit()
+
     def finish(self) -> AddReport:
         """Embed and commit the remaining files and return the report."""
-        self._embed()
-        self._commit()
+        self.commit()
         return AddReport(
             self._added, self._known, tuple(self._unreadable), (),
             moved=tuple((former, path) for path, former in self._moved.items()),
@@ -300,3 +331,10 @@ class AddRun:
         rate = read / max(time.monotonic() - self._start, 1e-6)
         remaining = (self._total - self._done) / rate if read else None
         self._settings.progress(Progress("indexing", self._done, self._total, rate, remaining))
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return Path(path).stat().st_ctime_ns
+    except OSError:
+        return time.time_ns()

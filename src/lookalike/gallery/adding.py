@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import DeviceMemoryError, StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.add_run import BATCH, AddRun, AddSettings
+from lookalike.gallery.add_run import AddRun, AddSettings
 from lookalike.images import DecodedFile, Decoders
 from lookalike.models.embedder import Embedder
 from lookalike.store import VectorStore
@@ -26,10 +26,20 @@ def add_files(
     """Add files by absolute path; see ``Gallery.add``. The report's ``vanished`` is left empty."""
     run = AddRun(store, embedder, settings)
     to_read = run.files_to_read(paths)
-    with Decoders(_n_workers(settings.workers, len(to_read)), embedder.preprocessing) as decoders:
-        for path, decoded in _decoded(to_read, decoders, run):
-            run.take(path, decoded)
-    return run.finish()
+    workers = _n_workers(settings.workers, len(to_read))
+    at_first = 1 if settings.workers is None else None
+    with Decoders(workers, embedder.preprocessing, at_first=at_first) as decoders:
+        try:
+            for path, decoded in _decoded(to_read, decoders, run):
+                run.batch = max(run.batch, embedder.images_at_once)  # found in the first passes
+                run.take(path, decoded)
+            return run.finish()
+        except DeviceMemoryError:
+            run.save()
+            raise
+        except StoreUnreachableError:
+            run.commit()
+            raise
 
 
 def _n_workers(wanted: int | None, n_files: int) -> int:
@@ -44,27 +54,29 @@ def _decoded(
 ) -> Iterator[tuple[str, DecodedFile | UnreadableImageError]]:
     """Yield decoded files, read ahead by a bounded number; files of known content are only hashed."""
     waiting: deque[tuple[str, Future[DecodedFile]]] = deque()
-    ahead = BATCH + 4 * decoders.workers if decoders.workers else 1
     remaining = iter(paths)
     exhausted = False
     while waiting or not exhausted:
+        ahead = run.batch + 4 * decoders.workers if decoders.workers else 1
         while len(waiting) < ahead and not exhausted:
             path = next(remaining, None)
             if path is None:
                 exhausted = True
             elif run.has_size_of(path):
-                waiting.append((path, decoders.hash(path)))
+                waiting.append((path, decoders.hash(run.listed(path))))
             else:
-                waiting.append((path, decoders.decode(path)))
+                waiting.append((path, decoders.decode(run.listed(path))))
         if not waiting:
             return
         path, future = waiting.popleft()
         try:
-            found = future.result()
+            found = decoders.result(future)
+        except StoreUnreachableError:
+            raise
         except UnreadableImageError as error:
             yield path, error
             continue
         if found.pixels is None and not run.has_content(found):
-            waiting.append((path, decoders.decode(path)))
+            waiting.append((path, decoders.decode(run.listed(path))))
         else:
             yield path, found

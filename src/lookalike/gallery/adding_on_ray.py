@@ -6,7 +6,6 @@ nothing is added twice.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,9 +20,9 @@ from lookalike.errors import GalleryError, UnreadableImageError
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddRun, AddSettings
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded
-from lookalike.gallery.shard_rows import ShardWork, UnreadableFile, path_of, rows_to_results
+from lookalike.gallery.shard_rows import ShardWork, UnreadableFile, path_in_list, path_of, rows_to_results
 from lookalike.images.limits import default_limits
-from lookalike.models.embedder import Embedder
+from lookalike.models.embedder import Embedder, on_processor
 from lookalike.store import VectorStore
 
 _FOLDER = "shards"  # in the gallery
@@ -55,11 +54,11 @@ def add_files_on_ray(
     with _only_run(where.uri), RayCluster(where.address, settings.workers) as cluster:
         folder = ShardFolder(f"{where.uri.rstrip('/')}/{_FOLDER}")
         folder.prepare(ShardManifest(embedder.fingerprint(), embedder.width, settings.keep_shares))
-        earlier, spent = _earlier_shards(folder, paths, to_read)
-        plan = _plan(to_read, earlier, _FILES_WITH_SHARES if settings.keep_shares else _FILES)
+        earlier, spent = _earlier_shards(folder, paths, to_read, run)
+        plan = _plan(to_read, earlier, _FILES_WITH_SHARES if settings.keep_shares else _FILES, run)
         known = run.known_content
         work = ShardWork(
-            _on_processor(embedder), settings.keep_shares, known.ids, known.sizes, default_limits()
+            on_processor(embedder), settings.keep_shares, known.ids, known.sizes, default_limits()
         )
         imported: list[str] = []
         for shard in sharded_map(cluster, plan, work.start, folder):
@@ -75,18 +74,18 @@ def add_files_on_ray(
         return report
 
 
-def _plan(paths: Sequence[str], earlier: Mapping[str, str], n_files: int) -> Iterator[Shard]:
+def _plan(paths: Sequence[str], earlier: Mapping[str, str], n_files: int, run: AddRun) -> Iterator[Shard]:
     """Cut the list into shards; what an earlier run has embedded keeps its place in the order."""
-    run, index = f"{time.time_ns():020d}", 0
+    started, index = f"{time.time_ns():020d}", 0
     for name, group in groupby(paths, earlier.get):
-        members = iter(group)
+        members = map(run.listed, group)
         while part := tuple(islice(members, n_files)):
-            yield Shard(index, name or f"{run}-{index:07d}", part, is_done=name is not None)
+            yield Shard(index, name or f"{started}-{index:07d}", part, is_done=name is not None)
             index += 1
 
 
 def _earlier_shards(
-    folder: ShardFolder, asked: Sequence[str], to_read: Sequence[str]
+    folder: ShardFolder, asked: Sequence[str], to_read: Sequence[str], run: AddRun
 ) -> tuple[dict[str, str], list[str]]:
     """Shards of an earlier run: the paths that they hold as these are now, by path; and names of no more use.
 
@@ -98,19 +97,11 @@ def _earlier_shards(
     spent: list[str] = []
     for name in names:
         results = [each for each in rows_to_results(folder.read(name)) if isinstance(each, EmbeddedFile)]
-        held = {each.file.path for each in results if _is_as_it_was(each)}
+        held = {each.file.path for each in results if run.is_as_it_was(each.file)}
         found |= dict.fromkeys(held & wanted, name)
         if held <= everything:
             spent.append(name)
     return found, spent
-
-
-def _is_as_it_was(result: EmbeddedFile) -> bool:
-    try:
-        status = Path(result.file.path).stat()
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (result.file.size, result.file.mtime_ns)
 
 
 def _import(shard: Shard, folder: ShardFolder, run: AddRun) -> None:
@@ -122,7 +113,7 @@ def _import(shard: Shard, folder: ShardFolder, run: AddRun) -> None:
             f"a worker has written {shard.name} to {folder.uri}, and this machine does not see it; put the "
             "gallery on a drive that all machines share, or at s3://"
         ) from error
-    wanted = set(shard.items)
+    wanted = set(map(path_in_list, shard.items))
     embedded: list[EmbeddedFile | NotEmbedded] = []
     for result in results:
         if path_of(result) not in wanted:
@@ -145,7 +136,3 @@ def _only_run(uri: str) -> AbstractContextManager[object]:
         return lock.acquire()
     except Timeout as error:
         raise GalleryError(f"{uri} is being filled on Ray by another process; wait for it to end") from error
-
-
-def _on_processor(embedder: Embedder) -> Embedder:
-    return embedder if embedder.device.type == "cpu" else copy.deepcopy(embedder).to("cpu")

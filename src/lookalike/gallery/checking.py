@@ -12,7 +12,13 @@ from typing import final
 import numpy as np
 
 from lookalike import images
-from lookalike.errors import GalleryError, LookalikeError, UnreadableImageError, first_line
+from lookalike.errors import (
+    GalleryError,
+    LookalikeError,
+    StoreUnreachableError,
+    UnreadableImageError,
+    first_line,
+)
 from lookalike.gallery.healing import heal_doubles
 from lookalike.models.embedder import Embedder
 from lookalike.store import Manifest, Record, VectorStore, record_id
@@ -114,14 +120,19 @@ class Checker:
             yield _finding("norms", "their embedding is not of length 1, so it is damaged; use --repair", bad)
             return
         lost: list[str] = []
+        unreached: list[str] = []
         for record in self._store.records(bad):
             vector = self._embedded_again(record)
-            if vector is None:
+            if vector is None and any(_is_unreached(file.path) for file in record.files):
+                unreached.append(record.path)
+            elif vector is None:
                 lost.append(record.path)
                 self._store.remove([record.id])
             else:
                 self._mend(record, vector)
-        if n := len(bad) - len(lost):
+        if unreached:
+            yield _finding("norms", "their embedding is damaged, and the store does not give them", unreached)
+        if n := len(bad) - len(lost) - len(unreached):
             yield Finding(
                 "norms", "their damaged embedding was made again from the file", n, is_repaired=True
             )
@@ -135,6 +146,8 @@ class Checker:
                 if hashlib.sha256(images.file_bytes(file.path)).hexdigest() != record.hash:
                     continue
                 vector = self._embedder.embed([file.path])[0].numpy()
+            except StoreUnreachableError:
+                raise
             except (LookalikeError, OSError):
                 continue
             if not damaged_rows(vector[None]):
@@ -147,11 +160,13 @@ class Checker:
         for record in records:
             for file in record.files:
                 try:
-                    status = Path(file.path).stat()
-                    differs = (status.st_size, status.st_mtime_ns) != (record.size, file.mtime_ns)
-                    if (differs or contents) and status.st_size == record.size:
+                    status = images.status_of(file.path)
+                    differs = (status.size, status.mtime_ns) != (record.size, file.mtime_ns)
+                    if (differs or contents) and status.size == record.size:
                         data = images.file_bytes(file.path)
                         differs = hashlib.sha256(data).hexdigest() != record.hash
+                except StoreUnreachableError:
+                    raise
                 except (OSError, ValueError, UnreadableImageError):
                     gone.append(file.path)
                     continue
@@ -216,6 +231,17 @@ class Checker:
             remove_accelerator(self._folder)
         words = "damaged; " + ("removed, rebuild it" if self._repair else "use --repair, and rebuild it")
         yield Finding("accelerator", f"{words} with gallery optimize", 1, is_repaired=self._repair)
+
+
+def _is_unreached(path: str) -> bool:
+    """Whether an object may have the content and only can't be read now."""
+    if not images.is_remote(path):
+        return False
+    try:
+        images.file_bytes(path)
+    except UnreadableImageError:
+        return images.is_there(path)
+    return False
 
 
 def _finding(part: str, problem: str, what: Sequence[str], is_damage: bool = True) -> Finding:

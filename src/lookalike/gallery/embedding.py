@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -32,6 +34,27 @@ class NotEmbedded:
 
     file: DecodedFile  # without its pixels
     reason: str  # the model's error
+
+
+@final
+class ModelThread:
+    """``embed_files`` in a thread of its own, one batch behind: decoding and commits go on meanwhile."""
+
+    def __init__(self, embedder: Embedder, *, keep_shares: bool, runtime: CheckedRuntime | None) -> None:
+        self._embed = partial(embed_files, embedder=embedder, keep_shares=keep_shares, runtime=runtime)
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._running: Future[list[EmbeddedFile | NotEmbedded]] | None = None
+        self.batch: Sequence[DecodedFile] = ()  # what the thread has
+
+    def embed(self, batch: Sequence[DecodedFile]) -> list[EmbeddedFile | NotEmbedded]:
+        """Begin with a batch, and return what became of the one before; raises as ``embed_files``."""
+        before, self.batch = self._running, batch
+        self._running = self._thread.submit(self._embed, batch) if batch else None
+        return [] if before is None else before.result()
+
+    def forget(self) -> None:
+        """Leave out the batch that the thread has."""
+        self._running, self.batch = None, ()
 
 
 def embed_files(

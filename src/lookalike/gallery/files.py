@@ -9,11 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lookalike.images import is_remote, remote_uri
 from lookalike.store import Committed, Copy, Entry, Record, VectorStore
 
 
 def absolute(path: str | Path) -> str:
-    """Return the path as a gallery stores it: absolute, without ``..``, symbolic links unresolved."""
+    """Return the path as a gallery stores it: absolute, without ``..``, symbolic links unresolved.
+
+    What lies at ``s3://`` is stored by its URI.
+    """
+    if is_remote(path):
+        return remote_uri(path)
     return os.path.normpath(Path(path).absolute())
 
 

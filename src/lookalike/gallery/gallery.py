@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from lookalike.datasets import PictureRows
+from lookalike.distributed import ENGINES
 from lookalike.errors import GalleryError, LookalikeError, check_name
 from lookalike.gallery import calibration as calibrating
 from lookalike.gallery.absence import Absent, absent_files
@@ -31,7 +32,6 @@ from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
 from lookalike.gallery.healing import heal_doubles
 from lookalike.gallery.hubs import Hubness
-from lookalike.gallery.labels import table_remarks
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.listing import listing_of, with_absent
 from lookalike.gallery.looks import Looks, holds_any
@@ -40,7 +40,13 @@ from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.mapper import Mapper
 from lookalike.gallery.nearest import Searcher, Shortlist
-from lookalike.gallery.opening import check_same_model, embedder_for, load_embedder, manifest_of
+from lookalike.gallery.opening import (
+    check_precision,
+    check_same_model,
+    embedder_for,
+    load_embedder,
+    manifest_of,
+)
 from lookalike.gallery.query import Query, QuerySource, make_query
 from lookalike.gallery.recurrences import Audit, Recurrence
 from lookalike.gallery.regions import Box, Polygon, Region
@@ -77,7 +83,6 @@ from lookalike.store import (
 from lookalike.store.manifest import check_no_table, has_manifest, is_writable
 from lookalike.types import FloatArray, ProgressCallback, Shares, tracked
 
-_ENGINES = ("local", "ray")
 _MEMORY_BUDGET = 4 * 2**30  # bytes of embeddings kept in memory for exact search
 
 
@@ -127,22 +132,24 @@ class Gallery:
         *,
         keep_shares: bool = False,
         precision: Precision = "fp32",
+        device: str = "auto",
         levels: GrayLevels | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Create an empty gallery in a folder or at an object store's URI.
 
         ``keep_shares`` also stores the shares of each image, up to 2 N D bytes for N cells and width D,
-        so that ``why()`` of a hit needs no forward pass of the match. ``precision`` (fp32, bf16, auto)
+        so that ``why()`` of a hit needs no forward pass of the match. ``precision`` (fp32, bf16, fp16, auto)
         applies to a model given by name and is recorded in the gallery, as are ``levels``: the values of
-        black and white in gray pictures of more than 8 bits, where files don't declare them. Raises
-        GalleryError if the URI holds a gallery already.
+        black and white in gray pictures of more than 8 bits, where files don't declare them. ``device``
+        (auto, cpu, cuda) is where such a model runs. Raises GalleryError if the URI holds a gallery
+        already, and for shares, which are computed in fp32, of a model in another precision.
         """
         uri = plain_uri(uri)
         if has_manifest(uri):
             raise GalleryError(f"{uri} is a gallery already; open it, or choose another URI")
         check_no_table(uri)
-        embedder = load_embedder(model, precision, levels)
+        embedder = load_embedder(model, precision, levels, device)
         manifest = manifest_of(embedder, model, keep_shares)
         write_manifest(uri, manifest)  # first: a table without a manifest can't be opened
         store = LanceStore(uri, manifest.width)
@@ -154,17 +161,19 @@ class Gallery:
         uri: str | Path,
         model: str | Path | Embedder | None = None,
         *,
+        device: str = "auto",
         memory_budget: int = _MEMORY_BUDGET,
     ) -> Gallery:
         """Open the gallery at a URI with the model that made its embeddings.
 
-        ``model`` is needed only if that model's file has moved. Files that two records claim, which an
-        interrupted update of an earlier version left, are given to one of them. Raises GalleryError if there
-        is no gallery at the URI and ModelMismatchError if the model is a different one.
+        ``model`` is needed only if that model's file has moved; ``device`` is where it runs. Files that two
+        records claim, which an interrupted update of an earlier version left, are given to one of them.
+        Raises GalleryError if there is no gallery at the URI and ModelMismatchError if the model is a
+        different one.
         """
         uri = plain_uri(uri)
         manifest = read_manifest(uri)
-        embedder = embedder_for(manifest, model, uri)
+        embedder = embedder_for(manifest, model, uri, device)
         store = LanceStore(uri, manifest.width)
         healed = heal_doubles(store) if is_writable(uri) else 0
         gallery = cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
@@ -178,15 +187,21 @@ class Gallery:
         model: str | Path | None = None,
         *,
         keep_shares: bool = False,
+        precision: Precision | None = None,
+        device: str = "auto",
         levels: GrayLevels | None = None,
     ) -> Gallery:
-        """Open the gallery at a URI, or create it there; ``model`` is ``mini`` for a new one by default.
+        """Open the gallery at a URI, or create it there: by default with ``mini``, in fp32.
 
-        Raises GalleryError for other ``levels`` than those of an existing gallery.
+        Raises GalleryError for another ``precision`` or ``levels`` than those of an existing gallery.
         """
         if not has_manifest(uri):
-            return cls.create(uri, model or "mini", keep_shares=keep_shares, levels=levels)
-        gallery = cls.open(uri, model)
+            return cls.create(
+                uri, model or "mini", keep_shares=keep_shares, precision=precision or "fp32", device=device,
+                levels=levels,
+            )  # fmt: skip
+        gallery = cls.open(uri, model, device=device)
+        check_precision(gallery._manifest, precision, uri)
         own = gallery.embedder.preprocessing.levels
         if levels is not None and levels != own:
             raise GalleryError(
@@ -219,6 +234,8 @@ class Gallery:
     ) -> AddReport:
         """Add a folder (recursively), a file, or several files; unchanged files are not read again.
 
+        A source may also be an ``s3://`` prefix, a CSV or Parquet table of paths, or tars of WebDataset
+        (docs/galleries.md); the last two bring metadata, over which that given here counts.
         Files with identical content become one record with copies, each with its own metadata; a moved or
         renamed file keeps its metadata, and so does a changed one, which is added with its new content.
         ``PictureRows`` of another library bring their own metadata.
@@ -227,22 +244,22 @@ class Gallery:
         skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
         folder could not be looked at; those of an emptied folder, all files of ``source``, and more than
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
-        it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
-        and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
-        one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx, compile or auto embeds
-        by a faster form of the model, once its embeddings were compared with eager ones (docs/speed.md); the
-        manifest then says so. Unreadable files, conflicts and what was forgotten or
-        kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
-        read.
+        as many as the model waits for, at most one for each core. With the ``engine`` ray, they are Ray
+        actors that decode and embed on the cluster at ``address`` (``auto``: that of this machine; None:
+        this machine's cores), one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx,
+        compile or auto embeds by a faster form of the model, once its embeddings were compared with eager
+        ones (docs/speed.md); the manifest then says so. Unreadable files, conflicts and what was forgotten
+        or kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
+        read, DeviceMemoryError where memory does not suffice for one image: what was embedded is then kept.
         """
-        check_name("engine", engine, _ENGINES)
+        check_name("engine", engine, ENGINES)
         faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)
         if isinstance(source, PictureRows) and metadata is None:
             metadata = source.metadata
         start, listing = Looks.now(), listing_of(source, ignore)
-        folder = listing.folder
+        folder, metadata = listing.folder, listing.with_own(metadata)
         settings = AddSettings(
-            metadata, self._manifest.keep_shares, str(folder) if folder else None, workers, progress,
+            metadata, self._manifest.keep_shares, listing.top, workers, progress, found=listing.found,
             since=self._looks.since(folder) if folder else None, runtime=faster,
         )  # fmt: skip
         if engine == "ray":
@@ -257,7 +274,7 @@ class Gallery:
             self._looks.note(folder, start)
         if self._searcher.is_too_large():
             self._store.build_index()
-        report = replace(report, remarks=table_remarks(metadata, listing.paths))
+        report = replace(report, remarks=listing.all_remarks(metadata, prune=prune))
         return with_absent(report, listing, self._store, prune=prune, yes=yes)
 
     def update(self, folder: str | Path, **options: Any) -> AddReport:
@@ -446,7 +463,8 @@ class Gallery:
         if {"box", "polygon"} & set(options):
             raise ValueError("a region is a part of one image; search for it with one query")
         total = len(queries) if isinstance(queries, Sized) else 0
-        asked = batched_queries(queries, self._store, self.embedder, batch_size)
+        expect = self._searcher.expect
+        asked = batched_queries(queries, self._store, self.embedder, batch_size, expect)
         for query in tracked(asked, "searching", total, progress):
             if isinstance(query, LookalikeError):
                 yield query

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from lookalike.errors import UnreadableImageError
 from lookalike.gallery.files import Edit, apply_edits
+from lookalike.images import status_of
 from lookalike.store import Record, VectorStore
 
 
@@ -35,8 +35,8 @@ def heal_doubles(store: VectorStore) -> int:
 
 def _keeper(path: str, claims: list[tuple[Record, int]]) -> Record:
     try:
-        status = Path(path).stat()
-        on_disk = (status.st_size, status.st_mtime_ns)
-    except OSError:
+        status = status_of(path)
+        on_disk = (status.size, status.mtime_ns)
+    except (OSError, UnreadableImageError):
         on_disk = None
     return max(claims, key=lambda claim: ((claim[0].size, claim[1]) == on_disk, claim[1]))[0]

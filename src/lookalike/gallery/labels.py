@@ -5,15 +5,20 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import posixpath
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, final
 
+from lookalike.datasets.listed import existing_form
 from lookalike.datasets.tables import Table, read_table
 from lookalike.datasets.texts import label_text
 from lookalike.errors import DatasetError, GalleryError, UnknownNameError
 from lookalike.gallery.files import absolute
+from lookalike.images import file_bytes, is_remote, remote_uri
+from lookalike.images.tars import is_tar
 
 MetadataOf = Callable[[Path], Mapping[str, Any]]
 
@@ -26,8 +31,9 @@ class FolderLabels:
         self._top = folder
 
     def __call__(self, path: Path) -> Mapping[str, Any]:
-        """Return the label of a picture; None, which removes one, in the folder itself."""
-        return {"label": None if path.parent == self._top else label_text(path.parent.name)}
+        """Return the label of a picture; None, which removes one, in the folder or a tar itself."""
+        is_within = path.parent != self._top and not is_tar(path.parent)
+        return {"label": label_text(path.parent.name) if is_within else None}
 
     def of_unmoved(self, path: Path) -> Mapping[str, Any]:
         """Return the label of a picture that lies where it was."""
@@ -55,8 +61,12 @@ def folder_labels(folder: str | Path) -> FolderLabels:
 class TableMetadata:
     """Rows of a table by the path of a picture; see ``table_metadata``."""
 
-    def __init__(self, file: Path, rows: Mapping[str, tuple[str, Mapping[str, Any]]], twice: str) -> None:
+    def __init__(self, file: str, rows: Mapping[str, tuple[str, Mapping[str, Any]]], twice: str) -> None:
         self._file, self._rows, self._twice = file, rows, twice
+
+    def paths(self) -> list[str]:
+        """Return the paths of the rows, each as it lies on the disk or at ``s3://``."""
+        return [path if is_remote(path) else str(existing_form(Path(path))) for path in self._rows]
 
     def __call__(self, path: Path) -> Mapping[str, Any]:
         """Return the row of a picture; empty if it has none."""
@@ -83,7 +93,7 @@ class TableMetadata:
         )
         if unused:
             row = f"the row {unused[0]!r} is no picture" + (
-                "" if fitting else f" (relative paths start at {self._file.absolute().parent})"
+                "" if fitting else f" (relative paths start at {_folder_of(self._file)})"
             )
             said.append(f"{start + ': ' if start else ''}{n}: {row}, the picture {rowless[0]!r} has no row")
         else:
@@ -100,20 +110,21 @@ def table_metadata(
 ) -> TableMetadata:
     """Return a function from a path to its row of a CSV or Parquet file, as a dictionary.
 
-    ``column`` holds the paths; relative ones start at ``folder``, or at the folder of the table. An empty
+    ``column`` holds the paths, which may be at ``s3://``, as the table may; relative ones start at
+    ``folder``, or at the folder of the table. An empty
     cell is None: it removes what was stored of this field before. A cell is text unless its whole column
     is numbers, each written as the number is written; ``types`` states the type of a column: text,
     integer, number, decimal-comma or boolean. Raises GalleryError if the file can't be read or lacks the
     column.
     """
-    file = Path(file)
+    file = remote_uri(file) if is_remote(file) else str(file)
     table = _read(file, as_text=(column,), types=types)
     if column not in table.columns:
         raise GalleryError(
             f"{file} has no column {column!r} (it has {', '.join(table.columns)}); "
             "name the column that holds paths"
         )
-    base = Path(folder) if folder is not None else file.absolute().parent
+    base = _folder_of(file) if folder is None else absolute(folder)
     rows: dict[str, tuple[str, Mapping[str, Any]]] = {}
     twice = ""
     for row in table.rows:
@@ -123,11 +134,22 @@ def table_metadata(
                 for name, value in row.items()
                 if name != column
             }
-            key = _key(base / path.replace("\\", "/"))
+            key = _key(_joined(base, path.replace("\\", "/")))
             if key in rows and rows[key][1] != values:
                 twice = path
             rows[key] = path, values
     return TableMetadata(file, rows, twice)
+
+
+def _folder_of(file: str) -> str:
+    return absolute(file).rpartition("/")[0] if is_remote(file) else str(Path(file).absolute().parent)
+
+
+def _joined(base: str, path: str) -> str:
+    """A path of a table that lies in ``base``; either may be at ``s3://``."""
+    if is_remote(path) or not is_remote(base):
+        return path if is_remote(path) else str(Path(base) / path)
+    return remote_uri("s3:/" + posixpath.normpath(f"{base.removeprefix('s3://')}/{path}"))
 
 
 def _key(path: str | Path) -> str:
@@ -191,11 +213,21 @@ def table_remarks(metadata: object, paths: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _read(file: Path, **options: Any) -> Table:
+def _read(file: str | Path, **options: Any) -> Table:
+    if not is_remote(file):
+        return _read_on_disk(Path(file), str(file), options)
+    uri = remote_uri(file)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / uri.rpartition("/")[2]
+        copy.write_bytes(file_bytes(uri))
+        return _read_on_disk(copy, uri, options)
+
+
+def _read_on_disk(file: Path, shown: str, options: Mapping[str, Any]) -> Table:
     try:
         return read_table(file, **options)
     except (DatasetError, UnknownNameError) as error:
-        raise GalleryError(str(error)) from error
+        raise GalleryError(str(error).replace(str(file), shown)) from error
 
 
 def _is_empty(value: object) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+
+from torch import Tensor
 
 from lookalike.errors import LookalikeError, ModelOutputError, UnreadableImageError
 from lookalike.gallery.query import Query, QuerySource, is_vector, load_query, make_query, named_record
@@ -28,18 +30,27 @@ class _Waiting:
 
 
 def batched_queries(
-    sources: Iterable[QuerySource | Query], store: VectorStore, embedder: Embedder, batch_size: int
+    sources: Iterable[QuerySource | Query],
+    store: VectorStore,
+    embedder: Embedder,
+    batch_size: int,
+    expect: Callable[[Sequence[Tensor]], None],
 ) -> Iterator[Query | LookalikeError]:
     """Yield the query of each source, or the error that names why there is none; see ``make_query``.
 
     Single images are embedded ``batch_size`` at a time; their pictures are not kept, but read again to
-    explain a hit.
+    explain a hit. ``expect`` is told the unit vectors of each batch before its first query.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is 1 or more, got {batch_size}")
     remaining = iter(sources)
-    while batch := list(islice(remaining, batch_size)):
-        yield from _batch(batch, store, embedder)
+    try:
+        while batch := list(islice(remaining, batch_size)):
+            found = _batch(batch, store, embedder)
+            expect([query.unit for query in found if isinstance(query, Query)])
+            yield from found
+    finally:
+        expect(())
 
 
 def _batch(

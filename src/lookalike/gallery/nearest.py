@@ -18,10 +18,12 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.accelerated import Accelerated
+from lookalike.gallery.exact import BatchProducts, best_rows, products
 from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
 from lookalike.store.accelerator import Accelerator
+from lookalike.store.lance_rows import taken_records
 from lookalike.types import FloatArray, Ranking
 
 _MIN_CANDIDATES = 64  # of an approximate search
@@ -38,10 +40,10 @@ class Shortlist:
     records: Sequence[Record]
     passes: Predicate | None = None  # the filter; None: all pass
 
-    def shown(self, row: int) -> Record:
-        """The record of a row, with only its files that pass the filter."""
-        record = self.records[row]
-        return record if self.passes is None else record.with_passing_files(self.passes)
+    def shown(self, rows: Sequence[int]) -> list[Record]:
+        """The records of some rows, with only their files that pass the filter."""
+        records = taken_records(self.records, rows)
+        return records if self.passes is None else [each.with_passing_files(self.passes) for each in records]
 
 
 @final
@@ -59,6 +61,7 @@ class Searcher:
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
+        self._batch: BatchProducts | None = None
 
     def shortlist(
         self, unit: Tensor, n: int, *, n_context: int = 0, where: Where | None, without: str | None
@@ -87,6 +90,10 @@ class Searcher:
             n_candidates = min(max(n, n_context), self._total(version))
             ids = self._approximate(accelerator, unit, n_candidates, keep)
         return self._scored(ids, unit, n, None if where is None else parse_filter(where))
+
+    def expect(self, units: Sequence[Tensor]) -> None:
+        """Say which unit vectors (D,) are searched for next: an exact search multiplies them together."""
+        self._batch = BatchProducts(units)
 
     def widened(
         self, found: Shortlist, units: Tensor, n: int, *, where: Where | None, without: str | None
@@ -216,7 +223,9 @@ class Searcher:
         self, snapshot: Snapshot, unit: Tensor, n: int, where: Where | None, without: str | None
     ) -> Shortlist:
         gallery = torch.from_numpy(snapshot.embeddings)  # (G, D)
-        scores = gallery @ unit  # (G,)
+        batch = self._batch  # another thread may replace it
+        known = None if batch is None else batch.of(unit, gallery)
+        scores = products(snapshot.embeddings, unit) if known is None else known  # (G,)
         allowed = None if where is None else self._passing(snapshot, where)
         if without is not None and (row := self._rows_of(snapshot).get(without)) is not None:
             allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.clone()
@@ -224,8 +233,8 @@ class Searcher:
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
             n = min(n, int(allowed.sum()))
-        best = scores.topk(min(n, len(scores)))
-        ranking = Ranking(unit[None], gallery, best.indices[None], best.values[None], allowed)
+        rows, cosines = best_rows(scores, gallery, unit, n)
+        ranking = Ranking(unit[None], gallery, rows[None], cosines[None], allowed)
         return Shortlist(ranking, snapshot.records, None if where is None else parse_filter(where))
 
     def _passing(self, snapshot: Snapshot, where: Where) -> Tensor:

@@ -14,19 +14,30 @@ from lookalike.store import Manifest
 
 
 def load_embedder(
-    model: str | Path | Embedder, precision: Precision = "fp32", levels: GrayLevels | None = None
+    model: str | Path | Embedder,
+    precision: Precision = "fp32",
+    levels: GrayLevels | None = None,
+    device: str = "auto",
 ) -> Embedder:
     """Return the embedder for a gallery, in fp32 by default; ``levels`` replace its own if given.
 
-    bf16 is faster, but its cosines differ by some hundredths between machines and from the sums of
-    the shares that explain them.
+    bf16 and fp16 are faster, but their cosines differ by some hundredths between machines and from the
+    sums of the shares that explain them.
     """
-    embedder = model if isinstance(model, Embedder) else Embedder.load(model, precision=precision)
+    if isinstance(model, Embedder):
+        embedder = model
+    else:
+        embedder = Embedder.load(model, precision=precision, device=device)
     return embedder if levels is None else embedder.with_levels(levels)
 
 
 def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: bool) -> Manifest:
-    """Return the manifest of a new gallery."""
+    """Return the manifest of a new gallery. Raises GalleryError for shares beyond fp32."""
+    if keep_shares and embedder.precision != "fp32":
+        raise GalleryError(
+            f"shares are computed in fp32, and this gallery would be embedded in {embedder.precision}; leave "
+            "out the shares, or the precision"
+        )
     name = embedder.name if isinstance(model, Embedder) else with_absolute_weights(str(model))
     if Path(name).exists() and not isinstance(model, Embedder):
         name = str(Path(name).absolute())
@@ -43,7 +54,18 @@ def manifest_of(embedder: Embedder, model: str | Path | Embedder, keep_shares: b
     )
 
 
-def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: str | Path) -> Embedder:
+def check_precision(manifest: Manifest, precision: Precision | None, uri: str | Path) -> None:
+    """Raise GalleryError unless a gallery's pictures are in this precision; None and auto are any."""
+    if precision not in (None, "auto", manifest.precision):
+        raise GalleryError(
+            f"{uri} was made in {manifest.precision}, not in {precision}; leave the precision out, or index "
+            "into a new gallery"
+        )
+
+
+def embedder_for(
+    manifest: Manifest, model: str | Path | Embedder | None, uri: str | Path, device: str = "auto"
+) -> Embedder:
     """Return a gallery's embedder, loaded from ``model`` if given.
 
     A gallery made by timm's own pooling keeps it where another is the default today (DINOv3).
@@ -52,7 +74,7 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
     """
     try:
         embedder = load_embedder(
-            manifest.model if model is None else model, manifest.precision, _levels_of(manifest, uri)
+            manifest.model if model is None else model, manifest.precision, _levels_of(manifest, uri), device
         )
     except UnknownModelError as error:
         if model is not None:
@@ -64,7 +86,7 @@ def embedder_for(manifest: Manifest, model: str | Path | Embedder | None, uri: s
     found = embedder.fingerprint()
     if found != manifest.fingerprint and _has_other_default(embedder) and not isinstance(model, Embedder):
         name = manifest.model if model is None else model
-        embedder = Embedder.load(name, pooling="own", precision=manifest.precision)
+        embedder = Embedder.load(name, pooling="own", precision=manifest.precision, device=device)
         embedder = embedder.with_levels(_levels_of(manifest, uri))
         found = embedder.fingerprint()
     if found != manifest.fingerprint:

@@ -281,10 +281,11 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
-    values = torch.from_numpy(np.asarray(vector, dtype=np.float32).reshape(-1).copy())
+    numbers = np.array(vector, dtype=np.float32).reshape(-1)
+    values = torch.from_numpy(numbers)
     if values.shape != (width,):
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")
-    if not (values.isfinite().all() and values.any()):
+    if not (np.isfinite(numbers).all() and numbers.any()):
         raise ValueError("a query vector must be finite and not zero; check where it comes from")
     return Query(unit_rows(values[None])[0])
 
@@ -304,7 +305,7 @@ def existing_file(record: Record) -> Path:
 
     Raises UnreadableImageError if every file that exists has another content by now.
     """
-    existing = [file for file in record.files if Path(file.path).exists()]
+    existing = [file for file in record.files if images.is_there(file.path)]
     for file in existing:
         if _is_as_indexed(file, record):
             return Path(file.path)
@@ -317,22 +318,21 @@ def existing_file(record: Record) -> Path:
 
 def _is_as_indexed(file: Copy, record: Record) -> bool:
     """Whether size and time are those of before, or else the content."""
-    path = Path(file.path)
     try:
-        status = path.stat()
-        if status.st_size != record.size:
+        status = images.status_of(file.path)
+        if status.size != record.size:
             return False
-        if status.st_mtime_ns == file.mtime_ns:
+        if status.mtime_ns == file.mtime_ns:
             return True
-        return hashlib.sha256(path.read_bytes()).hexdigest() == record.hash
-    except OSError:
+        return hashlib.sha256(images.file_bytes(file.path)).hexdigest() == record.hash
+    except (OSError, UnreadableImageError):
         return True  # reading it says what is wrong
 
 
 def query_id(source: str | Path) -> str:
     """Return the record id of a file's content; a text that is no file is an id already."""
-    path = Path(source)
-    return _content_id(images.file_bytes(path)) if path.exists() else str(source)
+    is_file = images.is_remote(source) or images.is_there(source)
+    return _content_id(images.file_bytes(source)) if is_file else str(source)
 
 
 def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
@@ -345,7 +345,7 @@ def is_vector(source: object) -> TypeGuard[NDArray[Any] | Tensor]:
 
 def named_record(id: str, store: VectorStore) -> Record | None:
     """Return the record with this id, unless a file has that name."""
-    if Path(id).exists():
+    if images.is_remote(id) or Path(id).exists():
         return None
     return next(iter(store.records([id])), None)
 

@@ -74,7 +74,10 @@ class Hit:
 
     @property
     def path(self) -> Path:
-        """The image file; the first one that passes the filter if several have this content."""
+        """The image file; the first one that passes the filter if several have this content.
+
+        One at ``s3://`` loses a slash in it, which all functions know; ``record.path`` is its URI.
+        """
         return Path(self.record.path)
 
     @property
@@ -436,24 +439,27 @@ def present(
     shown = hits_of(found, ranking, k)
     rows = [row for row, _ in shown]
     rank_before = {row: rank for rank, row in enumerate(found.ranking.indices[0].tolist(), start=1)}
-    similarities = cosines(found, rows)
+    is_first_stage = search.rerank is None and search.correction is None
+    similarities = (
+        [min(max(score, -1.0), 1.0) for _, score in shown] if is_first_stage else cosines(found, rows)
+    )
     maps: Sequence[FloatArray | None] = list(search.query_maps(rows)) if with_maps else [None] * len(rows)
-    evidence = [search.evidence(row) for row in rows]
+    evidence = [None] * len(rows) if is_first_stage else [search.evidence(row) for row in rows]
     return [
         Hit(
             rank=rank,
             similarity=similarity,
-            score=similarity if search.rerank is None and search.correction is None else score,
+            score=similarity if is_first_stage else score,
             rank_before=rank_before.get(row),
             probability=_probability(similarity, verified, search, curve),
             query_map=query_map,
-            record=found.shown(row),
+            record=record,
             _row=row,
             _search=search,
             verification=verified,
         )
-        for rank, ((row, score), similarity, query_map, verified) in enumerate(
-            zip(shown, similarities, maps, evidence, strict=True), start=1
+        for rank, ((row, score), record, similarity, query_map, verified) in enumerate(
+            zip(shown, found.shown(rows), similarities, maps, evidence, strict=True), start=1
         )
     ]
 

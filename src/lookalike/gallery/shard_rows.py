@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 
-from lookalike.errors import UnreadableImageError
+from lookalike.errors import StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_run import BATCH
 from lookalike.gallery.embedding import EmbeddedFile, NotEmbedded, embed_files
-from lookalike.gallery.known import SortedSet
-from lookalike.images import DecodedFile, Decoders
+from lookalike.images import DecodedFile, Decoders, FoundFile, status_of
 from lookalike.images.limits import Limits, set_limits
 from lookalike.models.embedder import Embedder
 from lookalike.store import record_id
+from lookalike.store.sorted_set import SortedSet
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,13 @@ class _Worker:
     def __init__(self, work: ShardWork) -> None:
         self._work = work
 
-    def __call__(self, paths: Sequence[str], is_suspect: bool) -> pa.Table:
+    def __call__(self, files: Sequence[str | FoundFile], is_suspect: bool) -> pa.Table:
         """Rows for files; where one may have crashed a worker, each is decoded in a process of its own."""
         results: list[Result] = []
         batch: list[DecodedFile] = []
         with Decoders(1 if is_suspect else 0, self._work.embedder.preprocessing) as decoders:
-            for path in paths:
-                found = self._read(path, decoders)
+            for file in files:
+                found = self._read(file, decoders)
                 if isinstance(found, DecodedFile) and found.pixels is not None:
                     batch.append(found)
                 else:
@@ -80,27 +79,35 @@ class _Worker:
                     results += self._embedded(batch)
                     batch = []
         results += self._embedded(batch)
-        place = {path: number for number, path in enumerate(paths)}
+        place = {path_in_list(file): number for number, file in enumerate(files)}
         return results_to_rows(sorted(results, key=lambda result: place[path_of(result)]))
 
     def _embedded(self, batch: Sequence[DecodedFile]) -> list[EmbeddedFile | NotEmbedded]:
         return embed_files(batch, self._work.embedder, keep_shares=self._work.keep_shares)
 
-    def _read(self, path: str, decoders: Decoders) -> DecodedFile | UnreadableFile:
+    def _read(self, file: str | FoundFile, decoders: Decoders) -> DecodedFile | UnreadableFile:
         try:
-            if self._has_known_size(path):
-                found = decoders.hash(path).result()
+            if self._has_known_size(file):
+                found = decoders.hash(file).result()
                 if record_id(found.hash) in self._work.ids:
                     return found
-            return decoders.decode(path).result()
+            return decoders.decode(file).result()
+        except StoreUnreachableError:
+            raise
         except UnreadableImageError as error:
+            path = path_in_list(file)
             return UnreadableFile(path, str(error).removeprefix(f"{path}: "))
 
-    def _has_known_size(self, path: str) -> bool:
+    def _has_known_size(self, file: str | FoundFile) -> bool:
         try:
-            return Path(path).stat().st_size in self._work.sizes
-        except (OSError, ValueError):
+            return (file if isinstance(file, FoundFile) else status_of(file)).size in self._work.sizes
+        except (OSError, ValueError, UnreadableImageError):
             return False
+
+
+def path_in_list(file: str | FoundFile) -> str:
+    """Return the path of an item of a shard."""
+    return file.path if isinstance(file, FoundFile) else file
 
 
 def path_of(result: Result) -> str:

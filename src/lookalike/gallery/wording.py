@@ -9,7 +9,7 @@ from lookalike.errors import UnreadableImageError
 from lookalike.explainers.words import combined
 from lookalike.gallery.query import Query, QuerySource, make_query, named_record
 from lookalike.gallery.regions import Region
-from lookalike.images import IMAGE_SUFFIXES
+from lookalike.images import IMAGE_SUFFIXES, is_remote
 from lookalike.models.embedder import Embedder
 from lookalike.store import VectorStore
 
@@ -62,7 +62,12 @@ def worded_query(
 
 
 def _unwanted(source: QuerySource | Query, store: VectorStore, embedder: Embedder) -> Query:
-    if not isinstance(source, str) or Path(source).exists() or named_record(source, store):
+    if (
+        not isinstance(source, str)
+        or is_remote(source)
+        or Path(source).exists()
+        or named_record(source, store)
+    ):
         return make_query(source, None, store, embedder)
     if Path(source).suffix.lower() in IMAGE_SUFFIXES:
         raise UnreadableImageError(f"there is no image {source}; check the path, or use other words")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 
 from lookalike.errors import UnreadableImageError
+from lookalike.types.packed_texts import PackedTexts
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
@@ -39,10 +43,44 @@ def list_images(
 
     Raises `UnreadableImageError` if the folder is missing, is a file, or may not be read.
     """
+    return [Path(path) for path in iter_images(folder, recursive=recursive, ignore=ignore, skipped=skipped)]
+
+
+def iter_images(
+    folder: str | Path,
+    *,
+    recursive: bool = True,
+    ignore: Sequence[str] = (),
+    skipped: list[tuple[str, str]] | None = None,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
+) -> Iterator[str]:
+    """Yield what `list_images` returns, as text: of a million files only compressed names are held.
+
+    ``suffixes`` are those of the files, in small letters. All folders are read before the first path.
+    """
     if isinstance(ignore, str):
         raise TypeError(f"ignore is a sequence of patterns; got the string {ignore!r}, pass [{ignore!r}]")
     root = Path(folder)
-    found: list[Path] = []
+    found = _found_below(root, recursive, ignore, skipped, suffixes)
+    return _in_order(root, found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is looked at in one folder: names, sorted."""
+
+    images: PackedTexts
+    folders: list[str]
+
+
+def _found_below(
+    root: Path,
+    recursive: bool,
+    ignore: Sequence[str],
+    skipped: list[tuple[str, str]] | None,
+    suffixes: Collection[str],
+) -> dict[Path, _Found]:
+    found: dict[Path, _Found] = {}
     pending, links = [root], list[Path]()  # real folders first: a link never hides the folder itself
     seen = _above(root)  # a link to a folder above leads to other folders' images
     while pending or links:
@@ -52,11 +90,7 @@ def list_images(
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(current) as scan:
-                entries = [entry for entry in scan if not _skipped(current / entry.name, root, ignore)]
-            paths = [current / entry.name for entry in entries]
-            folders = [path for path in paths if recursive and path.is_dir()]
-            found += [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
+            found[current] = below = _found_in(current, root, ignore, suffixes)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             if current == root:
                 raise UnreadableImageError(_why_no_folder(root, error)) from error
@@ -64,9 +98,59 @@ def list_images(
             if skipped is not None:
                 skipped.append((str(current), getattr(error, "strerror", None) or str(error)))
             continue
-        for folder_below in folders:
-            (links if folder_below.is_symlink() else pending).append(folder_below)
-    return sorted(found)
+        for path in (current / name for name in below.folders if recursive):
+            (links if path.is_symlink() else pending).append(path)
+    return found
+
+
+def _found_in(folder: Path, root: Path, ignore: Sequence[str], suffixes: Collection[str]) -> _Found:
+    images: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            if _skipped(folder, entry.name, root, ignore):
+                continue
+            if _is_folder(entry, folder):
+                folders.append(entry.name)
+            elif Path(entry.name).suffix.lower() in suffixes:
+                images.append(entry.name)
+    images.sort()
+    return _Found(PackedTexts(images), sorted(folders))
+
+
+def _is_folder(entry: os.DirEntry[str], folder: Path) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # of a link
+        return (folder / entry.name).is_dir()
+
+
+def _in_order(folder: Path, found: Mapping[Path, _Found]) -> Iterator[str]:
+    """The paths below a folder, in the order of their names, folder by folder."""
+    pending = [_names(folder, found)]  # of folders that lie in one another
+    while pending:
+        name = next(pending[-1], None)
+        if name is None:
+            pending.pop()
+        elif isinstance(name, Path):
+            pending.append(_names(name, found))
+        else:
+            yield name
+
+
+def _names(folder: Path, found: Mapping[Path, _Found]) -> Iterator[str | Path]:
+    """Paths of a folder's images, and its folders in between, sorted."""
+    here = found[folder]
+    paths = (folder / name for name in here.folders)
+    folders: Iterator[tuple[str, str | Path]] = ((path.name, path) for path in paths if path in found)
+    images: Iterator[tuple[str, str | Path]] = ((name, str(folder / name)) for name in here.images)
+    return (each for _, each in merge(folders, images, key=itemgetter(0)))
+
+
+def is_left_out(below: str, ignore: Sequence[str]) -> bool:
+    """Whether ``list_images`` would skip a file or a folder above it, by its path below the listed one."""
+    root, path = Path("/"), Path("/", below)
+    return any(_skipped(each.parent, each.name, root, ignore) for each in (path, *path.parents[:-1]))
 
 
 def _above(root: Path) -> set[tuple[int, int]]:
@@ -78,13 +162,13 @@ def _above(root: Path) -> set[tuple[int, int]]:
     return {(status.st_dev, status.st_ino) for status in statuses}
 
 
-def _skipped(path: Path, root: Path, ignore: Sequence[str]) -> bool:
-    below = path.relative_to(root).as_posix()
-    return (
-        path.name.startswith(".")
-        or path.name in SYSTEM_FOLDERS
-        or any(fnmatchcase(text, pattern.rstrip("/")) for pattern in ignore for text in (path.name, below))
-    )
+def _skipped(folder: Path, name: str, root: Path, ignore: Sequence[str]) -> bool:
+    if name.startswith(".") or name in SYSTEM_FOLDERS:
+        return True
+    if not ignore:
+        return False
+    below = (folder / name).relative_to(root).as_posix()
+    return any(fnmatchcase(text, pattern.rstrip("/")) for pattern in ignore for text in (name, below))
 
 
 def _why_no_folder(folder: Path, error: Exception) -> str:

@@ -31,9 +31,11 @@ from lookalike.images.colors import to_rgb
 from lookalike.images.declared import choose_page, correct_values, tiff_variant
 from lookalike.images.grays import UnknownLevelsError
 from lookalike.images.limits import Limits, default_limits
+from lookalike.images.object_store import FoundFile, path_text
 from lookalike.images.pillow_warnings import quiet_pillow
 from lookalike.images.plugins import registered_heif
 from lookalike.images.preprocessing import GrayLevels
+from lookalike.images.sources import elsewhere_bytes, found_bytes, is_elsewhere
 from lookalike.types import Picture
 
 if TYPE_CHECKING:
@@ -111,8 +113,8 @@ def load(
         return _from_bytes(bytes(source), label, at_least, limits, levels, label)
     if isinstance(source, str | Path):
         path = Path(source)
-        label = _printable(name or str(path))
-        data = _file_bytes(path, label, limits)
+        label = _printable(name or path_text(source))
+        data = _file_bytes(source, label, limits)
         return _from_bytes(data, label, at_least, limits, levels, _printable(name or path.name))
     if is_array(source):
         return _from_array(source, limits, _printable(name or "image"))
@@ -123,8 +125,23 @@ def load(
 
 
 def file_bytes(path: str | Path, *, limits: Limits | None = None) -> bytes:
-    """The bytes of a file, to be hashed and decoded without reading it twice; raises as `load`."""
-    return _file_bytes(Path(path), _printable(str(path)), limits or default_limits())
+    """The bytes of a file, to be hashed and decoded without reading it twice; raises as `load`.
+
+    What lies at ``s3://`` is read through a cache.
+    """
+    return _file_bytes(path, _printable(path_text(path)), limits or default_limits())
+
+
+def listed_bytes(found: FoundFile, *, limits: Limits | None = None) -> bytes:
+    """The bytes of an object at ``s3://`` or of a member of a tar that was listed, past the cache.
+
+    Raises as `load`.
+    """
+    limits, label = limits or default_limits(), _printable(found.path)
+    try:
+        return found_bytes(found, lambda n_bytes: _check_bytes(n_bytes, label, limits))
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"{label}: no such file any more") from error
 
 
 def _printable(name: str) -> str:
@@ -135,8 +152,11 @@ def _printable(name: str) -> str:
 # --- from where -------------------------------------------------------------------------------
 
 
-def _file_bytes(path: Path, label: str, limits: Limits) -> bytes:
+def _file_bytes(source: str | Path, label: str, limits: Limits) -> bytes:
+    path = Path(source)
     try:
+        if is_elsewhere(source):
+            return elsewhere_bytes(source, lambda n_bytes: _check_bytes(n_bytes, label, limits))
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UnreadableImageError(f"{label}: a folder, not an image file; list_images finds its images")

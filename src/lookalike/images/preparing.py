@@ -94,13 +94,19 @@ def normalize(batch: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray
     """(B, H, W, 3) uint8 RGB as contiguous (B, 3, H, W) float32: (x / 255 - mean) / std."""
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise ValueError(f"expected uint8 pictures (B, H, W, 3); got {batch.dtype} {batch.shape}")
-    levels = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
-    mean, std = np.array([preprocessing.mean, preprocessing.std], dtype=np.float32)
-    table = (levels - mean) / std  # (256, 3)
+    table = normalization_table(preprocessing)
     out = np.empty((batch.shape[0], 3, *batch.shape[1:3]), dtype=np.float32)
     for channel in range(3):
         out[:, channel] = table[:, channel][batch[..., channel]]
     return out
+
+
+def normalization_table(preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """The normalized value of each of 256 levels in each channel: (256, 3)."""
+    levels = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
+    mean, std = np.array([preprocessing.mean, preprocessing.std], dtype=np.float32)
+    table: NDArray[np.float32] = (levels - mean) / std
+    return table
 
 
 # --- where the input lies on the resized picture ----------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import replace
@@ -20,11 +21,13 @@ from lookalike.errors import CheckpointError, UnsupportedMethodError
 from lookalike.images import GrayLevels, ImageSource, Preprocessing
 from lookalike.models import loading
 from lookalike.models.batch_statistics import with_batch_statistics
-from lookalike.models.devices import Precision, choose_device, choose_precision
+from lookalike.models.device_batches import DeviceBatches, memory_in_words, to_device
+from lookalike.models.devices import Precision, autocast_type, choose_device, choose_precision
 from lookalike.models.encoding import Encoding, stacked_rows
 from lookalike.models.finite import check_finite
 from lookalike.models.heads import L2Norm, affine_layer
 from lookalike.models.image_text import TextTower
+from lookalike.models.lanes import in_lanes, parts_of
 from lookalike.models.network import EmbeddingNetwork
 from lookalike.models.saving import LoadedModel, fingerprint_of, save_folder
 from lookalike.models.scales import merged_embeddings, merged_shares, scaled_images
@@ -85,6 +88,7 @@ class Embedder(Encoding, Sharing):
         self.network = network.eval().requires_grad_(False)
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        self._batches = DeviceBatches(self.device)
         self.to(self.device)
 
     def __repr__(self) -> str:
@@ -101,6 +105,7 @@ class Embedder(Encoding, Sharing):
         wanted = choose_device(device)
         self.network.to(wanted)
         self.device = wanted
+        self._batches = DeviceBatches(wanted)
         self.network.to(memory_format=self._memory_format)
         return self
 
@@ -121,6 +126,11 @@ class Embedder(Encoding, Sharing):
             with torch.inference_mode():
                 width = self._embed_batch(self._to_tensor(blank[None])).shape[1]
         return width
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images one forward pass takes at most, by what is known of the device's memory."""
+        return self._batches.most
 
     # --- embedding ----------------------------------------------------------------------------
 
@@ -179,24 +189,32 @@ class Embedder(Encoding, Sharing):
                 yield from self.embed_pixels(batch, names=names[: len(batch)])
                 del names[: len(batch)]
 
-    @torch.inference_mode()
     def embed_pixels(self, pixels: Sequence[InputPixels], *, names: Sequence[str] | None = None) -> Tensor:
         """Unit embeddings of pixels that ``read`` returned: (B, D) float32 on the CPU.
 
-        Images of several sizes (preprocessing mode ``fit``) are run size by size. Raises
-        ModelOutputError, with one of ``names``, where the model gives NaN or infinity for an image.
+        Images of several sizes (preprocessing mode ``fit``) are run size by size; on the processor in parts
+        that run side by side, on another device in batches that its memory takes. Raises ModelOutputError,
+        with one of ``names``, where the model gives NaN or infinity for an image, and DeviceMemoryError.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(pixels):
             by_size.setdefault(array.shape, []).append(i)
         embeddings: list[Tensor | None] = [None] * len(pixels)
-        for indices in by_size.values():
-            batch = self._to_tensor(np.stack([pixels[i] for i in indices]))
-            for i, embedding in zip(indices, self._embed_batch(batch), strict=True):
+        for (height, width, _), indices in by_size.items():
+            parts = parts_of(indices, height * width) if self.device.type == "cpu" else [indices]
+            rows = in_lanes(lambda part: self._embed_alike([pixels[i] for i in part]), parts)
+            for i, embedding in zip(indices, torch.cat(rows), strict=True):
                 embeddings[i] = embedding
         found = torch.stack([e for e in embeddings if e is not None])
         check_finite(found, self.name, names or [f"image {i + 1} of {len(found)}" for i in range(len(found))])
         return found
+
+    @torch.inference_mode()
+    def _embed_alike(self, pixels: Sequence[InputPixels]) -> Tensor:
+        """Unit embeddings (B, D) of pixels of one size, in one forward pass."""
+        return self._batches.run(
+            lambda some: self._embed_batch(self._to_tensor(some)), np.stack(pixels)
+        ).cpu()
 
     def similarity(
         self,
@@ -226,16 +244,19 @@ class Embedder(Encoding, Sharing):
         return vectors.detach().to("cpu", torch.float32)
 
     def _embed_batch(self, batch: Tensor) -> Tensor:
-        use_bf16 = self.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16):
+        dtype = autocast_type(self.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             at_scales = [
                 F.normalize(self.network(scaled).float(), dim=1)
                 for scaled in scaled_images(batch, self.scales)
             ]
-        return merged_embeddings(at_scales, self.scale_power, self.network.merged_head).cpu()
+        return merged_embeddings(at_scales, self.scale_power, self.network.merged_head)
 
     def _to_tensor(self, pixels: InputPixels) -> Tensor:
-        batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing)).to(self.device)
+        if self.device.type == "cpu":
+            batch = torch.from_numpy(image_files.normalize(pixels, self.preprocessing))
+        else:
+            batch = to_device(pixels, self.preprocessing, self.device)
         return batch.to(memory_format=self._memory_format)  # (B, 3, H, W)
 
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
@@ -266,7 +287,7 @@ class Embedder(Encoding, Sharing):
             size = self.text.image_size
             noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
             gap = float(
-                (self._embed_batch(noise.to(self.device)) - tower.embed_images(noise)).norm(dim=1).max()
+                (self._embed_batch(noise.to(self.device)).cpu() - tower.embed_images(noise)).norm(dim=1).max()
             )
             if not gap <= (_SAME_TOWER if self.precision == "fp32" else _SAME_TOWER_BF16):
                 raise CheckpointError(
@@ -294,10 +315,11 @@ class Embedder(Encoding, Sharing):
     @torch.inference_mode()
     def tensor_shares(self, batch: Tensor, geometry: Geometry, *, name: str = "an image") -> Shares:
         """The shares of one normalized image (1, 3, H, W), as ``tensor`` returns it."""
-        at_scales = [
-            self.network.shares(scaled, model=self.name, image=name)
-            for scaled in scaled_images(batch, self.scales)
-        ]
+        with memory_in_words(self.device, batch.shape[2:]):
+            at_scales = [
+                self.network.shares(scaled, model=self.name, image=name)
+                for scaled in scaled_images(batch, self.scales)
+            ]
         values, grid = merged_shares(at_scales, self.scale_power, self.network.merged_head)
         return Shares(values[:-1].float().cpu(), values[-1].float().cpu(), grid, geometry)
 
@@ -391,9 +413,9 @@ class Embedder(Encoding, Sharing):
         of the retrieval networks of Radenović et al., is one that the file carries: ``NAME``, for one
         scale, or ``NAME:ms``, for the three published ones. ``heads`` is the number of attention heads of a
         vision transformer of Black et al. that has not one for 64 dimensions, as theirs. ``device`` auto
-        is the GPU where there is one; ``precision`` is ``fp32``, ``bf16``, or ``auto``: bf16 where the
-        device has it natively, which is faster and moves cosines by some hundredths. Raises
-        UnknownModelError, UnknownNameError and CheckpointError.
+        is the GPU where there is one; ``precision`` is ``fp32``, ``bf16``, ``fp16`` (for GPUs without
+        bf16), or ``auto``: bf16 where the device has it natively, which is faster and moves cosines by some
+        hundredths. Raises UnknownModelError, UnknownNameError and CheckpointError.
         """
         loaded = loading.load_model(
             model,
@@ -496,3 +518,8 @@ def _noting_names(images: Iterable[ImageSource], names: list[str]) -> Iterator[I
         name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "")
         names.append(str(name) or f"image {number}")
         yield source
+
+
+def on_processor(embedder: Embedder) -> Embedder:
+    """The embedder, or a copy of it on the processor if it is elsewhere."""
+    return embedder if embedder.device.type == "cpu" else copy.deepcopy(embedder).to("cpu")

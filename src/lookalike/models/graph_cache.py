@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 from lookalike.models.embedder import Embedder
 from lookalike.models.exporting import GraphFormat, export_graph
+from lookalike.types.machine import cache_folder
 
-CACHE_VARIABLE = "LOOKALIKE_CACHE"
 _SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
-
-
-def cache_folder() -> Path:
-    """The folder for what can be made again: ``LOOKALIKE_CACHE``, or the user's cache of this system."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lookalike"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lookalike"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookalike"
 
 
 def cached_graph(embedder: Embedder, format: GraphFormat, *, again: bool = False) -> Path:

@@ -35,6 +35,7 @@ from lookalike.ops.secant_rules import (
     quotient,
     secant,
     softmax,
+    square,
     weighted,
 )
 
@@ -108,7 +109,18 @@ def _elementwise(
 ) -> Tensor:
     options.pop("inplace", None)
     args = tuple(each for each in args if not isinstance(each, bool))
-    return secant(tape, lambda z: func(z, *args, **options), input)
+    names = list(options)
+    return secant(
+        tape,
+        lambda z, *rest: func(z, *rest[: len(args)], **dict(zip(names, rest[len(args) :], strict=True))),
+        input,
+        *args,
+        *options.values(),
+    )
+
+
+def _square(tape: SecantTape, _: Any, input: Tensor) -> Tensor:
+    return square(tape, input)
 
 
 def _multiply(tape: SecantTape, func: Callable[..., Tensor], input: Any, other: Any, *rest: Any) -> Tensor:
@@ -196,12 +208,12 @@ def _normalize(
     tape: SecantTape, _: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, **_options: Any
 ) -> Tensor:
     assert p == 2.0
-    length = secant(tape, torch.sqrt, secant(tape, torch.square, input).sum(dim, keepdim=True) + eps**2)
+    length = secant(tape, torch.sqrt, square(tape, input).sum(dim, keepdim=True) + eps**2)
     return _multiply(tape, torch.mul, input, secant(tape, torch.reciprocal, length))
 
 
 def _standardized(tape: SecantTape, centered: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    variance = secant(tape, torch.square, centered).mean(axes, keepdim=True) + eps
+    variance = square(tape, centered).mean(axes, keepdim=True) + eps
     return _multiply(tape, torch.mul, centered, secant(tape, torch.rsqrt, variance))
 
 
@@ -249,7 +261,7 @@ def _depends(value: Any) -> bool:
 
 _ELEMENTWISE = (
     "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardtanh",
-    "hardsigmoid", "sigmoid", "softplus", "tanh", "pow", "square", "sqrt", "rsqrt", "reciprocal", "exp",
+    "hardsigmoid", "sigmoid", "softplus", "tanh", "pow", "sqrt", "rsqrt", "reciprocal", "exp",
     "log", "abs", "clamp", "clamp_min", "clip",
 )  # fmt: skip
 _RULES: dict[str, Callable[..., Tensor]] = {
@@ -257,6 +269,7 @@ _RULES: dict[str, Callable[..., Tensor]] = {
     **dict.fromkeys(("mul", "rmul", "imul", "multiply"), _multiply),
     **dict.fromkeys(("matmul", "rmatmul", "bmm"), _matrix_multiply),
     **dict.fromkeys(("div", "truediv", "itruediv", "divide"), _divide),
+    "square": _square,
     "softmax": _softmax,
     "scaled_dot_product_attention": _attention,
     "layer_norm": _layer_norm,

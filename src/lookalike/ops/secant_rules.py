@@ -8,7 +8,7 @@ their negatives.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from lookalike.errors import UnsupportedMethodError
 
-_NEAR = 1e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
+_NEAR = 2e-6  # inputs nearer than this, relative to their size, take the derivative: 0 / 0 says nothing
+_NEAR_LOG = 1e-4  # log probabilities nearer than this take the mean probability, right to the square of it
+_LOG_OF_NOTHING = -1e4  # log probability of what is masked
 
 
 @final
@@ -45,24 +47,49 @@ class SecantTape:
         return found
 
 
-def secant(tape: SecantTape, function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    """An elementwise function, whose gradient is its slope between reference and image."""
+def secant(tape: SecantTape, function: Callable[..., Tensor], input: Tensor, *args: Any) -> Tensor:
+    """An elementwise function, whose gradient is its slope between reference and image.
+
+    ``args`` are numbers, or tensors that broadcast to the input.
+    """
     with torch.no_grad():
         a = input.detach()
-        at_a = function(a.clone())
+        at_a = function(a.clone(), *args)
     reference = tape.meet("an elementwise function", a, at_a)
     if reference is None:
         return weighted(input, None, at_a)
     b, at_b = reference
     with torch.no_grad():
-        is_near = (a - b).abs() <= _NEAR * (a.abs() + b.abs())
-        slope = (at_a - at_b) / torch.where(is_near, 1.0, a - b)
-    if bool(is_near.any()):
-        middle = ((a + b) / 2).requires_grad_()
-        with torch.enable_grad():
-            (tangent,) = torch.autograd.grad(function(middle.clone()).sum(), middle)
-        slope = torch.where(is_near, tangent, slope)
+        step = a - b
+        is_near = step.abs() <= _NEAR * a.abs()
+        slope = (at_a - at_b).div_(step)
+        n_near = int(is_near.count_nonzero())
+    if n_near > a.numel() // 4:  # picking them out would take longer than all
+        slope = torch.where(is_near, _tangent(function, (a + b) / 2, args), slope)
+    elif n_near:
+        places = is_near.nonzero(as_tuple=True)
+        slope[places] = _tangent(function, ((a + b) / 2)[places], _at(places, a.shape, args))
     return weighted(input, slope, at_a)
+
+
+def _tangent(function: Callable[..., Tensor], points: Tensor, args: Sequence[Any]) -> Tensor:
+    """Derivatives of an elementwise function at points (...)."""
+    with torch.enable_grad():
+        points.requires_grad_()
+        (tangent,) = torch.autograd.grad(function(points.clone(), *args).sum(), points)
+    return tangent
+
+
+def _at(places: tuple[Tensor, ...], shape: Sequence[int], args: Sequence[Any]) -> list[Any]:
+    """What an elementwise function is given beside its input, at some places of the input."""
+    return [torch.broadcast_to(x, shape)[places] if isinstance(x, Tensor) else x for x in args]
+
+
+def square(tape: SecantTape, input: Tensor) -> Tensor:
+    """Squares, element by element, whose slope is the sum of both ends."""
+    a = input.detach()
+    reference = tape.meet("a square", a)
+    return weighted(input, None if reference is None else a + reference[0], a.square())
 
 
 def product(tape: SecantTape, first: Tensor, second: Tensor, *, of_matrices: bool = False) -> Tensor:
@@ -86,21 +113,26 @@ def quotient(tape: SecantTape, first: Tensor, second: Tensor) -> Tensor:
     return result
 
 
-def log_sum_exp(tape: SecantTape, scores: Tensor) -> Tensor:
-    """Log of the sum of exponentials over the last axis, kept, by the exact mix of both softmaxes."""
-    a = scores.detach()
-    at_a = a.logsumexp(-1, keepdim=True)
-    reference = tape.meet("a softmax", a, at_a)
+def softmax(tape: SecantTape, scores: Tensor) -> Tensor:
+    """Softmax over the last axis: the exponential of scores less their log sum of exponentials.
+
+    The log sum is split by the exact mix of both softmaxes, whose parts are the two divergences between them.
+    """
+    with torch.no_grad():
+        log_a = scores.detach().log_softmax(-1).clamp_(min=_LOG_OF_NOTHING)
+        at_a = log_a.exp()
+    reference = tape.meet("a softmax", log_a, at_a)
     if reference is None:
         return weighted(scores, None, at_a)
-    b, at_b = reference
-    weights = exact_mix(((a - at_a).exp(), a, at_a), ((b - at_b).exp(), b, at_b))
-    return weighted(scores, weights, at_a)
-
-
-def softmax(tape: SecantTape, scores: Tensor) -> Tensor:
-    """Softmax over the last axis: the exponential of scores less their log sum of exponentials."""
-    return secant(tape, torch.exp, scores - log_sum_exp(tape, scores))
+    log_b, at_b = reference
+    with torch.no_grad():
+        step, change = log_a - log_b, at_a - at_b
+        low = (at_b * step).sum(-1, keepdim=True)  # less the divergence of the image's from the reference's
+        mix = _mixed(at_a, at_b, part=-low, gap=(change * step).sum(-1, keepdim=True))
+        is_near = step.abs() <= _NEAR_LOG
+        slope = torch.where(is_near, (at_a + at_b) / 2, change.div_(step))
+    result: Tensor = _Softmax.apply(scores, slope, mix, [at_a])
+    return result
 
 
 FunctionEnd = tuple[
@@ -112,9 +144,15 @@ def exact_mix(image: FunctionEnd, reference: FunctionEnd) -> Tensor:
     """Weights between the gradients at both ends, by which a convex function's difference is exact."""
     (at_a, a, value_a), (at_b, b, value_b) = image, reference
     high, low = ((each * (a - b)).sum(-1, keepdim=True) for each in (at_a, at_b))
-    gap = high - low  # 0 or more, by convexity
-    part = torch.where(gap > 1e-12, (value_a - value_b - low) / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
-    return torch.lerp(at_b, at_a, part)
+    return _mixed(
+        at_a, at_b, part=value_a - value_b - low, gap=high - low
+    )  # a gap of 0 or more, by convexity
+
+
+def _mixed(at_a: Tensor, at_b: Tensor, *, part: Tensor, gap: Tensor) -> Tensor:
+    """Both gradients, that at the image weighed by a part of the gap between what they predict."""
+    weight = torch.where(gap > 1e-12, part / gap.clamp(min=1e-12), 0.5).clamp(0, 1)
+    return torch.lerp(at_b, at_a, weight)
 
 
 def weighted(input: Tensor, weights: Tensor | None, values: Tensor) -> Tensor:
@@ -133,6 +171,19 @@ class _Weighted(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (weights,) = ctx.saved_tensors
         return gradient * weights, None, None
+
+
+class _Softmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _scores: Tensor, slope: Tensor, mix: Tensor, values: list[Tensor]) -> Tensor:
+        ctx.save_for_backward(slope, mix)
+        return values[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        slope, mix = ctx.saved_tensors
+        to_logs = gradient * slope
+        return to_logs.addcmul_(mix, to_logs.sum(-1, keepdim=True), value=-1), None, None, None
 
 
 class _Product(torch.autograd.Function):

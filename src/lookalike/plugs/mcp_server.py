@@ -26,7 +26,7 @@ from lookalike.errors import LookalikeError
 from lookalike.explainers import make_explainer
 from lookalike.gallery import Gallery, Hit
 from lookalike.gallery.groups import PictureGroup
-from lookalike.images import load
+from lookalike.images import load, path_text
 from lookalike.store import Record
 from lookalike.types import Explanation
 
@@ -154,7 +154,7 @@ class _Tools:
     def _without_folders(self, message: str) -> str:
         """A message without the folders of this machine that lie before names in it."""
         paths = [file.path for record in self._gallery.records() for file in record.files]
-        folders = {str(Path(path).parent) for path in [*paths, *filter(None, [self._gallery.uri])]}
+        folders = {path_text(Path(path).parent) for path in [*paths, *filter(None, [self._gallery.uri])]}
         for folder in sorted(folders, key=len, reverse=True):
             message = message.replace(f"{folder}/", "")
         return message

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -22,9 +21,11 @@ from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError, first_line
 from lookalike.store.forgotten import ForgottenRows
+from lookalike.store.known_ids import KnownIds
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
     RecordRows,
+    doubled_ids,
     gathered,
     record_of,
     record_rows,
@@ -40,7 +41,9 @@ from lookalike.types import FloatArray
 TABLE = "images"
 _VECTORS, _IDS = "embedding_idx", "id_idx"  # indices
 _PIECE = 8192  # rows per batch when the whole table is read
+_READ = 1024  # rows per batch when vectors and records are read: the reader holds some batches for each core
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
+_CACHE = 2**23  # bytes: the footers of a thousand files
 _TRIES = 3  # of a read, while another process compacts
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
 _COARSEST_TIME_NS = 3 * 10**9  # of a file system: a commit within it may leave the folder's time as it was
@@ -58,9 +61,7 @@ class LanceStore:
         self._width = width
         uri = plain_uri(uri)
         try:
-            self._table: Any = lancedb.connect(uri).create_table(
-                TABLE, schema=table_schema(width), exist_ok=True
-            )
+            self._table: Any = _connected(uri).create_table(TABLE, schema=table_schema(width), exist_ok=True)
         except (RuntimeError, ValueError, OSError) as error:
             raise GalleryError(
                 f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
@@ -70,6 +71,7 @@ class LanceStore:
         folder = None if "://" in uri else Path(uri)
         self._commits = None if folder is None else folder / f"{TABLE}.lance" / "_versions"
         self._known: tuple[int, int] | None = None  # time of the last commit, version
+        self._ids: KnownIds | None = None  # of some version; the writer's
         self._upkeep = Upkeep(folder, TABLE)
         self._forgotten = None if folder is None else ForgottenRows(folder)
 
@@ -131,28 +133,53 @@ class LanceStore:
         check_units(entries, self._width)
         with self._one_writer:  # concurrent inserts would not see each other's ids
             self._table.checkout_latest()
-            source = self._source(entries, records)
+            new = self._new(entries, int(self._table.version))
+            source = self._source(new, records)
             added, removed, rest = 0, 0, list(ids)
             if self._forgotten is not None and not entries:
                 self._forgotten.keep(int(self._table.version), self._lost(records, ids))  # before it is lost
-            if source is not None:
+            if source is not None and not records and not ids:
+                self._table.add(source)  # at a million rows a merge takes twice as long, and more memory
+                added = source.num_rows
+            elif source is not None:
                 first, rest = rest[:_PIECE], rest[_PIECE:]
                 result = self._merge(source, bool(records), first)
                 added, removed = int(result.num_inserted_rows), int(result.num_deleted_rows)
             for start in range(0, len(rest), _PIECE):
                 removed += int(self._table.delete(_one_of(rest[start : start + _PIECE])).num_deleted_rows)
+            self._note_ids(new)
             self._upkeep.after_commit(self._table, 0 if source is None else source.num_rows)
+            self._note_ids(())
         return Committed(added, removed)
 
-    def _source(self, entries: Sequence[Entry], records: Sequence[Record]) -> pa.Table | None:
-        """The rows that a commit writes; those of records lack embeddings unless entries come too."""
+    def _new(self, entries: Sequence[Entry], version: int) -> dict[str, Entry]:
+        """The entries whose ids this version of the table lacks, by id, each once."""
+        if self._ids is not None and self._ids.version != version:
+            self._ids = None  # somebody else has written
+        if not entries:
+            return {}
+        if self._ids is None:
+            with Reaching(self._uri):
+                batches = self._table.search().select(["id"]).to_batches(_PIECE)
+                self._ids = KnownIds(version, (batch.column("id").to_pylist() for batch in batches))
         new = {entry.record.id: entry for entry in reversed(entries)}
-        if new and records:  # one merge does both, so entries of known ids must not take part
-            known = {row["id"] for row in self._rows(list(new), ["id"])}
-            new = {id: entry for id, entry in new.items() if id not in known}
+        known = {row["id"] for row in self._rows(list(self._ids.maybe_known(new)), ["id"])}
+        return {id: entry for id, entry in reversed(new.items()) if id not in known}
+
+    def _note_ids(self, new: Collection[str]) -> None:
+        """Keep the known ids if nobody else can have written since: under the lock, or by the version."""
+        version, known = int(self._table.version), self._ids
+        is_locked = self._commits is not None
+        if known is not None and (is_locked or version == known.version + bool(new)):
+            known.take_in(new, version)
+        else:
+            self._ids = None
+
+    def _source(self, new: Mapping[str, Entry], records: Sequence[Record]) -> pa.Table | None:
+        """The rows that a commit writes; those of records lack embeddings unless entries come too."""
         if not new:
             return record_rows(records) if records else None
-        added = whole_rows(list(reversed(new.values())), self._width)
+        added = whole_rows(list(new.values()), self._width)
         return pa.concat_tables([added, self._whole_rows(records)]) if records else added
 
     def _whole_rows(self, records: Sequence[Record]) -> pa.Table:
@@ -201,18 +228,7 @@ class LanceStore:
     def doubled(self) -> list[str]:
         """Return the ids that several rows have, and those of records that have a path in common."""
         rows = self._read(lambda: self._table.search().select(["id", "path", "copies"]).to_arrow())
-        ids = rows.column("id")
-        copies = rows.column("copies").combine_chunks()
-        others = pc.struct_field(pc.list_flatten(copies), "path")
-        holders = pc.take(ids.combine_chunks(), pc.list_parent_indices(copies))
-        paths = pa.chunked_array([*rows.column("path").chunks, others], pa.string())
-        held = pa.table({"path": paths, "id": pa.chunked_array([*ids.chunks, holders], pa.string())})
-        if pc.count_distinct(ids).as_py() == len(ids) and pc.count_distinct(paths).as_py() == len(paths):
-            return []
-        counts = held.group_by("path").aggregate([("id", "count")])
-        shared = counts.filter(pc.greater(counts["id_count"], 1)).column("path")
-        of_paths = held.filter(pc.is_in(held["path"], shared)).column("id").to_pylist()
-        return list(dict.fromkeys([*of_paths, *(id for id, n in Counter(ids.to_pylist()).items() if n > 1)]))
+        return doubled_ids(rows)
 
     def drop_repeated(self, ids: Sequence[str]) -> int:
         """Keep one row, the last, of each of these ids; return how many rows were dropped."""
@@ -250,7 +266,7 @@ class LanceStore:
 
     def _all_rows(self) -> tuple[int, pa.Table, FloatArray]:
         version = int(self._table.version)
-        batches = self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_PIECE)
+        batches = self._table.search().select([*RECORD_COLUMNS, "embedding"]).to_batches(_READ)
         return version, *gathered(batches, int(self._table.count_rows()), self._width)
 
     def batches(self) -> Iterator[tuple[list[str], FloatArray]]:
@@ -317,7 +333,7 @@ class LanceStore:
 
     def _rows_at(self, version: int, columns: list[str], ids: Sequence[str] | None = None) -> pa.Table:
         try:
-            earlier = lancedb.connect(self._uri).open_table(TABLE)  # its own: a checkout changes the table
+            earlier = _connected(self._uri).open_table(TABLE)  # its own: a checkout changes the table
             earlier.checkout(version)
             search = earlier.search() if ids is None else earlier.search().where(_one_of(ids))
             return search.select(columns).to_arrow()
@@ -392,6 +408,11 @@ class LanceStore:
     def _matrix(self, column: pa.Array) -> FloatArray:
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float32).reshape(-1, self._width)
+
+
+def _connected(uri: str) -> Any:
+    """A connection that keeps little of what it reads of files: each commit of many would stay in it."""
+    return lancedb.connect(uri, session=lancedb.Session(metadata_cache_size_bytes=_CACHE))
 
 
 def _one_of(ids: Sequence[str]) -> str:

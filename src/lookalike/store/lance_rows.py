@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from lookalike.store.fast_columns import fast_column
 from lookalike.store.records import Copy, Entry, Record
 from lookalike.types import FloatArray
 
@@ -32,7 +35,9 @@ class RecordRows(Sequence[Record]):
 
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows.combine_chunks()
-        self._columns = dict(zip(rows.column_names, self._rows.columns, strict=True))
+        columns = [_whole(self._rows.column(name)) for name in RECORD_COLUMNS]
+        self._ids = columns[0]
+        self._columns = [fast_column(column) for column in columns]
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
@@ -40,7 +45,7 @@ class RecordRows(Sequence[Record]):
     @property
     def ids(self) -> pa.Array:
         """The ids of all records."""
-        return self._columns["id"].combine_chunks()
+        return self._ids
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -53,16 +58,23 @@ class RecordRows(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        row = index % len(self)
-        return record_of({name: column[row].as_py() for name, column in self._columns.items()})
+        return self.taken([index % len(self)])[0]
 
     def taken(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of some rows, converted together."""
-        return [record_of(row) for row in self._rows.take(pa.array(rows, pa.int64())).to_pylist()]
+        chosen = np.asarray(rows, dtype=np.int64)
+        return _records_of([column.take(chosen) for column in self._columns])
 
     def __iter__(self) -> Iterator[Record]:
         for batch in self._rows.to_batches(_PIECE):
-            yield from map(record_of, batch.to_pylist())
+            yield from _records_of([column.to_pylist() for column in batch.columns])
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column as one array, unless its texts take more than the 2 GB that one array may have."""
+    if column.num_chunks > 1:
+        return column
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def ids_of(records: Sequence[Record]) -> pa.Array:
@@ -75,8 +87,9 @@ def ids_of(records: Sequence[Record]) -> pa.Array:
 
 
 def taken_records(records: Sequence[Record], rows: Sequence[int]) -> list[Record]:
-    """Return the records of some rows."""
-    return records.taken(rows) if isinstance(records, RecordRows) else [records[row] for row in rows]
+    """Return the records of some rows, together where that is faster."""
+    taken: Callable[[Sequence[int]], list[Record]] | None = getattr(records, "taken", None)
+    return [records[row] for row in rows] if taken is None else taken(rows)
 
 
 def table_schema(width: int) -> pa.Schema:
@@ -101,13 +114,29 @@ def record_rows(records: Sequence[Record]) -> pa.Table:
     return pa.table([pa.array(columns[name], kind) for name, kind in _FIELDS], schema=pa.schema(_FIELDS))
 
 
+def doubled_ids(rows: pa.Table) -> list[str]:
+    """Return the ids of several rows, and those of rows that have a path in common."""
+    ids = rows.column("id")
+    copies = rows.column("copies").combine_chunks()
+    others = pc.struct_field(pc.list_flatten(copies), "path")
+    holders = pc.take(ids.combine_chunks(), pc.list_parent_indices(copies))
+    paths = pa.chunked_array([*rows.column("path").chunks, others], pa.string())
+    held = pa.table({"path": paths, "id": pa.chunked_array([*ids.chunks, holders], pa.string())})
+    if pc.count_distinct(ids).as_py() == len(ids) and pc.count_distinct(paths).as_py() == len(paths):
+        return []
+    counts = held.group_by("path").aggregate([("id", "count")])
+    shared = counts.filter(pc.greater(counts["id_count"], 1)).column("path")
+    of_paths = held.filter(pc.is_in(held["path"], shared)).column("id").to_pylist()
+    return list(dict.fromkeys([*of_paths, *(id for id, n in Counter(ids.to_pylist()).items() if n > 1)]))
+
+
 def gathered(batches: Iterable[pa.RecordBatch], count: int, width: int) -> tuple[pa.Table, FloatArray]:
     """Return the records and the embeddings (G, D) of batches, with ``count`` rows or more together.
 
     At no time is there a second copy of all embeddings.
     """
     embeddings = np.empty((count, width), np.float32)
-    records = [record_rows(())]
+    records: list[pa.RecordBatch] = []
     done = 0
     for batch in batches:
         n = batch.num_rows
@@ -116,9 +145,18 @@ def gathered(batches: Iterable[pa.RecordBatch], count: int, width: int) -> tuple
         flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
         embeddings[done : done + n] = flat.reshape(n, width)
         done += n
-        copied = batch.select(RECORD_COLUMNS).take(pa.array(np.arange(n)))  # lets the batch go
-        records.append(pa.Table.from_batches([copied]).cast(records[0].schema))
-    return pa.concat_tables(records), embeddings[:done]
+        records.append(batch.select(RECORD_COLUMNS).take(pa.array(np.arange(n))))  # lets the batch go
+    return _joined(records), embeddings[:done]
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.Table:
+    """The rows of record batches in one piece; the list loses columns on the way, so little is held twice."""
+    columns = []
+    for name, kind in _FIELDS:
+        parts = pa.chunked_array([batch.column(name) for batch in batches], kind)
+        columns.append(pa.table([parts], names=[name]).combine_chunks().column(0))  # several beyond 2 GB
+        batches[:] = [batch.drop_columns([name]) for batch in batches]
+    return pa.table(columns, schema=pa.schema(_FIELDS))
 
 
 def _metadata_text(record: Record) -> str:
@@ -133,6 +171,16 @@ def whole_rows(entries: Sequence[Entry], width: int) -> pa.Table:
     embeddings = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
     shares = pa.array([entry.shares for entry in entries], pa.large_binary())
     return rows.append_column("embedding", embeddings).append_column("shares", shares)
+
+
+def _records_of(columns: Sequence[Sequence[Any]]) -> list[Record]:
+    """Return the records of rows, given by the values of ``RECORD_COLUMNS``."""
+    return [
+        record_of(dict(zip(RECORD_COLUMNS, (id, path, hash, size, mtime_ns, text, copies), strict=True)))
+        if copies or text.startswith("[")  # several files
+        else Record(id, path, hash, size, mtime_ns, {} if text == "{}" else _METADATA.decode(text))
+        for id, path, hash, size, mtime_ns, text, copies in zip(*columns, strict=True)
+    ]
 
 
 def record_of(row: dict[str, Any]) -> Record:

@@ -32,7 +32,7 @@ class Manifest:
     fingerprint: str  # Embedder.fingerprint()
     preprocessing: Mapping[str, Any]  # Preprocessing.to_dict()
     width: int  # D
-    precision: Precision  # of the model's forward pass: fp32 or bf16
+    precision: Precision  # of the model's forward pass: fp32, bf16 or fp16
     version: str  # of this package
     created: str  # date and time, UTC, ISO 8601
     keep_shares: bool = False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
 
+CACHE_VARIABLE = "LOOKALIKE_CACHE"
 _ARENA_MAX = -8  # of mallopt, in glibc's malloc.h
 _ARENAS = 2
 
@@ -15,6 +17,17 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again: ``LOOKALIKE_CACHE``, or the user's cache of this system."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lookalike"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lookalike"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookalike"
 
 
 def glibc() -> ctypes.CDLL | None:

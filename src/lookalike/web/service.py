@@ -359,7 +359,7 @@ class GalleryService:
 
     def _existing_file(self, record: Record) -> Path:
         file = existing_file(record)
-        if not file.exists():
+        if not images.is_there(file):
             raise HTTPException(404, f"the file {file.name} no longer exists; update the gallery")
         return file
 
@@ -389,7 +389,11 @@ class GalleryService:
 
     def folders(self) -> set[str]:
         """Return the folders of the pictures, of the gallery, and of an image-text model."""
-        found = {str(Path(file.path).parent) for record in self.gallery.records() for file in record.files}
+        found = {
+            images.path_text(Path(file.path).parent)
+            for record in self.gallery.records()
+            for file in record.files
+        }
         if self.gallery.uri is not None:
             found.add(str(Path(self.gallery.uri).parent))
         if (text := self.gallery.embedder.text) is not None:

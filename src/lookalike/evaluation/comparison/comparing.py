@@ -23,7 +23,7 @@ from lookalike.evaluation.comparison.results import (
     MapAgreement,
     MapFaithfulness,
 )
-from lookalike.evaluation.sources import AnyEmbedder
+from lookalike.evaluation.embedding_parts import AnyEmbedder
 from lookalike.evaluation.summary import similarity_rule
 from lookalike.explainers import Explainer
 from lookalike.types import Explanation, ProgressCallback, tracked

@@ -11,7 +11,7 @@ from torch import Tensor
 from lookalike.errors import UnsupportedMethodError
 from lookalike.evaluation import Retrieved
 from lookalike.evaluation.comparison.results import MapAgreement
-from lookalike.evaluation.sources import AnyEmbedder
+from lookalike.evaluation.embedding_parts import AnyEmbedder
 from lookalike.explainers import Explainer, make_explainer
 from lookalike.ops.agreement import shared_mass
 from lookalike.ops.correlation import pearson_correlation

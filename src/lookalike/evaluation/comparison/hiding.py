@@ -15,8 +15,8 @@ import torch
 
 from lookalike import images
 from lookalike.evaluation.comparison.results import MapFaithfulness
+from lookalike.evaluation.embedding_parts import AnyEmbedder, embed_pixels
 from lookalike.evaluation.explanations.hiding import Pixels, filling, hidden
-from lookalike.evaluation.sources import AnyEmbedder, embed_pixels
 from lookalike.ops.resampling import bootstrap_intervals
 from lookalike.types import Explanation, FloatArray
 

@@ -22,6 +22,7 @@ from lookalike.gallery.cases.pairs import (
     rounded_box,
     rounded_polygon,
 )
+from lookalike.gallery.files import absolute
 from lookalike.gallery.query import Query
 from lookalike.gallery.regions import Box, Polygon
 from lookalike.gallery.results import SearchResult
@@ -148,7 +149,7 @@ class CaseFile:
         if record_id(hashlib.sha256(data).hexdigest()) != query.id:
             raise ValueError("the picture is not the query of these hits; give the same file")
         kept = self.keep_picture(data, name or (query.reading.picture.name if path is None else path.name))
-        return CasePicture(kept.sha256, kept.name, None if path is None else str(path.absolute()))
+        return CasePicture(kept.sha256, kept.name, None if path is None else absolute(path))
 
     # --- what is decided ----------------------------------------------------------------------
 

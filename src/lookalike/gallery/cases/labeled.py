@@ -82,7 +82,7 @@ def _is_there(picture: CasePicture) -> bool:
 
 def _same_bytes(picture: CasePicture) -> bytes:
     """The file of a picture from where it lay. Raises UnreadableImageError unless it is still the same."""
-    if picture.path is None or not Path(picture.path).exists():
+    if picture.path is None or not images.is_there(picture.path):
         raise UnreadableImageError(f"{picture.name} is no longer where it was")
     data = images.file_bytes(picture.path)
     if hashlib.sha256(data).hexdigest() != picture.sha256:
