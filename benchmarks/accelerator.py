@@ -88,6 +88,13 @@ def compared(
     }
 
 
+def exact_ms(folder: str, width: int, queries: np.ndarray) -> float:
+    """Processor time of an exact search for 10."""
+    gallery = gallery_on(LanceStore(folder, width), Embedder.load("mini"))  # knows no folder, and so no index
+    gallery.search(queries[0])
+    return round(float(np.median([processor_ms(lambda: gallery.search(query)) for query in queries])), 1)  # noqa: B023
+
+
 def changed(gallery: Gallery, store: LanceStore, units: np.ndarray, query: np.ndarray) -> dict[str, float]:
     """Seconds of the first search after rows were added and removed."""
     n = int(CHANGED * len(units))
@@ -129,6 +136,7 @@ def measured(folder: str, width: int, rounds: int) -> dict[str, object]:
     found["index"] = [type(index).__name__, getattr(index, "nprobe", 0), getattr(index, "nlist", 0)]
     for k in (10, K):
         found[f"k={k}"] = compared(gallery, units, queries, rounds, k)
+    found["exact_ms"] = exact_ms(folder, width, queries)
     print(json.dumps(found), flush=True)
     command = [sys.executable, __file__, "--open", folder, "--width", str(width)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout

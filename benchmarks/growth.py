@@ -38,6 +38,7 @@ from lookalike.types.machine import use_few_heaps
 WARM = 1_000  # rows of another table first: LanceDB's threads and caches
 
 
+SETTLED = 4  # seconds after a commit within which a search looks for a newer one again
 SEARCHES = 30
 INDEXED = 100_000  # rows from which the index is built, too
 
@@ -112,6 +113,7 @@ def measure(n: int, width: int) -> dict[str, float]:
         row["adding"] = time.process_time() - start
         row["listing"], row["peak"] = of_listing.most - before, of_adding.most - before
         gallery = gallery_on(LanceStore(f"{top}/grown", width), Embedder.load("mini"), uri=f"{top}/grown")
+        time.sleep(SETTLED)
         row["exact"] = search_ms(gallery, width)
         if n >= INDEXED:
             queries = clustered_units(SEARCHES, width, seed=1)

@@ -89,7 +89,9 @@ def cells_of(table: str, first: str) -> list[str]:
 
 
 def last_json(printed: str) -> dict:
-    found: dict = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
+    """The last object that was printed, on one line or several. Raises LookupError or ValueError."""
+    start = [match.start() for match in re.finditer(r"^\{", printed, re.MULTILINE)][-1]
+    found: dict = json.JSONDecoder().raw_decode(printed[start:])[0]
     return found
 
 

@@ -1,6 +1,6 @@
 """Paintings on walls: the embedding alone, SIFT with RANSAC over everything, and verification by geometry.
 
-    uv run python benchmarks/walls.py [--model mini] [--walls 20] [--seed 7] [--only boxes] [--keep FOLDER]
+    uv run python benchmarks/walls.py [--model mini] [--walls 20] [--seed 7] [--only boxes] [--groups made]
 
 287 paintings. By box: 30 plain photographs (qsd1, the whole photograph), 30 on museum walls (qsd2, the box
 of the mask) and the paintings of compositions: two to four paintings of the gallery, framed, turned by
@@ -29,6 +29,7 @@ from lookalike import Gallery
 
 # Pictures of the gallery that show the same painting; found by looking at every "false" verdict.
 COPIES = ({"bbdd_00179.jpg", "bbdd_00219.jpg"}, {"bbdd_00043.jpg", "bbdd_00249.jpg"})
+GROUPS = ("qsd1", "qsd2", "made")
 WALL = (1500, 1050)  # (W, H) pixels
 
 
@@ -213,12 +214,14 @@ def main() -> None:
     parser.add_argument("--walls", type=int, default=20, help="compositions to make")
     parser.add_argument("--seed", type=int, default=7, help="of the compositions")
     parser.add_argument("--keep", type=Path, default=Path("walls"), help="folder for the compositions")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="photographs to take")
     parser.add_argument("--only", choices=("boxes", "photographs"), help="one of the two tables")
     add_shared(parser)
     options = parser.parse_args()
     folder = options.shared / "data" / "paintings"
     options.keep.mkdir(parents=True, exist_ok=True)
     cases = museum_cases(folder) + made_cases(folder, options.keep, options.walls, options.seed)
+    cases = [case for case in cases if case.group in options.groups]
     gallery = Gallery.in_memory(options.model)
     gallery.add(folder / "gallery")
     print(describe_run(), f"· model {gallery.embedder.name}", flush=True)

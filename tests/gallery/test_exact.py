@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lookalike import Embedder, Gallery
-from lookalike.gallery.exact import BatchProducts, best_rows
+from lookalike.gallery.exact import BatchProducts, best_rows, products
 from lookalike.store import Entry, Record, record_id
 
 G, D = 3000, 24
@@ -56,13 +56,25 @@ def test_rows_that_are_left_out_do_not_come_back(tied):
 
 
 def test_products_of_a_batch_are_computed_together_in_bounded_parts(monkeypatch):
-    gallery, queries = units(50, 0), list(units(7, 1))
+    gallery, queries = units(50, 0), list(units(8, 1))
     monkeypatch.setattr("lookalike.gallery.exact._MOST_PRODUCTS", 3 * 50)
     batch = BatchProducts(queries)
     for place in (0, 1, 4, 6, 5):
         torch.testing.assert_close(batch.of(queries[place], gallery), gallery @ queries[place])
         assert len(batch._computed) <= 2
     assert batch.of(queries[0].clone(), gallery) is None
+    assert BatchProducts(queries[:7]).of(queries[0], gallery) is None
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_products_are_within_the_rounding_that_the_best_rows_allow_for(threads):
+    gallery, unit = units(500, 0), units(1, 1)[0]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    found = products(gallery.numpy(), unit)
+    torch.set_num_threads(before)
+    assert found.dtype == torch.float32
+    assert (found - gallery.double() @ unit.double()).abs().max() < D * 2.0**-24
 
 
 def test_many_vectors_find_what_each_finds_alone_among_ties(tied):
@@ -77,7 +89,7 @@ def test_many_vectors_find_what_each_finds_alone_among_ties(tied):
         for n, row in enumerate(torch.nn.functional.normalize(wide).numpy())
     ]
     gallery._store.add(made)
-    queries = [made[n].embedding for n in (150, 620, 7, 14, 2000)]
+    queries = [made[n].embedding for n in (150, 620, 7, 14, 2000, 0, 21, 800, 2999)]
     alone = [[(hit.id, hit.similarity) for hit in gallery.search(query, k=30)] for query in queries]
     together = [[(hit.id, hit.similarity) for hit in found] for found in gallery.search_many(queries, k=30)]
     assert together == alone and alone[2] == alone[3]

@@ -244,13 +244,13 @@ class Gallery:
         skip. ``prune`` forgets files that were deleted from the folder. Never forgotten are those whose
         folder could not be looked at; those of an emptied folder, all files of ``source``, and more than
         half of the gallery only with ``yes``. ``workers`` is the number of decoding processes; by default
-        it depends on the number of files and CPUs. With the ``engine`` ray, they are Ray actors that decode
-        and embed on the cluster at ``address`` (``auto``: that of this machine; None: this machine's cores),
-        one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx, compile or auto embeds
-        by a faster form of the model, once its embeddings were compared with eager ones (docs/speed.md); the
-        manifest then says so. Unreadable files, conflicts and what was forgotten or
-        kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
-        read.
+        as many as the model waits for, at most one for each core. With the ``engine`` ray, they are Ray
+        actors that decode and embed on the cluster at ``address`` (``auto``: that of this machine; None:
+        this machine's cores), one for each core by default; see docs/scale.md. ``runtime`` openvino, onnx,
+        compile or auto embeds by a faster form of the model, once its embeddings were compared with eager
+        ones (docs/speed.md); the manifest then says so. Unreadable files, conflicts and what was forgotten
+        or kept are listed in the report; UnreadableImageError is raised only if the folder itself can't be
+        read, DeviceMemoryError where memory does not suffice for one image: what was embedded is then kept.
         """
         check_name("engine", engine, ENGINES)
         faster = chosen_runtime(self.embedder, runtime, engine, keep_shares=self._manifest.keep_shares)

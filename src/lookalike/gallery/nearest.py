@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.accelerated import Accelerated
-from lookalike.gallery.exact import BatchProducts, best_rows
+from lookalike.gallery.exact import BatchProducts, best_rows, products
 from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
@@ -93,7 +93,7 @@ class Searcher:
 
     def expect(self, units: Sequence[Tensor]) -> None:
         """Say which unit vectors (D,) are searched for next: an exact search multiplies them together."""
-        self._batch = BatchProducts(units) if len(units) > 1 else None
+        self._batch = BatchProducts(units)
 
     def widened(
         self, found: Shortlist, units: Tensor, n: int, *, where: Where | None, without: str | None
@@ -224,8 +224,8 @@ class Searcher:
     ) -> Shortlist:
         gallery = torch.from_numpy(snapshot.embeddings)  # (G, D)
         batch = self._batch  # another thread may replace it
-        products = None if batch is None else batch.of(unit, gallery)
-        scores = gallery @ unit if products is None else products  # (G,)
+        known = None if batch is None else batch.of(unit, gallery)
+        scores = products(snapshot.embeddings, unit) if known is None else known  # (G,)
         allowed = None if where is None else self._passing(snapshot, where)
         if without is not None and (row := self._rows_of(snapshot).get(without)) is not None:
             allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.clone()

@@ -281,7 +281,7 @@ def vector_query(vector: NDArray[Any] | Tensor, width: int) -> Query:
 
     Raises ValueError for another width, for values that are not finite, and for zero.
     """
-    numbers = np.array(vector, dtype=np.float32).reshape(-1)
+    numbers = np.asarray(vector, dtype=np.float32).reshape(-1).copy()
     values = torch.from_numpy(numbers)
     if values.shape != (width,):
         raise ValueError(f"a query vector must have shape ({width},) here, got {tuple(values.shape)}")

@@ -40,6 +40,7 @@ from lookalike.types import Geometry
 
 _START = "from lookalike.images.decoding import run_worker; run_worker()"
 _AHEAD = 16  # files a worker that are decoded before they are asked for
+_FIRST = 32  # files, a batch: until it is full, whoever asks has to wait in any case
 _START_SECONDS = 0.4  # that a process takes to start, where the cores are busy
 _ENVIRONMENT = {  # of a process
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -140,9 +141,9 @@ def _pixels_of(item: Future[DecodedFile] | ImageSource, preprocessing: Preproces
 class Decoders:
     """Up to so many decoding processes; with 0 workers, files are decoded in the calling thread.
 
-    ``at_first`` are started with the first file, by default all. Others follow when the caller has waited
-    in ``result`` for as long as a start takes: each time as many as there are. A context manager: the
-    processes end with the block.
+    ``at_first`` are started with the first file, by default all. Others follow when the caller, after the
+    first batch, has waited in ``result`` for as long as a start takes: each time as many as there are. A
+    context manager: the processes end with the block.
     """
 
     def __init__(self, workers: int, preprocessing: Preprocessing, *, at_first: int | None = None) -> None:
@@ -154,7 +155,7 @@ class Decoders:
         self._tasks: SimpleQueue[_Asked | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []  # one for each process
         self._started: list[_Worker] = []
-        self._has_answered = False
+        self._n_given = 0
         self._waited = 0.0  # seconds, since the last start
 
     def __enter__(self) -> Decoders:
@@ -183,15 +184,14 @@ class Decoders:
 
     def result(self, future: Future[DecodedFile]) -> DecodedFile:
         """What a future of this pool holds; raises as it does. Waiting may start more processes."""
-        if not future.done() and self._has_answered:
+        if not future.done() and self._n_given >= _FIRST:
             start = time.monotonic()
             wait([future])
             self._waited += time.monotonic() - start
             if self._waited >= _START_SECONDS:
                 self._start(len(self._threads))
-        found = future.result()
-        self._has_answered = True
-        return found
+        self._n_given += 1
+        return future.result()
 
     def _submit(self, file: str | FoundFile, preprocessing: Preprocessing | None) -> Future[DecodedFile]:
         if self.workers == 0:
