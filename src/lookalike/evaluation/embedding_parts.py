@@ -29,7 +29,7 @@ from lookalike.types import Picture, ProgressCallback, tracked
 _Result = TypeVar("_Result")
 AnyEmbedder = Embedder | OnnxEmbedder
 Steps = Callable[[range], Iterable[int]]
-BATCH = 32  # images per forward pass
+_BATCH = 32  # images per forward pass
 _PART = 256  # images that a worker of a cluster has at once
 
 
@@ -87,7 +87,7 @@ def embed_part(
             assert pixels is not None
             kept.append(i)
             waiting.append(pixels)
-            if len(waiting) == BATCH:
+            if len(waiting) == _BATCH:
                 embed(waiting)
                 waiting = []
     if waiting:
@@ -191,6 +191,6 @@ def _decoded(paths: Sequence[Path], decoders: Decoders) -> Iterator[Future[Decod
     waiting: deque[Future[DecodedFile]] = deque()
     for path in paths:
         waiting.append(decoders.decode(str(path)))
-        if len(waiting) > BATCH * bool(decoders.workers):
+        if len(waiting) > _BATCH * bool(decoders.workers):
             yield waiting.popleft()
     yield from waiting

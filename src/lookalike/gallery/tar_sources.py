@@ -13,7 +13,7 @@ from typing import Any, final
 from lookalike.errors import StoreUnreachableError, UnreadableImageError, first_line
 from lookalike.gallery.files import absolute
 from lookalike.images import FoundFile, is_left_out
-from lookalike.images.tars import TarIndex, index_of, tar_status
+from lookalike.images.tars import TarIndex, tar_index, tar_status
 
 _AT_ONCE = 8  # tars that are passed over
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -72,7 +72,7 @@ def list_tars(tars: Sequence[str], ignore: Sequence[str]) -> ListedTars:
 def _index_or_error(tar: str) -> tuple[TarIndex, int] | UnreadableImageError:
     try:
         mtime_ns = tar_status(tar).mtime_ns  # before the passing, so that a change meanwhile is found
-        return index_of(tar), mtime_ns
+        return tar_index(tar), mtime_ns
     except UnreadableImageError as error:
         return error
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lookalike.errors import UnreadableImageError
 from lookalike.images.object_store import FoundFile, is_remote, opened_object, path_text, remote_status
 from lookalike.images.originals import kept, original_bytes, whole
-from lookalike.images.tars import index_of, member_bytes, split_member, tar_status
+from lookalike.images.tars import member_bytes, split_member, tar_index, tar_status
 
 
 def status_of(path: str | Path) -> FoundFile:
@@ -20,7 +20,7 @@ def status_of(path: str | Path) -> FoundFile:
     text = path_text(path)
     if (parts := _member(text)) is not None:
         tar, name = parts
-        members = index_of(tar).members
+        members = tar_index(tar).members
         if name not in members:
             raise FileNotFoundError(2, "no such picture in the tar", text)
         offset, size = members[name]

@@ -74,7 +74,7 @@ def split_member(path: str | Path) -> tuple[str, str] | None:
     return None
 
 
-def index_of(tar: str | Path) -> TarIndex:
+def tar_index(tar: str | Path) -> TarIndex:
     """The list of a tar's pictures, kept in the user's cache until the tar changes.
 
     Raises FileNotFoundError, and UnreadableImageError for what is no uncompressed tar.
@@ -100,7 +100,7 @@ def index_of(tar: str | Path) -> TarIndex:
 
 
 def tar_status(tar: str) -> FoundFile:
-    """Size and time of a tar; raises as ``index_of``."""
+    """Size and time of a tar; raises as ``tar_index``."""
     if is_remote(tar):
         return remote_status(tar)
     status = Path(tar).stat()
@@ -110,11 +110,11 @@ def tar_status(tar: str) -> FoundFile:
 
 
 def members_of(tar: str) -> list[FoundFile]:
-    """The pictures of a tar in its order, ready to be read; raises as ``index_of``."""
+    """The pictures of a tar in its order, ready to be read; raises as ``tar_index``."""
     time = tar_status(tar).mtime_ns
     return [
         FoundFile(f"{tar}/{name}", size, time, offset)
-        for name, (offset, size) in index_of(tar).members.items()
+        for name, (offset, size) in tar_index(tar).members.items()
     ]
 
 
