@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lookalike import Embedder, Gallery
-from lookalike.gallery.exact import BatchProducts, best_rows, products
+from lookalike.gallery.exact import BatchProducts, exact_best, products
 from lookalike.store import Entry, Record, record_id
 
 G, D = 3000, 24
@@ -41,7 +41,7 @@ def test_ties_and_near_ties_are_in_exact_order_whatever_rounding_the_products_ha
     expected, cosines = true_order(gallery, unit)
     noise = (torch.rand(G, generator=torch.Generator().manual_seed(4)) * 2 - 1) * D * 2.0**-24
     for scores in (gallery @ unit, (gallery @ unit.double().float()) + 0.9 * noise):
-        rows, found = best_rows(scores, gallery, unit, n)
+        rows, found = exact_best(scores, gallery, unit, n)
         np.testing.assert_array_equal(rows, expected[:n])
         np.testing.assert_array_equal(found, cosines[expected[:n]])
 
@@ -50,9 +50,9 @@ def test_rows_that_are_left_out_do_not_come_back(tied):
     gallery, unit = tied
     allowed = torch.rand(G, generator=torch.Generator().manual_seed(5)) < 0.01
     scores = (gallery @ unit).masked_fill(~allowed, -torch.inf)
-    rows, _ = best_rows(scores, gallery, unit, int(allowed.sum()))
+    rows, _ = exact_best(scores, gallery, unit, int(allowed.sum()))
     np.testing.assert_array_equal(rows, true_order(gallery, unit, allowed.numpy())[0])
-    assert best_rows(scores, gallery, unit, 0)[0].shape == (0,)
+    assert exact_best(scores, gallery, unit, 0)[0].shape == (0,)
 
 
 def test_products_of_a_batch_are_computed_together_in_bounded_parts(monkeypatch):

@@ -32,7 +32,7 @@ def products(embeddings: FloatArray, unit: Tensor) -> Tensor:
     return torch.from_numpy(np.einsum("gd,d->g", embeddings, unit.numpy()))
 
 
-def best_rows(scores: Tensor, gallery: Tensor, unit: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def exact_best(scores: Tensor, gallery: Tensor, unit: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Return the n best rows of a gallery (G, D), best first, and their cosines: (n,) int64 and float32.
 
     ``scores`` (G,) float32 are the products with ``unit`` (D,), -inf for rows left out, of which there

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.accelerated import Accelerated
-from lookalike.gallery.exact import BatchProducts, best_rows, products
+from lookalike.gallery.exact import BatchProducts, exact_best, products
 from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
@@ -233,7 +233,7 @@ class Searcher:
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
             n = min(n, int(allowed.sum()))
-        rows, cosines = best_rows(scores, gallery, unit, n)
+        rows, cosines = exact_best(scores, gallery, unit, n)
         ranking = Ranking(unit[None], gallery, rows[None], cosines[None], allowed)
         return Shortlist(ranking, snapshot.records, None if where is None else parse_filter(where))
 

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Rows = np.ndarray[Any, Any]
+RowNumbers = np.ndarray[Any, Any]
 
 
 class Column(Protocol):
     """A column of a table."""
 
-    def take(self, rows: Rows) -> list[Any]:
+    def take(self, rows: RowNumbers) -> list[Any]:
         """Return the values of some rows, int64."""
         ...
 
@@ -27,7 +27,7 @@ class _Texts:
         self._offsets = np.frombuffer(offsets, np.int32)[column.offset :]
         self._data = memoryview(data if data is not None else b"")
 
-    def take(self, rows: Rows) -> list[str]:
+    def take(self, rows: RowNumbers) -> list[str]:
         data, starts, ends = self._data, self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         return [str(data[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
 
@@ -38,7 +38,7 @@ class _Numbers:
     def __init__(self, column: pa.Array) -> None:
         self._numbers = column.to_numpy()
 
-    def take(self, rows: Rows) -> list[int]:
+    def take(self, rows: RowNumbers) -> list[int]:
         return list(self._numbers[rows].tolist())
 
 
@@ -49,7 +49,7 @@ class _Lists:
         self._column = column
         self._lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
 
-    def take(self, rows: Rows) -> list[Any]:
+    def take(self, rows: RowNumbers) -> list[Any]:
         if not self._lengths[rows].any():
             return [None] * len(rows)
         return list(self._column.take(pa.array(rows)).to_pylist())
@@ -61,7 +61,7 @@ class _Others:
     def __init__(self, column: pa.Array | pa.ChunkedArray) -> None:
         self._column = column
 
-    def take(self, rows: Rows) -> list[Any]:
+    def take(self, rows: RowNumbers) -> list[Any]:
         return list(self._column.take(pa.array(rows)).to_pylist())
 
 
