@@ -112,7 +112,7 @@ def test_nothing_on_it_is_said_with_what_was_searched(page, tmp_path):
     expect(page.locator("#found")).to_contain_text("No picture of the gallery is surely on it")
     assert page.locator("#regions .chip").count() == 0
     search_with(page, file)
-    assert page.locator("#found").is_hidden()  # said of the query before
+    expect(page.locator("#found")).to_be_hidden()  # said of the query before
 
 
 def test_several_files_are_queries_one_after_the_other(page, textured):

@@ -100,7 +100,7 @@ def index(
     max_pixels: MaxPixels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a gallery from a folder, a store, a table or tars, or update it.
+    """Create a gallery from images, or update it.
 
     Only new files are embedded. Unreadable files are listed and don't change the exit code. Moved and
     renamed files keep their metadata. --prune never forgets what could not be looked at, and asks before it
