@@ -88,12 +88,26 @@ def test_files_that_nobody_waits_for_are_not_decoded_at_the_end(photo):
     assert futures[-1].cancelled()
 
 
-def test_a_process_that_was_started_ahead_serves_the_first_decoders(photo):
+def test_a_process_that_was_started_ahead_serves_the_first_decoders(photo, monkeypatch):
+    monkeypatch.setattr(decoding, "_ahead", [])
     start_ahead()
+    start_ahead()  # one is enough
     (worker,) = decoding._ahead
     with Decoders(1, PREPROCESSING) as decoders:
         assert decoders.decode(photo).result().pixels is not None
         assert decoders._started == [worker]
+    assert decoding._ahead == []
+
+
+def test_a_process_that_knows_another_store_is_not_taken(photo, monkeypatch):
+    """It has read its environment, and would ask the store of before."""
+    monkeypatch.setattr(decoding, "_ahead", [])
+    start_ahead()
+    (worker,) = decoding._ahead
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with Decoders(1, PREPROCESSING) as decoders:
+        assert decoders.decode(photo).result().pixels is not None
+        assert worker not in decoders._started and worker._process.poll() is not None
     assert decoding._ahead == []
 
 

@@ -229,14 +229,24 @@ class Decoders:
 
 def start_ahead() -> None:
     """Start a decoding process now, for the first `Decoders` of this process: it is ready when they come."""
-    _ahead.append(_Worker())
-    atexit.register(_end_unused)
+    if not _ahead:
+        _ahead.append(_Worker())
+        atexit.register(_end_unused)
 
 
 def _take_worker() -> _Worker:
+    """The process started ahead, unless stores or caches were named otherwise since; or a new one."""
     with contextlib.suppress(IndexError):
-        return _ahead.pop()
+        worker = _ahead.pop()
+        if worker.settings == _settings_of_environment():
+            return worker
+        worker.close()
     return _Worker()
+
+
+def _settings_of_environment() -> dict[str, str]:
+    """What the environment says of stores and caches, which a process reads once."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "LOOKALIKE_"))}
 
 
 def _end_unused() -> None:
@@ -286,6 +296,7 @@ class _Worker:
     """A child process. Pickles are safe here: both ends are this module."""
 
     def __init__(self) -> None:
+        self.settings = _settings_of_environment()
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
         environment.update(_ENVIRONMENT)
         self._process = subprocess.Popen(
