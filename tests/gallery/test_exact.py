@@ -66,6 +66,16 @@ def test_products_of_a_batch_are_computed_together_in_bounded_parts(monkeypatch)
     assert BatchProducts(queries[:7]).of(queries[0], gallery) is None
 
 
+def test_products_of_a_batch_are_those_with_the_gallery_of_now():
+    """A row was exchanged between two queries: the gallery is as large as before."""
+    queries, gallery = list(torch.eye(8)), torch.eye(8)[:5]
+    batch = BatchProducts(queries)
+    batch.of(queries[0], gallery)
+    now = torch.flip(gallery, (0,))
+    assert torch.equal(batch.of(queries[1], now), now @ queries[1])
+    assert not torch.equal(gallery @ queries[1], now @ queries[1])
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_products_are_within_the_rounding_that_the_best_rows_allow_for(threads):
     gallery, unit = units(500, 0), units(1, 1)[0]

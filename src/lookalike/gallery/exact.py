@@ -67,14 +67,19 @@ class BatchProducts:
     def __init__(self, units: Sequence[Tensor]) -> None:
         self._units = list(units) if len(units) >= _MANY else []  # (D,) each
         self._computed: dict[int, Tensor] = {}
+        self._gallery = torch.empty(0)  # that they were computed with, (G, D)
 
     def of(self, unit: Tensor, gallery: Tensor) -> Tensor | None:
-        """Return the products (G,) of one of the queries, once; None if it is not one of them."""
+        """Return the products (G,) of one of the queries, once; None if it is not one of them.
+
+        ``gallery`` (G, D) may be another one than at the last call, as when rows were added meanwhile.
+        """
         place = next((i for i, each in enumerate(self._units) if each is unit), None)
         if place is None:
             return None
-        if place not in self._computed:
+        is_same = (gallery.data_ptr(), gallery.shape) == (self._gallery.data_ptr(), self._gallery.shape)
+        if place not in self._computed or not is_same:
             together = self._units[place : place + max(1, _MOST_PRODUCTS // max(1, len(gallery)))]
             of_all = torch.stack(together) @ gallery.T  # (Q, G)
-            self._computed = dict(enumerate(of_all, start=place))
+            self._computed, self._gallery = dict(enumerate(of_all, start=place)), gallery
         return self._computed.pop(place)
