@@ -16,7 +16,7 @@ from torch import Tensor
 from lookalike.evaluation.explanations.cases import ExplainedPair
 
 _REPEATS = 3
-_SLOW = 1.0  # seconds; what takes longer is timed once
+_SLOW = 1.0  # seconds; a method that takes longer is timed once
 _N_HITS = 100
 _STATM = Path("/proc/self/statm")
 _INTERVAL = 0.002  # seconds between two looks at the memory
@@ -60,10 +60,14 @@ def _hits(explained: ExplainedPair) -> Tensor:
 
 
 def _in_turn(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of two functions, called alternately."""
-    times = [(_seconds(first), _seconds(second))]
-    times += [(_seconds(first), _seconds(second)) for _ in range(_REPEATS - 1) if times[0][1] < _SLOW]
-    return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
+    """Median seconds of two functions, called alternately; of the second once where it is slow."""
+    firsts: list[float] = []
+    seconds: list[float] = []
+    for _ in range(_REPEATS):
+        firsts.append(_seconds(first))
+        if not seconds or seconds[0] < _SLOW:
+            seconds.append(_seconds(second))
+    return statistics.median(firsts), statistics.median(seconds)
 
 
 def _seconds(function: Callable[[], object]) -> float:

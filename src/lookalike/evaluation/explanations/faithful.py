@@ -39,11 +39,9 @@ class PairCurves:
     insertion: Tensor
     deletion: Tensor
 
-    def scaled(self) -> PairCurves | None:
-        """Full at 1 and empty at 0; None where hiding everything changes too little."""
+    def scaled(self) -> PairCurves:
+        """Full at 1 and empty at 0."""
         full, empty = float(self.deletion[0]), float(self.insertion[0])
-        if full - empty < _LEAST_CHANGE:
-            return None
         curves = (scaled_curve(curve, full=full, empty=empty) for curve in (self.insertion, self.deletion))
         return PairCurves(*curves)
 
@@ -55,10 +53,14 @@ class PairCurves:
 
 
 def pair_curves(explained: ExplainedPair, measures: Collection[str]) -> dict[str, PairCurves]:
-    """The curves that some of the measures need, by ``aid-`` measure; one image hidden, or both."""
-    wanted = set(measures)
-    if wanted & {"insertion", "deletion"}:
-        wanted.add("aid-blur")
+    """The curves that some of the measures need, by ``aid-`` measure; one image hidden, or both.
+
+    Without those where hiding everything changes too little to say anything.
+    """
+    asked = set(measures)
+    if asked & {"insertion", "deletion"}:
+        asked.add("aid-blur")
+    wanted = {name for name in asked if name.startswith("aid-") and _loses_enough(explained.case, name)}
     found: dict[str, PairCurves] = {}
     for fill in FILLS:
         one, both = f"aid-{fill}", "aid-both" if fill == "blur" else ""
@@ -76,10 +78,10 @@ def faithful_values(
     explained: ExplainedPair, measures: Collection[str], curves: dict[str, PairCurves]
 ) -> dict[str, float | None]:
     """AID, insertion, deletion, drop and the fit of sums, as far as they are asked for."""
-    values: dict[str, float | None] = {}
     scaled = {name: curve.scaled() for name, curve in curves.items()}
-    for name, curve in scaled.items():
-        values[name] = None if curve is None else insertion_deletion_area(curve.insertion, curve.deletion)
+    values: dict[str, float | None] = {
+        name: insertion_deletion_area(curve.insertion, curve.deletion) for name, curve in scaled.items()
+    }
     blur = scaled.get("aid-blur")
     values["insertion"] = None if blur is None else area_under(blur.insertion)
     values["deletion"] = None if blur is None else area_under(blur.deletion)
@@ -88,6 +90,15 @@ def faithful_values(
     if {"fit-r2", "fit-spearman"} & set(measures):
         values["fit-r2"], values["fit-spearman"] = _fit(explained)
     return values
+
+
+def _loses_enough(case: PairCase, measure: str) -> bool:
+    """Whether the similarity falls by enough when all that the measure hides is hidden."""
+    empty = case.filled_units(
+        "blur" if measure in ("aid-both", "aid-pixels") else measure.removeprefix("aid-")
+    )
+    others = empty[[1, 0]] if measure == "aid-both" else case.units[[1, 0]]
+    return case.similarity - float((empty * others).sum(1).mean()) >= _LEAST_CHANGE
 
 
 # --- embeddings of what is left of an image -------------------------------------------------------

@@ -96,8 +96,7 @@ def score_pair(explained: ExplainedPair, measures: Collection[str]) -> PairScore
     if explained.bound.explain is not None and wanted - OF_MATCHING:
         found = pair_curves(explained, wanted)
         values |= faithful_values(explained, wanted, found) | _map_values(explained, wanted)
-        scaled = {name: curve.scaled() for name, curve in found.items()}
-        curves = {name: curve.to_dict() for name, curve in scaled.items() if curve is not None}
+        curves = {name: curve.scaled().to_dict() for name, curve in found.items()}
     kept = {
         name: _finite(v) for name, v in values.items() if name in measures or name.startswith("residual-")
     }
