@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lookalike.errors import UnreadableImageError
+from lookalike.gallery.many import batched_queries
 from lookalike.gallery.query import image_query
 from lookalike.gallery.regions import Region
 
@@ -37,6 +38,15 @@ def test_images_are_embedded_batch_by_batch(indexed, room_files, counts):
     files = room_files[1][:7]
     indexed.search_many(files, batch_size=4)
     assert counts.take() == (7, 2)
+
+
+def test_vectors_are_taken_together_and_images_by_the_batch(indexed, room_files):
+    taken = []
+    sources = [*np.eye(indexed.embedder.width, dtype=np.float32)[:40], *room_files[1][:7]]
+    list(
+        batched_queries(sources, indexed._store, indexed.embedder, 4, lambda units: taken.append(len(units)))
+    )
+    assert taken == [44, 3, 0]
 
 
 def test_a_bad_query_is_named_and_the_others_are_searched(indexed, room_files, tmp_path):

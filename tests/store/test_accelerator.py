@@ -115,7 +115,7 @@ def test_vectors_are_exact_and_rows_are_those_of_the_table(kind, table, tmp_path
 @pytest.mark.parametrize("folds", [False, True])
 def test_what_was_added_and_removed_is_taken_in_and_saved(kind, table, tmp_path, monkeypatch, folds):
     if folds:
-        monkeypatch.setattr(accelerators, "_MOST_IN_FILE", 10)
+        monkeypatch.setattr(accelerators, "_most_in_file", lambda _: 10)
     build(tmp_path, table)
     index = load_accelerator(tmp_path, MODEL, D)
     query = units(1, 5)[0]
@@ -166,7 +166,7 @@ def test_an_index_of_another_model_or_width_is_not_loaded(table, tmp_path):
 
 @pytest.mark.parametrize("fails", ["_write_index", "_write_vectors", "_put_into_effect"])
 def test_a_fold_that_fails_leaves_the_former_index(table, tmp_path, monkeypatch, fails):
-    monkeypatch.setattr(accelerators, "_MOST_IN_FILE", 10)
+    monkeypatch.setattr(accelerators, "_most_in_file", lambda _: 10)
     build(tmp_path, table)
     index, before = load_accelerator(tmp_path, MODEL, D), set(table.rows)
     table.add(units(50, 9))

@@ -22,6 +22,7 @@ from lookalike.store import (
     record_id,
     write_manifest,
 )
+from lookalike.store.lance_rows import all_ids
 from lookalike.store.manifest import has_manifest
 from lookalike.store.uris import filesystem_of
 
@@ -127,8 +128,15 @@ def test_records_and_embeddings_come_in_the_order_asked_for(store):
     ids = [entry(n).record.id for n in (4, 0, 2)]
     assert [record.id for record in store.records([ids[0], "unknown", *ids[1:]])] == ids
     np.testing.assert_array_equal(store.embeddings(ids), np.stack([entry(n).embedding for n in (4, 0, 2)]))
-    with pytest.raises(KeyError):
-        store.embeddings(["unknown"])
+    with pytest.raises(KeyError, match="unknown"):
+        store.embeddings([ids[0], "unknown"])
+
+
+def test_ids_come_in_the_order_of_the_records(store):
+    store.add([entry(n) for n in range(5)])
+    store.remove([entry(1).record.id])
+    store.add([entry(7)])
+    assert all_ids(store).to_pylist() == [record.id for record in store.records()]
 
 
 def test_rows_of_a_snapshot_belong_together(store):

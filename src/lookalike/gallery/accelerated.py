@@ -15,7 +15,7 @@ from torch import Tensor
 from lookalike.errors import GalleryError
 from lookalike.store import Record, VectorStore
 from lookalike.store.accelerator import Accelerator, accelerator_folder, load_accelerator
-from lookalike.store.lance_rows import ids_of, taken_records
+from lookalike.store.lance_rows import all_ids, ids_of, taken_records
 from lookalike.types import FloatArray, Ranking
 
 _FEWEST_CANDIDATES = 64
@@ -87,7 +87,7 @@ class Accelerated:
             index = load_accelerator(self._folder, self._fingerprint, self._store.width)
         if index is None or index.version == version:
             return index
-        if not index.bring_to(version, ids_of(self._store.records()), self._embeddings):
+        if not index.bring_to(version, all_ids(self._store), self._embeddings):
             return None
         with suppress(GalleryError):  # a gallery that can't be written is searched all the same
             index.save(self._folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from torch import Tensor
 
@@ -14,7 +13,8 @@ from lookalike.images import ImageSource, is_one_image
 from lookalike.models.embedder import Embedder, InputPixels
 from lookalike.store import VectorStore
 
-BATCH_SIZE = 32
+BATCH_SIZE = 32  # images that the model embeds at once
+_AT_ONCE = 256  # queries in a batch when most are embedded already: a product of matrices pays the better
 QUERY_ERRORS = (UnreadableImageError, ModelOutputError)  # of one query; others concern all of them
 
 
@@ -39,18 +39,32 @@ def batched_queries(
     """Yield the query of each source, or the error that names why there is none; see ``make_query``.
 
     Single images are embedded ``batch_size`` at a time; their pictures are not kept, but read again to
-    explain a hit. ``expect`` is told the unit vectors of each batch before its first query.
+    explain a hit. ``expect`` is told the unit vectors of each batch before its first query; vectors and
+    queries are taken in batches of up to 256.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is 1 or more, got {batch_size}")
-    remaining = iter(sources)
     try:
-        while batch := list(islice(remaining, batch_size)):
+        for batch in _batches(sources, batch_size):
             found = _batch(batch, store, embedder)
             expect([query.unit for query in found if isinstance(query, Query)])
             yield from found
     finally:
         expect(())
+
+
+def _batches(sources: Iterable[QuerySource | Query], batch_size: int) -> Iterator[list[QuerySource | Query]]:
+    """Lists of sources, each with at most ``batch_size`` that may have to be embedded."""
+    batch: list[QuerySource | Query] = []
+    n_open = 0
+    for source in sources:
+        batch.append(source)
+        n_open += not (isinstance(source, Query) or is_vector(source))
+        if n_open == batch_size or len(batch) == max(batch_size, _AT_ONCE):
+            yield batch
+            batch, n_open = [], 0
+    if batch:
+        yield batch
 
 
 def _batch(

@@ -29,7 +29,6 @@ from lookalike.types import FloatArray
 
 _FOLDER = "accelerator"
 _MOST_CHANGES = 0.2  # of the vectors that an index was built from; beyond, it is built anew
-_MOST_IN_FILE = 16_384  # vectors in a file of changes
 _PIECE = 8192  # vectors copied at once
 
 
@@ -124,7 +123,7 @@ class Accelerator:
 
         Raises GalleryError if the files can't be written; what was in effect then stays.
         """
-        if len(self._changes.ids) > _MOST_IN_FILE:
+        if len(self._changes.ids) > _most_in_file(self._index):
             self._fold(gallery)
         folder = gallery / _FOLDER / self._stamp.folder
         name = f"changes-{uuid.uuid4().hex[:8]}.npz"
@@ -258,6 +257,13 @@ def load_accelerator(gallery: Path, fingerprint: str, width: int) -> Accelerator
         return None  # being replaced, or damaged: search without it
     is_whole = index.ntotal == len(ids) == len(vectors) == stamp.count and index.d == width
     return Accelerator(stamp, index, ids, vectors, changes) if is_whole else None
+
+
+def _most_in_file(index: Any) -> int:
+    """How many vectors a file of changes may have, which are added to the index whenever it is loaded."""
+    return (
+        1024 if faiss_indices.is_graph(index) else 16_384
+    )  # a graph takes a hundred times as long to add one
 
 
 def _vectors_of(batches: Iterable[tuple[list[str], FloatArray]], ids: list[str]) -> Iterator[FloatArray]:

@@ -61,6 +61,11 @@ def built_index(vectors: FloatArray) -> Any:
     return index
 
 
+def is_graph(index: Any) -> bool:
+    """Whether an index is a graph, which takes long to add to."""
+    return isinstance(index, _faiss().IndexHNSW)
+
+
 def extend_index(index: Any, vectors: FloatArray) -> None:
     """Add vectors (B, D) float32 to a built index; they get the next positions."""
     with _all_cores():
@@ -73,7 +78,7 @@ def nearest_positions(index: Any, query: FloatArray, n: int, among: Any) -> np.n
     ``among`` comes from ``selector``; None: all positions.
     """
     faiss = _faiss()
-    if isinstance(index, faiss.IndexHNSW):
+    if is_graph(index):
         settings = faiss.SearchParametersHNSW(efSearch=max(_SEARCH_WIDTH, 2 * n), sel=among)
     else:
         settings = faiss.SearchParametersIVF(nprobe=index.nprobe, sel=among)

@@ -250,6 +250,10 @@ class LanceStore:
         by_id = {row["id"]: record_of(row) for row in self._rows(ids, RECORD_COLUMNS)}
         return [by_id[id] for id in ids if id in by_id]
 
+    def ids(self) -> pa.Array:
+        """Return all ids, in the order of ``records``."""
+        return self._read(lambda: self._table.search().select(["id"]).to_arrow())["id"].combine_chunks()
+
     def record_batches(self) -> Iterator[Sequence[Record]]:
         """Yield all records of one version in batches."""
         with Reaching(self._uri):
@@ -288,8 +292,15 @@ class LanceStore:
 
     def embeddings(self, ids: Sequence[str]) -> FloatArray:
         """Return embeddings (B, D) float32 in the order of B ids. Raises KeyError for an unknown id."""
-        by_id = {row["id"]: row["embedding"] for row in self._rows(ids, ["id", "embedding"])}
-        found = np.array([by_id[id] for id in ids], dtype=np.float32).reshape(len(ids), self._width)
+        found = np.empty((len(ids), self._width), np.float32)
+        for start in range(0, len(ids), _PIECE):
+            part = ids[start : start + _PIECE]
+            rows = self._read(partial(self._where, _one_of(part), ["id", "embedding"]))
+            places = pc.index_in(pa.array(part, pa.string()), value_set=rows["id"].combine_chunks())
+            if places.null_count:
+                raise KeyError(part[places.is_null().index(True).as_py()])
+            embeddings = self._matrix(rows["embedding"].combine_chunks())
+            found[start : start + len(part)] = embeddings[places.to_numpy()]
         self._refuse_damaged(ids, found)
         return found
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookalike.store.fast_columns import fast_column
-from lookalike.store.records import Copy, Entry, Record
+from lookalike.store.records import Copy, Entry, Record, VectorStore
 from lookalike.types import FloatArray
 
 _COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
@@ -84,6 +84,12 @@ def ids_of(records: Sequence[Record]) -> pa.Array:
         if isinstance(records, RecordRows)
         else pa.array([each.id for each in records], pa.string())
     )
+
+
+def all_ids(store: VectorStore) -> pa.Array:
+    """Return the ids of a store in the order of its records, without these where it can."""
+    ids: Callable[[], pa.Array] | None = getattr(store, "ids", None)
+    return ids_of(store.records()) if ids is None else ids()
 
 
 def taken_records(records: Sequence[Record], rows: Sequence[int]) -> list[Record]:
