@@ -13,15 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lancedb.index import BTree, IvfRq
 
 from lookalike.errors import GalleryError, first_line
 from lookalike.store.forgotten import ForgottenRows
 from lookalike.store.known_ids import KnownIds
+from lookalike.store.lance_imports import BTree, IvfRq, lancedb
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
     RecordRows,
