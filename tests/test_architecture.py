@@ -20,7 +20,7 @@ FLOOR_OF = {room: floor for floor, room in enumerate(FLOORS)}
 # Who may import a heavy library, as packages or modules inside lookalike.
 OWNERS = {
     "timm": {"models.backbones"},
-    "lancedb": {"store.lance", "plugs.lancedb_registry"},
+    "lancedb": {"store.lance_imports", "plugs.lancedb_registry"},
     "pyarrow": {"images.object_store", "store", "gallery", "datasets", "distributed", "plugs.tables"},
     "ray": {"distributed"},
     "faiss": {"store.faiss_indices"},

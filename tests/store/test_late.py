@@ -16,7 +16,8 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     log = tmp_path / "log"
     (folder / "__init__.py").write_text(
-        f"open({str(log)!r}, 'a').write('run ')\nfrom made_late.inside import VALUE\n__version__ = '3'\n"
+        "from pathlib import Path\nfrom made_late.inside import VALUE\n__version__ = '3'\n"
+        f"log = Path({str(log)!r})\nlog.write_text('run ' + (log.read_text() if log.exists() else ''))\n"
     )
     (folder / "inside.py").write_text("import made_late\nVALUE = 7\n")
     (folder / "other.py").write_text("WORD = 'x'\n")
