@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookalike.errors import GalleryError, first_line
+from lookalike.store.earlier import EarlierVersions
 from lookalike.store.forgotten import ForgottenRows
 from lookalike.store.known_ids import KnownIds
-from lookalike.store.lance_imports import BTree, IvfRq, lancedb
+from lookalike.store.lance_imports import BTree, IvfRq
 from lookalike.store.lance_rows import (
     RECORD_COLUMNS,
     RecordRows,
@@ -31,18 +32,17 @@ from lookalike.store.lance_rows import (
     table_schema,
     whole_rows,
 )
+from lookalike.store.lance_tables import TABLE, connected, one_of
 from lookalike.store.one_writer import Reaching, one_writer
 from lookalike.store.records import Committed, Entry, Record, Snapshot, check_units, damaged_rows
 from lookalike.store.upkeep import Upkeep
 from lookalike.store.uris import plain_uri
 from lookalike.types import FloatArray
 
-TABLE = "images"
 _VECTORS, _IDS = "embedding_idx", "id_idx"  # indices
 _PIECE = 8192  # rows per batch when the whole table is read
 _READ = 1024  # rows per batch when vectors and records are read: the reader holds some batches for each core
 _REFINE = 20  # candidates per result that LanceDB re-scores exactly, if the table has an index
-_CACHE = 2**23  # bytes: the footers of a thousand files
 _TRIES = 3  # of a read, while another process compacts
 _RABIT = 8  # RaBitQ needs a width that is a multiple of this
 _COARSEST_TIME_NS = 3 * 10**9  # of a file system: a commit within it may leave the folder's time as it was
@@ -60,7 +60,7 @@ class LanceStore:
         self._width = width
         uri = plain_uri(uri)
         try:
-            self._table: Any = _connected(uri).create_table(TABLE, schema=table_schema(width), exist_ok=True)
+            self._table: Any = connected(uri).create_table(TABLE, schema=table_schema(width), exist_ok=True)
         except (RuntimeError, ValueError, OSError) as error:
             raise GalleryError(
                 f"the table of {width} dimensions at {uri} can't be opened: {first_line(error)}"
@@ -73,6 +73,7 @@ class LanceStore:
         self._ids: KnownIds | None = None  # of some version; the writer's
         self._upkeep = Upkeep(folder, TABLE)
         self._forgotten = None if folder is None else ForgottenRows(folder)
+        self._earlier = EarlierVersions(uri, self._forgotten)
 
     @property
     def width(self) -> int:
@@ -145,7 +146,7 @@ class LanceStore:
                 result = self._merge(source, bool(records), first)
                 added, removed = int(result.num_inserted_rows), int(result.num_deleted_rows)
             for start in range(0, len(rest), _PIECE):
-                removed += int(self._table.delete(_one_of(rest[start : start + _PIECE])).num_deleted_rows)
+                removed += int(self._table.delete(one_of(rest[start : start + _PIECE])).num_deleted_rows)
             self._note_ids(new)
             self._upkeep.after_commit(self._table, 0 if source is None else source.num_rows)
             self._note_ids(())
@@ -203,7 +204,7 @@ class LanceStore:
         columns = [*RECORD_COLUMNS, "embedding", "shares"]
         for part in (ids, losing):
             for start in range(0, len(part), _PIECE):
-                condition = _one_of(part[start : start + _PIECE])
+                condition = one_of(part[start : start + _PIECE])
                 yield self._read(partial(self._where, condition, columns))
 
     def _merge(self, source: pa.Table, replaces: bool, removed: Sequence[str]) -> Any:
@@ -213,7 +214,7 @@ class LanceStore:
         if "embedding" in source.column_names:
             merge = merge.when_not_matched_insert_all()
         if removed:
-            merge = merge.when_not_matched_by_source_delete(_one_of(removed))
+            merge = merge.when_not_matched_by_source_delete(one_of(removed))
         return merge.execute(source)
 
     def set_embeddings(self, ids: Sequence[str], embeddings: FloatArray) -> None:
@@ -233,7 +234,7 @@ class LanceStore:
         """Keep one row, the last, of each of these ids; return how many rows were dropped."""
         with self._one_writer:
             self._table.checkout_latest()
-            rows = self._table.search().where(_one_of(ids)).select(["id"]).with_row_id(True).to_arrow()
+            rows = self._table.search().where(one_of(ids)).select(["id"]).with_row_id(True).to_arrow()
             numbers: dict[str, list[int]] = {}
             for id, number in zip(rows["id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True):
                 numbers.setdefault(id, []).append(number)
@@ -294,7 +295,7 @@ class LanceStore:
         found = np.empty((len(ids), self._width), np.float32)
         for start in range(0, len(ids), _PIECE):
             part = ids[start : start + _PIECE]
-            rows = self._read(partial(self._where, _one_of(part), ["id", "embedding"]))
+            rows = self._read(partial(self._where, one_of(part), ["id", "embedding"]))
             places = pc.index_in(pa.array(part, pa.string()), value_set=rows["id"].combine_chunks())
             if places.null_count:
                 raise KeyError(part[places.is_null().index(True).as_py()])
@@ -321,37 +322,22 @@ class LanceStore:
 
     def versions(self) -> Sequence[tuple[int, datetime.datetime]]:
         """Return the earlier versions that can still be read, newest first: number and local time."""
-        latest = self.version
-        kept = {} if self._forgotten is None else self._forgotten.versions()
-        kept |= {int(each["version"]): each["timestamp"] for each in self._table.list_versions()}
-        return sorted((each for each in kept.items() if each[0] != latest), reverse=True)
+        return self._earlier.versions(self._table, self.version)
 
     def records_at(self, version: int) -> Sequence[Record]:
         """Return all records of an earlier version, or those that it lost if no others are kept.
 
         Raises GalleryError if it can't be read any more.
         """
-        return RecordRows(self._rows_at(version, RECORD_COLUMNS))
+        return RecordRows(self._earlier.rows(version, RECORD_COLUMNS))
 
     def entries_at(self, version: int, ids: Sequence[str]) -> list[Entry]:
         """Return the entries with these ids of an earlier version; raises as ``records_at``."""
         rows: list[dict[str, Any]] = []
         columns = [*RECORD_COLUMNS, "embedding", "shares"]
         for start in range(0, len(ids), _PIECE):
-            rows += self._rows_at(version, columns, ids[start : start + _PIECE]).to_pylist()
+            rows += self._earlier.rows(version, columns, ids[start : start + _PIECE]).to_pylist()
         return [Entry(record_of(row), np.array(row["embedding"], np.float32), row["shares"]) for row in rows]
-
-    def _rows_at(self, version: int, columns: list[str], ids: Sequence[str] | None = None) -> pa.Table:
-        try:
-            earlier = _connected(self._uri).open_table(TABLE)  # its own: a checkout changes the table
-            earlier.checkout(version)
-            search = earlier.search() if ids is None else earlier.search().where(_one_of(ids))
-            return search.select(columns).to_arrow()
-        except (RuntimeError, ValueError, OSError) as error:
-            lost = None if self._forgotten is None else self._forgotten.rows_of(version, columns)
-            if lost is not None:
-                return lost if ids is None else lost.filter(pc.is_in(lost["id"], pa.array(ids)))
-            raise GalleryError(f"version {version} can't be read: {first_line(error)}") from error
 
     def optimize(self) -> None:
         """Compact the fragments of many small additions and drop earlier versions, see ``Upkeep``."""
@@ -383,7 +369,7 @@ class LanceStore:
     def _rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for start in range(0, len(ids), _PIECE):
-            condition = _one_of(ids[start : start + _PIECE])
+            condition = one_of(ids[start : start + _PIECE])
             rows += self._read(partial(self._where, condition, columns)).to_pylist()
         return rows
 
@@ -418,13 +404,3 @@ class LanceStore:
     def _matrix(self, column: pa.Array) -> FloatArray:
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float32).reshape(-1, self._width)
-
-
-def _connected(uri: str) -> Any:
-    """A connection that keeps little of what it reads of files: each commit of many would stay in it."""
-    return lancedb.connect(uri, session=lancedb.Session(metadata_cache_size_bytes=_CACHE))
-
-
-def _one_of(ids: Sequence[str]) -> str:
-    """An SQL condition with quoted ids, safe against injection."""
-    return "id IN (" + ", ".join("'" + id.replace("'", "''") + "'" for id in ids) + ")"
