@@ -41,7 +41,7 @@ def test_records_are_those_of_the_rows(cuts):
     assert records.taken([4, 1, 1, 2]) == [RECORDS[i] for i in (4, 1, 1, 2)]
     assert records.taken([0, 4]) == [RECORDS[0], RECORDS[4]] and records[1:4] == RECORDS[1:4]
     assert records.ids.to_pylist() == [record.id for record in RECORDS]
-    with pytest.raises(IndexError, match="row 5 of 5"):
+    with pytest.raises(IndexError, match="item 5 of 5"):
         records[5]
 
 

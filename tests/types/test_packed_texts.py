@@ -25,7 +25,7 @@ def test_packed_texts_answer_as_a_list(monkeypatch):
     assert [packed[i] for i in range(-9, 9)] == texts * 2
     assert packed[1:8:3] == texts[1:8:3] and packed[::-1] == texts[::-1]
     assert "last" in packed and packed.index("🖼") == 6
-    with pytest.raises(IndexError, match="text 9 of 9"):
+    with pytest.raises(IndexError, match="item 9 of 9"):
         packed[9]
     assert list(PackedTexts()) == [] and not PackedTexts()
 

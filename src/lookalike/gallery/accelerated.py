@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import final, overload
+from typing import final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from lookalike.store import Record, VectorStore
 from lookalike.store.accelerator import Accelerator, accelerator_folder, load_accelerator
 from lookalike.store.lance_rows import all_ids, ids_of, taken_records
 from lookalike.types import FloatArray, Ranking
+from lookalike.types.on_demand import OnDemand
 
 _FEWEST_CANDIDATES = 64
 
@@ -98,7 +99,7 @@ class Accelerated:
 
 
 @final
-class _Some(Sequence[Record]):
+class _Some(OnDemand[Record]):
     """Some of the records: those that are made already, and others made when they are asked for."""
 
     def __init__(
@@ -112,15 +113,8 @@ class _Some(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> Record:
+        """Return one of them."""
         made = self._made.get(index)
         return self._records[int(self._rows[index])] if made is None else made
 

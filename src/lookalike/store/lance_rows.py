@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from lookalike.store.fast_columns import fast_column
 from lookalike.store.records import Copy, Entry, Record, VectorStore
 from lookalike.types import FloatArray
+from lookalike.types.on_demand import OnDemand
 
 _COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
 _FIELDS = (
@@ -30,7 +31,7 @@ _PIECE = 8192  # rows that become records at once
 _METADATA = json.JSONDecoder(parse_constant=lambda _: None)  # NaN of earlier versions
 
 
-class RecordRows(Sequence[Record]):
+class RecordRows(OnDemand[Record]):
     """Records constructed from a table's columns on access, which takes a tenth of the memory."""
 
     def __init__(self, rows: pa.Table) -> None:
@@ -47,18 +48,9 @@ class RecordRows(Sequence[Record]):
         """The ids of all records."""
         return self._ids
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        return self.taken([index % len(self)])[0]
+    def item(self, index: int) -> Record:
+        """Return the record of a row."""
+        return self.taken([index])[0]
 
     def taken(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of some rows, converted together."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import final, overload
+from typing import final
+
+from lookalike.types.on_demand import OnDemand
 
 _BLOCK = 1024  # texts compressed together
 _FASTEST = 1  # level of zlib
 
 
 @final
-class PackedTexts(Sequence[str]):
+class PackedTexts(OnDemand[str]):
     """Texts in their order, compressed in blocks: about 10 bytes for the path of a file among others."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -34,23 +36,13 @@ class PackedTexts(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(map(self._texts, range(len(self._blocks))))
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"text {index} of {len(self)}")
-        position = index % len(self)
-        number = bisect_right(self._starts, position) - 1
+    def item(self, index: int) -> str:
+        """Return the text of an index from 0 to ``len(self) - 1``."""
+        number = bisect_right(self._starts, index) - 1
         held = self._read
         if held[0] != number:
             self._read = held = (number, self._texts(number))
-        return held[1][position - self._starts[number]]
+        return held[1][index - self._starts[number]]
 
     def _texts(self, number: int) -> list[str]:
         texts: list[str] = json.loads(zlib.decompress(self._blocks[number]))
