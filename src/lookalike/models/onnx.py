@@ -20,11 +20,6 @@ from lookalike.images import GrayLevels, Preprocessing
 from lookalike.models.finite import check_finite
 from lookalike.models.loading import parse_normalization, split_output
 
-try:
-    import onnxruntime
-except ImportError:  # an extra: asked for when a model is loaded
-    onnxruntime = None
-
 _DEFAULT_SIDE = 224  # pixels, where the model takes any size
 _MAX_BATCH = 1024  # images in one run that a file may ask for
 _TYPES: dict[str, type[np.generic]] = {
@@ -87,8 +82,10 @@ class OnnxEmbedder:
         output: str | None = None,
         levels: GrayLevels | None = None,
     ) -> None:
-        if onnxruntime is None:
-            raise LookalikeError("ONNX models need onnxruntime; install lookalike[onnx]")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise LookalikeError("ONNX models need onnxruntime; install lookalike[onnx]") from error
         file, named = split_output(path)
         self._path = file
         self.name = file.name
