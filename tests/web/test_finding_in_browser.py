@@ -104,6 +104,20 @@ def test_both_pictures_on_a_wall_are_named_boxed_once_and_explained(page, wall):
     assert found[0] == pytest.approx(PLACES[int(name[8]) - 1], abs=4)
 
 
+def test_finding_shows_how_far_it_is(page, wall):
+    held, at = [], {"stage": "searching regions", "done": 3, "total": 13, "remaining": 19.2}
+    page.route("**/regions", lambda route: held.append(route))  # a function of Python, which Playwright marks
+    page.route("**/progress/*", lambda route: route.fulfill(json=at))
+    search_with(page, wall)
+    page.get_by_role("button", name="Find what is on it").click()
+    expect(page.locator("#finding span")).to_have_text("searching regions: 3 of 13, about 20 s left")
+    assert page.locator("#finding progress").evaluate("bar => [bar.value, bar.max]") == [3, 13]
+    held[0].continue_()
+    page.locator("#find:not([aria-busy])").wait_for()
+    expect(page.locator("#finding")).to_be_hidden()
+    expect(page.locator("#found")).to_contain_text("2 pictures of the gallery are on it")
+
+
 def test_nothing_on_it_is_said_with_what_was_searched(page, tmp_path):
     file = tmp_path / "plain.png"
     Image.new("RGB", (320, 240), (120, 140, 160)).save(file)

@@ -28,3 +28,17 @@ def test_what_is_on_a_photograph_is_said_by_name_and_box_without_folders(client,
     bad = client.post("/api/galleries/rooms/regions", json={"query": uploaded, "where": "no filter ("})
     assert bad.status_code == 422
     assert client.post("/api/galleries/rooms/regions", json={"query": "0" * 32}).status_code == 404
+
+
+def test_the_progress_of_regions_can_be_asked_for_by_ticket(client, uploaded):
+    ticket = "a" * 16
+    waiting = {"stage": "waiting", "done": 0, "total": 0, "remaining": None}
+    assert client.get(f"/api/progress/{ticket}").json() == waiting
+    request = {"query": uploaded, "limit": 2, "shortlist": 5, "ticket": ticket}
+    assert client.post("/api/galleries/rooms/regions", json=request).status_code == 200
+    at = client.get(f"/api/progress/{ticket}").json()
+    assert at["stage"] and at["done"] == at["total"] > 0
+    assert client.get("/api/progress/" + "b" * 16).json() == waiting
+    assert client.get("/api/progress/short").status_code == 422
+    bad = client.post("/api/galleries/rooms/regions", json=request | {"ticket": "../x"})
+    assert bad.status_code == 422

@@ -170,18 +170,23 @@ def search_by_regions(
         found = _sure(hits, box, reading.picture)
         certain += found
         uncertain += [RegionHit(box, hit) for hit in hits[:1] if not found]
-    if len(gallery) > shortlist:
+    if uncertain and len(gallery) > shortlist:
         wider = partial(hits_of_box, n=_WIDER * shortlist)
-        uncertain = _searched_wider(certain, uncertain, wider, reading.picture)
-    matches = [_refined(each, hits_of_box) for each in _one_at_each_place(certain)]
-    matches = _one_at_each_place(matches)
+        uncertain = _searched_wider(certain, uncertain, wider, reading.picture, progress)
+    rough = _one_at_each_place(certain)
+    refined = [_refined(each, hits_of_box) for each in tracked(rough, "refining boxes", len(rough), progress)]
+    matches = _one_at_each_place(refined)
     taken = [each.box for each in matches]
     rest = [each for each in uncertain if not any(_shares_place(each.box, box) for box in taken)]
     return RegionsResult(reading.picture, [*matches, *_one_at_each_place(rest)], n_searched)
 
 
 def _searched_wider(
-    certain: list[RegionHit], uncertain: list[RegionHit], search: Callable[[Box], list[Hit]], picture: Picture
+    certain: list[RegionHit],
+    uncertain: list[RegionHit],
+    search: Callable[[Box], list[Hit]],
+    picture: Picture,
+    progress: ProgressCallback | None,
 ) -> list[RegionHit]:
     """Search by the first regions where nothing was found again, among more images; return what stays unsure.
 
@@ -189,7 +194,8 @@ def _searched_wider(
     of the regions, the whole photograph where nothing was found by it, comes last.
     """
     unsure, n_left = [], _MOST_WIDENED
-    for each in [*uncertain[1:], *uncertain[:1]]:
+    ordered = [*uncertain[1:], *uncertain[:1]]
+    for each in tracked(ordered, "searching among more", len(ordered), progress):
         is_taken = any(_shares_place(each.box, found.box) for found in certain)
         if is_taken or not n_left:
             unsure.append(each)

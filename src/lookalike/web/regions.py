@@ -10,8 +10,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lookalike.gallery.searching_regions import RegionHit
+from lookalike.types import Progress
+from lookalike.web.caching import LRUCache
 from lookalike.web.routes import ServiceDep, TurnDep
 from lookalike.web.schemas import BoxPixels, ErrorOut, PictureId, RecordId
+
+_FOLLOWED = 100  # requests whose progress is kept
+
+Ticket = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_-]{16,64}$")]
 
 
 class RegionsRequest(BaseModel):
@@ -26,6 +32,9 @@ class RegionsRequest(BaseModel):
     limit: int = Field(default=12, ge=1, le=24, description="Number of regions to propose.")
     shortlist: int = Field(default=50, ge=1, le=200, description="Pictures to verify for each region.")
     leave_self_out: bool = Field(default=False, description="Leave out the photograph itself.")
+    ticket: Ticket | None = Field(
+        default=None, description="A random name of your own; ask /api/progress/NAME how far this request is."
+    )
 
 
 class RegionOut(BaseModel):
@@ -51,22 +60,43 @@ class RegionsOut(BaseModel):
     seconds: float
 
 
+class ProgressOut(BaseModel):
+    """How far a request is."""
+
+    stage: str = Field(description="What is being done; each stage counts anew.")
+    done: int
+    total: int
+    remaining: float | None = Field(description="Estimated seconds left of this stage; null at first.")
+
+
 def regions_router() -> APIRouter:
     """Return the router of one app."""
     codes = (401, 404, 422, 503)
+    reached: LRUCache[str, ProgressOut] = LRUCache(_FOLLOWED)  # by ticket
     router = APIRouter(prefix="/api", responses={code: {"model": ErrorOut} for code in codes})
 
     @router.post("/galleries/{gallery}/regions")
     async def search_by_regions(service: ServiceDep, in_turn: TurnDep, request: RegionsRequest) -> RegionsOut:
         """Say which pictures of the gallery a photograph shows, and where; each is verified by geometry."""
 
+        def note(now: Progress) -> None:
+            if request.ticket is not None:
+                at = ProgressOut(stage=now.stage, done=now.done, total=now.total, remaining=now.remaining)
+                reached.put(request.ticket, at)
+
         def work() -> RegionsOut:
             start = time.perf_counter()
-            found = service.regions(request.query, **request.model_dump(exclude={"query"}))
+            options = request.model_dump(exclude={"query", "ticket"})
+            found = service.regions(request.query, progress=note, **options)
             regions = [_region_out(each) for each in found]
             return RegionsOut(regions=regions, searched=found.n_searched, seconds=time.perf_counter() - start)
 
         return await in_turn(work)
+
+    @router.get("/progress/{ticket}")
+    def get_progress(ticket: Ticket) -> ProgressOut:
+        """Say how far the request with this ticket is: "waiting" before it begins, and if there is none."""
+        return reached.get(ticket) or ProgressOut(stage="waiting", done=0, total=0, remaining=None)
 
     return router
 
