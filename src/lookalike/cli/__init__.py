@@ -16,6 +16,7 @@ import typer
 from lookalike.cli.arrays import rerank
 from lookalike.cli.audit import audit
 from lookalike.cli.cases import case
+from lookalike.cli.collector import let_collector_rest
 from lookalike.cli.comparing import compare
 from lookalike.cli.doctor import doctor
 from lookalike.cli.evaluating import evaluations
@@ -76,6 +77,7 @@ app.add_typer(case, name="case")
 def main() -> None:
     """Run the ``lookalike`` command."""
     choose_threads(sys.argv[1:])
+    let_collector_rest()
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # hide retries, which would break progress bars
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's or pipe's encoding lacks is escaped
         if isinstance(stream, io.TextIOWrapper):
