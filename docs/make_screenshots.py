@@ -53,8 +53,8 @@ def wait_until_drawn(page: Page) -> None:
     """Wait until the hits, their pictures and the requested maps are drawn."""
     page.wait_for_selector("#grid:not([aria-busy]) .hit")
     page.wait_for_selector(".why[aria-busy]", state="detached")
-    page.locator(".hit .frame.loaded").nth(5).wait_for(state="attached")
-    page.wait_for_timeout(500)
+    page.locator(".hit .frame.loaded").nth(1).wait_for(state="attached")
+    page.wait_for_timeout(1500)  # pictures further down are loaded when they come near
 
 
 def save_screenshot(page: Page, name: str) -> None:
