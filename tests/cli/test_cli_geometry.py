@@ -69,6 +69,15 @@ def test_a_search_by_many_boxes_tells_how_far_it_is(folder):
     assert len(stages) > 1 and all(done == total > 0 for done, total in stages.values())
 
 
+def test_progress_has_no_empty_stage_where_nothing_is_found(folder, tmp_path):
+    Image.new("RGB", (320, 240), (120, 140, 160)).save(tmp_path / "plain.png")
+    seen = []
+    found = Gallery.open(folder / "g").search_regions(
+        tmp_path / "plain.png", boxes=[(0, 0, 320, 240)], shortlist=2, progress=seen.append
+    )
+    assert not found.matches and seen and all(each.total > 0 for each in seen)
+
+
 def test_a_search_by_a_box_prints_inliers_and_probabilities(folder):
     box = "491,97,794,328"
     said = run(

@@ -174,7 +174,8 @@ def search_by_regions(
         wider = partial(hits_of_box, n=_WIDER * shortlist)
         uncertain = _searched_wider(certain, uncertain, wider, reading.picture, progress)
     rough = _one_at_each_place(certain)
-    refined = [_refined(each, hits_of_box) for each in tracked(rough, "refining boxes", len(rough), progress)]
+    places = tracked(rough, "refining boxes", len(rough), progress if rough else None)
+    refined = [_refined(each, hits_of_box) for each in places]
     matches = _one_at_each_place(refined)
     taken = [each.box for each in matches]
     rest = [each for each in uncertain if not any(_shares_place(each.box, box) for box in taken)]
