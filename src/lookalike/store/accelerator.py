@@ -261,9 +261,9 @@ def load_accelerator(gallery: Path, fingerprint: str, width: int) -> Accelerator
 
 def _most_in_file(index: Any) -> int:
     """How many vectors a file of changes may have, which are added to the index whenever it is loaded."""
-    return (
-        1024 if faiss_indices.is_graph(index) else 16_384
-    )  # a graph takes a hundred times as long to add one
+    if faiss_indices.is_graph(index):  # it takes a hundred times as long to add one
+        return 1024
+    return 16_384
 
 
 def _vectors_of(batches: Iterable[tuple[list[str], FloatArray]], ids: list[str]) -> Iterator[FloatArray]:
