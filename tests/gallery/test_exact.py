@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lookalike import Embedder, Gallery
-from lookalike.gallery.exact import BatchProducts, exact_best, products
+from lookalike.gallery.exact import Batch, best_of, exact_best, nearest_candidates, products
 from lookalike.store import Entry, Record, record_id
 
 G, D = 3000, 24
@@ -55,25 +55,61 @@ def test_rows_that_are_left_out_do_not_come_back(tied):
     assert exact_best(scores, gallery, unit, 0)[0].shape == (0,)
 
 
-def test_products_of_a_batch_are_computed_together_in_bounded_parts(monkeypatch):
-    gallery, queries = units(50, 0), list(units(8, 1))
-    monkeypatch.setattr("lookalike.gallery.exact._MOST_PRODUCTS", 3 * 50)
-    batch = BatchProducts(queries)
-    for place in (0, 1, 4, 6, 5):
-        torch.testing.assert_close(batch.of(queries[place], gallery), gallery @ queries[place])
-        assert len(batch._computed) <= 2
-    assert batch.of(queries[0].clone(), gallery) is None
-    assert BatchProducts(queries[:7]).of(queries[0], gallery) is None
+@pytest.fixture
+def slices(monkeypatch):
+    monkeypatch.setattr("lookalike.gallery.exact._SLICE", 256)  # so that G is no multiple of it
 
 
-def test_products_of_a_batch_are_those_with_the_gallery_of_now():
+@pytest.mark.parametrize("n", [1, 10, 450, 2990, G, 2 * G])
+@pytest.mark.parametrize("part", [1.0, 0.3, 0.002, 0.0])
+def test_candidates_of_many_hold_the_best_of_each_among_those_allowed(tied, slices, n, part):
+    gallery, unit = tied
+    queries = torch.stack([*units(8, 6), unit, gallery[5]])
+    allowed = torch.rand(G, generator=torch.Generator().manual_seed(7)) < part
+    found = nearest_candidates(gallery, queries, n, None if part == 1 else allowed)
+    n = min(n, int(allowed.sum()))
+    assert any(rows is not None for rows in found)
+    for query, rows in zip(queries, found, strict=True):
+        if rows is not None:
+            expected, cosines = true_order(gallery, query, allowed.numpy())
+            best, values = best_of(rows, gallery, query, n)
+            np.testing.assert_array_equal(best, expected[:n])
+            np.testing.assert_array_equal(values, cosines[expected[:n]])
+
+
+def test_a_query_with_more_near_ties_than_are_kept_is_left_to_a_search_of_its_own(tied, slices):
+    gallery, _ = tied
+    found = nearest_candidates(gallery, torch.stack([*units(8, 6), gallery[5]]), 10)
+    assert found[8] is None and len(found[0]) < 30
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+def test_candidates_do_not_depend_on_where_the_best_rows_lie(slices, order):
+    unit = units(1, 1)
+    gallery = units(G, 0)
+    gallery = gallery[(gallery @ unit[0]).argsort(descending=order == "descending")]
+    rows = nearest_candidates(gallery, unit, 20)[0]
+    np.testing.assert_array_equal(
+        best_of(rows, gallery, unit[0], 20)[0], true_order(gallery, unit[0])[0][:20]
+    )
+
+
+def test_a_batch_is_of_the_gallery_the_number_and_the_filter_of_now():
     """A row was exchanged between two queries: the gallery is as large as before."""
-    queries, gallery = list(torch.eye(8)), torch.eye(8)[:5]
-    batch = BatchProducts(queries)
-    batch.of(queries[0], gallery)
+    gallery = units(60, 0)
+    queries = list(gallery[:9])
+    batch = Batch(queries)
+    assert 0 in batch.candidates(queries[0], gallery, 1, None)
+    assert 1 in batch.candidates(queries[1], gallery, 1, None)
     now = torch.flip(gallery, (0,))
-    assert torch.equal(batch.of(queries[1], now), now @ queries[1])
-    assert not torch.equal(gallery @ queries[1], now @ queries[1])
+    assert 58 in batch.candidates(queries[1], now, 1, None)
+    assert len(batch.candidates(queries[1], now, 59, None)) == 60
+    allowed = torch.arange(60) != 58
+    assert 58 not in batch.candidates(queries[1], now, 1, allowed)
+    assert 57 in batch.candidates(queries[2], now, 1, allowed)
+    assert batch.candidates(queries[0].clone(), now, 1, allowed) is None
+    assert batch.candidates(queries[0], now, 5000, None) is None
+    assert Batch(queries[:7]).candidates(queries[0], gallery, 1, None) is None
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -103,3 +139,24 @@ def test_many_vectors_find_what_each_finds_alone_among_ties(tied):
     alone = [[(hit.id, hit.similarity) for hit in gallery.search(query, k=30)] for query in queries]
     together = [[(hit.id, hit.similarity) for hit in found] for found in gallery.search_many(queries, k=30)]
     assert together == alone and alone[2] == alone[3]
+
+
+def test_many_pictures_of_a_gallery_leave_themselves_out_and_those_the_filter_does():
+    embedder = Embedder.load("mini")
+    gallery = Gallery.in_memory(embedder)
+    rows = torch.nn.functional.normalize(
+        torch.randn(60, embedder.width, generator=torch.Generator().manual_seed(8))
+    )
+    made = [
+        Entry(Record(record_id(f"{n:020x}" + 44 * "0"), f"/{n}.jpg", "", n, n, {"part": str(n % 3)}), row)
+        for n, row in enumerate(rows.numpy())
+    ]
+    gallery._store.add(made)
+    ids = [each.record.id for each in made]
+    for options in ({"k": 5}, {"k": 60}, {"k": 5, "where": {"part": "1"}}, {"k": 60, "where": {"part": "1"}}):
+        options["leave_self_out"] = True
+        queries = [*ids[:12], ids[30]]
+        alone = [[(hit.id, hit.similarity) for hit in gallery.search(query, **options)] for query in queries]
+        found = gallery.search_many(queries, **options)
+        assert [[(hit.id, hit.similarity) for hit in hits] for hits in found] == alone
+        assert all(ids[n] not in {hit.id for hit in hits} for n, hits in enumerate(found[:12]))

@@ -16,9 +16,10 @@ _WIDENING = 4  # factor where more are too near to tell
 _UNIT = 2.0**-24  # rounding of float32
 _TWICE = 2.1  # two products are off, of vectors that are nearly of unit length
 _BLOCK = 4096  # rows re-scored at once
+_SLICE = 2048  # rows multiplied with many queries at once: the products stay in the processor's cache
 _FEW_THREADS = 2
 _MANY = 8  # queries from which on one product of matrices is faster than a product for each
-_MOST_PRODUCTS = 2**24  # of a batch of queries with a gallery: 64 MiB
+_MOST_BEST = 4096  # rows sought for each of many queries; beyond, one query after the other
 
 
 def products(embeddings: FloatArray, unit: Tensor) -> Tensor:
@@ -51,35 +52,80 @@ def exact_best(scores: Tensor, gallery: Tensor, unit: Tensor, n: int) -> tuple[T
         found = scores.topk(n_looked_at)
     near = found.values >= found.values[n - 1] - margin
     rows = found.indices[near & (found.values > -torch.inf)].sort().values
+    return best_of(rows, gallery, unit, n)
+
+
+def best_of(rows: Tensor, gallery: Tensor, unit: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the n best of some rows (R,), which ascend, by cosines in float64; as ``exact_best``."""
     wide = unit.double()
     cosines = torch.cat([gallery[part].double() @ wide for part in torch.split(rows, _BLOCK)]).float()
     best = cosines.sort(descending=True, stable=True)
     return rows[best.indices[:n]], best.values[:n]
 
 
-@final
-class BatchProducts:
-    """Products of many queries with a gallery, computed together when the first of them is asked for.
+def nearest_candidates(
+    gallery: Tensor, units: Tensor, n: int, allowed: Tensor | None = None
+) -> list[Tensor | None]:
+    """Return for each query (Q, D) the rows of a gallery (G, D), ascending, that may belong to its n best.
 
-    A few queries are left to ``products``.
+    Only rows with ``allowed`` (G,) bool count. The gallery is multiplied in slices, of which the best are
+    kept. None for a query that has more rows within the rounding of its n-th than are kept.
+    """
+    n_allowed = len(gallery) if allowed is None else int(allowed.sum())
+    n = min(n, n_allowed)
+    if n == 0:
+        return [torch.empty(0, dtype=torch.int64) for _ in units]
+    n_kept = min(n + _SPARE, len(gallery))
+    best = torch.full((len(units), n_kept), -torch.inf)  # (Q, n_kept), descending
+    rows = torch.zeros(len(units), n_kept, dtype=torch.int64)
+    for start in range(0, len(gallery), max(_SLICE, n_kept)):
+        part = slice(start, start + max(_SLICE, n_kept))
+        scores = units @ gallery[part].T  # (Q, S)
+        if allowed is not None:
+            scores.masked_fill_(~allowed[part], -torch.inf)
+        columns = (scores > best[:, -1:]).any(0).nonzero()[:, 0]
+        if len(columns):
+            found = torch.cat([best, scores[:, columns]], 1).topk(n_kept)
+            with_new = torch.cat([rows, (start + columns).expand(len(units), -1)], 1)
+            best, rows = found.values, with_new.gather(1, found.indices)
+    least = best[:, n - 1 : n] - _TWICE * units.shape[1] * _UNIT
+    is_near = (best >= least) & (best > -torch.inf)
+    is_decided = ~is_near.all(1) | (n_kept >= n_allowed)
+    return [
+        mine[near].sort().values if decided else None
+        for mine, near, decided in zip(rows, is_near, is_decided.tolist(), strict=True)
+    ]
+
+
+@final
+class Batch:
+    """Queries that are searched for one after the other, with the same number of hits and filter.
+
+    Their candidates are found together when the first is asked for; a few queries are not worth it.
     """
 
     def __init__(self, units: Sequence[Tensor]) -> None:
         self._units = list(units) if len(units) >= _MANY else []  # (D,) each
-        self._computed: dict[int, Tensor] = {}
-        self._gallery = torch.empty(0)  # that they were computed with, (G, D)
+        self._candidates: dict[int, Tensor | None] = {}
+        self._of: tuple[Tensor, int, Tensor | None] | None = None  # gallery, n, filter
 
-    def of(self, unit: Tensor, gallery: Tensor) -> Tensor | None:
-        """Return the products (G,) of one of the queries, once; None if it is not one of them.
+    def candidates(self, unit: Tensor, gallery: Tensor, n: int, allowed: Tensor | None) -> Tensor | None:
+        """Return rows of the gallery (G, D), among them the n + 1 best that are allowed; see ``exact_best``.
 
-        ``gallery`` (G, D) may be another one than at the last call, as when rows were added meanwhile.
+        None if the query is not one of them or has to be searched for alone. ``gallery`` may be another one
+        than at the last call, as when rows were added meanwhile; so may the others.
         """
         place = next((i for i, each in enumerate(self._units) if each is unit), None)
-        if place is None:
+        if place is None or n >= _MOST_BEST:
             return None
-        is_same = (gallery.data_ptr(), gallery.shape) == (self._gallery.data_ptr(), self._gallery.shape)
-        if place not in self._computed or not is_same:
-            together = self._units[place : place + max(1, _MOST_PRODUCTS // max(1, len(gallery)))]
-            of_all = torch.stack(together) @ gallery.T  # (Q, G)
-            self._computed, self._gallery = dict(enumerate(of_all, start=place)), gallery
-        return self._computed.pop(place)
+        if not self._is_of(gallery, n, allowed):
+            found = nearest_candidates(gallery, torch.stack(self._units), n + 1, allowed)
+            self._candidates, self._of = dict(enumerate(found)), (gallery, n, allowed)
+        return self._candidates[place]
+
+    def _is_of(self, gallery: Tensor, n: int, allowed: Tensor | None) -> bool:
+        if self._of is None:
+            return False
+        other, n_before, filter_before = self._of
+        is_same = (gallery.data_ptr(), gallery.shape) == (other.data_ptr(), other.shape)
+        return is_same and n == n_before and allowed is filter_before

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
 from lookalike.gallery.accelerated import Accelerated
-from lookalike.gallery.exact import BatchProducts, exact_best, products
+from lookalike.gallery.exact import Batch, best_of, exact_best, products
 from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
 from lookalike.store import Record, Snapshot, VectorStore
@@ -61,7 +61,7 @@ class Searcher:
         self._ids: tuple[int, str, frozenset[str]] | None = None  # version, filter, records that pass
         self._corrected: tuple[int, str, Corrected] | None = None  # version, correction
         self._mean: tuple[int, FloatArray] | None = None  # version, mean of its unit embeddings
-        self._batch: BatchProducts | None = None
+        self._batch: Batch | None = None
 
     def shortlist(
         self, unit: Tensor, n: int, *, n_context: int = 0, where: Where | None, without: str | None
@@ -92,8 +92,8 @@ class Searcher:
         return self._scored(ids, unit, n, None if where is None else parse_filter(where))
 
     def expect(self, units: Sequence[Tensor]) -> None:
-        """Say which unit vectors (D,) are searched for next: an exact search multiplies them together."""
-        self._batch = BatchProducts(units)
+        """Say which unit vectors (D,) are searched for next: an exact search finds them in one go."""
+        self._batch = Batch(units)
 
     def widened(
         self, found: Shortlist, units: Tensor, n: int, *, where: Where | None, without: str | None
@@ -223,17 +223,22 @@ class Searcher:
         self, snapshot: Snapshot, unit: Tensor, n: int, where: Where | None, without: str | None
     ) -> Shortlist:
         gallery = torch.from_numpy(snapshot.embeddings)  # (G, D)
-        batch = self._batch  # another thread may replace it
-        known = None if batch is None else batch.of(unit, gallery)
-        scores = products(snapshot.embeddings, unit) if known is None else known  # (G,)
-        allowed = None if where is None else self._passing(snapshot, where)
-        if without is not None and (row := self._rows_of(snapshot).get(without)) is not None:
-            allowed = torch.ones(len(scores), dtype=torch.bool) if allowed is None else allowed.clone()
+        passing = None if where is None else self._passing(snapshot, where)
+        row = None if without is None else self._rows_of(snapshot).get(without)
+        allowed = passing
+        if row is not None:
+            allowed = torch.ones(len(gallery), dtype=torch.bool) if passing is None else passing.clone()
             allowed[row] = False
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, -torch.inf)
-            n = min(n, int(allowed.sum()))
-        rows, cosines = exact_best(scores, gallery, unit, n)
+        batch = self._batch  # another thread may replace it
+        found = None if batch is None else batch.candidates(unit, gallery, n, passing)
+        n = min(n, len(gallery) if allowed is None else int(allowed.sum()))
+        if found is None:
+            scores = products(snapshot.embeddings, unit)  # (G,)
+            if allowed is not None:
+                scores = scores.masked_fill(~allowed, -torch.inf)
+            rows, cosines = exact_best(scores, gallery, unit, n)
+        else:
+            rows, cosines = best_of(found if row is None else found[found != row], gallery, unit, n)
         ranking = Ranking(unit[None], gallery, rows[None], cosines[None], allowed)
         return Shortlist(ranking, snapshot.records, None if where is None else parse_filter(where))
 
