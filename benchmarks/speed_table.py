@@ -47,6 +47,9 @@ Figures = dict[str, list[float]]  # of lines by key: of elapsed time, then of pr
 
 LINES = {
     "adding": Line("peak of adding 100,000 records, MB", "900 to 1,260", "≤ 150", 150, is_most=True),
+    "adding large": Line(
+        "the same, of the rows of large galleries", "3.5 kB each", "≤ 150", 150, is_most=True
+    ),
     "opening": Line("opening and first search, peak / bytes of the vectors", "2", "≤ 1.5", 1.5, is_most=True),
     "small": Line("indexing small JPEGs / bare model, 400", "0.83", "≥ 0.9", 0.9),
     "few": Line("indexing small JPEGs / bare model, 128", "0.65", "≥ 0.9", 0.9),
@@ -95,8 +98,9 @@ def last_json(printed: str) -> dict:
     return found
 
 
-def growth(_options: Namespace) -> Figures:
-    return {"adding": [last_json(script("growth.py", "--one", 100_000))["peak"]]}
+def growth(options: Namespace) -> Figures:
+    sizes = {"adding": 100_000, "adding large": options.large}
+    return {key: [last_json(script("growth.py", "--one", rows))["peak"]] for key, rows in sizes.items()}
 
 
 def opening(options: Namespace) -> Figures:
@@ -188,7 +192,7 @@ def startup(options: Namespace) -> Figures:
 
 
 MEASURES: dict[str, tuple[Callable[[Namespace], Figures], tuple[str, ...]]] = {
-    "growth": (growth, ("adding",)),
+    "growth": (growth, ("adding", "adding large")),
     "opening": (opening, ("opening",)),
     "indexing": (indexing, ("small", "few", "large")),
     "runtimes": (runtimes, ("resnet50", "vit_small_patch14_dinov2")),
@@ -221,7 +225,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MEASURES, help="these benchmarks; default all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--large", type=int, default=1_000_000, help="rows for opening and accelerator, x 256"
+        "--large",
+        type=int,
+        default=1_000_000,
+        help="rows of large galleries, x 256: growth, opening, accelerator",
     )
     add_shared(parser)
     options = parser.parse_args()
