@@ -38,7 +38,12 @@ def clustered_units(
 def entries(units: np.ndarray) -> Iterator[list[Entry]]:
     """Vectors as records of imaginary pictures, in batches."""
     for start in range(0, len(units), BATCH):
-        yield [Entry(_record(start + i), unit) for i, unit in enumerate(units[start : start + BATCH])]
+        yield entries_from(units[start : start + BATCH], start)
+
+
+def entries_from(units: np.ndarray, start: int) -> list[Entry]:
+    """Vectors as records of the imaginary pictures from this number on."""
+    return [Entry(_record(start + i), unit) for i, unit in enumerate(units)]
 
 
 def filled(store: VectorStore, units: np.ndarray) -> VectorStore:

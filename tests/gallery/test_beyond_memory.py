@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery
+from lookalike.gallery.maintenance import index_if_large
 from lookalike.gallery.nearest import Searcher
 from lookalike.gallery.opening import manifest_of
 from lookalike.rerankers import ContextualReranking, first_stage
@@ -37,9 +39,9 @@ ENTRIES = [entry(number, vector) for number, vector in enumerate(VECTORS)]
 IDS = [entry.record.id for entry in ENTRIES]
 
 
-def gallery_on(store, mini):
+def gallery_on(store, mini, uri=None):
     manifest = replace(manifest_of(mini, mini, keep_shares=False), width=D)
-    return Gallery(store, mini, manifest, memory_budget=SMALL)
+    return Gallery(store, mini, manifest, uri=uri, memory_budget=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,19 @@ def with_index(mini, tmp_path_factory):
     return gallery
 
 
-@pytest.fixture(params=["without_index", "with_index"])
+@pytest.fixture(scope="module")
+def with_accelerator(mini, tmp_path_factory):
+    """A large gallery in a folder, with the index beside its table; read-only."""
+    pytest.importorskip("faiss", reason="the extra scale is not installed")
+    folder = tmp_path_factory.mktemp("accelerated")
+    store = LanceStore(folder, D)
+    store.add(ENTRIES)
+    gallery = gallery_on(store, mini, uri=str(folder))
+    assert gallery.optimize() == N and gallery._searcher.accelerator() is not None
+    return gallery
+
+
+@pytest.fixture(params=["without_index", "with_index", "with_accelerator"])
 def large(request, monkeypatch):
     monkeypatch.setattr(Searcher, "snapshot", lambda *_: pytest.fail("took everything into memory"))
     return request.getfixturevalue(request.param)
@@ -129,6 +143,63 @@ def test_what_is_added_after_the_index_was_built_is_found(mini, tmp_path):
     store.add([entry(N + 1, QUERIES[3])])
     assert gallery.search(QUERIES[3], k=1)[0].similarity == pytest.approx(1, abs=1e-6)
     store.remove([entry(N + 1, QUERIES[3]).record.id])
+    assert gallery.search(QUERIES[3], k=1)[0].similarity < 0.99
+
+
+def test_the_index_beside_the_table_reads_the_records_of_hits_and_no_vectors(with_accelerator, monkeypatch):
+    store = with_accelerator._store
+    asked = []
+    records = LanceStore.records
+    monkeypatch.setattr(LanceStore, "records", lambda self, ids=None: asked.append(ids) or records(self, ids))
+    monkeypatch.setattr(LanceStore, "embeddings", lambda *_: pytest.fail("vectors lie beside the index"))
+    hits = with_accelerator.search(QUERIES[0], k=3)
+    assert [hit.id for hit in hits] == best(QUERIES[0], 3)[0] and asked == [[hit.id for hit in hits]]
+    assert store._table.index_stats("id_idx").num_unindexed_rows == 0
+    found = with_accelerator._searcher.shortlist(
+        torch.from_numpy(QUERIES[0]), 3, n_context=70, where=None, without=None
+    )
+    gallery, rows = found.ranking.gallery.numpy(), range(69, -1, -3)
+    others = found.shown(rows)
+    np.testing.assert_array_equal(gallery[list(rows)], [VECTORS[IDS.index(each.id)] for each in others])
+
+
+def test_a_record_that_is_removed_during_a_search_is_no_result(with_accelerator, monkeypatch):
+    ids, _ = best(QUERIES[4], 4)
+    records = LanceStore.records
+
+    def all_but_the_second(self, wanted=None):
+        return [each for each in records(self, wanted) if each.id != ids[1]]
+
+    monkeypatch.setattr(LanceStore, "records", all_but_the_second)
+    assert [hit.id for hit in with_accelerator.search(QUERIES[4], k=4)] == [ids[0], *ids[2:]]
+    found = with_accelerator._searcher.shortlist(
+        torch.from_numpy(QUERIES[4]), 1, n_context=0, where=None, without=None
+    )
+    row = next(
+        row
+        for row, each in enumerate(found.ranking.gallery.numpy())
+        if (each == VECTORS[IDS.index(ids[1])]).all()
+    )
+    with pytest.raises(GalleryError, match="removed during the search"):
+        found.shown([row])
+
+
+def test_changes_are_followed_beyond_the_budget_and_adding_leaves_the_index_in_use(
+    mini, tmp_path, monkeypatch
+):
+    pytest.importorskip("faiss", reason="the extra scale is not installed")
+    store = LanceStore(tmp_path, D)
+    store.add(ENTRIES[:2_000])
+    gallery = gallery_on(store, mini, uri=str(tmp_path))
+    gallery.optimize()
+    store.add([entry(N + 1, QUERIES[3])])
+    monkeypatch.setattr(LanceStore, "build_index", lambda _: pytest.fail("the accelerator follows"))
+    index_if_large(store, gallery._searcher)
+    assert gallery.search(QUERIES[3], k=1)[0].similarity == pytest.approx(1, abs=1e-6)
+    renamed = replace(entry(N + 1, QUERIES[3]).record, path="/p/renamed.jpg")
+    store.update([renamed])
+    assert gallery.search(QUERIES[3], k=1)[0].path == "/p/renamed.jpg"
+    store.remove([renamed.id])
     assert gallery.search(QUERIES[3], k=1)[0].similarity < 0.99
 
 

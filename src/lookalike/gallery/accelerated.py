@@ -122,3 +122,44 @@ class _Some(OnDemand[Record]):
         """Return some of them."""
         made = self._made
         return [made[row] if row in made else self[row] for row in rows]
+
+
+def ranked_by_id(
+    store: VectorStore, ids: Sequence[str], vectors: FloatArray, unit: Tensor, n: int
+) -> tuple[Ranking, Sequence[Record]]:
+    """Return the ranking of the n best vectors (C, D) for a unit vector (D,), and the records of all of them.
+
+    Records of the best are read now, others when they are asked for; one that was removed this moment is no
+    result.
+    """
+    gallery = torch.from_numpy(vectors)
+    best = (gallery @ unit).topk(min(n, len(ids)))
+    made = {record.id: record for record in store.records([ids[row] for row in best.indices.tolist()])}
+    is_there = torch.tensor([ids[row] in made for row in best.indices.tolist()], dtype=torch.bool)
+    ranking = Ranking(unit[None], gallery, best.indices[is_there][None], best.values[is_there][None])
+    return ranking, _ById(store, ids, made)
+
+
+@final
+class _ById(OnDemand[Record]):
+    """Records with these ids: those that were read already, and others read from the table when asked for."""
+
+    def __init__(self, store: VectorStore, ids: Sequence[str], made: Mapping[str, Record]) -> None:
+        self._store, self._ids, self._made = store, ids, dict(made)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def item(self, index: int) -> Record:
+        """Return one of them. Raises GalleryError if it was removed meanwhile."""
+        return self.taken([index])[0]
+
+    def taken(self, rows: Sequence[int]) -> list[Record]:
+        """Return some of them; raises as ``item``."""
+        ids = [self._ids[row] for row in rows]
+        if lacking := [id for id in ids if id not in self._made]:
+            self._made |= {record.id: record for record in self._store.records(lacking)}
+        try:
+            return [self._made[id] for id in ids]
+        except KeyError as error:
+            raise GalleryError(f"record {error} was removed during the search; search again") from None

@@ -35,7 +35,7 @@ from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.listing import listing_of, with_absent
 from lookalike.gallery.looks import Looks, holds_any
-from lookalike.gallery.maintenance import build_search_index, forget_files, remove_items
+from lookalike.gallery.maintenance import build_search_index, forget_files, index_if_large, remove_items
 from lookalike.gallery.many import BATCH_SIZE, QUERY_ERRORS, batched_queries
 from lookalike.gallery.mapping import CollectionMap
 from lookalike.gallery.mapping.mapper import Mapper
@@ -272,8 +272,7 @@ class Gallery:
         is_whole = not (ignore or listing.skipped or holds_any(self._store, dict(report.unreadable)))
         if folder and is_whole:
             self._looks.note(folder, start)
-        if self._searcher.is_too_large():
-            self._store.build_index()
+        index_if_large(self._store, self._searcher)
         report = replace(report, remarks=listing.all_remarks(metadata, prune=prune))
         return with_absent(report, listing, self._store, prune=prune, yes=yes)
 

@@ -34,6 +34,14 @@ def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:
     )
 
 
+def index_if_large(store: VectorStore, searcher: Searcher) -> None:
+    """Build the store's own index of a gallery beyond the memory budget, if no accelerator can be used."""
+    if searcher.is_too_large():
+        store.index_ids()  # first, as below
+        if searcher.accelerator() is None:
+            store.build_index()
+
+
 def build_search_index(store: VectorStore, folder: Path | None, searcher: Searcher, fingerprint: str) -> int:
     """Compact the table and build the accelerator, or else the store's own index.
 
@@ -47,6 +55,8 @@ def build_search_index(store: VectorStore, folder: Path | None, searcher: Search
     if folder is None:
         raise GalleryError("the accelerator is stored beside the table; it needs a gallery in a local folder")
     store.optimize()
+    if searcher.is_too_large():
+        store.index_ids()  # first: it makes a version of the table, and the accelerator is of the last one
     searcher.forget_accelerator()
     if searcher.accelerator() is not None:
         return len(store)

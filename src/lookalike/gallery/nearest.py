@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import GalleryError, check_name
-from lookalike.gallery.accelerated import Accelerated
+from lookalike.gallery.accelerated import Accelerated, ranked_by_id
 from lookalike.gallery.exact import Batch, best_of, exact_best, products
 from lookalike.gallery.filters import Predicate, Where, parse_filter, which_pass
 from lookalike.gallery.hubs import Corrected, Correction, Hubness, find_hubs
@@ -85,11 +85,14 @@ class Searcher:
             return id != without and (passing is None or id in passing)
 
         if passing is not None and len(passing) <= _MAX_CANDIDATES:
-            ids = [id for id in passing if keep(id)]
+            ids, vectors = [id for id in passing if keep(id)], None
         else:
             n_candidates = min(max(n, n_context), self._total(version))
-            ids = self._approximate(accelerator, unit, n_candidates, keep)
-        return self._scored(ids, unit, n, None if where is None else parse_filter(where))
+            ids, vectors = self._approximate(accelerator, unit, n_candidates, keep)
+        passes = None if where is None else parse_filter(where)
+        if vectors is None:
+            return self._scored(ids, unit, n, passes)
+        return Shortlist(*ranked_by_id(self._store, ids, vectors, unit, n), passes)
 
     def expect(self, units: Sequence[Tensor]) -> None:
         """Say which unit vectors (D,) are searched for next: an exact search finds them in one go."""
@@ -264,20 +267,21 @@ class Searcher:
 
     def _approximate(
         self, accelerator: Accelerator | None, unit: Tensor, n: int, keep: Callable[[str], bool]
-    ) -> list[str]:
-        """Ids of at least n candidates to keep; fewer only if the table has no more."""
+    ) -> tuple[list[str], FloatArray | None]:
+        """Ids of at least n candidates to keep, or all there are; and their vectors if they are at hand."""
         query, n_candidates = unit.numpy(), max(2 * n, _MIN_CANDIDATES)
         while True:
+            vectors: FloatArray | None = None
             if accelerator is not None:
-                found = accelerator.nearest_ids(query, n_candidates)
+                found, vectors = accelerator.nearest_named(query, n_candidates)
             else:
                 found = [id for id, _ in self._store.nearest(query, n_candidates)]
-            ids = [id for id in found if keep(id)]
-            if len(ids) >= n:
-                return ids
+            kept = [place for place, id in enumerate(found) if keep(id)]
+            if len(kept) >= n:
+                return [found[place] for place in kept], None if vectors is None else vectors[kept]
             n_candidates *= _WIDENING
             if len(found) < n_candidates // _WIDENING or n_candidates > _MAX_CANDIDATES:
-                return self._scan(unit, n, keep)
+                return self._scan(unit, n, keep), None
 
     def _scan(self, unit: Tensor, n: int, keep: Callable[[str], bool]) -> list[str]:
         """Ids of the n exact nearest records to keep."""

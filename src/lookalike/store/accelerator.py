@@ -81,13 +81,17 @@ class Accelerator:
             positions = faiss_indices.nearest_positions(self._index, query, n, self._among)
             return positions, self._vectors(positions)
 
-    def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
-        """Return the ids of the n nearest vectors as ``nearest``, best first."""
+    def nearest_named(self, query: FloatArray, n: int) -> tuple[list[str], FloatArray]:
+        """Return the ids of the n nearest vectors as ``nearest``, best first, and the vectors (n, D)."""
         with self._turn:
             positions, vectors = self.nearest(query, n)
-            best = positions[np.argsort(-(vectors @ query), kind="stable")]
-            ids: list[str] = self._ids.take(pa.array(best)).to_pylist()
-        return ids
+            order = np.argsort(-(vectors @ query), kind="stable")
+            ids: list[str] = self._ids.take(pa.array(positions[order])).to_pylist()
+        return ids, vectors[order]
+
+    def nearest_ids(self, query: FloatArray, n: int) -> list[str]:
+        """Return the ids alone of ``nearest_named``."""
+        return self.nearest_named(query, n)[0]
 
     def rows_in(self, ids: pa.Array | Sequence[str]) -> np.ndarray[Any, Any]:
         """Return the row of each position in a table with these ids; -1 for none."""
@@ -141,7 +145,7 @@ class Accelerator:
             starts = range(0, len(self._base), _PIECE)
             old = (self._base[start : start + _PIECE] for start in starts)
             _write_vectors(folder, old, [self._changes.vectors])
-            _write_index(folder, self._index, self._ids.to_pylist())
+            _write_index(folder, self._index, _packed(self._ids))
         with self._turn:
             self._base, self._first_ids = _mapped(folder, self._base.shape[1]), self._ids
             self._changes = replace(_Changes.none(self._base.shape[1]), gone=self._changes.gone)
@@ -212,11 +216,12 @@ def build_accelerator(
     """
     folder = gallery / _FOLDER
     new = f"{version}-{uuid.uuid4().hex[:8]}"
-    ids: list[str] = []
+    names: list[np.ndarray[Any, Any]] = []
     try:
         with writing(folder, GalleryError):
             (folder / new).mkdir(parents=True)
-            _write_vectors(folder / new, _vectors_of(batches, ids))
+            _write_vectors(folder / new, _vectors_of(batches, names))
+            ids = np.concatenate(names or [np.empty(0, np.bytes_)])
             index = faiss_indices.built_index(_mapped(folder / new, width))
             _write_index(folder / new, index, ids)
             _put_into_effect(gallery, _Stamp(version, new, len(ids), fingerprint, len(ids)))
@@ -249,7 +254,7 @@ def load_accelerator(gallery: Path, fingerprint: str, width: int) -> Accelerator
         return None
     folder = gallery / _FOLDER / stamp.folder
     try:
-        ids = pa.array([id.decode() for id in np.load(folder / "ids.npy", allow_pickle=False)], pa.string())
+        ids = pa.array(np.load(folder / "ids.npy", allow_pickle=False), pa.binary()).cast(pa.string())
         index = faiss_indices.read_index(folder / "index.faiss")
         vectors = _mapped(folder, width)
         changes = None if stamp.changes is None else _Changes.read(folder / stamp.changes, width)
@@ -266,10 +271,21 @@ def _most_in_file(index: Any) -> int:
     return 16_384
 
 
-def _vectors_of(batches: Iterable[tuple[list[str], FloatArray]], ids: list[str]) -> Iterator[FloatArray]:
-    for names, vectors in batches:
-        ids += names  # of the caller
+def _vectors_of(
+    batches: Iterable[tuple[list[str], FloatArray]], names: list[np.ndarray[Any, Any]]
+) -> Iterator[FloatArray]:
+    for ids, vectors in batches:
+        names.append(np.array(ids, dtype=np.bytes_))  # of the caller
         yield vectors
+
+
+def _packed(ids: pa.Array) -> np.ndarray[Any, Any]:
+    """Ids as bytes, some at a time, for as Python's texts they take four times as much."""
+    parts = [
+        np.array(ids[start : start + _PIECE].to_pylist(), dtype=np.bytes_)
+        for start in range(0, len(ids), _PIECE)
+    ]
+    return np.concatenate(parts or [np.empty(0, np.bytes_)])
 
 
 def _write_vectors(folder: Path, *pieces: Iterable[FloatArray]) -> None:
@@ -278,9 +294,9 @@ def _write_vectors(folder: Path, *pieces: Iterable[FloatArray]) -> None:
             file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
 
 
-def _write_index(folder: Path, index: Any, ids: Iterable[str]) -> None:
+def _write_index(folder: Path, index: Any, ids: np.ndarray[Any, Any]) -> None:
     faiss_indices.write_index(index, folder / "index.faiss")
-    np.save(folder / "ids.npy", np.array(list(ids), dtype=np.bytes_))
+    np.save(folder / "ids.npy", ids)
 
 
 def _mapped(folder: Path, width: int) -> FloatArray:

@@ -352,14 +352,23 @@ class LanceStore:
         many of them and rebuilds the index. A width that is no multiple of 8 is always searched exactly.
         """
         with self._one_writer:
-            self._table.checkout_latest()
-            count = int(self._table.count_rows())
-            if count and self._missing_in_index(_IDS) > _STALE * count:
-                if self._width % _RABIT == 0:
-                    config = IvfRq(distance_type="dot", num_bits=1)
-                    self._table.create_index("embedding", config=config, name=_VECTORS)
+            if self._width % _RABIT == 0 and self._is_stale(_VECTORS):
+                config = IvfRq(distance_type="dot", num_bits=1)
+                self._table.create_index("embedding", config=config, name=_VECTORS)
+            self.index_ids()  # the lock is held by this thread already
+            return int(self._table.count_rows())
+
+    def index_ids(self) -> None:
+        """Build a tree over the ids, unless there is one that few rows are missing in."""
+        with self._one_writer:
+            if self._is_stale(_IDS):
                 self._table.create_index("id", config=BTree(), name=_IDS)
-        return count
+
+    def _is_stale(self, name: str) -> bool:
+        """Whether too many rows of the latest version are missing in an index."""
+        self._table.checkout_latest()
+        count = int(self._table.count_rows())
+        return bool(count and self._missing_in_index(name) > _STALE * count)
 
     def _missing_in_index(self, name: str) -> float:
         """The number of rows missing in an index; infinity if there is no index."""

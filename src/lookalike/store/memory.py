@@ -141,6 +141,9 @@ class MemoryStore:
     def optimize(self) -> None:
         """Do nothing: there are no fragments to compact."""
 
+    def index_ids(self) -> None:
+        """Do nothing: ids are looked up in a dictionary."""
+
     def build_index(self) -> int:
         """Return the number of records; every search is exact without an index."""
         return len(self)

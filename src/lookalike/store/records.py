@@ -234,6 +234,10 @@ class VectorStore(Protocol):
         """Compact the storage after many small additions; the content is unchanged."""
         ...
 
+    def index_ids(self) -> None:
+        """Make records fast to find by id, where they are not already."""
+        ...
+
     def build_index(self) -> int:
         """Build an index that makes ``nearest`` fast and approximate; return the number of records.
 
