@@ -4,7 +4,7 @@
 
 Generated unit vectors around 1,000 centers as records of imaginary pictures, in a table on disk with the
 index beside it; queries are 50 others. Each step is a process of its own, and its memory is the peak above
-that of the loaded libraries and model, without mapped files (and in the second number with them). FAISS itself
+that of the loaded libraries and model, without mapped files (in the second number with them). FAISS itself
 is the same index searched for the same candidates, scored again by the same mapped vectors. Recall is that of
 an exact search. FOLDER/gallery is removed at the end; ``--keep`` leaves it, and ``--only`` takes up what is
 there.

@@ -198,7 +198,7 @@ def test_changes_are_followed_beyond_the_budget_and_adding_leaves_the_index_in_u
     assert gallery.search(QUERIES[3], k=1)[0].similarity == pytest.approx(1, abs=1e-6)
     renamed = replace(entry(N + 1, QUERIES[3]).record, path="/p/renamed.jpg")
     store.update([renamed])
-    assert gallery.search(QUERIES[3], k=1)[0].path == "/p/renamed.jpg"
+    assert gallery.search(QUERIES[3], k=1)[0].record.path == "/p/renamed.jpg"
     store.remove([renamed.id])
     assert gallery.search(QUERIES[3], k=1)[0].similarity < 0.99
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,18 @@ import pytest
 
 from lookalike.errors import GalleryError
 from lookalike.gallery import Gallery
-from lookalike.store import Entry, LanceStore
+from lookalike.gallery.healing import may_have_doubles
+from lookalike.store import Entry, LanceStore, read_manifest, write_manifest
 from lookalike.store.records import record_id
 
 
 def paths_of(gallery):
     return sorted(file.path for record in gallery.records() for file in record.files)
+
+
+def as_of_an_earlier_version(folder):
+    manifest = read_manifest(folder)
+    write_manifest(folder, replace(manifest, version="0.1.0"))
 
 
 class Stopped(BaseException):
@@ -64,6 +71,7 @@ def test_doubles_of_an_interrupted_update_are_healed_on_opening(mini, photos, tm
     assert len(store) == 6
     if not on_disk:
         (photos / "one.png").unlink()
+    as_of_an_earlier_version(tmp_path / "g")
     healed = Gallery.open(tmp_path / "g", mini)
     assert len(healed) == 5 and len(set(paths_of(healed))) == 5
     assert new.id in {record.id for record in healed.records()}
@@ -74,7 +82,17 @@ def test_rows_that_share_an_id_become_one(mini, photos, tmp_path):
     gallery.add(photos)
     table = gallery._store._table
     table.add(table.search().limit(2).to_arrow().select(table.schema.names))
+    now = Gallery.open(tmp_path / "g", mini)
+    assert len(now) == 7 and {each.part for each in now.check().findings} == {"doubles"}
+    as_of_an_earlier_version(tmp_path / "g")
     assert len(Gallery.open(tmp_path / "g", mini)) == 5
+
+
+def test_only_galleries_that_may_have_doubles_are_read_for_them(mini, photos, tmp_path, monkeypatch):
+    Gallery.create(tmp_path / "g", mini).add(photos)
+    monkeypatch.setattr(LanceStore, "doubled", lambda _: pytest.fail("reads the paths of all rows"))
+    assert len(Gallery.open(tmp_path / "g", mini)) == 5
+    assert may_have_doubles(read_manifest(tmp_path / "g"), "s3://bucket/g")
 
 
 def test_a_model_that_gives_no_direction_for_an_image_is_reported(mini, photos, monkeypatch):

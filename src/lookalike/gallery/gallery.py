@@ -30,7 +30,7 @@ from lookalike.gallery.filters import Where
 from lookalike.gallery.geometry_calibration import fit_geometry_to_pairs, geometry_or_none
 from lookalike.gallery.grouping import groups_of
 from lookalike.gallery.groups import Groups
-from lookalike.gallery.healing import heal_doubles
+from lookalike.gallery.healing import heal_doubles, may_have_doubles
 from lookalike.gallery.hubs import Hubness
 from lookalike.gallery.links import GROUP_KINDS
 from lookalike.gallery.listing import listing_of, with_absent
@@ -175,7 +175,7 @@ class Gallery:
         manifest = read_manifest(uri)
         embedder = embedder_for(manifest, model, uri, device)
         store = LanceStore(uri, manifest.width)
-        healed = heal_doubles(store) if is_writable(uri) else 0
+        healed = heal_doubles(store) if may_have_doubles(manifest, uri) and is_writable(uri) else 0
         gallery = cls(store, embedder, manifest, uri=uri, memory_budget=memory_budget)
         gallery._healed = healed
         return gallery

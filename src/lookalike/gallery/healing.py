@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lookalike.errors import UnreadableImageError
 from lookalike.gallery.files import Edit, apply_edits
 from lookalike.images import status_of
-from lookalike.store import Record, VectorStore
+from lookalike.store import Manifest, Record, VectorStore
+
+
+def may_have_doubles(manifest: Manifest, uri: str | Path) -> bool:
+    """Whether a gallery was begun by a version whose updates left doubles, or lies where there is no lock.
+
+    Looking for them reads the ids and paths of all rows, a second for a million.
+    """
+    return "://" in str(uri) or manifest.version.startswith("0.1.")
 
 
 def heal_doubles(store: VectorStore) -> int:

@@ -254,7 +254,7 @@ def load_accelerator(gallery: Path, fingerprint: str, width: int) -> Accelerator
         return None
     folder = gallery / _FOLDER / stamp.folder
     try:
-        ids = pa.array(np.load(folder / "ids.npy", allow_pickle=False), pa.binary()).cast(pa.string())
+        ids = _unpacked(np.load(folder / "ids.npy", allow_pickle=False))
         index = faiss_indices.read_index(folder / "index.faiss")
         vectors = _mapped(folder, width)
         changes = None if stamp.changes is None else _Changes.read(folder / stamp.changes, width)
@@ -292,6 +292,12 @@ def _write_vectors(folder: Path, *pieces: Iterable[FloatArray]) -> None:
     with (folder / "vectors.f32").open("wb") as file:
         for piece in chain(*pieces):
             file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
+
+
+def _unpacked(ids: np.ndarray[Any, Any]) -> pa.Array:
+    """Ids from bytes; raises ValueError for what is no text."""
+    texts = pa.array(ids, pa.binary()).cast(pa.string())
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts  # many come in chunks
 
 
 def _write_index(folder: Path, index: Any, ids: np.ndarray[Any, Any]) -> None:

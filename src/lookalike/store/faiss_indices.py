@@ -29,7 +29,7 @@ _LISTS = 4  # times the root of the number of vectors
 _TRAIN_PER_LIST, _ROUNDS = 64, 10  # vectors per list and rounds of k-means
 _RANGES = 100_000  # vectors that a graph's 8-bit ranges are fitted to
 _BLOCK = 65_536  # vectors added at once
-_NEIGHBORS, _RECALL, _SAMPLES = 100, 0.98, 64  # lists are searched until so many samples find their nearest
+_NEIGHBORS, _RECALL, _SAMPLES = 100, 0.99, 64  # lists are searched until so many samples find their nearest
 _FEWEST_PROBES = 4
 
 
@@ -116,7 +116,7 @@ def _some(vectors: FloatArray, n: int, draw: np.random.Generator) -> FloatArray:
 
 
 def _probes(index: Any, vectors: FloatArray, draw: np.random.Generator) -> int:
-    """The number of lists to search, a power of two, so that samples find 98 % of their 100 nearest."""
+    """The number of lists to search, a power of two, so that samples find 99 % of their 100 nearest."""
     samples = _some(vectors, _SAMPLES, draw)
     nearest = [set(row) for row in _exact(vectors, samples)]
     n_probes = _FEWEST_PROBES
