@@ -147,6 +147,19 @@ def test_removing_by_id_file_and_folder(gallery, photos):
     assert len(gallery) == 2
 
 
+def test_removing_a_folder_leaves_those_whose_names_begin_alike(mini, photos):
+    (photos / "b 2").mkdir()
+    shutil.copy(photos / "one.png", photos / "b.png")
+    (photos / "b 2" / "six.png").write_bytes((photos / "one.png").read_bytes() + b"\0")
+    gallery = Gallery.in_memory(mini)
+    gallery.add(photos)
+    left = {file.path for record in gallery.records() for file in record.files if "/b/" not in file.path}
+    assert gallery.remove(f"{photos}/b/") == 2
+    assert {file.path for record in gallery.records() for file in record.files} == left
+    assert gallery.remove(photos / "b.png") == 0 and len(gallery) == len(left) - 1  # of two files one is left
+    assert gallery.remove("/") == len(left) - 1
+
+
 def test_unreadable_files_are_named_and_the_rest_is_added(gallery, photos):
     rng = random.Random(0)
     bad = {photos / "empty.png": b"", photos / "text.jpg": b"hello", photos / "b" / "half.png": None}

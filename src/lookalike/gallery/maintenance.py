@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from lookalike.errors import GalleryError
 from lookalike.gallery.files import Edit, absolute, apply_edits
 from lookalike.gallery.nearest import Searcher
+from lookalike.images import is_remote
 from lookalike.store import VectorStore
 from lookalike.store.accelerator import build_accelerator
 from lookalike.store.faiss_indices import can_accelerate
@@ -28,10 +30,13 @@ def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:
     wanted = [str(item) for item in items]
     removed = store.remove([record.id for record in store.records(wanted)])
     tops = [absolute(item) for item in wanted]
-    files = (file.path for record in store.records() for file in record.files)
-    return removed + forget_files(
-        store, [path for path in files if any(Path(path).is_relative_to(top) for top in tops)]
+    whole = {os.path.normcase(top) for top in tops}
+    below = tuple(
+        os.path.normcase(top.rstrip("/" + os.sep) + ("/" if is_remote(top) else os.sep)) for top in tops
     )
+    files = (file.path for record in store.records() for file in record.files) if tops else ()
+    found = [path for path in files if (name := os.path.normcase(path)) in whole or name.startswith(below)]
+    return removed + forget_files(store, found)
 
 
 def index_if_large(store: VectorStore, searcher: Searcher) -> None:
