@@ -145,6 +145,8 @@ def test_removing_by_id_file_and_folder(gallery, photos):
     assert gallery.remove(photos / "b") == 2
     assert gallery.remove([photos / "nothing.png", "no id"]) == 0
     assert len(gallery) == 2
+    id, path = gallery.records()[0].id, gallery.records()[1].path
+    assert gallery.remove([id, path]) == 2 and len(gallery) == 0
 
 
 def test_removing_a_folder_leaves_those_whose_names_begin_alike(mini, photos):

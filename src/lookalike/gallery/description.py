@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 from lookalike.store import Manifest, VectorStore
 from lookalike.store.accelerator import accelerated_version
+from lookalike.store.lance_rows import counts_of
 from lookalike.types.html import table_html
 
 
@@ -57,17 +59,13 @@ class _Counts:
     version: int
     n_images: int
     n_files: int
-    fields: dict[str, int]  # field -> number of images that have it
+    fields: Mapping[str, int]  # field -> number of images that have it
 
     @classmethod
     def of(cls, store: VectorStore) -> _Counts:
-        version, n_images, n_files, fields = store.version, 0, 0, dict[str, int]()
-        for record in store.records():
-            n_images += 1
-            n_files += len(record.files)
-            for name in {name for file in record.files for name in file.metadata}:
-                fields[name] = fields.get(name, 0) + 1
-        return cls(version, n_images, n_files, fields)
+        version, records = store.version, store.records()
+        n_files, fields = counts_of(records)
+        return cls(version, len(records), n_files, fields)
 
 
 @final

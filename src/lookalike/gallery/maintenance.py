@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lookalike.errors import GalleryError
@@ -13,30 +13,44 @@ from lookalike.images import is_remote
 from lookalike.store import VectorStore
 from lookalike.store.accelerator import build_accelerator
 from lookalike.store.faiss_indices import can_accelerate
+from lookalike.store.lance_rows import paths_of, taken_records
 
 
 def forget_files(store: VectorStore, paths: Iterable[str]) -> int:
     """Remove paths from their records, and records without a path; return how many were removed."""
     gone = set(paths)
-    edits: dict[str, Edit] = {}
-    for record in store.records() if gone else ():
-        if lost := gone.intersection(file.path for file in record.files):
-            edits[record.id] = Edit(gone=lost)
-    return apply_edits(store, edits).removed
+    return _forget(store, gone.__contains__) if gone else 0
 
 
 def remove_items(store: VectorStore, items: Iterable[str | Path]) -> int:
-    """Remove records by id, file or folder; return how many records were removed."""
+    """Remove records by id, file or folder; return how many records were removed.
+
+    What is the id of a record is not looked for among the files.
+    """
     wanted = [str(item) for item in items]
-    removed = store.remove([record.id for record in store.records(wanted)])
-    tops = [absolute(item) for item in wanted]
+    ids = [record.id for record in store.records(wanted)]
+    tops = [absolute(item) for item in set(wanted).difference(ids)]
     whole = {os.path.normcase(top) for top in tops}
     below = tuple(
         os.path.normcase(top.rstrip("/" + os.sep) + ("/" if is_remote(top) else os.sep)) for top in tops
     )
-    files = (file.path for record in store.records() for file in record.files) if tops else ()
-    found = [path for path in files if (name := os.path.normcase(path)) in whole or name.startswith(below)]
-    return removed + forget_files(store, found)
+
+    def is_wanted(path: str) -> bool:
+        name = os.path.normcase(path)
+        return name in whole or name.startswith(below)
+
+    return store.remove(ids) + (_forget(store, is_wanted) if tops else 0)
+
+
+def _forget(store: VectorStore, is_gone: Callable[[str], bool]) -> int:
+    """Remove paths from their records, and records without a path; return how many were removed."""
+    records, gone = store.records(), dict[int, set[str]]()
+    for row, path in paths_of(records):
+        if is_gone(path):
+            gone.setdefault(row, set()).add(path)
+    found = taken_records(records, list(gone))
+    edits = {record.id: Edit(gone=lost) for record, lost in zip(found, gone.values(), strict=True)}
+    return apply_edits(store, edits).removed
 
 
 def index_if_large(store: VectorStore, searcher: Searcher) -> None:

@@ -27,10 +27,10 @@ _starting = threading.Lock()
 def parts_of(items: Sequence[_T], pixels: int) -> list[Sequence[_T]]:
     """The items, images of so many pixels each, in consecutive parts of nearly equal size."""
     most = max(1, _PART_PIXELS // pixels)
-    n_lanes, n = _n_lanes(), len(items)
+    lanes, n = n_lanes(), len(items)
     n_parts = -(-n // most)
     if n_parts > 1:
-        n_parts = min(n, -(-n_parts // n_lanes) * n_lanes)  # so that all lanes end at the same time
+        n_parts = min(n, -(-n_parts // lanes) * lanes)  # so that all lanes end at the same time
     cuts = [i * n // n_parts for i in range(n_parts + 1)]
     return [items[start:end] for start, end in pairwise(cuts)]
 
@@ -41,37 +41,38 @@ def in_lanes(work: Callable[[_T], _R], parts: Sequence[_T]) -> list[_R]:
     Up to eight parts run at once, on this thread's number of torch threads in all. Work of one part, or
     on one thread, runs in the calling thread.
     """
-    n_lanes = _n_lanes()
-    if n_lanes == 1 or len(parts) == 1:
+    lanes = n_lanes()
+    if lanes == 1 or len(parts) == 1:
         return [work(part) for part in parts]
-    running = [_lanes(n_lanes, torch.get_num_threads() // n_lanes).submit(work, part) for part in parts]
+    running = [_lanes(lanes, torch.get_num_threads() // lanes).submit(work, part) for part in parts]
     errors = [error for each in running if (error := each.exception()) is not None]
     if errors:
         raise errors[0]
     return [each.result() for each in running]
 
 
-def _n_lanes() -> int:
+def n_lanes() -> int:
+    """Return how many parts run at once."""
     return min(torch.get_num_threads(), _MOST_LANES)
 
 
-def _lanes(n_lanes: int, n_threads: int) -> ThreadPoolExecutor:
+def _lanes(n: int, n_threads: int) -> ThreadPoolExecutor:
     with _starting:  # one of several callers starts them
-        return _started(n_lanes, n_threads)
+        return _started(n, n_threads)
 
 
 @cache
-def _started(n_lanes: int, n_threads: int) -> ThreadPoolExecutor:
+def _started(n: int, n_threads: int) -> ThreadPoolExecutor:
     """Threads that stay, each with so many torch threads."""
-    here, ready = torch.get_num_threads(), threading.Barrier(n_lanes + 1)
+    here, ready = torch.get_num_threads(), threading.Barrier(n + 1)
 
     def start() -> None:
         torch.get_num_threads()  # else this thread's first parallel work takes the number of all
         torch.set_num_threads(n_threads)
         ready.wait()
 
-    pool = ThreadPoolExecutor(n_lanes, "lane", start)
-    for _ in range(n_lanes):
+    pool = ThreadPoolExecutor(n, "lane", start)
+    for _ in range(n):
         pool.submit(int)
     ready.wait()
     torch.set_num_threads(here)  # torch also takes the last number that was set for threads to come

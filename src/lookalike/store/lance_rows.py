@@ -61,6 +61,28 @@ class RecordRows(OnDemand[Record]):
         for batch in self._rows.to_batches(_PIECE):
             yield from _records_of([column.to_pylist() for column in batch.columns])
 
+    def paths(self) -> Iterator[tuple[int, str]]:
+        """Yield the row and the path of each file."""
+        start = 0
+        for batch in self._rows.to_batches(_PIECE):
+            yield from enumerate(batch.column("path").to_pylist(), start)
+            copies = batch.column("copies")
+            others = pc.struct_field(pc.list_flatten(copies), "path").to_pylist()
+            parents = pc.list_parent_indices(copies).to_pylist()
+            yield from ((start + row, path) for row, path in zip(parents, others, strict=True))
+            start += batch.num_rows
+
+    def counts(self) -> tuple[int, Counter[str]]:
+        """Return the number of files, and that of records with each field of metadata."""
+        n_copies = pc.sum(pc.list_value_length(self._rows.column("copies"))).as_py() or 0
+        fields: Counter[str] = Counter()
+        for batch in self._rows.to_batches(_PIECE):
+            for found in pc.value_counts(batch.column("metadata")).to_pylist():
+                stored = _METADATA.decode(found["values"])
+                names = set().union(*stored) if isinstance(stored, list) else stored
+                fields.update(dict.fromkeys(names, found["counts"]))
+        return len(self) + n_copies, fields
+
 
 def _whole(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """A column as one array, unless its texts take more than the 2 GB that one array may have."""
@@ -76,6 +98,21 @@ def ids_of(records: Sequence[Record]) -> pa.Array:
         if isinstance(records, RecordRows)
         else pa.array([each.id for each in records], pa.string())
     )
+
+
+def paths_of(records: Sequence[Record]) -> Iterator[tuple[int, str]]:
+    """Yield the row and the path of each file of records."""
+    if isinstance(records, RecordRows):
+        return records.paths()
+    return ((row, file.path) for row, record in enumerate(records) for file in record.files)
+
+
+def counts_of(records: Sequence[Record]) -> tuple[int, Counter[str]]:
+    """Return the number of files of records, and that of records with each field of metadata."""
+    if isinstance(records, RecordRows):
+        return records.counts()
+    names = (name for record in records for name in {n for file in record.files for n in file.metadata})
+    return sum(len(record.files) for record in records), Counter(names)
 
 
 def all_ids(store: VectorStore) -> pa.Array:
