@@ -15,8 +15,19 @@ D = 8
 
 
 class OneVector:
+    device = torch.device("cpu")
+
     def embed_pixels(self, pixels, names):
         return torch.nn.functional.normalize(torch.ones(len(pixels), D))
+
+
+@pytest.fixture(params=[1, 2], autouse=True)
+def cores(request):
+    """On several the model has two batches at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 from lookalike.errors import ModelOutputError, UnreadableImageError
 from lookalike.gallery.absence import is_gone
 from lookalike.gallery.add_report import AddReport
-from lookalike.gallery.embedding import EmbeddedFile, ModelThread, NotEmbedded
+from lookalike.gallery.embedding import EmbeddedFile, ModelThreads, NotEmbedded
 from lookalike.gallery.files import (
     Edit,
     absent_namesakes,
@@ -70,7 +70,7 @@ class AddRun:
         self._moved: dict[str, str] = {}  # present path -> former one
         self._second: dict[str, str] = {}  # path of a file whose content is known from another -> id
         self._to_embed: list[DecodedFile] = []
-        self._model = ModelThread(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
+        self._model = ModelThreads(embedder, keep_shares=settings.keep_shares, runtime=settings.runtime)
         self._entries: list[Entry] = []
         self._entry_bytes = 0  # of their embeddings and shares
         self._edits: defaultdict[str, Edit] = defaultdict(Edit)
@@ -81,7 +81,7 @@ class AddRun:
     @property
     def is_committed(self) -> bool:
         """Whether everything that was taken is in the store."""
-        return not (self._to_embed or self._model.batch or self._entries or self._edits)
+        return not (self._to_embed or self._model.files or self._entries or self._edits)
 
     # --- known content ------------------------------------------------------------------------
 
@@ -258,16 +258,19 @@ class AddRun:
 
     def commit(self) -> None:
         """Embed and store all that was taken."""
-        self._embed()
-        self._commit_if_due()
-        self._embed()
+        while self._to_embed or self._model.files:
+            self._embed()
+            self._commit_if_due()
         self._commit()
+
+    def _embed_all(self) -> None:
+        while self._to_embed or self._model.files:
+            self._embed()
 
     def _commit(self) -> None:
         """Store new entries and the edits that go with them at once."""
-        if any(record_id(found.hash) in self._edits for found in (*self._model.batch, *self._to_embed)):
-            self._embed()  # copies of a picture that is not yet embedded are stored with it
-            self._embed()
+        if any(record_id(found.hash) in self._edits for found in (*self._model.files, *self._to_embed)):
+            self._embed_all()  # copies of a picture that is not yet embedded are stored with it
         self._find_moves()
         self._added += apply_edits(self._store, self._edits, self._entries).added
         self._entries, self._entry_bytes = [], 0
@@ -305,7 +308,7 @@ class AddRun:
 
     def save(self) -> None:
         """Commit what is embedded, where the rest can't be: the next run goes on from there."""
-        waiting = {record_id(found.hash) for found in (*self._model.batch, *self._to_embed)}
+        waiting = {record_id(found.hash) for found in (*self._model.files, *self._to_embed)}
         self._model.forget()
         self._to_embed = []
         for id in waiting & self._edits.keys():  # copies of what is not there: they stay where they were

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from lookalike.errors import ModelOutputError
 from lookalike.gallery.packing import pack_shares
 from lookalike.images import DecodedFile
 from lookalike.models.embedder import Embedder
+from lookalike.models.lanes import n_lanes
 from lookalike.models.runtimes import CheckedRuntime
 from lookalike.types import FloatArray
 
@@ -37,24 +39,39 @@ class NotEmbedded:
 
 
 @final
-class ModelThread:
-    """``embed_files`` in a thread of its own, one batch behind: decoding and commits go on meanwhile."""
+class ModelThreads:
+    """``embed_files`` behind the caller: decoding and commits go on while the model has a batch.
+
+    On several cores the parts of two batches take turns, so that no core waits for the last part of one.
+    """
 
     def __init__(self, embedder: Embedder, *, keep_shares: bool, runtime: CheckedRuntime | None) -> None:
         self._embed = partial(embed_files, embedder=embedder, keep_shares=keep_shares, runtime=runtime)
-        self._thread = ThreadPoolExecutor(1, "model")
-        self._running: Future[list[EmbeddedFile | NotEmbedded]] | None = None
-        self.batch: Sequence[DecodedFile] = ()  # what the thread has
+        in_parts = embedder.device.type == "cpu" and n_lanes() > 1 and not keep_shares and runtime is None
+        self._most = 2 if in_parts else 1  # batches at once
+        self._threads = ThreadPoolExecutor(self._most, "model")
+        self._running: deque[tuple[Sequence[DecodedFile], Future[list[EmbeddedFile | NotEmbedded]]]] = deque()
+
+    @property
+    def files(self) -> list[DecodedFile]:
+        """What the model has."""
+        return [file for batch, _ in self._running for file in batch]
 
     def embed(self, batch: Sequence[DecodedFile]) -> list[EmbeddedFile | NotEmbedded]:
-        """Begin with a batch, and return what became of the one before; raises as ``embed_files``."""
-        before, self.batch = self._running, batch
-        self._running = self._thread.submit(self._embed, batch) if batch else None
-        return [] if before is None else before.result()
+        """Begin with a batch, and return what became of the first, once there are more than can run at once.
+
+        Without a batch the first is waited for. Raises as ``embed_files``.
+        """
+        if batch:
+            self._running.append((batch, self._threads.submit(self._embed, batch)))
+        if not self._running or (batch and len(self._running) <= self._most):
+            return []
+        _, first = self._running.popleft()
+        return first.result()
 
     def forget(self) -> None:
-        """Leave out the batch that the thread has."""
-        self._running, self.batch = None, ()
+        """Leave out what the model has."""
+        self._running.clear()
 
 
 def embed_files(
