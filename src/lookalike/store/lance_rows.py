@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from lookalike.store.fast_columns import fast_column
 from lookalike.store.records import Copy, Entry, Record, VectorStore
 from lookalike.types import FloatArray
+from lookalike.types.machine import return_free_memory
 from lookalike.types.on_demand import OnDemand
 
 _COPIES = pa.list_(pa.struct([("path", pa.string()), ("mtime_ns", pa.int64())]))
@@ -28,6 +29,7 @@ _FIELDS = (
 )
 RECORD_COLUMNS = [name for name, _ in _FIELDS]
 _PIECE = 8192  # rows that become records at once
+_BETWEEN_RETURNS = 64  # batches
 _METADATA = json.JSONDecoder(parse_constant=lambda _: None)  # NaN of earlier versions
 
 
@@ -173,7 +175,9 @@ def gathered(batches: Iterable[pa.RecordBatch], count: int, width: int) -> tuple
     embeddings = np.empty((count, width), np.float32)
     records: list[pa.RecordBatch] = []
     done = 0
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if number % _BETWEEN_RETURNS == 0:
+            return_free_memory()  # what the reader's threads freed is a quarter of the vectors
         n = batch.num_rows
         if done + n > len(embeddings):  # added since they were counted
             embeddings = np.concatenate([embeddings[:done], np.empty((n, width), np.float32)])

@@ -45,3 +45,9 @@ def use_few_heaps() -> None:
     """
     if (library := glibc()) is not None:
         library.mallopt(_ARENA_MAX, _ARENAS)
+
+
+def return_free_memory() -> None:
+    """Give what was freed in the heaps of all threads back to the system; with glibc only."""
+    if (library := glibc()) is not None:
+        library.malloc_trim(0)
