@@ -46,6 +46,8 @@ INDEXED = 100_000  # rows from which the index is built, too
 class Vectors:
     """In place of a model: random unit vectors around 1,000 centers, as those of ``synthetic``."""
 
+    device = torch.device("cpu")
+
     def __init__(self, width: int) -> None:
         self._centers = np.random.default_rng(12345).standard_normal((1000, width), dtype=np.float32)
         self._draw = np.random.default_rng(0)
