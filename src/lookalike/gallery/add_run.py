@@ -115,8 +115,13 @@ class AddRun:
 
     def has_size_of(self, path: str) -> bool:
         """Whether a known content has the file's size; only then is it hashed before it is decoded."""
-        now = self._status(path)
-        return now is not None and now.size in self.known_content.sizes
+        size = self.size_of(path)
+        return size is not None and size in self.known_content.sizes
+
+    def size_of(self, path: str) -> int | None:
+        """The bytes of a file; None where that can't be told."""
+        found = self._status(path)
+        return None if found is None else found.size
 
     def listed(self, path: str) -> str | FoundFile:
         """A file as the list has it: with size and time, where it knows them."""

@@ -12,11 +12,13 @@ from concurrent.futures import Future
 from lookalike.errors import DeviceMemoryError, StoreUnreachableError, UnreadableImageError
 from lookalike.gallery.add_report import AddReport
 from lookalike.gallery.add_run import AddRun, AddSettings
-from lookalike.images import DecodedFile, Decoders
+from lookalike.images import DecodedFile, Decoders, is_remote
 from lookalike.models.embedder import Embedder
 from lookalike.store import VectorStore
 from lookalike.types.machine import usable_cores
 
+_BYTES_EACH = 96 * 1024  # of a file, which take as long to decode as a small network takes on two cores
+_SAMPLE = 32  # files
 _FEW = 24  # up to this many files are decoded in this process: starting another takes longer
 
 
@@ -27,7 +29,7 @@ def add_files(
     run = AddRun(store, embedder, settings)
     to_read = run.files_to_read(paths)
     workers = _n_workers(settings.workers, len(to_read))
-    at_first = 1 if settings.workers is None else None
+    at_first = None if settings.workers is not None else _n_at_first(to_read, run)
     with Decoders(workers, embedder.preprocessing, at_first=at_first) as decoders:
         try:
             for path, decoded in _decoded(to_read, decoders, run):
@@ -47,6 +49,13 @@ def _n_workers(wanted: int | None, n_files: int) -> int:
         return wanted
     cpus = usable_cores()
     return 0 if n_files <= _FEW else min(cpus, 16)
+
+
+def _n_at_first(paths: Sequence[str], run: AddRun) -> int:
+    """Processes to start with: more for large files, while the model has nothing to do yet."""
+    local = [path for path in paths[:_SAMPLE] if not is_remote(path)]  # others are not asked for twice
+    sizes = [run.size_of(path) or 0 for path in local]
+    return 1 + int(sum(sizes) / max(1, len(sizes)) / _BYTES_EACH)
 
 
 def _decoded(
