@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -117,6 +118,32 @@ def made(
     return scorers, network.state_dict(), Ranking(queries, gallery, indices, scores), sizes
 
 
+def products(sizes: ContextSizes) -> list[tuple[int, int, int, int]]:
+    """The matrix products of a query: rows, inner width, columns, and how many of them."""
+    items, width, depth = K + 1, sizes.width, sizes.depth
+    return [
+        (items, D, sizes.n_anchors, 1),
+        (items, sizes.n_anchors, width, 1),
+        (items, width, 3 * width, depth),
+        (items, width // sizes.heads, items, depth * sizes.heads),
+        (items, items, width // sizes.heads, depth * sizes.heads),
+        (items, width, width, depth),
+        (items, width, sizes.hidden, depth),
+        (items, sizes.hidden, width, depth),
+    ]
+
+
+def products_alone(sizes: ContextSizes, dtype: torch.dtype) -> float:
+    """Seconds of a query's products with nothing between them."""
+    total = 0.0
+    for rows, inner, columns, count in products(sizes):
+        left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+        out = torch.empty(rows, columns, dtype=dtype)
+        work = partial(torch.mm, left, right.T, out=out)
+        total += count * min(seconds(work) for _ in range(10))
+    return total
+
+
 def main(n_queries: int) -> None:
     print(describe_run())
     scorers, state, ranking, sizes = made(n_queries)
@@ -137,3 +164,8 @@ def main(n_queries: int) -> None:
         ratio = best["plain"] / best[name]
         row = f"| {name} | {best[name]:.2f} | {ratio:.1f} | {error:.0e} | {correlation:.5f}"
         print(f"{row} | {used[name]:.0f} MB |")
+    operations = sum(2 * rows * inner * columns * count for rows, inner, columns, count in products(sizes))
+    print(f"\n{operations / 1e9:.1f} billion operations a query; the products alone, s:", end=" ")
+    print(
+        ", ".join(f"{dtype}: {products_alone(sizes, dtype):.2f}" for dtype in (torch.float32, torch.bfloat16))
+    )

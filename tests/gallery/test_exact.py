@@ -84,7 +84,9 @@ def test_a_query_with_more_near_ties_than_are_kept_is_left_to_a_search_of_its_ow
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
-def test_candidates_do_not_depend_on_where_the_best_rows_lie(slices, order):
+@pytest.mark.parametrize("dense", [0, 1 / 8, 1])
+def test_candidates_do_not_depend_on_where_the_best_rows_lie(slices, order, dense, monkeypatch):
+    monkeypatch.setattr("lookalike.gallery.exact._DENSE", dense)
     unit = units(1, 1)
     gallery = units(G, 0)
     gallery = gallery[(gallery @ unit[0]).argsort(descending=order == "descending")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ _BLOCK = 4096  # rows re-scored at once
 _SLICE = 1536  # rows multiplied with many queries at once: the products stay in the processor's cache
 _FEW_THREADS = 2
 _MANY = 8  # queries from which on one product of matrices is faster than a product for each
+_WAITING = 1024  # rows that are found, of all queries, before the best are sorted anew
+_DENSE = 1 / 8  # part of a slice's scores that are better: all of them are then sorted in at once
 _MOST_BEST = 4096  # rows sought for each of many queries; beyond, one query after the other
+
+_Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def products(embeddings: FloatArray, unit: Tensor) -> Tensor:
@@ -76,25 +80,63 @@ def nearest_candidates(
     if n == 0:
         return [torch.empty(0, dtype=torch.int64) for _ in units]
     n_kept = min(n + _SPARE, len(gallery))
-    best = torch.full((len(units), n_kept), -torch.inf)  # (Q, n_kept), descending
-    rows = torch.zeros(len(units), n_kept, dtype=torch.int64)
-    for start in range(0, len(gallery), max(_SLICE, n_kept)):
-        part = slice(start, start + max(_SLICE, n_kept))
-        scores = units @ gallery[part].T  # (Q, S)
+    step = max(_SLICE, n_kept)
+    kept: _Kept | None = None
+    for start in range(0, len(gallery), step):
+        scores = units @ gallery[start : start + step].T  # (Q, S)
         if allowed is not None:
-            scores.masked_fill_(~allowed[part], -torch.inf)
-        columns = (scores > best[:, -1:]).any(0).nonzero()[:, 0]
-        if len(columns):
-            found = torch.cat([best, scores[:, columns]], 1).topk(n_kept)
-            with_new = torch.cat([rows, (start + columns).expand(len(units), -1)], 1)
-            best, rows = found.values, with_new.gather(1, found.indices)
+            scores.masked_fill_(~allowed[start : start + step], -torch.inf)
+        if kept is None:
+            kept = _Kept(*scores.topk(n_kept))
+        else:
+            kept.take(scores.numpy(), start)
+    assert kept is not None
+    best, rows = kept.sorted()
     least = best[:, n - 1 : n] - _TWICE * units.shape[1] * _UNIT
-    is_near = (best >= least) & (best > -torch.inf)
-    is_decided = ~is_near.all(1) | (n_kept >= n_allowed)
+    is_near = (best >= least) & (best > -np.inf)
     return [
-        mine[near].sort().values if decided else None
-        for mine, near, decided in zip(rows, is_near, is_decided.tolist(), strict=True)
+        None if near.all() and n_kept < n_allowed else torch.from_numpy(np.sort(mine[near]))
+        for mine, near in zip(rows, is_near, strict=True)
     ]
+
+
+@final
+class _Kept:
+    """The best rows of each of Q queries so far, of which others are sorted in from time to time."""
+
+    def __init__(self, best: Tensor, rows: Tensor) -> None:
+        self._best, self._rows = best.numpy(), rows.numpy()  # (Q, n), descending
+        self._waiting: list[tuple[_Numbers, FloatArray, _Numbers]] = []  # query, score and row, (P,) each
+        self._n_waiting = 0
+
+    def take(self, scores: FloatArray, start: int) -> None:
+        """Note what is better than the worst, among the scores (Q, S) of the rows from ``start`` on."""
+        places = np.flatnonzero((scores > self._best[:, -1:]).ravel())
+        if len(places) > _DENSE * scores.size:
+            best, rows = self.sorted()
+            found = torch.from_numpy(np.hstack([best, scores])).topk(best.shape[1])
+            columns = start + np.arange(scores.shape[1])
+            of_all = np.hstack([rows, np.broadcast_to(columns, scores.shape)])
+            self._best = found.values.numpy()
+            self._rows = np.take_along_axis(of_all, found.indices.numpy(), axis=1)
+            return
+        queries, columns = np.divmod(places, scores.shape[1])
+        self._waiting.append((queries, scores.ravel()[places], start + columns))
+        self._n_waiting += len(places)
+        if self._n_waiting >= _WAITING:
+            self.sorted()
+
+    def sorted(self) -> tuple[FloatArray, _Numbers]:
+        """Return scores and rows (Q, n) of the best, descending."""
+        n_queries, n = self._best.shape
+        first = (np.arange(n_queries).repeat(n), self._best.ravel(), self._rows.ravel())
+        queries, scores, rows = (np.concatenate(each) for each in zip(first, *self._waiting, strict=True))
+        order = np.lexsort((-scores, queries))
+        starts = np.searchsorted(queries[order], np.arange(n_queries))
+        chosen = order[starts[:, None] + np.arange(n)]
+        self._best, self._rows = scores[chosen], rows[chosen]
+        self._waiting, self._n_waiting = [], 0
+        return self._best, self._rows
 
 
 @final
